@@ -1,0 +1,2 @@
+//! The `untar-in-root` program.
+fn main() {}

@@ -1,0 +1,4 @@
+//! The child side.
+#[allow(dead_code)]
+mod entry;
+mod fault;

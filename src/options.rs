@@ -1,0 +1,332 @@
+//! What the caller asks for: plain data, trusted, sent to the helper as one request.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// How an archive is applied, and what bounds it.
+///
+/// The default applies a plain archive as `tar -xp --numeric-owner` would, as strictly confined as the
+/// machine allows. Fields are added over time, so begin from [`Options::default`]:
+///
+/// ```
+/// use untar_in_root::{Mode, Options};
+/// let mut options = Options::default();
+/// options.mode = Mode::Layer;
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Options {
+    /// What `.wh.` names mean.
+    pub mode: Mode,
+    /// How the archive is compressed.
+    pub compression: Compression,
+    /// How the root is entered.
+    pub isolation: Isolation,
+    /// Whether the helper makes a user namespace of its own.
+    pub user_namespace: UserNamespace,
+    /// Enter and change file systems mounted below the root. Off: such an entry is
+    /// [`Cause::CrossesMount`](crate::Cause::CrossesMount).
+    pub cross_mounts: bool,
+    /// Who owns what is made.
+    pub owner: Owner,
+    /// An owner or group that the kernel refuses (`EPERM`, `EINVAL`) is an event, not a failure.
+    pub ignore_chown_errors: bool,
+    /// Devices that cannot be made.
+    pub devices: Devices,
+    /// Extended attributes and ACLs.
+    pub xattrs: Xattrs,
+    /// Set `trusted.*` attributes from the archive; needs `CAP_SYS_ADMIN` in the first user namespace.
+    /// Off: they are dropped with an event.
+    pub trusted_xattrs: bool,
+    /// Names that climb above the destination.
+    pub escaping_names: EscapingNames,
+    /// Leave the destination's own owner, mode, xattrs and time alone, whatever the archive says of `./`.
+    pub ignore_root_metadata: bool,
+    /// A directory entry over a symlink to a directory keeps the symlink.
+    pub keep_directory_symlink: bool,
+    /// Never let a directory replace something else, or something else a directory.
+    pub no_overwrite_dir_nondir: bool,
+    /// A header-only entry (link, device, directory) with a size is refused. Off: an event.
+    pub strict_sizes: bool,
+    /// Apply the records of PAX global headers to the entries after them. Off: they are ignored.
+    pub pax_globals: bool,
+    /// Leading components removed from each name and hardlink target; shorter names are skipped.
+    pub strip_components: u32,
+    /// Globs of names to take; empty takes all. As `bsdtar --include`: `*` matches `/`, a match on a
+    /// directory takes what is below it.
+    pub include: Vec<String>,
+    /// Globs of names to leave out, applied after `include`, with the same rules.
+    pub exclude: Vec<String>,
+    /// Times later than this (seconds since 1970) become this: `SOURCE_DATE_EPOCH`.
+    pub clamp_mtime: Option<i64>,
+    /// What has reached the disk when the report arrives.
+    pub durability: Durability,
+    /// Do not compute the SHA-256 of the uncompressed stream.
+    pub skip_diff_id: bool,
+    /// Send [`Progress`](crate::Progress) about ten times a second.
+    pub progress: bool,
+    /// List the entries instead of applying them.
+    pub list: bool,
+    /// Threads that create files; 0 takes as many as there are processors.
+    pub writers: u32,
+    /// seccomp and Landlock.
+    pub sandbox: Sandbox,
+    /// Bounds on what the archive may cost.
+    pub limits: Limits,
+}
+
+/// What `.wh.` names mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Plain tar: `.wh.` names are ordinary files.
+    #[default]
+    Literal,
+    /// An image layer ([OCI image-spec, `layer.md`](https://github.com/opencontainers/image-spec/blob/main/layer.md)):
+    /// whiteouts remove what lower layers left in the directory.
+    Layer,
+    /// An image layer written as a fresh overlayfs upper directory: whiteouts become 0:0 devices,
+    /// opaque directories get the overlay attribute.
+    Overlay(Overlay),
+}
+
+/// How an overlayfs upper directory is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Overlay {
+    /// Which attribute namespace marks opaque directories.
+    pub prefix: OverlayPrefix,
+    /// Lower directories, the topmost first; they lend implied parents their metadata.
+    pub lower: Vec<PathBuf>,
+}
+
+/// The attribute namespace of overlayfs marks (`userxattr` mount option).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OverlayPrefix {
+    /// `trusted.` where the helper may set it, else `user.`; decided before the root is entered.
+    #[default]
+    Auto,
+    /// `trusted.overlay.`
+    Trusted,
+    /// `user.overlay.`, for mounts with `userxattr`.
+    User,
+}
+
+/// How the archive is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Found out from the first bytes.
+    #[default]
+    Detect,
+    /// Not at all.
+    None,
+    /// RFC 1952, any number of members.
+    Gzip,
+    /// RFC 8878, any number of frames, windows of at most 128 MiB.
+    Zstd,
+    /// The `.xz` format, any number of streams.
+    Xz,
+    /// bzip2, any number of streams.
+    Bzip2,
+}
+
+/// How the root is entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// `pivot_root(2)`; where the kernel refuses it, `chroot(2)`, with the reason in the report.
+    #[default]
+    Auto,
+    /// `pivot_root(2)` or failure.
+    Pivot,
+    /// `chroot(2)`, even where pivoting would work.
+    Chroot,
+}
+
+/// Whether the helper makes a user namespace of its own (`user_namespaces(7)`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum UserNamespace {
+    /// Only if the caller lacks the capabilities to enter the root; ids come from `/etc/subuid` and
+    /// `/etc/subgid` through `newuidmap` and `newgidmap` where those are there, else the caller's one id
+    /// becomes root.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Always, with the caller's one id as root and nothing else mapped.
+    Single,
+    /// Always, with these maps.
+    Mapped {
+        /// User ids.
+        uids: Vec<IdRange>,
+        /// Group ids.
+        gids: Vec<IdRange>,
+    },
+}
+
+/// One line of an id map: `count` ids from `inside` on are `outside` and following on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(clippy::exhaustive_structs)]
+pub struct IdRange {
+    /// The first id in the archive.
+    pub inside: u32,
+    /// The first id on disk.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Who owns what is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Owner {
+    /// The numeric ids of the archive.
+    #[default]
+    Archive,
+    /// The archive's ids through a map; an id outside it is refused.
+    Mapped {
+        /// User ids.
+        uids: Vec<IdRange>,
+        /// Group ids.
+        gids: Vec<IdRange>,
+    },
+    /// These ids, for everything.
+    Forced {
+        /// The user id.
+        uid: u32,
+        /// The group id.
+        gid: u32,
+    },
+    /// Whoever the helper runs as.
+    Caller,
+}
+
+/// What becomes of a device that the helper may not make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Devices {
+    /// The entry fails.
+    #[default]
+    Error,
+    /// It is left out, with an event.
+    Skip,
+    /// An empty file with its name, owner and mode, with an event.
+    Placeholder,
+}
+
+/// How extended attributes and ACLs are treated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Xattrs {
+    /// Set; what the file system or the kind of file does not support is an event, other errors fail.
+    #[default]
+    BestEffort,
+    /// Set; whatever cannot be set fails the entry.
+    Strict,
+    /// Ignored.
+    None,
+}
+
+/// What becomes of names that climb above the destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EscapingNames {
+    /// The entry fails.
+    #[default]
+    Refuse,
+    /// `..` at the top stays at the top, as in a chroot.
+    Clamp,
+}
+
+/// What has reached the disk when the report arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Whatever the kernel chose.
+    #[default]
+    None,
+    /// The whole file system: one `syncfs(2)`.
+    FileSystem,
+    /// Each file and directory: `fsync(2)` on each.
+    PerFile,
+}
+
+/// The second walls, behind the switched root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Sandbox {
+    /// The system-call filter, `seccomp(2)`.
+    pub seccomp: Wall,
+    /// `landlock(7)`.
+    pub landlock: Wall,
+    /// Landlock's path rules with the pivot too, where they add little and cost 2.5 µs a file.
+    pub landlock_paths: bool,
+}
+
+/// How much one wall is insisted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Wall {
+    /// In force where the kernel has it; the report says so.
+    #[default]
+    BestEffort,
+    /// In force, or the run fails before the archive is read.
+    Required,
+    /// Not asked for.
+    Off,
+}
+
+/// Bounds on what the archive may cost, each with the attack that it bounds in `SECURITY.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of the uncompressed stream, and of file content written, in all.
+    pub total_bytes: u64,
+    /// Bytes of one file, holes included.
+    pub file_bytes: u64,
+    /// Entries, whiteouts and skipped ones included.
+    pub entries: u64,
+    /// Uncompressed over compressed bytes, tested once 64 MiB are out.
+    pub ratio: u64,
+    /// Components of one name.
+    pub depth: u32,
+    /// Bytes of one name or link target.
+    pub name_bytes: u32,
+    /// Bytes of all extended headers of one entry together.
+    pub extended_header_bytes: u32,
+    /// Extended attributes of one entry.
+    pub xattrs: u32,
+    /// Bytes of one extended attribute.
+    pub xattr_bytes: u32,
+    /// Data regions of one sparse file.
+    pub sparse_regions: u32,
+    /// Events reported; the rest are counted.
+    pub events: u32,
+    /// Address space of the helper in bytes (`RLIMIT_AS`); 0 is unlimited.
+    pub memory_bytes: u64,
+    /// Wall time in milliseconds; 0 is unlimited.
+    pub timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            total_bytes: 256 << 30,
+            file_bytes: 64 << 30,
+            entries: 10_000_000,
+            ratio: 1_000,
+            depth: 8_192,
+            name_bytes: 128 << 10,
+            extended_header_bytes: 1 << 20,
+            xattrs: 256,
+            xattr_bytes: 64 << 10,
+            sparse_regions: 100_000,
+            events: 1_000,
+            memory_bytes: 0,
+            timeout_ms: 0,
+        }
+    }
+}
