@@ -1,7 +1,21 @@
 //! Tar blocks to checked entries: framing, extended headers, sparse maps, limits.
 
-use super::fault::Result;
-use crate::{EntryKind, EventKind, Limits};
+mod blocks;
+mod draft;
+mod header;
+mod number;
+mod pax;
+mod pending;
+mod reader;
+mod sparse;
+#[cfg(test)]
+mod tests;
+mod xattr;
+
+pub(crate) use reader::Reader;
+
+use super::fault::{Fault, Result};
+use crate::{Cause, EntryKind, EventKind, Limit, Malformed};
 use bytes::Bytes;
 
 /// Where the uncompressed stream comes from.
@@ -78,15 +92,12 @@ pub(crate) struct Strictness {
     pub(crate) pax_globals: bool,
 }
 
-/// Reads entries from a stream of blocks.
-pub(crate) struct Reader<S> {
-    source: S,
-    limits: Limits,
-    strictness: Strictness,
+/// The archive is malformed, at this byte of the uncompressed stream.
+fn malformed(what: Malformed, offset: u64) -> Fault {
+    Cause::Malformed { what, offset }.into()
 }
 
-impl<S: Source> Reader<S> {
-    pub(crate) fn new(source: S, limits: Limits, strictness: Strictness) -> Reader<S> {
-        Reader { source, limits, strictness }
-    }
+/// A limit was reached.
+fn limit(limit: Limit, value: u64) -> Fault {
+    Cause::Limit { limit, value }.into()
 }
