@@ -310,7 +310,10 @@ mod tests {
     fn trap_newline_in_a_value_does_not_end_it() {
         let inner = b"12 path=evil\n";
         let outer = [&b"18 a="[..], inner, b"\n"].concat();
-        assert_eq!(record(&[&b"19 a="[..], inner, b"\n6 k=v\n"].concat()), Ok((&b"a"[..], &inner[..], &b"6 k=v\n"[..])));
+        assert_eq!(
+            record(&[&b"19 a="[..], inner, b"\n6 k=v\n"].concat()),
+            Ok((&b"a"[..], &inner[..], &b"6 k=v\n"[..]))
+        );
         assert_eq!(record(&outer), Ok((&b"a"[..], &b"12 path=evil"[..], &b"\n"[..])));
     }
 

@@ -1,0 +1,9 @@
+//! Bytes in, entries out.
+
+mod build;
+mod go;
+mod limits;
+mod random;
+mod rules;
+mod sparse;
+mod traps;

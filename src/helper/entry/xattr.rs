@@ -189,10 +189,7 @@ mod tests {
         xattrs.push_schily(b"user.b", b"new", &limits).expect("fits");
         xattrs.push_libarchive(b"user.a", b"Zm9v", &limits).expect("fits");
         xattrs.settle(&limits).expect("within the limit");
-        assert_eq!(
-            pairs(xattrs),
-            [(b"user.a".to_vec(), b"foo".to_vec()), (b"user.b".to_vec(), b"new".to_vec())]
-        );
+        assert_eq!(pairs(xattrs), [(b"user.a".to_vec(), b"foo".to_vec()), (b"user.b".to_vec(), b"new".to_vec())]);
     }
 
     #[test]
