@@ -1,4 +1,167 @@
-//! The child side.
-#[allow(dead_code)]
+//! The child side: everything that runs inside the root. The only public item is [`init`].
+
+mod acl;
+mod apply;
+mod confine;
+mod decode;
+mod dirs;
 mod entry;
 mod fault;
+mod files;
+mod input;
+mod limits;
+mod metadata;
+mod mounts;
+mod open;
+mod path;
+mod policy;
+mod remove;
+mod reporter;
+mod root;
+mod stream;
+mod sys;
+mod userns;
+mod whiteout;
+
+use crate::program::{ARGV0, mark_initialised};
+use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
+use crate::{Cause, Confinement, Failure, Report, Stage, Times};
+use apply::{Applier, failure, read_failure};
+use entry::{Reader, Strictness};
+use input::{Input, Watch};
+use reporter::Reporter;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
+use stream::Stream;
+
+/// Makes this process the helper if it was started as one; to be called first in `main`.
+///
+/// In any other process it returns at once, and [`Program::this`](crate::Program::this) works from then on.
+/// In a helper it never returns: the archive on descriptor 0 is applied as the parent on descriptor 1 asks.
+///
+/// A set-uid program is never a helper: `argv[0]` is the caller's choice there. Such a process, and one whose
+/// descriptor 1 is no socket, ends with a message and exit status 2.
+pub fn init() {
+    if std::env::args_os().next().is_none_or(|name| name.as_bytes() != ARGV0.as_bytes()) {
+        mark_initialised();
+        return;
+    }
+    let refusal = if sys::raised_privileges() {
+        "refusing to run as a helper with raised privileges"
+    } else if !sys::is_socket(1) {
+        "this is the helper of untar-in-root; it is started by the library, not by hand"
+    } else {
+        run();
+    };
+    sys::complain(refusal);
+    sys::exit_now(2);
+}
+
+/// The whole sequence.
+fn run() -> ! {
+    let started = Instant::now();
+    report_panics();
+    limits::start_clean();
+    let (archive, control) = sys::take_standard();
+    let exit = match control.try_clone() {
+        Ok(socket) => serve(archive, control, Reporter::new(socket), started),
+        Err(_) => 1,
+    };
+    sys::exit_now(exit)
+}
+
+fn serve(archive: OwnedFd, control: OwnedFd, mut reporter: Reporter, started: Instant) -> i32 {
+    let request = match reporter.channel().receive() {
+        Ok(Down::Request(request)) => request,
+        // Nobody is there, or nobody that could make sense of a reply.
+        _ => return 1,
+    };
+    let mut report = Report::default();
+    let failure = work(archive, control, &request, &mut reporter, &mut report, started).err();
+    reporter.send(&Up::Reply(Box::new(Reply { report, failure })));
+    0
+}
+
+fn work(
+    archive: OwnedFd,
+    control: OwnedFd,
+    request: &Request,
+    reporter: &mut Reporter,
+    report: &mut Report,
+    started: Instant,
+) -> Result<(), Failure> {
+    let options = &request.options;
+    reporter.configure(options.limits.events, options.progress);
+    let watch = Watch::new(control, options.limits.timeout_ms);
+    let at = |stage| move |fault| failure(stage, fault, None);
+
+    let user_namespace = userns::enter(&options.user_namespace, reporter).map_err(at(Stage::Enter))?;
+    limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
+    let inside = root::enter(options.isolation).map_err(at(Stage::Enter))?;
+    report.times.enter_us = micros(started);
+
+    let mark = Instant::now();
+    let mut confined = confine::drop_privileges(inside, options).map_err(at(Stage::Confine))?;
+    confined.report.user_namespace = user_namespace;
+    report.confinement = confined.report.clone();
+    report.times.confine_us = micros(mark);
+    let confinement: Confinement = report.confinement.clone();
+    reporter.send(&Up::Started(Box::new(confinement)));
+
+    let mark = Instant::now();
+    let mut applier =
+        Applier::new(confined, options, &request.destination, watch.clone(), reporter).map_err(at(Stage::Apply))?;
+    let decoder = decode::Decoder::open(Input::new(archive, watch), options.compression)
+        .map_err(|fault| read_failure(fault, None))?;
+    report.compression = decoder.format();
+    let stream = Stream::new(decoder, !options.skip_diff_id, options.limits);
+    let strictness = Strictness { sizes: options.strict_sizes, pax_globals: options.pax_globals };
+    let mut reader = Reader::new(stream, options.limits, strictness);
+    let outcome = apply(&mut applier, &mut reader, &mut report.times, mark);
+
+    let totals = reader.source_mut().totals();
+    (report.bytes_in, report.bytes_tar) = (totals.bytes_in, totals.bytes_tar);
+    report.diff_id = totals.diff_id.filter(|_| outcome.is_ok());
+    (report.entries, report.bytes_written, report.event_count) = applier.counts();
+    outcome
+}
+
+/// Entries, deferred metadata (after an error too), the rest of the input, the sync policy.
+fn apply(
+    applier: &mut Applier<'_>,
+    reader: &mut Reader<Stream>,
+    times: &mut Times,
+    mark: Instant,
+) -> Result<(), Failure> {
+    let applied = applier.run(reader);
+    times.apply_us = micros(mark);
+    let mark = Instant::now();
+    let finished = applier.finish();
+    let drained = applied.and_then(|()| {
+        let end = reader.finish().map_err(|fault| read_failure(fault, None))?;
+        applier.note_end(end);
+        finished?;
+        applier.synchronise()
+    });
+    times.finish_us = micros(mark);
+    drained
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A panic is a bug of ours; it ends the helper, but not without a word.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let failure = Failure {
+            stage: Stage::Apply,
+            entry: None,
+            operation: None,
+            cause: Cause::Panic { message: info.to_string() },
+        };
+        sys::last_words(&frame_of_panic(failure));
+        sys::exit_now(101);
+    }));
+}

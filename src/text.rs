@@ -55,3 +55,5 @@ impl fmt::Debug for Digest {
         fmt::Display::fmt(self, f)
     }
 }
+
+pub(crate) fn error(f: &mut fmt::Formatter<'_>, error: &crate::Error) -> fmt::Result { write!(f, "{:?}", error.detail()) }

@@ -1,1 +1,312 @@
-//! The control socket.
+//! The control socket between parent and helper: bounded frames of bincode; the only file that knows it.
+//!
+//! A frame is 4 bytes of magic (`uirD` towards the helper, `uirU` from it, so that a peer that echoes is
+//! not a helper), 2 bytes of version, 2 of zero, a little-endian u32 length of at most [`MAX_FRAME`], and
+//! that many bytes of one value in bincode 2's standard configuration. Bytes left over are refused.
+
+use crate::{Confinement, Event, Failure, IdRange, Listed, Options, Progress, Report};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// The most bytes that one frame may carry.
+pub(crate) const MAX_FRAME: usize = 1 << 20;
+/// Raised with every change of a frame's content: parent and helper must be of one version.
+const VERSION: u16 = 1;
+const HEADER: usize = 12;
+/// The most bytes taken from the socket before other descriptors get their turn.
+const TURN: usize = 64 << 10;
+
+/// Towards the helper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Down {
+    /// What to do; sent once, first.
+    Request(Box<Request>),
+    /// The user namespace is mapped, or the error number that kept it from being.
+    IdMapDone(Result<(), IdMapFailure>),
+}
+
+/// Everything that the helper is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) options: Options,
+    /// Inside the root; empty is the root itself.
+    pub(crate) destination: Vec<u8>,
+}
+
+/// Why ids could not be mapped.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct IdMapFailure {
+    pub(crate) operation: crate::Operation,
+    pub(crate) errno: i32,
+}
+
+/// From the helper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Up {
+    /// The helper is in a new user namespace and waits for its maps.
+    NeedIdMap,
+    /// The helper is inside and confined; the archive is read from here on.
+    Started(Box<Confinement>),
+    Progress(Progress),
+    Listed(Box<Listed>),
+    Event(Box<Event>),
+    /// The last frame.
+    Reply(Box<Reply>),
+}
+
+/// How it ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    /// Without events: those were sent as they happened.
+    pub(crate) report: Report,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// The maps of the helper's user namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdMaps {
+    pub(crate) uids: Vec<IdRange>,
+    pub(crate) gids: Vec<IdRange>,
+}
+
+/// What one side sends.
+pub(crate) trait Message: Serialize + DeserializeOwned {
+    const MAGIC: [u8; 4];
+}
+
+impl Message for Down {
+    const MAGIC: [u8; 4] = *b"uirD";
+}
+
+impl Message for Up {
+    const MAGIC: [u8; 4] = *b"uirU";
+}
+
+/// How a peer can fail to speak the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Garbled {
+    Magic,
+    Version(u16),
+    Length(u32),
+    Content,
+    /// The peer closed in the middle of a frame.
+    Cut,
+    /// A frame that may not come now, or too many of them.
+    Unexpected,
+}
+
+/// Why nothing was received.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum WireError {
+    Garbled(Garbled),
+    Os(Errno),
+}
+
+/// What a look at the socket brought.
+#[derive(Debug)]
+pub(crate) enum Received<Rx> {
+    Message(Rx),
+    /// Nothing complete yet.
+    Pending,
+    /// The peer has closed, between frames.
+    Closed,
+}
+
+/// One end of the socket: receives `Rx`, sends `Tx`.
+pub(crate) struct Channel<Rx, Tx> {
+    socket: OwnedFd,
+    inbox: Vec<u8>,
+    closed: bool,
+    types: PhantomData<fn(Tx) -> Rx>,
+}
+
+impl<Rx, Tx> AsFd for Channel<Rx, Tx> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl<Rx: Message, Tx: Message> Channel<Rx, Tx> {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Channel { socket, inbox: Vec::new(), closed: false, types: PhantomData }
+    }
+
+    /// Sends one frame, waiting for room.
+    pub(crate) fn send(&self, message: &Tx) -> Result<(), Errno> {
+        let frame = encode(message);
+        let mut rest = &frame[..];
+        while !rest.is_empty() {
+            match send(self.socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
+                Ok(n) => rest = &rest[n..],
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => wait_writable(self.as_fd())?,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for one frame.
+    #[cfg_attr(not(feature = "helper"), allow(dead_code))]
+    pub(crate) fn receive(&mut self) -> Result<Rx, WireError> {
+        loop {
+            match self.take(MsgFlags::empty())? {
+                Received::Message(message) => return Ok(message),
+                Received::Closed => return Err(WireError::Os(Errno::EPIPE)),
+                Received::Pending => {}
+            }
+        }
+    }
+
+    /// Takes one frame if it is there.
+    pub(crate) fn try_receive(&mut self) -> Result<Received<Rx>, WireError> {
+        self.take(MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn take(&mut self, flags: MsgFlags) -> Result<Received<Rx>, WireError> {
+        if let Some(message) = decode(&mut self.inbox).map_err(WireError::Garbled)? {
+            return Ok(Received::Message(message));
+        }
+        if !self.closed {
+            self.fill(flags)?;
+        }
+        match decode(&mut self.inbox).map_err(WireError::Garbled)? {
+            Some(message) => Ok(Received::Message(message)),
+            None if !self.closed => Ok(Received::Pending),
+            None if self.inbox.is_empty() => Ok(Received::Closed),
+            None => Err(WireError::Garbled(Garbled::Cut)),
+        }
+    }
+
+    fn fill(&mut self, flags: MsgFlags) -> Result<(), WireError> {
+        let mut buffer = [0; TURN];
+        match recv(self.socket.as_raw_fd(), &mut buffer, flags) {
+            Ok(0) => self.closed = true,
+            Ok(n) => self.inbox.extend_from_slice(&buffer[..n]),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // A helper that dies with the request unread resets the connection: that is "closed".
+            Err(Errno::ECONNRESET) => self.closed = true,
+            Err(e) => return Err(WireError::Os(e)),
+        }
+        Ok(())
+    }
+}
+
+fn wait_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    match poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<MAX_FRAME>()
+}
+
+fn encode<M: Message>(message: &M) -> Vec<u8> {
+    // Only a message over the limit fails to encode; an empty body is refused by the peer as content.
+    let body = bincode::serde::encode_to_vec(message, bincode::config::standard()).unwrap_or_default();
+    let mut frame = Vec::with_capacity(HEADER + body.len());
+    frame.extend_from_slice(&M::MAGIC);
+    frame.extend_from_slice(&VERSION.to_le_bytes());
+    frame.extend_from_slice(&[0; 2]);
+    frame.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+    frame.extend_from_slice(&body);
+    frame
+}
+
+/// The reply of a helper that panicked, as bytes for its last send.
+#[cfg(feature = "helper")]
+pub(crate) fn frame_of_panic(failure: Failure) -> Vec<u8> {
+    encode(&Up::Reply(Box::new(Reply { report: Report::default(), failure: Some(failure) })))
+}
+
+/// Takes one whole frame off the front of `inbox`.
+fn decode<M: Message>(inbox: &mut Vec<u8>) -> Result<Option<M>, Garbled> {
+    let magic = &inbox[..inbox.len().min(4)];
+    if !M::MAGIC.starts_with(magic) {
+        return Err(Garbled::Magic);
+    }
+    let Some(&[_, _, _, _, v0, v1, z0, z1, l0, l1, l2, l3]) = inbox.first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
+    let version = u16::from_le_bytes([v0, v1]);
+    if version != VERSION || [z0, z1] != [0, 0] {
+        return Err(Garbled::Version(version));
+    }
+    let length = u32::from_le_bytes([l0, l1, l2, l3]);
+    if length as usize > MAX_FRAME {
+        return Err(Garbled::Length(length));
+    }
+    let Some(body) = inbox.get(HEADER..HEADER + length as usize) else {
+        return Ok(None);
+    };
+    let (message, used) = bincode::serde::decode_from_slice(body, config()).map_err(|_| Garbled::Content)?;
+    if used != body.len() {
+        return Err(Garbled::Content);
+    }
+    inbox.drain(..HEADER + length as usize);
+    Ok(Some(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame() -> Vec<u8> {
+        encode(&Up::Progress(Progress { bytes_in: 7, ..Progress::default() }))
+    }
+
+    #[test]
+    fn a_frame_comes_back() {
+        let mut inbox = frame();
+        inbox.extend(frame());
+        assert!(matches!(decode::<Up>(&mut inbox), Ok(Some(Up::Progress(p))) if p.bytes_in == 7));
+        assert_eq!(inbox, frame());
+    }
+
+    #[test]
+    fn half_a_frame_is_awaited() {
+        let whole = frame();
+        for end in 0..whole.len() {
+            assert!(matches!(decode::<Up>(&mut whole[..end].to_vec()), Ok(None)), "{end}");
+        }
+    }
+
+    #[test]
+    fn an_echo_is_not_a_helper() {
+        assert_eq!(decode::<Down>(&mut frame()).unwrap_err(), Garbled::Magic);
+    }
+
+    #[test]
+    fn lies_are_refused_before_anything_is_allocated() {
+        let altered = |at: usize, byte: u8| {
+            let mut bytes = frame();
+            bytes[at] = byte;
+            decode::<Up>(&mut bytes).unwrap_err()
+        };
+        assert_eq!(altered(4, 9), Garbled::Version(9));
+        assert!(matches!(altered(11, 255), Garbled::Length(_)));
+        assert_eq!(altered(12, 200), Garbled::Content);
+        let mut long = frame();
+        long[8] += 1;
+        long.push(0);
+        assert_eq!(decode::<Up>(&mut long).unwrap_err(), Garbled::Content);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(mut bytes: Vec<u8>) {
+            let _ = decode::<Up>(&mut bytes);
+            let mut framed = frame()[..8].to_vec();
+            framed.extend((bytes.len() as u32).to_le_bytes());
+            framed.extend(&bytes);
+            let _ = decode::<Up>(&mut framed);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Applies checked entries inside the root: `semantics.md`, rule by rule.
+
+mod create;
+mod hide;
+mod place;
+
+use super::confine::Confined;
+use super::dirs::{Dirs, Missing, NodeId};
+use super::entry::{End, Entry, Reader};
+use super::fault::{Call, Fault, Result};
+use super::input::Watch;
+use super::metadata::{Setter, Softened};
+use super::policy::Policy;
+use super::remove::Remover;
+use super::reporter::Reporter;
+use super::stream::Stream;
+use crate::{
+    Cause, Durability, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Mode, Options, Owner,
+    Progress, Refusal, Stage,
+};
+use place::{Memo, Place, Selection};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Applies one archive.
+pub(crate) struct Applier<'a> {
+    options: &'a Options,
+    reporter: &'a mut Reporter,
+    watch: Watch,
+    root: Arc<OwnedFd>,
+    dirs: Dirs,
+    destination: NodeId,
+    policy: Policy,
+    setter: Setter,
+    remover: Remover,
+    selection: Selection,
+    memo: Memo,
+    counts: EntryCounts,
+    bytes_written: u64,
+    /// The entry being applied, for events and errors.
+    current: Option<EntryRef>,
+}
+
+impl<'a> Applier<'a> {
+    /// Ready to apply below `destination`, which is made where it is missing.
+    pub(crate) fn new(
+        confined: Confined,
+        options: &'a Options,
+        destination: &[u8],
+        watch: Watch,
+        reporter: &'a mut Reporter,
+    ) -> Result<Applier<'a>> {
+        let setter = Setter {
+            own: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+            ignore_chown_errors: options.ignore_chown_errors,
+            xattrs: options.xattrs,
+            group_from_directory: confined.group_from_directory && options.owner != Owner::Caller,
+            sync: options.durability == Durability::PerFile,
+        };
+        let root = confined.root.try_clone().map_err(|_| Fault::from(Cause::Os(nix::libc::EMFILE)))?;
+        let mut applier = Applier {
+            options,
+            reporter,
+            root: Arc::new(confined.root),
+            dirs: Dirs::new(root, options.cross_mounts)?,
+            destination: NodeId::ROOT,
+            policy: Policy::new(options),
+            setter,
+            remover: Remover { watch: watch.clone(), cross_mounts: options.cross_mounts },
+            watch,
+            selection: Selection::new(options)?,
+            memo: Memo::default(),
+            counts: EntryCounts::default(),
+            bytes_written: 0,
+            current: None,
+        };
+        applier.enter_destination(destination)?;
+        Ok(applier)
+    }
+
+    fn enter_destination(&mut self, destination: &[u8]) -> Result<()> {
+        let parts: Vec<&[u8]> = destination.split(|b| *b == b'/').collect();
+        if self.options.list {
+            return Ok(());
+        }
+        if let Some(id) = self.resolve(NodeId::ROOT, &parts, Missing::Make)? {
+            self.destination = id;
+        }
+        Ok(())
+    }
+
+    /// Applies every entry. What was deferred is done by [`finish`](Applier::finish), after an error too.
+    pub(crate) fn run(&mut self, reader: &mut Reader<Stream>) -> Result<(), Failure> {
+        loop {
+            self.current = None;
+            let entry = match reader.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(()),
+                Err(fault) => return Err(read_failure(fault, reader.current())),
+            };
+            let named = EntryRef::new(entry.index, entry.offset, &entry.path, entry.kind);
+            self.current = Some(named);
+            if let Err(failed) = self.entry(entry, reader) {
+                return Err(match failed {
+                    Failed::Reading(fault) => read_failure(fault, self.current.take()),
+                    Failed::Applying(fault) => failure(Stage::Apply, fault, self.current.take()),
+                });
+            }
+            let (bytes_in, bytes_tar) = reader.source_mut().progress();
+            let entries = self.counts.total();
+            self.reporter.progress(|| Progress { bytes_in, bytes_tar, entries });
+        }
+    }
+
+    fn entry(&mut self, mut entry: Entry, reader: &mut Reader<Stream>) -> Result<(), Failed> {
+        self.bound(&entry)?;
+        for event in entry.events.drain(..) {
+            self.reporter.event(self.current.clone(), event);
+        }
+        if self.options.list {
+            self.list(entry)?;
+            return Ok(());
+        }
+        match entry.kind {
+            EntryKind::Other(flag @ (b'V' | b'M' | b'N' | b'A')) => {
+                self.event(EventKind::SkippedType(flag));
+                self.counts.skipped += 1;
+                return Ok(());
+            }
+            EntryKind::Other(flag) => return Err(refused(Refusal::UnknownType(flag)).into()),
+            _ => {}
+        }
+        let path = std::mem::take(&mut entry.path);
+        match self.place(&path, &entry)? {
+            Place::Skip => self.counts.skipped += 1,
+            Place::Root => self.root_entry(entry)?,
+            Place::Whiteout { parent, name } => self.whiteout(parent, name)?,
+            Place::Opaque { directory } => self.opaque(directory)?,
+            Place::NothingToHide => self.counts.whiteouts += 1,
+            Place::At { parent, name } => self.create(entry, parent, name, reader)?,
+        }
+        self.trim()?;
+        Ok(())
+    }
+
+    fn bound(&self, entry: &Entry) -> Result<()> {
+        let limits = &self.options.limits;
+        let limit = |limit, value| Err(Cause::Limit { limit, value }.into());
+        if entry.index >= limits.entries {
+            return limit(Limit::Entries, limits.entries);
+        }
+        if entry.size > limits.file_bytes {
+            return limit(Limit::FileBytes, limits.file_bytes);
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, entry: Entry) -> Result<()> {
+        self.counts.skipped += 1;
+        let selected = self.selection.takes_raw(&entry.path, self.options)?;
+        if !selected {
+            return Ok(());
+        }
+        let device = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+        self.reporter.listed(Listed {
+            index: entry.index,
+            offset: entry.offset,
+            path: entry.path,
+            link: entry.link,
+            kind: entry.kind,
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            size: entry.size,
+            mtime: entry.mtime.seconds,
+            mtime_ns: entry.mtime.nanoseconds,
+            device: (device(entry.device.0), device(entry.device.1)),
+            xattrs: entry.xattrs.into_iter().map(|(name, _)| name).collect(),
+        });
+        Ok(())
+    }
+
+    fn event(&mut self, what: EventKind) {
+        let current = self.current.clone();
+        self.reporter.event(current, what);
+    }
+
+    fn softened(&mut self, softened: Softened) {
+        for what in softened {
+            self.event(what);
+        }
+    }
+
+    /// Gives up handles of directories that were not used lately, setting their metadata.
+    fn trim(&mut self) -> Result<()> {
+        let setter = self.setter;
+        let mut softened = Softened::new();
+        let result = self.dirs.trim(&mut |dir, meta| {
+            softened.extend(setter.leave_directory(dir, meta)?);
+            Ok(())
+        });
+        self.softened(softened);
+        result
+    }
+
+    /// Resolves directories, making what is missing as implied parents are made.
+    fn resolve(&mut self, start: NodeId, parts: &[&[u8]], missing: Missing) -> Result<Option<NodeId>> {
+        let (setter, policy) = (&self.setter, &self.policy);
+        let mut softened = Softened::new();
+        let result = self.dirs.resolve(start, parts, missing, &mut |dir, inherit, name| {
+            Ok(setter.new_directory(dir, name, &policy.implied()?, inherit, &mut softened)?.0)
+        });
+        self.softened(softened);
+        result
+    }
+
+    /// Sets what was deferred, the deepest first and the root last, then synchronises.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        self.current = None;
+        let setter = self.setter;
+        let mut softened = Softened::new();
+        let result = self.dirs.leave_all(&mut |dir, meta| {
+            softened.extend(setter.leave_directory(dir, meta)?);
+            Ok(())
+        });
+        self.softened(softened);
+        let gone = result.map_err(|fault| failure(Stage::Finish, fault, None))?;
+        for path in gone {
+            let named = EntryRef::new(0, 0, &path, EntryKind::Directory);
+            self.reporter.event(Some(named), EventKind::DirectoryGone);
+        }
+        Ok(())
+    }
+
+    /// After the input has been drained: the sync policy, last.
+    pub(crate) fn synchronise(&self) -> Result<(), Failure> {
+        if self.options.durability == Durability::None || self.options.list {
+            return Ok(());
+        }
+        rustix::fs::syncfs(&self.root)
+            .call("syncfs", || "root")
+            .map_err(|fault| failure(Stage::Finish, fault, None))
+    }
+
+    /// What the end of the archive was like.
+    pub(crate) fn note_end(&mut self, end: End) {
+        if !end.marker {
+            self.reporter.event(None, EventKind::NoEndMarker);
+        }
+        if end.trailing_data {
+            self.reporter.event(None, EventKind::TrailingData { bytes: end.trailing });
+        }
+    }
+
+    pub(crate) fn counts(&self) -> (EntryCounts, u64, u64) {
+        (self.counts, self.bytes_written, self.reporter.events())
+    }
+
+    fn literal(&self) -> bool {
+        self.options.mode == Mode::Literal
+    }
+}
+
+/// Whether the archive or its application failed.
+enum Failed {
+    Reading(Fault),
+    Applying(Fault),
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Failed {
+        Failed::Applying(fault)
+    }
+}
+
+fn refused(refusal: Refusal) -> Fault {
+    Cause::Refused(refusal).into()
+}
+
+/// A failure on the way from descriptor 0 to an entry.
+pub(crate) fn read_failure(fault: Fault, entry: Option<EntryRef>) -> Failure {
+    let stage = match fault.cause {
+        Cause::Compressed { .. } => Stage::Decode,
+        Cause::Os(_) | Cause::Cancelled => Stage::Read,
+        _ => Stage::Parse,
+    };
+    failure(stage, fault, entry)
+}
+
+/// Adds what is known where the fault is caught.
+pub(crate) fn failure(stage: Stage, fault: Fault, entry: Option<EntryRef>) -> Failure {
+    Failure { stage, entry, operation: fault.operation, cause: fault.cause }
+}

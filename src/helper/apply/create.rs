@@ -1,0 +1,313 @@
+//! One function per kind of entry, and the rules for what is already there.
+
+use super::{Applier, Failed, refused};
+use crate::helper::dirs::{Child, Inherit, NodeId};
+use crate::helper::entry::{Entry, Reader};
+use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::files::{self, NewFile};
+use crate::helper::metadata::{self, Metadata, Softened};
+use crate::helper::open;
+use crate::helper::stream::Stream;
+use crate::{Cause, Devices, EntryKind, EventKind, Limit, Refusal};
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, makedev, mknodat};
+use nix::unistd::{LinkatFlags, linkat, symlinkat};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+/// How often room is made for one name: somebody else may be putting things there.
+const TRIES: u32 = 16;
+
+/// Where something is made.
+struct Spot<'n> {
+    parent: NodeId,
+    handle: Arc<OwnedFd>,
+    inherit: Inherit,
+    name: &'n [u8],
+}
+
+impl Spot<'_> {
+    fn path(&self) -> &OsStr {
+        OsStr::from_bytes(self.name)
+    }
+
+    fn stat(&self) -> Result<Option<FileStat>> {
+        match fstatat(&self.handle, self.path(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Fault::os(errno, "newfstatat", format_args!("dir, {}", quoted(self.name)))),
+        }
+    }
+}
+
+fn is_directory(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+}
+
+impl Applier<'_> {
+    pub(super) fn create(
+        &mut self,
+        mut entry: Entry,
+        parent: NodeId,
+        name: &[u8],
+        reader: &mut Reader<Stream>,
+    ) -> Result<(), Failed> {
+        let handle = self.dirs.handle(parent)?;
+        let spot = Spot { parent, handle, inherit: self.dirs.node(parent).inherit, name };
+        if entry.kind == EntryKind::Hardlink {
+            self.hardlink(&spot, &entry.link)?;
+        } else {
+            let (meta, events) = self.policy.metadata(&mut entry)?;
+            self.softened(events);
+            match entry.kind {
+                EntryKind::Directory => self.directory(&spot, meta)?,
+                EntryKind::Symlink => self.symlink(&spot, &entry.link, &meta)?,
+                EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo => {
+                    self.special(&spot, &entry, &meta)?;
+                }
+                _ => self.file(&spot, entry, &meta, reader)?,
+            }
+        }
+        self.dirs.touch(parent);
+        Ok(())
+    }
+
+    /// Rule 3: the destination is changed, never replaced.
+    pub(super) fn root_entry(&mut self, mut entry: Entry) -> Result<()> {
+        self.counts.directories += 1;
+        let (meta, events) = self.policy.metadata(&mut entry)?;
+        if self.options.ignore_root_metadata {
+            return Ok(());
+        }
+        self.softened(events);
+        self.merge(self.destination, meta)
+    }
+
+    /// Makes something that is not a directory, making room for it first where something is in the way.
+    fn make<T>(&mut self, spot: &Spot<'_>, mut make: impl FnMut() -> Result<T>) -> Result<T> {
+        if let Some(Child::Dir(_)) = self.dirs.child(spot.parent, spot.name) {
+            self.make_room(spot)?;
+        }
+        for _ in 0..TRIES {
+            match make() {
+                Err(fault) if fault.errno() == Some(Errno::EEXIST) => self.make_room(spot)?,
+                result => return result,
+            }
+        }
+        Err(Fault::os(Errno::EEXIST, "openat", format_args!("dir, {}, {TRIES} times", quoted(spot.name))))
+    }
+
+    /// Rule 9: removes what is in the way of something that is not a directory.
+    fn make_room(&mut self, spot: &Spot<'_>) -> Result<()> {
+        let is_dir = spot.stat()?.is_some_and(|stat| is_directory(&stat));
+        if is_dir && self.options.no_overwrite_dir_nondir {
+            return Err(refused(Refusal::DirectoryConflict));
+        }
+        self.dirs.forget(spot.parent, spot.name);
+        self.remover.remove(&spot.handle, spot.name).map(drop)
+    }
+
+    fn made_leaf(&mut self, spot: &Spot<'_>) {
+        self.dirs.set_leaf(spot.parent, spot.name, Child::Leaf);
+    }
+
+    fn file(
+        &mut self,
+        spot: &Spot<'_>,
+        entry: Entry,
+        meta: &Metadata,
+        reader: &mut Reader<Stream>,
+    ) -> Result<(), Failed> {
+        let fd = self.make(spot, || files::create(&spot.handle, spot.name, meta.mode))?;
+        self.made_leaf(spot);
+        let mut file = NewFile::new(fd, entry.sparse);
+        while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
+            self.bytes_written += bytes.len() as u64;
+            let value = self.options.limits.total_bytes;
+            if self.bytes_written > value {
+                return Err(Fault::from(Cause::Limit { limit: Limit::TotalBytes, value }).into());
+            }
+            file.write(&bytes)?;
+        }
+        let softened = file.finish(entry.size, meta, spot.inherit, &self.setter)?;
+        self.softened(softened);
+        self.counts.files += 1;
+        Ok(())
+    }
+
+    fn symlink(&mut self, spot: &Spot<'_>, target: &[u8], meta: &Metadata) -> Result<()> {
+        self.make(spot, || {
+            symlinkat(OsStr::from_bytes(target), &spot.handle, spot.path())
+                .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))
+        })?;
+        self.made_leaf(spot);
+        self.dirs.path_changed();
+        let softened = self.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, true)?;
+        self.softened(softened);
+        self.counts.symlinks += 1;
+        Ok(())
+    }
+
+    /// Rule 12: a hardlink entry never alters the inode that it links to.
+    fn hardlink(&mut self, spot: &Spot<'_>, target: &[u8]) -> Result<()> {
+        let (parent, name) = self.link_target(target)?;
+        let from = Spot { parent, handle: self.dirs.handle(parent)?, inherit: Inherit::default(), name };
+        let missing = || Fault::from(Cause::LinkTargetMissing { target: target.to_vec() });
+        let stat = from.stat()?.ok_or_else(missing)?;
+        if is_directory(&stat) {
+            return Err(refused(Refusal::HardlinkToDirectory));
+        }
+        // Compared before anything is removed: the name may be the target's own.
+        let same = |there: FileStat| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
+        if !spot.stat()?.is_some_and(same) {
+            self.make(spot, || {
+                linkat(&from.handle, from.path(), &spot.handle, spot.path(), LinkatFlags::empty())
+                    .call("linkat", || format!("dir, {}, dir, {}, 0", quoted(target), quoted(spot.name)))
+                    .map_err(|fault| match fault.errno() {
+                        Some(Errno::ENOENT) => missing(),
+                        Some(Errno::EXDEV) => Cause::CrossesMount.into(),
+                        _ => fault,
+                    })
+            })?;
+        }
+        self.made_leaf(spot);
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK {
+            self.dirs.path_changed();
+        }
+        self.counts.hardlinks += 1;
+        Ok(())
+    }
+
+    fn special(&mut self, spot: &Spot<'_>, entry: &Entry, meta: &Metadata) -> Result<()> {
+        let (kind, device) = match entry.kind {
+            EntryKind::Fifo => (SFlag::S_IFIFO, 0),
+            EntryKind::CharDevice => (SFlag::S_IFCHR, device_number(entry.device)?),
+            _ => (SFlag::S_IFBLK, device_number(entry.device)?),
+        };
+        let mode = Mode::from_bits_truncate(meta.mode & 0o777);
+        let made = self.make(spot, || {
+            mknodat(&spot.handle, spot.path(), kind, mode, device)
+                .call("mknodat", || format!("dir, {}, {kind:?}, {:?}", quoted(spot.name), entry.device))
+        });
+        match made {
+            Ok(()) => {}
+            Err(fault) if fault.errno() == Some(Errno::EPERM) && kind != SFlag::S_IFIFO => {
+                return self.lacking_device(spot, meta, fault);
+            }
+            Err(fault) => return Err(fault),
+        }
+        self.made_leaf(spot);
+        let softened = self.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, false)?;
+        self.softened(softened);
+        match kind {
+            SFlag::S_IFIFO => self.counts.fifos += 1,
+            _ => self.counts.devices += 1,
+        }
+        Ok(())
+    }
+
+    /// A device that the kernel does not let us make.
+    fn lacking_device(&mut self, spot: &Spot<'_>, meta: &Metadata, fault: Fault) -> Result<()> {
+        let errno = Errno::EPERM as i32;
+        match self.options.devices {
+            Devices::Error => Err(fault),
+            Devices::Skip => {
+                self.event(EventKind::DeviceSkipped { errno });
+                self.counts.skipped += 1;
+                Ok(())
+            }
+            Devices::Placeholder => {
+                let fd = self.make(spot, || files::create(&spot.handle, spot.name, meta.mode))?;
+                self.made_leaf(spot);
+                let softened = NewFile::new(fd, None).finish(0, meta, spot.inherit, &self.setter)?;
+                self.softened(softened);
+                self.event(EventKind::DevicePlaceholder { errno });
+                self.counts.devices += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn directory(&mut self, spot: &Spot<'_>, meta: Metadata) -> Result<()> {
+        self.counts.directories += 1;
+        if let Some(Child::Dir(id)) = self.dirs.child(spot.parent, spot.name) {
+            self.dirs.touch(id);
+            return self.merge(id, meta);
+        }
+        for _ in 0..TRIES {
+            let mut softened = Softened::new();
+            match self.setter.new_directory(&spot.handle, spot.name, &meta, spot.inherit, &mut softened) {
+                Ok((made, owned)) => {
+                    self.softened(softened);
+                    return self.made_directory(spot, made, owned, meta);
+                }
+                Err(fault) if fault.errno() == Some(Errno::EEXIST) => {}
+                Err(fault) => return Err(fault),
+            }
+            if let Some(id) = self.directory_there(spot)? {
+                self.dirs.touch(id);
+                return self.merge(id, meta);
+            }
+            if self.options.no_overwrite_dir_nondir {
+                return Err(refused(Refusal::DirectoryConflict));
+            }
+            self.dirs.forget(spot.parent, spot.name);
+            self.dirs.path_changed();
+            self.remover.remove(&spot.handle, spot.name)?;
+        }
+        Err(Fault::os(Errno::EEXIST, "mkdirat", format_args!("dir, {}, {TRIES} times", quoted(spot.name))))
+    }
+
+    fn made_directory(&mut self, spot: &Spot<'_>, made: OwnedFd, owned: bool, mut meta: Metadata) -> Result<()> {
+        self.dirs.forget(spot.parent, spot.name);
+        let id = self.dirs.add(spot.parent, spot.name, made, true)?;
+        self.dirs.touch(id);
+        meta.mode_now = owned.then_some(metadata::usable(meta.mode));
+        self.dirs.defer(id, meta);
+        Ok(())
+    }
+
+    /// The directory that is there already, or that a symlink there leads to if links are to be kept.
+    fn directory_there(&mut self, spot: &Spot<'_>) -> Result<Option<NodeId>> {
+        match open::directory(&spot.handle, spot.name, self.options.cross_mounts) {
+            Ok(opened) => {
+                self.dirs.forget(spot.parent, spot.name);
+                return self.dirs.add(spot.parent, spot.name, opened, false).map(Some);
+            }
+            Err(fault) => match fault.errno() {
+                Some(Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT) => {}
+                _ => return Err(fault),
+            },
+        }
+        if !self.options.keep_directory_symlink || open::link_target(&spot.handle, spot.name)?.is_none() {
+            return Ok(None);
+        }
+        match self.resolve(spot.parent, &[spot.name], crate::helper::dirs::Missing::Nothing) {
+            Err(fault) if fault.errno() == Some(Errno::ELOOP) => Ok(None),
+            result => result,
+        }
+    }
+
+    /// Rule 9: a directory over a directory replaces owner, mode and time, and clears other attributes.
+    fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
+        let handle = self.dirs.handle(id)?;
+        let mut softened = Softened::new();
+        self.setter.own_directory(&handle, &meta, &mut softened)?;
+        self.softened(softened);
+        metadata::clear_xattrs(&handle, &meta.xattrs)?;
+        self.dirs.node_mut(id).inherit.acl = meta.has_default_acl();
+        self.dirs.defer(id, meta);
+        Ok(())
+    }
+}
+
+/// Linux has 12 bits of major and 20 of minor: `makedev(3)`.
+fn device_number((major, minor): (i64, i64)) -> Result<u64> {
+    match (u64::try_from(major), u64::try_from(minor)) {
+        (Ok(major), Ok(minor)) if major < 1 << 12 && minor < 1 << 20 => Ok(makedev(major, minor)),
+        _ => Err(refused(Refusal::DeviceNumber)),
+    }
+}

@@ -1,0 +1,56 @@
+//! Whiteouts and opaque markers in layer mode. A marker hides what the lower layers have, never what this
+//! archive made, and where it stands in the archive never matters.
+
+use super::Applier;
+use crate::helper::dirs::{Child, NodeId};
+use crate::helper::fault::Result;
+use crate::helper::remove;
+
+impl Applier<'_> {
+    /// Hides `name` of the lower layers.
+    pub(super) fn whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
+        self.counts.whiteouts += 1;
+        match self.dirs.child(parent, name) {
+            Some(Child::Leaf | Child::Whiteout) => Ok(()),
+            Some(Child::Dir(id)) if self.dirs.node(id).upper => self.prune(id),
+            // Nothing of the lower layers is left here.
+            None if self.dirs.node(parent).opaque => Ok(()),
+            _ => self.remove_lower(parent, name),
+        }
+    }
+
+    /// Hides everything that the lower layers have in the directory.
+    pub(super) fn opaque(&mut self, directory: NodeId) -> Result<()> {
+        self.counts.whiteouts += 1;
+        self.prune(directory)
+    }
+
+    fn remove_lower(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
+        let handle = self.dirs.handle(parent)?;
+        self.dirs.forget(parent, name);
+        if self.remover.remove(&handle, name)? {
+            self.dirs.disturb(parent);
+        }
+        Ok(())
+    }
+
+    /// Removes what this archive did not make; each directory is looked through once in a run.
+    fn prune(&mut self, directory: NodeId) -> Result<()> {
+        let mut stack = vec![directory];
+        while let Some(id) = stack.pop() {
+            if self.dirs.node(id).opaque {
+                continue;
+            }
+            self.dirs.node_mut(id).opaque = true;
+            let handle = self.dirs.handle(id)?;
+            for (name, _) in remove::list(&handle)? {
+                match self.dirs.child(id, &name) {
+                    Some(Child::Leaf | Child::Whiteout) => {}
+                    Some(Child::Dir(child)) if self.dirs.node(child).upper => stack.push(child),
+                    _ => self.remove_lower(id, &name)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Where an entry goes: selection, folding, whiteout names, the parent directory.
+
+use super::{Applier, Failed, refused};
+use crate::helper::dirs::{Missing, NodeId};
+use crate::helper::entry::Entry;
+use crate::helper::fault::{Fault, Result};
+use crate::helper::path::{fold, split_plain};
+use crate::helper::whiteout::{Marker, classify};
+use crate::{Cause, EntryKind, EscapingNames, EventKind, Options, Refusal};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use nix::errno::Errno;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// Where an entry goes.
+pub(super) enum Place<'n> {
+    /// Left out.
+    Skip,
+    /// The destination itself.
+    Root,
+    At { parent: NodeId, name: &'n [u8] },
+    Whiteout { parent: NodeId, name: &'n [u8] },
+    Opaque { directory: NodeId },
+    /// A marker in a directory that is not there.
+    NothingToHide,
+}
+
+/// The last parent, so that a run of files in one directory resolves it once.
+#[derive(Default)]
+pub(super) struct Memo {
+    prefix: Vec<u8>,
+    node: Option<NodeId>,
+    generation: u64,
+}
+
+impl Applier<'_> {
+    pub(super) fn place<'n>(&mut self, path: &'n [u8], entry: &Entry) -> Result<Place<'n>, Failed> {
+        if let Some(place) = self.remembered(path) {
+            return Ok(place);
+        }
+        let name = fold(path, self.options.escaping_names, &self.options.limits).map_err(Fault::from)?;
+        if name.clamped {
+            self.event(EventKind::Clamped);
+        }
+        let strip = self.options.strip_components as usize;
+        let mut parts = name.parts;
+        if strip > 0 {
+            if parts.len() <= strip {
+                return Ok(Place::Skip);
+            }
+            parts.drain(..strip);
+        }
+        if !self.selection.takes(&parts) {
+            return Ok(Place::Skip);
+        }
+        let marker = if self.literal() { Marker::None } else { classify(&parts).map_err(refused)? };
+        let Some((last, parents)) = parts.split_last() else {
+            return if entry.kind == EntryKind::Directory {
+                Ok(Place::Root)
+            } else {
+                Err(refused(Refusal::RootNotDirectory).into())
+            };
+        };
+        Ok(match marker {
+            Marker::Aufs => {
+                self.event(EventKind::SkippedAufs);
+                Place::Skip
+            }
+            Marker::Whiteout(hidden) => match self.existing(parents)? {
+                Some(parent) => Place::Whiteout { parent, name: hidden },
+                None => Place::NothingToHide,
+            },
+            Marker::Opaque => match self.existing(parents)? {
+                Some(directory) => Place::Opaque { directory },
+                None => Place::NothingToHide,
+            },
+            Marker::None => {
+                let parent = self.resolve(self.destination, parents, Missing::Make)?;
+                let parent = parent.unwrap_or(self.destination);
+                self.remember(path, parent);
+                Place::At { parent, name: last }
+            }
+        })
+    }
+
+    /// A directory that is there; `None` if nothing or something else is.
+    fn existing(&mut self, parts: &[&[u8]]) -> Result<Option<NodeId>> {
+        match self.resolve(self.destination, parts, Missing::Nothing) {
+            Err(fault) if matches!(fault.errno(), Some(Errno::ELOOP | Errno::ENOTDIR | Errno::ENOENT)) => Ok(None),
+            result => result,
+        }
+    }
+
+    /// The parent of the entry before, if this one's is written the same and nothing that could lead it
+    /// elsewhere has happened in between.
+    fn remembered<'n>(&self, path: &'n [u8]) -> Option<Place<'n>> {
+        let plain = path.strip_suffix(b"/").unwrap_or(path);
+        let (dir, name) = split_plain(plain)?;
+        let parent = self.memo.node.filter(|_| self.memo.generation == self.dirs.generation())?;
+        let marker = !self.literal() && name.starts_with(b".wh.");
+        let fits = path.len() <= self.options.limits.name_bytes as usize;
+        (dir == self.memo.prefix && !marker && fits).then_some(Place::At { parent, name })
+    }
+
+    fn remember(&mut self, path: &[u8], parent: NodeId) {
+        let plain = path.strip_suffix(b"/").unwrap_or(path);
+        match split_plain(plain) {
+            Some((dir, _)) if self.selection.takes_all() && self.options.strip_components == 0 => {
+                self.memo.prefix.clear();
+                self.memo.prefix.extend_from_slice(dir);
+                self.memo.node = Some(parent);
+                self.memo.generation = self.dirs.generation();
+            }
+            _ => self.memo.node = None,
+        }
+    }
+
+    /// The parent and name of a hardlink's target in the merged view.
+    pub(super) fn link_target<'n>(&mut self, target: &'n [u8]) -> Result<(NodeId, &'n [u8])> {
+        let missing = || Fault::from(Cause::LinkTargetMissing { target: target.to_vec() });
+        let name = fold(target, self.options.escaping_names, &self.options.limits).map_err(|cause| match cause {
+            Cause::PathEscapes => Cause::LinkEscapes,
+            cause => cause,
+        })?;
+        let strip = self.options.strip_components as usize;
+        let parts = name.parts.get(strip..).unwrap_or_default();
+        let Some((last, parents)) = parts.split_last() else {
+            return Err(if strip > 0 { missing() } else { refused(Refusal::HardlinkToDirectory) });
+        };
+        match self.existing(parents)? {
+            Some(parent) => Ok((parent, last)),
+            None => Err(missing()),
+        }
+    }
+}
+
+/// Which names are taken.
+pub(super) struct Selection {
+    include: Option<GlobSet>,
+    exclude: Option<GlobSet>,
+}
+
+impl Selection {
+    pub(super) fn new(options: &Options) -> Result<Selection> {
+        Ok(Selection { include: globs(&options.include)?, exclude: globs(&options.exclude)? })
+    }
+
+    fn takes_all(&self) -> bool {
+        self.include.is_none() && self.exclude.is_none()
+    }
+
+    /// A pattern that matches a directory matches what is below it.
+    fn takes(&self, parts: &[&[u8]]) -> bool {
+        if self.takes_all() || parts.is_empty() {
+            return true;
+        }
+        let path = parts.join(&b'/');
+        let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
+        let prefixes: Vec<&[u8]> = ends.map(|end| &path[..end]).collect();
+        let hit = |set: &GlobSet| prefixes.iter().any(|prefix| set.is_match(OsStr::from_bytes(prefix)));
+        self.include.as_ref().is_none_or(hit) && !self.exclude.as_ref().is_some_and(hit)
+    }
+
+    /// The same for a raw name, in a listing.
+    pub(super) fn takes_raw(&self, path: &[u8], options: &Options) -> Result<bool> {
+        if self.takes_all() && options.strip_components == 0 {
+            return Ok(true);
+        }
+        let name = fold(path, EscapingNames::Clamp, &options.limits)?;
+        let strip = options.strip_components as usize;
+        Ok((strip == 0 || name.parts.len() > strip) && self.takes(name.parts.get(strip..).unwrap_or_default()))
+    }
+}
+
+fn globs(patterns: &[String]) -> Result<Option<GlobSet>> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let plain = pattern.trim_start_matches("./").trim_matches('/');
+        set.add(GlobBuilder::new(plain).literal_separator(false).backslash_escape(true).build().map_err(bad_glob)?);
+    }
+    set.build().map(Some).map_err(bad_glob)
+}
+
+/// The parent has tried the same patterns before it started us.
+fn bad_glob(_: globset::Error) -> Fault {
+    Fault::os(Errno::EINVAL, "glob", "")
+}

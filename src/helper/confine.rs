@@ -1,0 +1,115 @@
+//! Gives up rights, for good, before a byte of the archive is read: `capabilities(7)`, `PR_SET_NO_NEW_PRIVS`.
+
+use super::fault::{Call, Fault, Result};
+use super::root::Inside;
+use crate::{Confinement, Mode, Options, OverlayPrefix, Owner};
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::setgroups;
+use std::os::fd::OwnedFd;
+
+/// Proof that rights have been given up; made only by [`drop_privileges`].
+pub(crate) struct Confined {
+    /// `/`, opened for reading.
+    pub(crate) root: OwnedFd,
+    pub(crate) report: Confinement,
+    /// Files may take another group than the helper's even outside set-gid directories.
+    pub(crate) group_from_directory: bool,
+    /// What remains of the capabilities.
+    pub(crate) capabilities: CapsHashSet,
+    _made_here: (),
+}
+
+/// Keeps what the options need and nothing else.
+pub(crate) fn drop_privileges(inside: Inside, options: &Options) -> Result<Confined> {
+    let groups_cleared = match setgroups(&[]) {
+        Ok(()) => true,
+        Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
+    };
+    reduce_capabilities(&needed(options))?;
+    prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
+    let capabilities = read(CapSet::Permitted)?;
+    let Inside { root, switch, fallback, mount_restricted, mounts_below, group_from_directory, .. } = inside;
+    let report = Confinement {
+        root: switch,
+        fallback,
+        mount_restricted,
+        mounts_below,
+        capabilities: names(&capabilities),
+        groups_cleared,
+        no_new_privs: prctl::get_no_new_privs().unwrap_or(false),
+        ..Confinement::default()
+    };
+    Ok(Confined { root, report, group_from_directory, capabilities, _made_here: () })
+}
+
+/// The capabilities that applying entries with these options takes.
+fn needed(options: &Options) -> CapsHashSet {
+    let mut set = CapsHashSet::new();
+    if options.list {
+        return set;
+    }
+    set.extend([Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER, Capability::CAP_FSETID]);
+    set.extend([Capability::CAP_MKNOD, Capability::CAP_SETFCAP]);
+    if options.owner != Owner::Caller {
+        set.insert(Capability::CAP_CHOWN);
+    }
+    if options.trusted_xattrs || wants_trusted_marks(&options.mode) {
+        set.insert(Capability::CAP_SYS_ADMIN);
+    }
+    set
+}
+
+fn wants_trusted_marks(mode: &Mode) -> bool {
+    matches!(mode, Mode::Overlay(overlay) if overlay.prefix != OverlayPrefix::User)
+}
+
+/// All five sets. The order matters: the bounding set can be reduced only while CAP_SETPCAP is effective.
+fn reduce_capabilities(keep: &CapsHashSet) -> Result<()> {
+    let had = read(CapSet::Permitted)?;
+    let keep: CapsHashSet = keep.intersection(&had).copied().collect();
+    if had.contains(&Capability::CAP_SETPCAP) {
+        for capability in caps::all().difference(&keep) {
+            // Capabilities that this kernel does not have cannot be dropped and need not be.
+            if caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false) {
+                caps::drop(None, CapSet::Bounding, *capability).map_err(|_| refused("PR_CAPBSET_DROP"))?;
+            }
+        }
+    }
+    // Kernels before 4.3 have no ambient set.
+    if caps::runtime::ambient_set_supported().is_ok() {
+        caps::clear(None, CapSet::Ambient).map_err(|_| refused("PR_CAP_AMBIENT_CLEAR_ALL"))?;
+    }
+    let none = CapsHashSet::new();
+    for (set, wanted) in [(CapSet::Inheritable, &none), (CapSet::Effective, &keep), (CapSet::Permitted, &keep)] {
+        caps::set(None, set, wanted).map_err(|_| refused("capset"))?;
+    }
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        if read(set)? != keep {
+            return Err(refused("capget"));
+        }
+    }
+    Ok(())
+}
+
+fn read(set: CapSet) -> Result<CapsHashSet> {
+    caps::read(None, set).map_err(|_| refused("capget"))
+}
+
+/// The crate does not say the error number; the kernel's only one here is EPERM.
+fn refused(call: &'static str) -> Fault {
+    Fault::os(Errno::EPERM, call, "")
+}
+
+fn names(set: &CapsHashSet) -> Vec<String> {
+    let mut names: Vec<String> = set.iter().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+/// What the helper still holds before it is inside: capabilities by set.
+pub(crate) fn can_enter() -> bool {
+    let needed = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_CHROOT, Capability::CAP_CHOWN];
+    read(CapSet::Effective).is_ok_and(|have| needed.iter().all(|c| have.contains(c)))
+}

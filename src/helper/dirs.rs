@@ -1,0 +1,431 @@
+//! The directories of this run: a trie of resolved, root-relative paths that holds what the archive has made
+//! or touched, with a bounded number of them open. Parents are resolved here, with chroot semantics.
+//!
+//! A handle names an inode, not a path, so nothing cached here can be redirected from outside; what the
+//! archive itself replaces is forgotten before it is replaced.
+
+use super::fault::{Call, Fault, Result, quoted};
+use super::metadata::Metadata;
+use super::open;
+use crate::Cause;
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Open directories kept: the deepest archive path of a real image is under 30.
+const OPEN: usize = 192;
+/// As the kernel: `path_resolution(7)`.
+const LINKS: u32 = 40;
+
+/// A directory in the trie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NodeId(u32);
+
+impl NodeId {
+    pub(crate) const ROOT: NodeId = NodeId(0);
+}
+
+/// What a name in a directory is known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Child {
+    /// Made or touched by this archive; not a directory.
+    Leaf,
+    /// Overlay mode: a whiteout that this archive wrote.
+    Whiteout,
+    Dir(NodeId),
+}
+
+/// What files made in a directory take from it, against the wish of the archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inherit {
+    /// The group: a set-gid directory.
+    pub(crate) group: bool,
+    /// A default ACL.
+    pub(crate) acl: bool,
+}
+
+/// One known directory.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    parent: u32,
+    name: Box<[u8]>,
+    children: HashMap<Box<[u8]>, Child>,
+    handle: Option<Arc<OwnedFd>>,
+    used: u64,
+    /// Set once the handle has been given up: what it must be when it is opened again.
+    identity: Option<(u64, u64)>,
+    /// This archive made or touched it, or something below it.
+    pub(crate) upper: bool,
+    /// Made by this run: whatever it holds is of this archive.
+    pub(crate) fresh: bool,
+    /// Nothing of the lower layers is left in it.
+    pub(crate) opaque: bool,
+    pub(crate) inherit: Inherit,
+    /// Set when the directory is left.
+    deferred: Option<Box<Metadata>>,
+    /// Changed since the deferred metadata was last set.
+    dirty: bool,
+    dead: bool,
+}
+
+/// What happens to directories that a path needs and that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// They are made.
+    Make,
+    /// There is nothing at the path.
+    Nothing,
+}
+
+/// Makes and opens a directory that an archive implies, in this one, under this name.
+pub(crate) type Maker<'a> = &'a mut dyn FnMut(&OwnedFd, Inherit, &[u8]) -> Result<OwnedFd>;
+
+/// Sets a directory's metadata as it is left.
+pub(crate) type Leaver<'a> = &'a mut dyn FnMut(&OwnedFd, &Metadata) -> Result<()>;
+
+pub(crate) struct Dirs {
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    open: Vec<u32>,
+    clock: u64,
+    /// Raised when a known path may lead elsewhere than before.
+    generation: u64,
+    cross_mounts: bool,
+}
+
+impl Dirs {
+    pub(crate) fn new(root: OwnedFd, cross_mounts: bool) -> Result<Dirs> {
+        let inherit = inherit_of(&root)?;
+        let node = Node { handle: Some(Arc::new(root)), inherit, ..Node::default() };
+        Ok(Dirs { nodes: vec![node], free: Vec::new(), open: Vec::new(), clock: 0, generation: 0, cross_mounts })
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0 as usize]
+    }
+
+    pub(crate) fn child(&self, id: NodeId, name: &[u8]) -> Option<Child> {
+        self.node(id).children.get(name).copied()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn parent(&self, id: NodeId) -> NodeId {
+        NodeId(self.node(id).parent)
+    }
+
+    /// The path from the root, for messages.
+    pub(crate) fn path(&self, id: NodeId) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != NodeId::ROOT {
+            names.push(&self.node(at).name[..]);
+            at = self.parent(at);
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    /// This directory, open; opened again step by step if its handle was given up.
+    pub(crate) fn handle(&mut self, id: NodeId) -> Result<Arc<OwnedFd>> {
+        self.clock += 1;
+        let clock = self.clock;
+        let node = self.node_mut(id);
+        node.used = clock;
+        if let Some(handle) = &node.handle {
+            return Ok(Arc::clone(handle));
+        }
+        let mut chain = vec![id];
+        let mut above = self.parent(id);
+        while self.node(above).handle.is_none() {
+            chain.push(above);
+            above = self.parent(above);
+        }
+        let mut handle = self.handle(above)?;
+        while let Some(next) = chain.pop() {
+            let name = &self.node(next).name;
+            let opened = open::directory(&handle, name, self.cross_mounts)?;
+            let identity = identity(&opened)?;
+            if self.node(next).identity.is_some_and(|known| known != identity) {
+                return Err(Fault::os(Errno::ESTALE, "openat", quoted(&self.path(next))));
+            }
+            handle = self.keep(next, opened);
+        }
+        Ok(handle)
+    }
+
+    fn keep(&mut self, id: NodeId, opened: OwnedFd) -> Arc<OwnedFd> {
+        self.clock += 1;
+        let handle = Arc::new(opened);
+        let clock = self.clock;
+        let node = self.node_mut(id);
+        node.handle = Some(Arc::clone(&handle));
+        node.used = clock;
+        self.open.push(id.0);
+        handle
+    }
+
+    /// Gives up the handles used longest ago, if there are too many; what is given up is left.
+    pub(crate) fn trim(&mut self, leave: Leaver<'_>) -> Result<()> {
+        if self.open.len() <= OPEN {
+            return Ok(());
+        }
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|id| !self.nodes[*id as usize].dead && self.nodes[*id as usize].handle.is_some());
+        open.sort_unstable_by_key(|id| std::cmp::Reverse(self.nodes[*id as usize].used));
+        open.dedup();
+        let mut kept: Vec<u32> = open.drain(..open.len().min(OPEN / 2)).collect();
+        for id in open {
+            // A writer may still be making files in it: it is left another time.
+            if !self.give_up(NodeId(id), leave)? {
+                kept.push(id);
+            }
+        }
+        self.open = kept;
+        Ok(())
+    }
+
+    fn give_up(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<bool> {
+        let node = self.node_mut(id);
+        if node.handle.as_ref().is_none_or(|handle| Arc::strong_count(handle) > 1) {
+            return Ok(node.handle.is_none());
+        }
+        self.leave(id, leave)?;
+        let node = self.node_mut(id);
+        if let Some(handle) = node.handle.take() {
+            node.identity = Some(identity(&handle)?);
+        }
+        Ok(true)
+    }
+
+    /// Sets what was deferred, if the directory has changed since.
+    fn leave(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
+        let node = self.node_mut(id);
+        let Some(metadata) = node.deferred.take_if(|_| node.dirty) else { return Ok(()) };
+        let handle = self.handle(id);
+        if let Ok(handle) = &handle {
+            leave(handle, &metadata)?;
+        }
+        let node = self.node_mut(id);
+        node.inherit.acl |= metadata.has_default_acl();
+        node.inherit.group |= metadata.mode & 0o2000 != 0;
+        node.dirty = false;
+        node.deferred = Some(metadata);
+        handle.map(drop)
+    }
+
+    /// Leaves every directory, the deepest first and the root last. Those that are no longer what they were
+    /// are returned by their path.
+    pub(crate) fn leave_all(&mut self, leave: Leaver<'_>) -> Result<Vec<Vec<u8>>> {
+        let mut gone = Vec::new();
+        for (id, entering) in self.walk() {
+            if entering {
+                continue;
+            }
+            let waiting = self.node(id).dirty && self.node(id).deferred.is_some();
+            if waiting && self.handle(id).is_err() {
+                gone.push(self.path(id));
+                continue;
+            }
+            self.leave(id, leave)?;
+            if id != NodeId::ROOT {
+                self.node_mut(id).handle = None;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Every live directory, before and after its children.
+    fn walk(&self) -> Vec<(NodeId, bool)> {
+        let mut order = Vec::new();
+        let mut stack = vec![(NodeId::ROOT, true)];
+        while let Some((id, entering)) = stack.pop() {
+            order.push((id, entering));
+            if entering {
+                stack.push((id, false));
+                stack.extend(self.node(id).children.values().filter_map(|child| match child {
+                    Child::Dir(id) => Some((*id, true)),
+                    _ => None,
+                }));
+            }
+        }
+        order
+    }
+
+    /// Defers metadata until the directory is left.
+    pub(crate) fn defer(&mut self, id: NodeId, metadata: Metadata) {
+        let node = self.node_mut(id);
+        node.deferred = Some(Box::new(metadata));
+        node.dirty = true;
+    }
+
+    /// This archive touched the directory: it and those above it are `upper` from now on.
+    pub(crate) fn touch(&mut self, id: NodeId) {
+        self.node_mut(id).dirty = true;
+        let mut at = id;
+        while !self.node(at).upper {
+            self.node_mut(at).upper = true;
+            at = self.parent(at);
+        }
+    }
+
+    /// The directory changed without the archive's having put anything there.
+    pub(crate) fn disturb(&mut self, id: NodeId) {
+        self.node_mut(id).dirty = true;
+    }
+
+    /// This archive made something other than a directory here.
+    pub(crate) fn set_leaf(&mut self, dir: NodeId, name: &[u8], leaf: Child) {
+        match self.node_mut(dir).children.get_mut(name) {
+            Some(child @ (Child::Leaf | Child::Whiteout)) => *child = leaf,
+            _ => {
+                self.forget(dir, name);
+                self.node_mut(dir).children.insert(name.into(), leaf);
+            }
+        }
+    }
+
+    /// Takes note of an open directory.
+    pub(crate) fn add(&mut self, dir: NodeId, name: &[u8], opened: OwnedFd, fresh: bool) -> Result<NodeId> {
+        // One that we made hands nothing down until its own attributes are set.
+        let inherit = if fresh { Inherit::default() } else { inherit_of(&opened)? };
+        let node = Node { parent: dir.0, name: name.into(), fresh, opaque: fresh, inherit, ..Node::default() };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.nodes[id as usize] = node;
+                NodeId(id)
+            }
+            None => {
+                self.nodes.push(node);
+                NodeId(u32::try_from(self.nodes.len() - 1).map_err(|_| Fault::from(Cause::Os(Errno::ENOMEM as i32)))?)
+            }
+        };
+        self.node_mut(dir).children.insert(name.into(), Child::Dir(id));
+        self.keep(id, opened);
+        Ok(id)
+    }
+
+    /// Forgets a name and all below it, before it is removed or replaced.
+    pub(crate) fn forget(&mut self, dir: NodeId, name: &[u8]) {
+        let Some(child) = self.node_mut(dir).children.remove(name) else { return };
+        let Child::Dir(id) = child else { return };
+        self.generation += 1;
+        let mut stack = vec![id];
+        while let Some(id) = stack.pop() {
+            let node = std::mem::take(self.node_mut(id));
+            self.node_mut(id).dead = true;
+            self.free.push(id.0);
+            stack.extend(node.children.into_values().filter_map(|child| match child {
+                Child::Dir(id) => Some(id),
+                _ => None,
+            }));
+        }
+        // Slots are used again, so a dead one must not stand in the list of open ones.
+        self.open.retain(|id| !self.nodes[*id as usize].dead);
+    }
+
+    /// A symlink was made: a known path may lead elsewhere.
+    pub(crate) fn path_changed(&mut self) {
+        self.generation += 1;
+    }
+
+    /// Resolves directories from `start`, following symlinks inside the root.
+    pub(crate) fn resolve(
+        &mut self,
+        start: NodeId,
+        parts: &[&[u8]],
+        missing: Missing,
+        make: Maker<'_>,
+    ) -> Result<Option<NodeId>> {
+        let mut at = start;
+        let mut queue: Vec<Box<[u8]>> = parts.iter().rev().map(|part| Box::from(*part)).collect();
+        let mut links = 0;
+        while let Some(part) = queue.pop() {
+            match &part[..] {
+                b"" | b"." => continue,
+                b".." => at = self.parent(at),
+                name => match self.step(at, name, missing, make)? {
+                    Step::Dir(id) => at = id,
+                    Step::Nothing => return Ok(None),
+                    Step::Link(target) => {
+                        links += 1;
+                        if links > LINKS {
+                            return Err(Fault::os(Errno::ELOOP, "openat", quoted(&parts.join(&b'/'))));
+                        }
+                        if target.starts_with(b"/") {
+                            at = NodeId::ROOT;
+                        }
+                        queue.extend(target.split(|b| *b == b'/').rev().map(Box::from));
+                    }
+                },
+            }
+        }
+        Ok(Some(at))
+    }
+
+    fn step(&mut self, at: NodeId, name: &[u8], missing: Missing, make: Maker<'_>) -> Result<Step> {
+        match self.child(at, name) {
+            Some(Child::Dir(id)) => return Ok(Step::Dir(id)),
+            Some(Child::Whiteout) if missing == Missing::Nothing => return Ok(Step::Nothing),
+            _ => {}
+        }
+        let handle = self.handle(at)?;
+        match open::directory(&handle, name, self.cross_mounts) {
+            Ok(opened) => return self.add(at, name, opened, false).map(Step::Dir),
+            Err(fault) => match fault.errno() {
+                Some(Errno::ENOENT) if missing == Missing::Nothing => return Ok(Step::Nothing),
+                Some(Errno::ENOENT) => {}
+                Some(Errno::ENOTDIR | Errno::ELOOP) => match open::link_target(&handle, name)? {
+                    Some(target) => return Ok(Step::Link(target)),
+                    None if missing == Missing::Nothing => return Ok(Step::Nothing),
+                    // Overlay mode: a whiteout that this archive wrote gives way to an implied directory.
+                    None if self.child(at, name) == Some(Child::Whiteout) => {}
+                    None => return Err(fault),
+                },
+                _ => return Err(fault),
+            },
+        }
+        let opened = make(&handle, self.node(at).inherit, name)?;
+        self.disturb(at);
+        self.forget(at, name);
+        let id = self.add(at, name, opened, true)?;
+        self.touch(id);
+        Ok(Step::Dir(id))
+    }
+}
+
+enum Step {
+    Dir(NodeId),
+    Link(Vec<u8>),
+    Nothing,
+}
+
+fn identity(handle: &OwnedFd) -> Result<(u64, u64)> {
+    let stat = fstat(handle).call("fstat", || "directory")?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// What a directory that was there before hands down.
+fn inherit_of(handle: &OwnedFd) -> Result<Inherit> {
+    let stat = fstat(handle).call("fstat", || "directory")?;
+    let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok_and(|size| size > 0);
+    Ok(Inherit { group: stat.st_mode & 0o2000 != 0, acl })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_costs_a_bounded_number_of_bytes() {
+        assert!(size_of::<Node>() <= 192, "{}", size_of::<Node>());
+    }
+}

@@ -1,0 +1,55 @@
+//! One step of a path, from an open directory: never following a link, never leaving the mount unasked.
+
+use super::fault::{Fault, Result, quoted};
+use crate::Cause;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::Mode;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The kernel has no `openat2` (before 5.6).
+static OLD_KERNEL: AtomicBool = AtomicBool::new(false);
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Opens the directory `name` in `dir`. `ENOTDIR` or `ELOOP` if it is something else.
+pub(crate) fn directory(dir: &OwnedFd, name: &[u8], cross_mounts: bool) -> Result<OwnedFd> {
+    let opened = if cross_mounts || OLD_KERNEL.load(Ordering::Relaxed) {
+        openat(dir, OsStr::from_bytes(name), DIRECTORY, Mode::empty())
+    } else {
+        let resolve = ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        openat2(dir.as_fd(), OsStr::from_bytes(name), OpenHow::new().flags(DIRECTORY).resolve(resolve))
+    };
+    match opened {
+        Ok(fd) if cross_mounts || !OLD_KERNEL.load(Ordering::Relaxed) || same_mount(dir, &fd) => Ok(fd),
+        Ok(_) | Err(Errno::EXDEV) => Err(Cause::CrossesMount.into()),
+        Err(Errno::ENOSYS) if !OLD_KERNEL.swap(true, Ordering::Relaxed) => directory(dir, name, cross_mounts),
+        Err(errno) => Err(Fault::os(errno, "openat", format_args!("dir, {}, O_DIRECTORY|O_NOFOLLOW", quoted(name)))),
+    }
+}
+
+/// Without `openat2`: by mount id where `statx` tells it, else by device number.
+fn same_mount(a: &OwnedFd, b: &OwnedFd) -> bool {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let id = |fd: &OwnedFd| {
+        let stat = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+        (stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id)
+    };
+    let device = |fd: &OwnedFd| nix::sys::stat::fstat(fd).map(|s| s.st_dev).ok();
+    match (id(a), id(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => device(a) == device(b),
+    }
+}
+
+/// The text of the symlink `name` in `dir`; `None` if it is something else or not there.
+pub(crate) fn link_target(dir: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    match readlinkat(dir, OsStr::from_bytes(name)) {
+        Ok(target) => Ok(Some(target.into_vec())),
+        Err(Errno::EINVAL | Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(Fault::os(errno, "readlinkat", format_args!("dir, {}", quoted(name)))),
+    }
+}

@@ -1,0 +1,64 @@
+//! What is told to the parent while the run goes on: events, counted and capped; progress, when it is time.
+
+use crate::wire::{Channel, Down, Up};
+use crate::{Event, EventKind, EntryRef, Listed, Progress};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// Between two progress frames.
+const PACE: Duration = Duration::from_millis(100);
+
+/// The helper's end of the control socket.
+pub(crate) struct Reporter {
+    channel: Channel<Down, Up>,
+    events: u64,
+    event_limit: u64,
+    next_progress: Option<Instant>,
+}
+
+impl Reporter {
+    pub(crate) fn new(socket: OwnedFd) -> Reporter {
+        Reporter { channel: Channel::new(socket), events: 0, event_limit: 0, next_progress: None }
+    }
+
+    pub(crate) fn channel(&mut self) -> &mut Channel<Down, Up> {
+        &mut self.channel
+    }
+
+    /// What the caller wants to hear.
+    pub(crate) fn configure(&mut self, event_limit: u32, progress: bool) {
+        self.event_limit = event_limit.into();
+        self.next_progress = progress.then(Instant::now);
+    }
+
+    /// All events, told or not.
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// A parent that is gone is noticed where the archive is read, not here.
+    pub(crate) fn send(&self, message: &Up) {
+        let _ = self.channel.send(message);
+    }
+
+    pub(crate) fn event(&mut self, entry: Option<EntryRef>, what: EventKind) {
+        self.events += 1;
+        if self.events <= self.event_limit {
+            self.send(&Up::Event(Box::new(Event { entry, what })));
+        }
+    }
+
+    pub(crate) fn listed(&self, listed: Listed) {
+        self.send(&Up::Listed(Box::new(listed)));
+    }
+
+    /// Tells how far the run has come, if it is time to.
+    pub(crate) fn progress(&mut self, how_far: impl FnOnce() -> Progress) {
+        let Some(next) = self.next_progress else { return };
+        let now = Instant::now();
+        if now >= next {
+            self.next_progress = Some(now + PACE);
+            self.send(&Up::Progress(how_far()));
+        }
+    }
+}

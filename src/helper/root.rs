@@ -1,0 +1,178 @@
+//! Enters the root: namespace, propagation, bind, pivot, detach; or chroot. Man pages: `pivot_root(2)`,
+//! `mount_namespaces(7)`, `open_tree(2)`.
+
+use super::fault::{Call, Fault, Result, quoted};
+use super::{mounts, sys};
+use crate::{Cause, Fallback, Isolation, Operation, RootSwitch};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{chdir, chroot, fchdir, pivot_root};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Proof that the root has been entered; made only by [`enter`].
+pub(crate) struct Inside {
+    /// `/`, opened for reading.
+    pub(crate) root: OwnedFd,
+    pub(crate) switch: RootSwitch,
+    pub(crate) fallback: Option<Fallback>,
+    pub(crate) mount_restricted: bool,
+    /// Mount points below the root, relative to it.
+    pub(crate) mounts_below: Vec<Vec<u8>>,
+    /// Every file takes its directory's group (`mount -o grpid`).
+    pub(crate) group_from_directory: bool,
+    _made_here: (),
+}
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
+
+/// Enters the working directory as the new root.
+pub(crate) fn enter(isolation: Isolation) -> Result<Inside> {
+    let root = open(".", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_DIRECTORY")?;
+    let before = fstat(&root).call("fstat", || "root")?;
+    drop(root);
+    let (switch, fallback, mounts) = match separate() {
+        Ok(()) => switch_in_namespace(isolation)?,
+        Err(fault) if isolation == Isolation::Pivot => return Err(fault),
+        Err(fault) => {
+            let mounts = mounts::below_cwd();
+            change_root()?;
+            (RootSwitch::Chroot, Some(fallback_of(fault)), mounts)
+        }
+    };
+    confirm(switch, fallback, &before, mounts)
+}
+
+/// A mount namespace of our own, in which nothing propagates back. Slave, not private: a private copy can
+/// pin a mount that the host wants gone.
+fn separate() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).call("unshare", || "CLONE_NEWNS")?;
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).call("mount", || "NULL, \"/\", MS_REC|MS_SLAVE")
+}
+
+type Switched = (RootSwitch, Option<Fallback>, mounts::Below);
+
+fn switch_in_namespace(isolation: Isolation) -> Result<Switched> {
+    let mounts = mounts::below_cwd();
+    let bound = clone_root().or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
+    let pivoted = match (isolation, bound) {
+        (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, "pivot_root", "\".\", \".\"")),
+        (_, Err(fault)) => Err(fault),
+        (_, Ok(())) => pivot(),
+    };
+    match pivoted {
+        Ok(()) => Ok((RootSwitch::Pivot, None, mounts)),
+        Err(fault) if isolation == Isolation::Pivot => Err(fault),
+        Err(fault) => {
+            change_root()?;
+            Ok((RootSwitch::ChrootInNamespace, Some(fallback_of(fault)), mounts))
+        }
+    }
+}
+
+/// A clone of the root's mount and those below it, without devices, set-uid and execution, put in its place
+/// and made the working directory.
+fn clone_root() -> Result<()> {
+    let recursive = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_NO_AUTOMOUNT;
+    // "." and no descriptor opened before the unshare: that one's mount is not of this namespace (EINVAL).
+    let tree = open_tree(rustix::fs::CWD, ".", recursive)
+        .call("open_tree", || "AT_FDCWD, \".\", OPEN_TREE_CLONE|AT_RECURSIVE")?;
+    let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    sys::mount_set(tree.as_fd(), attributes)
+        .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH|AT_RECURSIVE, nosuid|nodev|noexec")?;
+    move_mount(&tree, "", rustix::fs::CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .call("move_mount", || "tree, \"\", AT_FDCWD, \".\", MOVE_MOUNT_F_EMPTY_PATH")?;
+    fchdir(tree).call("fchdir", || "tree")
+}
+
+fn missing(fault: &Fault) -> bool {
+    matches!(fault.errno(), Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP))
+}
+
+/// The same with `mount(2)`, for kernels before 5.12.
+fn bind_root() -> Result<()> {
+    let none = None::<&str>;
+    let before = fstat_cwd()?;
+    mount(Some("."), ".", none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
+        .call("mount", || "\".\", \".\", MS_BIND|MS_REC")?;
+    // Onto the new mount, or pivot_root answers EINVAL; its name is the only way there.
+    let name = nix::unistd::getcwd().call("getcwd", || "")?;
+    chdir(&name).call("chdir", || quoted(name.as_os_str().as_encoded_bytes()))?;
+    let after = fstat_cwd()?;
+    if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino) {
+        return Err(Fault::os(Errno::ESTALE, "chdir", quoted(name.as_os_str().as_encoded_bytes())));
+    }
+    let restricted = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // Locked flags of an outer namespace may forbid this; the report then says that it is not in force.
+    let _ = mount(none, ".", none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | restricted, none);
+    Ok(())
+}
+
+fn fstat_cwd() -> Result<FileStat> {
+    nix::sys::stat::stat(".").call("stat", || "\".\"")
+}
+
+/// Makes the working directory the root and detaches the old one. With both names ".", the old root is
+/// stacked on the new: nothing is made inside the destination.
+fn pivot() -> Result<()> {
+    let flags = DIRECTORY | OFlag::O_PATH;
+    let old = open("/", flags, Mode::empty()).call("openat", || "AT_FDCWD, \"/\", O_PATH|O_DIRECTORY")?;
+    let new = open(".", flags, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_PATH|O_DIRECTORY")?;
+    pivot_root(".", ".").call("pivot_root", || "\".\", \".\"")?;
+    fchdir(old).call("fchdir", || "old root")?;
+    let none = None::<&str>;
+    mount(none, ".", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .call("mount", || "NULL, \".\" (old root), MS_REC|MS_PRIVATE")?;
+    umount2(".", MntFlags::MNT_DETACH).call("umount2", || "\".\" (old root), MNT_DETACH")?;
+    fchdir(new).call("fchdir", || "new root")?;
+    chdir("/").call("chdir", || "\"/\"")
+}
+
+fn change_root() -> Result<()> {
+    chroot(".").call("chroot", || "\".\"")?;
+    chdir("/").call("chdir", || "\"/\"")
+}
+
+fn fallback_of(fault: Fault) -> Fallback {
+    let errno = match fault.cause {
+        Cause::Os(errno) => errno,
+        _ => 0,
+    };
+    let operation = fault.operation.unwrap_or_else(|| Operation::new("pivot_root", "\".\", \".\""));
+    Fallback { operation, errno }
+}
+
+/// Asks the kernel what has become of us.
+fn confirm(
+    switch: RootSwitch,
+    fallback: Option<Fallback>,
+    before: &FileStat,
+    mounts: mounts::Below,
+) -> Result<Inside> {
+    let root = open("/", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \"/\", O_DIRECTORY")?;
+    let above = openat(AT_FDCWD, "..", DIRECTORY | OFlag::O_PATH, Mode::empty()).call("openat", || "\"..\"")?;
+    for fd in [root.as_fd(), above.as_fd()] {
+        let now = fstat(fd).call("fstat", || "\"/\"")?;
+        if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino) {
+            return Err(Fault::os(Errno::ESTALE, "fstat", "\"/\" is not the directory that was to be entered"));
+        }
+    }
+    let flags = fstatvfs(&root).map(|s| s.flags()).unwrap_or(FsFlags::empty());
+    Ok(Inside {
+        root,
+        switch,
+        fallback,
+        mount_restricted: flags.contains(FsFlags::ST_NOSUID | FsFlags::ST_NODEV | FsFlags::ST_NOEXEC),
+        mounts_below: mounts.points,
+        group_from_directory: mounts.group_from_directory,
+        _made_here: (),
+    })
+}

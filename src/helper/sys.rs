@@ -1,0 +1,126 @@
+//! System calls that neither nix nor rustix has: the only file that may use `unsafe`.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Takes over standard input and output as the helper's archive and control socket.
+///
+/// To be called once, by a process that is a helper and nothing else.
+pub(crate) fn take_standard() -> (OwnedFd, OwnedFd) {
+    // SAFETY: the helper owns its descriptors 0 and 1 (its parent opened them for it), nothing else in this
+    // process uses them, and they are taken once: the caller never returns to the host program.
+    unsafe { (OwnedFd::from_raw_fd(0), OwnedFd::from_raw_fd(1)) }
+}
+
+/// Whether the kernel marked this program as set-uid or otherwise raised: `AT_SECURE`.
+pub(crate) fn raised_privileges() -> bool {
+    // SAFETY: getauxval reads a table that the kernel has filled; no pointer is involved.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Closes every descriptor from `first` on.
+pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: no pointers. Nothing in a helper that has just started owns a descriptor beyond 2.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Closes one descriptor by number, for kernels without `close_range`.
+pub(crate) fn close_number(fd: i32) {
+    // SAFETY: as for `close_from`: nobody owns descriptors beyond 2 when this is called.
+    unsafe { libc::close(fd) };
+}
+
+/// `mount_setattr(2)` on an open mount and everything below it: sets these attributes.
+pub(crate) fn mount_set(tree: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
+    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the path is a constant C string; `attr` lives across the call and its true size is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The kernel's `struct xattr_args`.
+#[repr(C)]
+struct XattrArgs {
+    value: u64,
+    size: u32,
+    flags: u32,
+}
+
+/// `setxattrat(2)` (Linux 6.13) on a name below an open directory, never following a symlink.
+pub(crate) fn setxattrat(dir: BorrowedFd<'_>, name: &CStr, attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
+    const SYS_SETXATTRAT: libc::c_long = 463;
+    let args = XattrArgs {
+        value: value.as_ptr() as u64,
+        size: u32::try_from(value.len()).map_err(|_| Errno::E2BIG)?,
+        flags: 0,
+    };
+    // SAFETY: both strings are NUL-ended and `args` points to `size` readable bytes; all live across the call.
+    let result = unsafe {
+        libc::syscall(
+            SYS_SETXATTRAT,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+            attribute.as_ptr(),
+            &raw const args,
+            size_of::<XattrArgs>(),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Ends the process at once, running nothing.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sends bytes on descriptor 1 from the panic hook, where no owner can be reached.
+pub(crate) fn last_words(bytes: &[u8]) {
+    // SAFETY: descriptor 1 stays open for the helper's whole life; the slice is readable for its length.
+    unsafe { libc::send(1, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+}
+
+/// Sets a signal's disposition to one that runs no code of ours.
+pub(crate) fn ignore(signal: nix::sys::signal::Signal, handler: nix::sys::signal::SigHandler) {
+    debug_assert!(!matches!(handler, nix::sys::signal::SigHandler::Handler(_)));
+    // SAFETY: no handler function is installed: the disposition is "ignore" or "default".
+    let _ = unsafe { nix::sys::signal::signal(signal, handler) };
+}
+
+/// `fchmodat2(2)` (Linux 6.6) on a name, never following a symlink.
+pub(crate) fn fchmodat2(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Errno> {
+    const SYS_FCHMODAT2: libc::c_long = 452;
+    // SAFETY: the name is NUL-ended and lives across the call.
+    let result =
+        unsafe { libc::syscall(SYS_FCHMODAT2, dir.as_raw_fd(), name.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW) };
+    Errno::result(result).map(drop)
+}
+
+/// Whether a descriptor is a socket.
+pub(crate) fn is_socket(fd: i32) -> bool {
+    let mut kind: libc::c_int = 0;
+    let mut size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
+    // SAFETY: `kind` and `size` are writable, live across the call, and `size` is the true size of `kind`.
+    unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, (&raw mut kind).cast(), &raw mut size) == 0 }
+}
+
+/// Writes a line on standard error, where nothing owns it yet.
+pub(crate) fn complain(text: &str) {
+    let line = format!("untar-in-root: {text}\n");
+    // SAFETY: the slice is readable for its length; a closed descriptor is an error that is ignored.
+    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+}

@@ -1,0 +1,72 @@
+//! Which program the helper is.
+
+use crate::error::{Error, ErrorKind};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// `argv[0]` of a helper; nothing else makes [`helper::init`](crate::helper::init) take over a process.
+pub(crate) const ARGV0: &str = "untar-in-root:helper";
+
+/// Set once `helper::init()` has run and let the process go on as the host program.
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+#[cfg_attr(not(feature = "helper"), allow(dead_code))]
+pub(crate) fn mark_initialised() {
+    INITIALISED.store(true, Ordering::Release);
+}
+
+/// Which program is started as the helper.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    library_path: bool,
+}
+
+impl Program {
+    /// The program at this path: the installed `untar-in-root`, or any that calls
+    /// [`helper::init`](crate::helper::init) first in `main`, of the same version as this library.
+    #[must_use]
+    pub fn at(path: impl AsRef<Path>) -> Program {
+        // The helper's working directory is the root, so a relative path must not wait until then.
+        let path = std::path::absolute(path.as_ref()).unwrap_or_else(|_| path.as_ref().to_path_buf());
+        Program { path, library_path: false }
+    }
+
+    /// This very program, started again through `/proc/self/exe`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotInitialised`] if `helper::init()` has not run in this process: the second copy would
+    /// run the host program's own `main`.
+    pub fn this() -> Result<Program, Error> {
+        if !INITIALISED.load(Ordering::Acquire) {
+            return Err(Error::of(ErrorKind::NotInitialised));
+        }
+        Ok(Program { path: PathBuf::from("/proc/self/exe"), library_path: false })
+    }
+
+    /// Keep `LD_LIBRARY_PATH` in the helper's otherwise empty environment, for a dynamically linked program
+    /// that does not start without it.
+    #[must_use]
+    pub fn keep_library_path(mut self) -> Program {
+        self.library_path = true;
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A command that starts the helper. Nothing in it forces `fork`: std uses `posix_spawn`.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.arg0(ARGV0).env_clear();
+        if let Some(value) = self.library_path.then(|| std::env::var_os("LD_LIBRARY_PATH")).flatten() {
+            command.env(OsString::from("LD_LIBRARY_PATH"), value);
+        }
+        command
+    }
+}

@@ -1,0 +1,383 @@
+//! The helper process as its parent sees it: compromised until proven otherwise.
+
+use super::{Callbacks, PIECE, idmap};
+use crate::error::{Error, ErrorKind, Known, Outcome};
+use crate::program::Program;
+use crate::wire::{Channel, Down, Garbled, Received, Reply, Up, WireError};
+use crate::{Confinement, Event, Options, Progress};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The last words kept of the helper's standard error.
+const TAIL: usize = 8 << 10;
+/// How long a helper may take to exit after its last word.
+const GRACE: Duration = Duration::from_millis(900);
+
+/// What the pump waits for, and what it found.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ready {
+    pub(super) pipe: bool,
+    pub(super) source: bool,
+}
+
+impl Ready {
+    pub(super) const SOURCE: Ready = Ready { pipe: false, source: true };
+    const PIPE: Ready = Ready { pipe: true, source: false };
+}
+
+/// Ends a run from another thread: the session's next or present call returns
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+#[derive(Clone)]
+pub struct Canceller {
+    socket: Arc<OwnedFd>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Canceller {
+    /// Ends the run. The helper leaves by itself, or is killed when the session is finished or dropped.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        // The helper sees the hang-up, the parent the end of the stream; no process id is involved.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+    }
+}
+
+pub(super) struct Child {
+    process: std::process::Child,
+    channel: Channel<Up, Down>,
+    canceller: Canceller,
+    pipe: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    tail: Vec<u8>,
+    options: Options,
+    callbacks: Callbacks,
+    confinement: Option<Confinement>,
+    progress: Progress,
+    events: Vec<Event>,
+    excess_events: u64,
+    reply: Option<Reply>,
+    garbled: Option<Garbled>,
+    closed: bool,
+    /// The kernel says that nobody reads the pipe any more.
+    broken: bool,
+    reaped: bool,
+}
+
+/// The pipe that carries the archive, as large as the kernel lets it be.
+pub(super) fn archive_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    let (read, write) = plain_pipe()?;
+    let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIECE as i32));
+    set_nonblocking(&write)?;
+    Ok((read, write))
+}
+
+fn plain_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::io(ErrorKind::Helper, "making a pipe", e))
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> Result<(), Error> {
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+        .map(drop)
+        .map_err(|e| Error::io(ErrorKind::Helper, "making a descriptor non-blocking", e))
+}
+
+impl Child {
+    pub(super) fn spawn(
+        program: &Program,
+        root: &OwnedFd,
+        archive: OwnedFd,
+        pipe: Option<OwnedFd>,
+        options: Options,
+        callbacks: Callbacks,
+    ) -> Result<Child, Error> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(|e| Error::io(ErrorKind::Helper, "making a socket", e))?;
+        let second = ours.try_clone().map_err(|e| Error::io(ErrorKind::Helper, "duplicating a socket", e))?;
+        let (stderr, their_stderr) = plain_pipe()?;
+        set_nonblocking(&stderr)?;
+        // A handle, not a name: a rename in between changes nothing.
+        let process = program
+            .command()
+            .current_dir(format!("/proc/self/fd/{}", root.as_raw_fd()))
+            .stdin(Stdio::from(archive))
+            .stdout(Stdio::from(theirs))
+            .stderr(Stdio::from(their_stderr))
+            .spawn()
+            .map_err(|e| spawn_error(program, root, e))?;
+        Ok(Child {
+            process,
+            channel: Channel::new(ours),
+            canceller: Canceller { socket: Arc::new(second), cancelled: Arc::default() },
+            pipe,
+            stderr: Some(stderr),
+            tail: Vec::new(),
+            options,
+            callbacks,
+            confinement: None,
+            progress: Progress::default(),
+            events: Vec::new(),
+            excess_events: 0,
+            reply: None,
+            garbled: None,
+            closed: false,
+            broken: false,
+            reaped: false,
+        })
+    }
+
+    pub(super) fn send(&mut self, message: &Down) {
+        // A helper that is gone says so by the end of its stream.
+        if self.channel.send(message).is_err() {
+            self.broken = true;
+        }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    pub(super) fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    pub(super) fn has_pipe(&self) -> bool {
+        self.pipe.is_some()
+    }
+
+    pub(super) fn take_pipe(&mut self) -> Option<OwnedFd> {
+        self.pipe.take()
+    }
+
+    pub(super) fn close_pipe(&mut self) {
+        self.pipe = None;
+    }
+
+    /// The helper has said its last word, or will say none.
+    pub(super) fn over(&self) -> bool {
+        self.closed || self.reply.is_some() || self.garbled.is_some() || self.cancelled()
+    }
+
+    fn cancelled(&self) -> bool {
+        self.canceller.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Writes some of the archive, taking note of what the helper says while the pipe is full.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let Some(pipe) = self.pipe.as_ref().filter(|_| !self.over() && !self.broken) else {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            };
+            match nix::unistd::write(pipe, bytes) {
+                Ok(n) => return Ok(n),
+                Err(Errno::EAGAIN) => drop(self.pump(Ready::PIPE, None, PollTimeout::NONE)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE) => self.broken = true,
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Waits until something wanted is ready, the helper has said something, or the time is over.
+    pub(super) fn pump(&mut self, wanted: Ready, source: Option<BorrowedFd<'_>>, timeout: PollTimeout) -> Ready {
+        let (read, write) = (PollFlags::POLLIN, PollFlags::POLLOUT);
+        let none = PollFlags::empty();
+        let mut slots: [Option<(Slot, BorrowedFd<'_>, PollFlags)>; 4] = [None; 4];
+        slots[0] = (!self.closed).then(|| (Slot::Socket, self.channel.as_fd(), read));
+        slots[1] = self.stderr.as_ref().map(|fd| (Slot::Stderr, fd.as_fd(), read));
+        slots[2] = self.pipe.as_ref().filter(|_| wanted.pipe).map(|fd| (Slot::Pipe, fd.as_fd(), write));
+        slots[3] = source.filter(|_| wanted.source).map(|fd| (Slot::Source, fd, read));
+        let present: Vec<_> = slots.into_iter().flatten().collect();
+        let mut fds: Vec<PollFd<'_>> = present.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
+        if poll(&mut fds, timeout).is_err() {
+            return Ready::default();
+        }
+        let hit: Vec<(Slot, PollFlags)> =
+            present.iter().zip(&fds).map(|((slot, ..), fd)| (*slot, fd.revents().unwrap_or(none))).collect();
+        let mut ready = Ready::default();
+        for (slot, flags) in hit.into_iter().filter(|(_, flags)| !flags.is_empty()) {
+            match slot {
+                Slot::Socket => self.listen(),
+                Slot::Stderr => self.read_stderr(),
+                Slot::Pipe => {
+                    ready.pipe = true;
+                    self.broken |= flags.contains(PollFlags::POLLERR);
+                }
+                Slot::Source => ready.source = true,
+            }
+        }
+        ready
+    }
+
+    /// Takes what is in the socket now.
+    fn listen(&mut self) {
+        loop {
+            match self.channel.try_receive() {
+                Ok(Received::Message(message)) => self.take(message),
+                Ok(Received::Pending) => return,
+                Ok(Received::Closed) => self.closed = true,
+                Err(WireError::Garbled(garbled)) => self.garbled = Some(garbled),
+                Err(WireError::Os(_)) => self.closed = true,
+            }
+            if self.over() {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, message: Up) {
+        match message {
+            Up::NeedIdMap => {
+                let done = idmap::write(&self.process, &self.options.user_namespace);
+                self.send(&Down::IdMapDone(done));
+            }
+            Up::Started(confinement) => self.confinement = Some(*confinement),
+            Up::Progress(progress) => {
+                self.progress = progress;
+                if let Some(callback) = &mut self.callbacks.progress {
+                    callback(progress);
+                }
+            }
+            Up::Listed(listed) => {
+                if let Some(callback) = &mut self.callbacks.listed {
+                    callback(*listed);
+                }
+            }
+            Up::Event(event) => self.take_event(*event),
+            Up::Reply(reply) => self.reply = Some(*reply),
+        }
+    }
+
+    /// An honest helper counts what is over the limit instead of sending it.
+    fn take_event(&mut self, event: Event) {
+        if self.events.len() < self.options.limits.events as usize {
+            self.events.push(event);
+            return;
+        }
+        self.excess_events += 1;
+        if self.excess_events > 1_000 {
+            self.garbled = Some(Garbled::Unexpected);
+        }
+    }
+
+    fn read_stderr(&mut self) {
+        let Some(stderr) = &self.stderr else { return };
+        let mut buffer = [0; TAIL];
+        match nix::unistd::read(stderr, &mut buffer) {
+            Ok(0) => self.stderr = None,
+            Ok(n) => {
+                self.tail.extend_from_slice(&buffer[..n]);
+                let excess = self.tail.len().saturating_sub(TAIL);
+                self.tail.drain(..excess);
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => self.stderr = None,
+        }
+    }
+
+    /// Waits for the last word.
+    pub(super) fn wait_for_reply(&mut self) {
+        while !self.over() {
+            self.pump(Ready::default(), None, PollTimeout::NONE);
+        }
+    }
+
+    /// Reaps the helper: an honest one is on its way out, any other is killed.
+    pub(super) fn end(mut self) -> Outcome {
+        self.pipe = None;
+        let status = self.reap();
+        while self.stderr.is_some() && self.stderr_has_more() {
+            self.read_stderr();
+        }
+        Outcome {
+            cancelled: self.cancelled(),
+            reply: self.reply.take(),
+            status,
+            garbled: self.garbled,
+            stderr: std::mem::take(&mut self.tail),
+            known: Known {
+                events: std::mem::take(&mut self.events),
+                confinement: self.confinement.take(),
+                ..Known::default()
+            },
+            ..Outcome::default()
+        }
+    }
+
+    fn stderr_has_more(&self) -> bool {
+        let Some(stderr) = &self.stderr else { return false };
+        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
+    }
+
+    /// The status of a helper that ended by itself; `None` for one that had to be killed.
+    fn reap(&mut self) -> Option<ExitStatus> {
+        let leaving = (self.closed || self.reply.is_some()) && !self.cancelled();
+        let deadline = Instant::now() + if leaving { GRACE } else { Duration::ZERO };
+        let mut pause = Duration::from_micros(50);
+        loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) => {
+                    self.reaped = true;
+                    return Some(status);
+                }
+                Ok(None) if Instant::now() < deadline => {}
+                Ok(None) => {
+                    self.kill();
+                    return None;
+                }
+                // SIGCHLD is ignored in this program: the status is unknown, which is no failure.
+                Err(_) => {
+                    self.reaped = true;
+                    return None;
+                }
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.reaped = true;
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill();
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    Socket,
+    Stderr,
+    Pipe,
+    Source,
+}
+
+/// `posix_spawn` does not say which of its steps failed, so the likely ones are looked at.
+fn spawn_error(program: &Program, root: &OwnedFd, error: io::Error) -> Error {
+    match nix::sys::stat::fstat(root) {
+        Ok(stat) if stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR => {
+            Error::io_at(ErrorKind::Helper, "starting the helper", program.path(), error)
+        }
+        Ok(_) => Error::io(ErrorKind::Root, "entering the root", Errno::ENOTDIR),
+        Err(e) => Error::io(ErrorKind::Root, "entering the root", e),
+    }
+}
