@@ -64,6 +64,22 @@ impl Scratch {
         Ok(path)
     }
 
+    /// Directories of this name in each other, so many, and a file `end` in the last: deeper than any path.
+    ///
+    /// # Panics
+    /// When they cannot be made.
+    pub fn chain(&self, start: &str, name: &str, depth: usize) -> PathBuf {
+        use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+        let top = self.dir(start);
+        let mut here = open(&top, OFlags::DIRECTORY, Mode::empty()).expect("start");
+        for _ in 0..depth {
+            mkdirat(&here, name, Mode::RWXU).expect("mkdir");
+            here = openat(&here, name, OFlags::DIRECTORY, Mode::empty()).expect("open");
+        }
+        openat(&here, "end", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).expect("end");
+        top
+    }
+
     /// A destination among things that must not change.
     pub fn guarded(&self) -> Guarded<'_> {
         Guarded::new(self)

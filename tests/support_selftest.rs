@@ -1,0 +1,5 @@
+//! Tests of the test support: what `Tarball` writes, others read; `tree` finds each kind of difference.
+
+mod scratch;
+mod tarball;
+mod tree;
