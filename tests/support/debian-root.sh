@@ -65,6 +65,7 @@ end_layer() { # end_layer NUMBER: what is listed gets one time, in both trees
 
 new_layer
 echo changed > root/etc/hostname                          # change
+cp -a root/usr/bin/env copy && mv copy root/usr/bin/env   # a layer that lists one of two names parts them
 chmod 4711 root/usr/bin/env && chown 12:34 root/etc/issue # change of metadata only
 rm root/etc/issue.net && mkdir root/etc/issue.net         # a directory replaces a file
 rm -r root/usr/share/doc/tzdata && ln -s ../man root/usr/share/doc/tzdata # a link replaces a directory

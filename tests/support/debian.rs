@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::privilege;
 
 /// Raise it when `debian-root.sh` makes something else: then the cache is made anew.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// The archives.
 pub struct Debian {
@@ -72,6 +72,10 @@ fn is_made(dir: &Path) -> bool {
 
 /// Concurrent tests, and concurrent runs, wait for the first.
 fn make(dir: PathBuf) -> Debian {
+    // Looking before locking: whoever cannot write here may still use what is there.
+    if is_made(&dir) {
+        return Debian { dir };
+    }
     fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
     let lock = File::create(dir.join("lock")).expect("lock file");
     flock(&lock, FlockOperation::LockExclusive).expect("lock");

@@ -3,10 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::debian::debian;
 use crate::support::privilege::need_mount;
 use crate::support::scratch::{Scratch, mounts_below};
-use crate::support::tree::Tree;
 
 #[test]
 fn a_hostile_tree_is_removed() {
@@ -62,21 +60,4 @@ fn canaries_see_each_escape() {
         escape(&scratch);
         assert!(!guarded.damage().is_empty(), "{what}");
     }
-}
-
-#[test]
-fn debian_is_real() {
-    let Some(debian) = debian("debian_is_real") else { return };
-    let scratch = Scratch::new();
-    let dest = scratch.dir("root");
-    let mut tar = std::process::Command::new("tar");
-    tar.args(["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*", "-xpf"]).arg(debian.root("tar.gz"));
-    assert!(tar.arg("-C").arg(&dest).status().expect("tar").success());
-    let tree = Tree::read(&dest);
-    assert!(tree.paths().len() > 5000, "{}", tree.paths().len());
-    assert!(!tree.get("usr/bin/ping", "xattr.security.capability").is_empty());
-    assert_eq!(tree.get("usr/bin/passwd", "mode"), "4755");
-    assert_eq!((tree.get("lib", "target"), tree.get("dev/null", "rdev")), ("usr/lib", "1,3"));
-    assert_eq!(tree.get("usr/local/bin/env-again", "link"), "usr/bin/env");
-    assert!([debian.layer(1), debian.layer(2), debian.expected(1), debian.expected(2)].iter().all(|p| p.exists()));
 }
