@@ -1,0 +1,35 @@
+# What a developer types. CI runs `.ci/run`, which needs nothing but bash.
+
+# List these.
+default:
+    @just --list
+
+# Everything that CI checks, as root on Debian 12.
+ci:
+    bash .ci/run
+
+# The tests; what cannot run here says so.
+test *args:
+    cargo test --workspace {{ args }}
+
+# Format and lint, as CI does.
+lint:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# The pages, as docs.rs shows them.
+doc:
+    cargo doc --workspace --no-deps --open
+
+# The static helper.
+static:
+    cargo build --release --target x86_64-unknown-linux-musl -p untar-in-root-helper
+
+# The command of the README.
+hello dir="/tmp/hello":
+    mkdir -p {{ dir }}
+    cargo run --release --bin untar-in-root -- {{ dir }} fixtures/hello.tar.gz
+
+# Write the fixtures again, with the tools that are installed.
+fixtures:
+    fixtures/make

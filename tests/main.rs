@@ -1,0 +1,8 @@
+//! The integration tests: one binary, whose list of modules is the table of contents.
+#![allow(clippy::print_stdout, reason = "a test that cannot run says so")]
+#![allow(dead_code, reason = "the support is there for tests to come")]
+#![allow(unreachable_pub, reason = "`pub` marks what tests may use of a support module")]
+
+mod support;
+
+mod support_selftest;

@@ -1,0 +1,7 @@
+//! What the tests stand on.
+
+pub mod debian;
+pub mod privilege;
+pub mod scratch;
+pub mod tarball;
+pub mod tree;
