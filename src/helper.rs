@@ -10,6 +10,7 @@ mod fault;
 mod files;
 mod input;
 mod limits;
+mod lower;
 mod metadata;
 mod mounts;
 mod open;
@@ -25,13 +26,14 @@ mod whiteout;
 
 use crate::program::{ARGV0, mark_initialised};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
-use crate::{Cause, Confinement, Failure, Report, Stage, Times};
+use crate::{Cause, Confinement, Failure, Mode, Options, Report, Stage, Times};
 use apply::{Applier, failure, read_failure};
 use entry::{Reader, Strictness};
 use input::{Input, Watch};
 use reporter::Reporter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Instant;
 use stream::Stream;
 
@@ -98,11 +100,12 @@ fn work(
 
     let user_namespace = userns::enter(&options.user_namespace, reporter).map_err(at(Stage::Enter))?;
     limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
-    let inside = root::enter(options.isolation).map_err(at(Stage::Enter))?;
+    let trusted_marks = userns::is_initial() && user_namespace.is_none();
+    let inside = root::enter(options.isolation, lowers_of(options)).map_err(at(Stage::Enter))?;
     report.times.enter_us = micros(started);
 
     let mark = Instant::now();
-    let mut confined = confine::drop_privileges(inside, options).map_err(at(Stage::Confine))?;
+    let mut confined = confine::drop_privileges(inside, options, trusted_marks).map_err(at(Stage::Confine))?;
     confined.report.user_namespace = user_namespace;
     report.confinement = confined.report.clone();
     report.times.confine_us = micros(mark);
@@ -146,6 +149,14 @@ fn apply(
     });
     times.finish_us = micros(mark);
     drained
+}
+
+/// The lower directories, which the parent has made absolute.
+fn lowers_of(options: &Options) -> &[PathBuf] {
+    match &options.mode {
+        Mode::Overlay(overlay) => &overlay.lower,
+        _ => &[],
+    }
 }
 
 fn micros(since: Instant) -> u64 {

@@ -56,4 +56,6 @@ impl fmt::Debug for Digest {
     }
 }
 
-pub(crate) fn error(f: &mut fmt::Formatter<'_>, error: &crate::Error) -> fmt::Result { write!(f, "{:?}", error.detail()) }
+pub(crate) fn error(f: &mut fmt::Formatter<'_>, error: &crate::Error) -> fmt::Result {
+    write!(f, "{:?}", error.detail())
+}

@@ -124,7 +124,9 @@ mod tests {
     #[test]
     fn rule_13_acls_parse_as_tar_and_star_write_them() {
         let want = |tag, permissions| AclEntry { tag, permissions };
-        for text in ["user::rw-,user:1000:r--,mask::r--,other::---", "user::rw-\nuser:lisa:r--:1000\nmask:r--\nother:---\n"] {
+        for text in
+            ["user::rw-,user:1000:r--,mask::r--,other::---", "user::rw-\nuser:lisa:r--:1000\nmask:r--\nother:---\n"]
+        {
             let acl = parse(text.as_bytes()).unwrap().unwrap();
             let entries = [want(Tag::UserObj, 6), want(Tag::User(1000), 4), want(Tag::Mask, 4), want(Tag::Other, 0)];
             assert_eq!(acl.entries, entries, "{text}");

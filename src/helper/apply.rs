@@ -2,13 +2,15 @@
 
 mod create;
 mod hide;
+mod overlay;
 mod place;
 
 use super::confine::Confined;
-use super::dirs::{Dirs, Missing, NodeId};
+use super::dirs::{Dirs, Implied, Missing, NodeId};
 use super::entry::{End, Entry, Reader};
 use super::fault::{Call, Fault, Result};
 use super::input::Watch;
+use super::lower::Lowers;
 use super::metadata::{Setter, Softened};
 use super::policy::Policy;
 use super::remove::Remover;
@@ -18,6 +20,7 @@ use crate::{
     Cause, Durability, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Mode, Options, Owner,
     Progress, Refusal, Stage,
 };
+use overlay::Marks;
 use place::{Memo, Place, Selection};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -26,7 +29,6 @@ use std::sync::Arc;
 pub(crate) struct Applier<'a> {
     options: &'a Options,
     reporter: &'a mut Reporter,
-    watch: Watch,
     root: Arc<OwnedFd>,
     dirs: Dirs,
     destination: NodeId,
@@ -35,6 +37,7 @@ pub(crate) struct Applier<'a> {
     remover: Remover,
     selection: Selection,
     memo: Memo,
+    marks: Marks,
     counts: EntryCounts,
     bytes_written: u64,
     /// The entry being applied, for events and errors.
@@ -58,16 +61,17 @@ impl<'a> Applier<'a> {
             sync: options.durability == Durability::PerFile,
         };
         let root = confined.root.try_clone().map_err(|_| Fault::from(Cause::Os(nix::libc::EMFILE)))?;
+        let lowers = matches!(options.mode, Mode::Overlay(_)).then(|| Lowers::new(confined.lowers));
         let mut applier = Applier {
             options,
             reporter,
             root: Arc::new(confined.root),
-            dirs: Dirs::new(root, options.cross_mounts)?,
+            dirs: Dirs::new(root, options.cross_mounts, lowers)?,
+            marks: Marks::new(confined.trusted_marks),
             destination: NodeId::ROOT,
             policy: Policy::new(options),
             setter,
-            remover: Remover { watch: watch.clone(), cross_mounts: options.cross_mounts },
-            watch,
+            remover: Remover { watch, cross_mounts: options.cross_mounts },
             selection: Selection::new(options)?,
             memo: Memo::default(),
             counts: EntryCounts::default(),
@@ -134,7 +138,9 @@ impl<'a> Applier<'a> {
         match self.place(&path, &entry)? {
             Place::Skip => self.counts.skipped += 1,
             Place::Root => self.root_entry(entry)?,
+            Place::Whiteout { parent, name } if self.overlay() => self.overlay_whiteout(parent, name)?,
             Place::Whiteout { parent, name } => self.whiteout(parent, name)?,
+            Place::Opaque { directory } if self.overlay() => self.overlay_opaque(directory)?,
             Place::Opaque { directory } => self.opaque(directory)?,
             Place::NothingToHide => self.counts.whiteouts += 1,
             Place::At { parent, name } => self.create(entry, parent, name, reader)?,
@@ -205,10 +211,19 @@ impl<'a> Applier<'a> {
 
     /// Resolves directories, making what is missing as implied parents are made.
     fn resolve(&mut self, start: NodeId, parts: &[&[u8]], missing: Missing) -> Result<Option<NodeId>> {
-        let (setter, policy) = (&self.setter, &self.policy);
+        let (setter, policy, marks) = (&self.setter, &self.policy, &self.marks);
         let mut softened = Softened::new();
-        let result = self.dirs.resolve(start, parts, missing, &mut |dir, inherit, name| {
-            Ok(setter.new_directory(dir, name, &policy.implied()?, inherit, &mut softened)?.0)
+        let result = self.dirs.resolve(start, parts, missing, &mut |implied| {
+            let Implied { dir, inherit, name, like, over_whiteout } = implied;
+            let meta = like.map_or_else(|| policy.implied(), |like| Ok(like.clone()))?;
+            if over_whiteout {
+                marks.remove_whiteout(dir, name)?;
+            }
+            let (made, _) = setter.new_directory(dir, name, &meta, inherit, &mut softened)?;
+            if over_whiteout {
+                marks.set_opaque(&made)?;
+            }
+            Ok(made)
         });
         self.softened(softened);
         result
@@ -237,9 +252,7 @@ impl<'a> Applier<'a> {
         if self.options.durability == Durability::None || self.options.list {
             return Ok(());
         }
-        rustix::fs::syncfs(&self.root)
-            .call("syncfs", || "root")
-            .map_err(|fault| failure(Stage::Finish, fault, None))
+        rustix::fs::syncfs(&self.root).call("syncfs", || "root").map_err(|fault| failure(Stage::Finish, fault, None))
     }
 
     /// What the end of the archive was like.
@@ -254,6 +267,10 @@ impl<'a> Applier<'a> {
 
     pub(crate) fn counts(&self) -> (EntryCounts, u64, u64) {
         (self.counts, self.bytes_written, self.reporter.events())
+    }
+
+    fn overlay(&self) -> bool {
+        matches!(self.options.mode, Mode::Overlay(_))
     }
 
     fn literal(&self) -> bool {

@@ -16,21 +16,24 @@ pub(crate) struct Confined {
     pub(crate) report: Confinement,
     /// Files may take another group than the helper's even outside set-gid directories.
     pub(crate) group_from_directory: bool,
-    /// What remains of the capabilities.
-    pub(crate) capabilities: CapsHashSet,
+    /// Lower layers of overlay mode, detached and read-only.
+    pub(crate) lowers: Vec<OwnedFd>,
+    /// Overlay's marks go into `trusted.`; else `user.`.
+    pub(crate) trusted_marks: bool,
     _made_here: (),
 }
 
-/// Keeps what the options need and nothing else.
-pub(crate) fn drop_privileges(inside: Inside, options: &Options) -> Result<Confined> {
+/// Keeps what the options need and nothing else. `initial`: this is the first user namespace.
+pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) -> Result<Confined> {
     let groups_cleared = match setgroups(&[]) {
         Ok(()) => true,
         Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
     };
-    reduce_capabilities(&needed(options))?;
+    let trusted_marks = initial && wants_trusted_marks(&options.mode) || asks_for_trusted_marks(&options.mode);
+    reduce_capabilities(&needed(options, trusted_marks))?;
     prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
     let capabilities = read(CapSet::Permitted)?;
-    let Inside { root, switch, fallback, mount_restricted, mounts_below, group_from_directory, .. } = inside;
+    let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, group_from_directory, .. } = inside;
     let report = Confinement {
         root: switch,
         fallback,
@@ -41,11 +44,11 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options) -> Result<Confi
         no_new_privs: prctl::get_no_new_privs().unwrap_or(false),
         ..Confinement::default()
     };
-    Ok(Confined { root, report, group_from_directory, capabilities, _made_here: () })
+    Ok(Confined { root, lowers, report, group_from_directory, trusted_marks, _made_here: () })
 }
 
 /// The capabilities that applying entries with these options takes.
-fn needed(options: &Options) -> CapsHashSet {
+fn needed(options: &Options, trusted_marks: bool) -> CapsHashSet {
     let mut set = CapsHashSet::new();
     if options.list {
         return set;
@@ -55,7 +58,7 @@ fn needed(options: &Options) -> CapsHashSet {
     if options.owner != Owner::Caller {
         set.insert(Capability::CAP_CHOWN);
     }
-    if options.trusted_xattrs || wants_trusted_marks(&options.mode) {
+    if options.trusted_xattrs || trusted_marks {
         set.insert(Capability::CAP_SYS_ADMIN);
     }
     set
@@ -63,6 +66,10 @@ fn needed(options: &Options) -> CapsHashSet {
 
 fn wants_trusted_marks(mode: &Mode) -> bool {
     matches!(mode, Mode::Overlay(overlay) if overlay.prefix != OverlayPrefix::User)
+}
+
+fn asks_for_trusted_marks(mode: &Mode) -> bool {
+    matches!(mode, Mode::Overlay(overlay) if overlay.prefix == OverlayPrefix::Trusted)
 }
 
 /// All five sets. The order matters: the bounding set can be reduced only while CAP_SETPCAP is effective.

@@ -40,9 +40,7 @@ impl Decoder {
         let inner: Box<dyn Read + Send> = match format {
             Compression::Gzip => Box::new(Members::<_, Gzip>::new(buffered)),
             Compression::Bzip2 => Box::new(Members::<_, Bzip2>::new(buffered)),
-            Compression::Zstd => {
-                Box::new(Zstd::new(buffered).map_err(|e| damage(&e, Compression::Zstd, offset))?)
-            }
+            Compression::Zstd => Box::new(Zstd::new(buffered).map_err(|e| damage(&e, Compression::Zstd, offset))?),
             Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(buffered, true, XZ_MEMORY_KIB)),
             Compression::None | Compression::Detect => Box::new(buffered.into_inner()),
         };

@@ -5,6 +5,7 @@
 //! archive itself replaces is forgotten before it is replaced.
 
 use super::fault::{Call, Fault, Result, quoted};
+use super::lower::{Lower, Lowers};
 use super::metadata::Metadata;
 use super::open;
 use crate::Cause;
@@ -34,6 +35,8 @@ pub(crate) enum Child {
     Leaf,
     /// Overlay mode: a whiteout that this archive wrote.
     Whiteout,
+    /// Overlay mode: brought up from a lower layer as the target of a hardlink.
+    Copied,
     Dir(NodeId),
 }
 
@@ -58,8 +61,6 @@ pub(crate) struct Node {
     identity: Option<(u64, u64)>,
     /// This archive made or touched it, or something below it.
     pub(crate) upper: bool,
-    /// Made by this run: whatever it holds is of this archive.
-    pub(crate) fresh: bool,
     /// Nothing of the lower layers is left in it.
     pub(crate) opaque: bool,
     pub(crate) inherit: Inherit,
@@ -77,10 +78,24 @@ pub(crate) enum Missing {
     Make,
     /// There is nothing at the path.
     Nothing,
+    /// Overlay mode: they are made to hold a marker, if the lower layers have them or are not known; they
+    /// are not of this archive.
+    Hold,
 }
 
-/// Makes and opens a directory that an archive implies, in this one, under this name.
-pub(crate) type Maker<'a> = &'a mut dyn FnMut(&OwnedFd, Inherit, &[u8]) -> Result<OwnedFd>;
+/// A directory to be made because a path needs it.
+pub(crate) struct Implied<'a> {
+    pub(crate) dir: &'a OwnedFd,
+    pub(crate) inherit: Inherit,
+    pub(crate) name: &'a [u8],
+    /// What the lower layers have there.
+    pub(crate) like: Option<&'a Metadata>,
+    /// A whiteout of this archive gives way to it.
+    pub(crate) over_whiteout: bool,
+}
+
+/// Makes and opens an implied directory.
+pub(crate) type Maker<'a> = &'a mut dyn FnMut(Implied<'_>) -> Result<OwnedFd>;
 
 /// Sets a directory's metadata as it is left.
 pub(crate) type Leaver<'a> = &'a mut dyn FnMut(&OwnedFd, &Metadata) -> Result<()>;
@@ -93,13 +108,16 @@ pub(crate) struct Dirs {
     /// Raised when a known path may lead elsewhere than before.
     generation: u64,
     cross_mounts: bool,
+    /// Overlay mode: the root is an upper directory over these.
+    lowers: Option<Lowers>,
 }
 
 impl Dirs {
-    pub(crate) fn new(root: OwnedFd, cross_mounts: bool) -> Result<Dirs> {
+    pub(crate) fn new(root: OwnedFd, cross_mounts: bool, lowers: Option<Lowers>) -> Result<Dirs> {
         let inherit = inherit_of(&root)?;
         let node = Node { handle: Some(Arc::new(root)), inherit, ..Node::default() };
-        Ok(Dirs { nodes: vec![node], free: Vec::new(), open: Vec::new(), clock: 0, generation: 0, cross_mounts })
+        let (free, open) = (Vec::new(), Vec::new());
+        Ok(Dirs { nodes: vec![node], free, open, clock: 0, generation: 0, cross_mounts, lowers })
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
@@ -124,14 +142,7 @@ impl Dirs {
 
     /// The path from the root, for messages.
     pub(crate) fn path(&self, id: NodeId) -> Vec<u8> {
-        let mut names = Vec::new();
-        let mut at = id;
-        while at != NodeId::ROOT {
-            names.push(&self.node(at).name[..]);
-            at = self.parent(at);
-        }
-        names.reverse();
-        names.join(&b'/')
+        self.names(id).join(&b'/')
     }
 
     /// This directory, open; opened again step by step if its handle was given up.
@@ -285,7 +296,7 @@ impl Dirs {
     /// This archive made something other than a directory here.
     pub(crate) fn set_leaf(&mut self, dir: NodeId, name: &[u8], leaf: Child) {
         match self.node_mut(dir).children.get_mut(name) {
-            Some(child @ (Child::Leaf | Child::Whiteout)) => *child = leaf,
+            Some(child @ (Child::Leaf | Child::Whiteout | Child::Copied)) => *child = leaf,
             _ => {
                 self.forget(dir, name);
                 self.node_mut(dir).children.insert(name.into(), leaf);
@@ -297,7 +308,9 @@ impl Dirs {
     pub(crate) fn add(&mut self, dir: NodeId, name: &[u8], opened: OwnedFd, fresh: bool) -> Result<NodeId> {
         // One that we made hands nothing down until its own attributes are set.
         let inherit = if fresh { Inherit::default() } else { inherit_of(&opened)? };
-        let node = Node { parent: dir.0, name: name.into(), fresh, opaque: fresh, inherit, ..Node::default() };
+        // Without layers below, what we made holds nothing of theirs.
+        let opaque = fresh && self.lowers.is_none();
+        let node = Node { parent: dir.0, name: name.into(), opaque, inherit, ..Node::default() };
         let id = match self.free.pop() {
             Some(id) => {
                 self.nodes[id as usize] = node;
@@ -374,9 +387,10 @@ impl Dirs {
     fn step(&mut self, at: NodeId, name: &[u8], missing: Missing, make: Maker<'_>) -> Result<Step> {
         match self.child(at, name) {
             Some(Child::Dir(id)) => return Ok(Step::Dir(id)),
-            Some(Child::Whiteout) if missing == Missing::Nothing => return Ok(Step::Nothing),
+            Some(Child::Whiteout) if missing != Missing::Make => return Ok(Step::Nothing),
             _ => {}
         }
+        let over_whiteout = self.child(at, name) == Some(Child::Whiteout);
         let handle = self.handle(at)?;
         match open::directory(&handle, name, self.cross_mounts) {
             Ok(opened) => return self.add(at, name, opened, false).map(Step::Dir),
@@ -385,20 +399,84 @@ impl Dirs {
                 Some(Errno::ENOENT) => {}
                 Some(Errno::ENOTDIR | Errno::ELOOP) => match open::link_target(&handle, name)? {
                     Some(target) => return Ok(Step::Link(target)),
-                    None if missing == Missing::Nothing => return Ok(Step::Nothing),
-                    // Overlay mode: a whiteout that this archive wrote gives way to an implied directory.
-                    None if self.child(at, name) == Some(Child::Whiteout) => {}
+                    None if missing != Missing::Make => return Ok(Step::Nothing),
+                    None if over_whiteout => {}
                     None => return Err(fault),
                 },
                 _ => return Err(fault),
             },
         }
-        let opened = make(&handle, self.node(at).inherit, name)?;
+        let like = match self.below(at, name)? {
+            Lower::Absent if missing == Missing::Hold && self.nothing_below(at) => return Ok(Step::Nothing),
+            Lower::Absent => None,
+            Lower::Directory(metadata) => Some(metadata),
+            Lower::Link(target, _) => return Ok(Step::Link(target)),
+            Lower::Other(..) if missing == Missing::Hold => return Ok(Step::Nothing),
+            Lower::Other(..) => {
+                return Err(Fault::os(Errno::ENOTDIR, "openat", format_args!("lower, {}", quoted(name))));
+            }
+        };
+        let inherit = self.node(at).inherit;
+        let opened = make(Implied { dir: &handle, inherit, name, like: like.as_deref(), over_whiteout })?;
         self.disturb(at);
         self.forget(at, name);
         let id = self.add(at, name, opened, true)?;
-        self.touch(id);
+        self.node_mut(id).opaque |= over_whiteout;
+        if let Some(metadata) = like {
+            self.defer(id, *metadata);
+        }
+        if missing == Missing::Make {
+            self.touch(id);
+        }
         Ok(Step::Dir(id))
+    }
+
+    /// What the lower layers show through at a name that the upper directory lacks.
+    pub(crate) fn below(&self, at: NodeId, name: &[u8]) -> Result<Lower> {
+        match &self.lowers {
+            Some(lowers) if !self.covered(at) && self.child(at, name) != Some(Child::Whiteout) => {
+                lowers.look(&self.names(at), name)
+            }
+            _ => Ok(Lower::Absent),
+        }
+    }
+
+    /// Names that the lower layers show through in a directory.
+    pub(crate) fn names_below(&self, at: NodeId) -> Result<Vec<Vec<u8>>> {
+        match &self.lowers {
+            Some(lowers) if !self.covered(at) => lowers.names(&self.names(at)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Nothing of the lower layers shows through here, for certain.
+    fn nothing_below(&self, at: NodeId) -> bool {
+        self.covered(at) || self.lowers.as_ref().is_none_or(Lowers::known)
+    }
+
+    /// This directory or one above it hides the lower layers.
+    pub(crate) fn covered(&self, id: NodeId) -> bool {
+        let mut at = id;
+        loop {
+            if self.node(at).opaque {
+                return true;
+            }
+            if at == NodeId::ROOT {
+                return false;
+            }
+            at = self.parent(at);
+        }
+    }
+
+    fn names(&self, id: NodeId) -> Vec<&[u8]> {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != NodeId::ROOT {
+            names.push(&self.node(at).name[..]);
+            at = self.parent(at);
+        }
+        names.reverse();
+        names
     }
 }
 

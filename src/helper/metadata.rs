@@ -250,19 +250,24 @@ fn remove(fd: &OwnedFd, name: &CStr) -> Result<()> {
 
 /// Removes from a directory that was there before what the archive does not give it.
 pub(crate) fn clear_xattrs(dir: &OwnedFd, keep: &[(CString, Vec<u8>)]) -> Result<()> {
-    let mut list = vec![0u8; 64 << 10];
-    let size = match flistxattr(dir, &mut list[..]) {
-        Ok(size) => size,
-        Err(rustix::io::Errno::OPNOTSUPP) => 0,
-        Err(errno) => return Err(errno).call("flistxattr", || "directory"),
-    };
-    for name in list[..size].split_inclusive(|b| *b == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
-        if !is_masked(name.to_bytes()) && !keep.iter().any(|(kept, _)| kept.as_c_str() == name) {
-            remove(dir, name)?;
+    for name in xattr_names(dir)? {
+        if !keep.iter().any(|(kept, _)| *kept == name) {
+            remove(dir, &name)?;
         }
     }
     Ok(())
+}
+
+/// The attributes of an open file that are an archive's to set.
+pub(crate) fn xattr_names(fd: &OwnedFd) -> Result<Vec<CString>> {
+    let mut list = vec![0u8; 64 << 10];
+    let size = match flistxattr(fd, &mut list[..]) {
+        Ok(size) => size,
+        Err(rustix::io::Errno::OPNOTSUPP) => 0,
+        Err(errno) => return Err(errno).call("flistxattr", || "fd"),
+    };
+    let names = list[..size].split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    Ok(names.filter(|name| !is_masked(name.to_bytes())).map(CStr::to_owned).collect())
 }
 
 /// Attributes that are the system's, not the archive's.

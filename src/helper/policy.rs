@@ -82,7 +82,9 @@ impl Policy {
     }
 
     fn attributes(&self, entry: &mut Entry, events: &mut Vec<EventKind>) -> Result<Vec<(CString, Vec<u8>)>> {
-        if self.xattrs == Xattrs::None || (entry.xattrs.is_empty() && entry.acl_access.is_none() && entry.acl_default.is_none()) {
+        if self.xattrs == Xattrs::None
+            || (entry.xattrs.is_empty() && entry.acl_access.is_none() && entry.acl_default.is_none())
+        {
             return Ok(Vec::new());
         }
         let mut attributes = Vec::new();
@@ -104,9 +106,9 @@ impl Policy {
 
     /// The attribute's name on disk, if the archive may set it.
     fn attribute_name(&self, name: Vec<u8>, events: &mut Vec<EventKind>) -> Option<CString> {
-        let overlay = [&b"trusted."[..], b"user."].into_iter().find(|namespace| {
-            name.strip_prefix(*namespace).is_some_and(|rest| rest.starts_with(b"overlay."))
-        });
+        let overlay = [&b"trusted."[..], b"user."]
+            .into_iter()
+            .find(|namespace| name.strip_prefix(*namespace).is_some_and(|rest| rest.starts_with(b"overlay.")));
         let renamed = match overlay {
             Some(namespace) if self.overlay => {
                 events.push(EventKind::XattrEscaped { name: name.clone() });
@@ -128,7 +130,8 @@ impl Policy {
 
     /// `None` where it names users or groups by name only: names are never looked up.
     fn acl(&self, text: &[u8], default: bool, mode: u32) -> Result<Option<Vec<u8>>> {
-        let Some(mut acl) = acl::parse(text).map_err(|acl::Invalid| Cause::Malformed { what: Malformed::Acl, offset: 0 })?
+        let Some(mut acl) =
+            acl::parse(text).map_err(|acl::Invalid| Cause::Malformed { what: Malformed::Acl, offset: 0 })?
         else {
             return Ok(None);
         };
@@ -158,7 +161,8 @@ impl Policy {
     fn capability(&self, mut value: Vec<u8>) -> Vec<u8> {
         const VERSION_2: u32 = 0x0200_0000;
         const VERSION_3: u32 = 0x0300_0000;
-        let (Some(root), Some(word)) = (self.capability_root, value.first_chunk().copied().map(u32::from_le_bytes)) else {
+        let (Some(root), Some(word)) = (self.capability_root, value.first_chunk().copied().map(u32::from_le_bytes))
+        else {
             return value;
         };
         if word & 0xff00_0000 == VERSION_2 && value.len() == 20 {
@@ -196,7 +200,8 @@ mod tests {
 
     #[test]
     fn ids_are_mapped_by_ranges() {
-        let ranges = [IdRange { inside: 0, outside: 1000, count: 1 }, IdRange { inside: 1, outside: 100_000, count: 9 }];
+        let ranges =
+            [IdRange { inside: 0, outside: 1000, count: 1 }, IdRange { inside: 1, outside: 100_000, count: 9 }];
         for (value, want) in [(0, Some(1000)), (1, Some(100_000)), (9, Some(100_008)), (10, None)] {
             assert_eq!(map(&ranges, value), want, "{value}");
         }

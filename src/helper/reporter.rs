@@ -1,7 +1,7 @@
 //! What is told to the parent while the run goes on: events, counted and capped; progress, when it is time.
 
 use crate::wire::{Channel, Down, Up};
-use crate::{Event, EventKind, EntryRef, Listed, Progress};
+use crate::{EntryRef, Event, EventKind, Listed, Progress};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 

@@ -13,6 +13,7 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// Proof that the root has been entered; made only by [`enter`].
 pub(crate) struct Inside {
@@ -21,6 +22,8 @@ pub(crate) struct Inside {
     pub(crate) switch: RootSwitch,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) mount_restricted: bool,
+    /// Lower layers of overlay mode, detached and read-only.
+    pub(crate) lowers: Vec<OwnedFd>,
     /// Mount points below the root, relative to it.
     pub(crate) mounts_below: Vec<Vec<u8>>,
     /// Every file takes its directory's group (`mount -o grpid`).
@@ -30,21 +33,27 @@ pub(crate) struct Inside {
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
-/// Enters the working directory as the new root.
-pub(crate) fn enter(isolation: Isolation) -> Result<Inside> {
+/// Enters the working directory as the new root, taking handles of the lower layers along.
+pub(crate) fn enter(isolation: Isolation, lowers: &[PathBuf]) -> Result<Inside> {
     let root = open(".", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_DIRECTORY")?;
     let before = fstat(&root).call("fstat", || "root")?;
     drop(root);
-    let (switch, fallback, mounts) = match separate() {
+    let separated = separate();
+    let lowers = match &separated {
+        Ok(()) => lowers.iter().map(|path| clone_lower(path)).collect::<Result<_>>()?,
+        Err(_) => Vec::new(),
+    };
+    let (switch, fallback, mounts) = match separated {
         Ok(()) => switch_in_namespace(isolation)?,
-        Err(fault) if isolation == Isolation::Pivot => return Err(fault),
+        // From a plain descriptor of a lower layer, `..` would reach the host.
+        Err(fault) if isolation == Isolation::Pivot || !lowers.is_empty() => return Err(fault),
         Err(fault) => {
             let mounts = mounts::below_cwd();
             change_root()?;
             (RootSwitch::Chroot, Some(fallback_of(fault)), mounts)
         }
     };
-    confirm(switch, fallback, &before, mounts)
+    confirm(switch, fallback, &before, mounts, lowers)
 }
 
 /// A mount namespace of our own, in which nothing propagates back. Slave, not private: a private copy can
@@ -91,6 +100,18 @@ fn clone_root() -> Result<()> {
     move_mount(&tree, "", rustix::fs::CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .call("move_mount", || "tree, \"\", AT_FDCWD, \".\", MOVE_MOUNT_F_EMPTY_PATH")?;
     fchdir(tree).call("fchdir", || "tree")
+}
+
+/// A lower layer: detached, so that its `..` ends at its root, and read-only.
+fn clone_lower(path: &Path) -> Result<OwnedFd> {
+    let name = path.as_os_str().as_encoded_bytes();
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(rustix::fs::CWD, path, flags)
+        .call("open_tree", || format!("AT_FDCWD, {}, OPEN_TREE_CLONE", quoted(name)))?;
+    let attributes =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    sys::mount_set(tree.as_fd(), attributes).call("mount_setattr", || "lower, rdonly|nosuid|nodev|noexec")?;
+    Ok(tree)
 }
 
 fn missing(fault: &Fault) -> bool {
@@ -156,6 +177,7 @@ fn confirm(
     fallback: Option<Fallback>,
     before: &FileStat,
     mounts: mounts::Below,
+    lowers: Vec<OwnedFd>,
 ) -> Result<Inside> {
     let root = open("/", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \"/\", O_DIRECTORY")?;
     let above = openat(AT_FDCWD, "..", DIRECTORY | OFlag::O_PATH, Mode::empty()).call("openat", || "\"..\"")?;
@@ -171,6 +193,7 @@ fn confirm(
         switch,
         fallback,
         mount_restricted: flags.contains(FsFlags::ST_NOSUID | FsFlags::ST_NODEV | FsFlags::ST_NOEXEC),
+        lowers,
         mounts_below: mounts.points,
         group_from_directory: mounts.group_from_directory,
         _made_here: (),

@@ -40,6 +40,11 @@ fn become_root() -> Result<()> {
     }
 }
 
+/// Whether this is the first user namespace, the only one whose root may set `trusted.*` attributes.
+pub(crate) fn is_initial() -> bool {
+    map("/proc/self/uid_map") == [IdRange { inside: 0, outside: 0, count: u32::MAX }]
+}
+
 /// The map as the kernel shows it.
 fn map(file: &str) -> Vec<IdRange> {
     let text = std::fs::read_to_string(file).unwrap_or_default();

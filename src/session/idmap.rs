@@ -69,7 +69,8 @@ fn lines(ranges: &[IdRange]) -> String {
 
 fn put(pid: u32, file: &str, text: &str) -> Result<(), IdMapFailure> {
     let path = format!("/proc/{pid}/{file}");
-    let result = fs::OpenOptions::new().write(true).open(&path).and_then(|mut f| io::Write::write_all(&mut f, text.as_bytes()));
+    let result =
+        fs::OpenOptions::new().write(true).open(&path).and_then(|mut f| io::Write::write_all(&mut f, text.as_bytes()));
     result.map_err(|e| IdMapFailure {
         operation: Operation::new("write", format_args!("{path}, {text:?}")),
         errno: e.raw_os_error().unwrap_or(0),

@@ -5,6 +5,7 @@ use crate::helper::dirs::{Child, Inherit, NodeId};
 use crate::helper::entry::{Entry, Reader};
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::files::{self, NewFile};
+use crate::helper::lower;
 use crate::helper::metadata::{self, Metadata, Softened};
 use crate::helper::open;
 use crate::helper::stream::Stream;
@@ -22,19 +23,19 @@ use std::sync::Arc;
 const TRIES: u32 = 16;
 
 /// Where something is made.
-struct Spot<'n> {
-    parent: NodeId,
-    handle: Arc<OwnedFd>,
-    inherit: Inherit,
-    name: &'n [u8],
+pub(super) struct Spot<'n> {
+    pub(super) parent: NodeId,
+    pub(super) handle: Arc<OwnedFd>,
+    pub(super) inherit: Inherit,
+    pub(super) name: &'n [u8],
 }
 
 impl Spot<'_> {
-    fn path(&self) -> &OsStr {
+    pub(super) fn path(&self) -> &OsStr {
         OsStr::from_bytes(self.name)
     }
 
-    fn stat(&self) -> Result<Option<FileStat>> {
+    pub(super) fn stat(&self) -> Result<Option<FileStat>> {
         match fstatat(&self.handle, self.path(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::ENOENT) => Ok(None),
@@ -87,10 +88,11 @@ impl Applier<'_> {
     }
 
     /// Makes something that is not a directory, making room for it first where something is in the way.
-    fn make<T>(&mut self, spot: &Spot<'_>, mut make: impl FnMut() -> Result<T>) -> Result<T> {
+    pub(super) fn make<T>(&mut self, spot: &Spot<'_>, mut make: impl FnMut() -> Result<T>) -> Result<T> {
         if let Some(Child::Dir(_)) = self.dirs.child(spot.parent, spot.name) {
             self.make_room(spot)?;
         }
+        self.refuse_conflict_below(spot, false)?;
         for _ in 0..TRIES {
             match make() {
                 Err(fault) if fault.errno() == Some(Errno::EEXIST) => self.make_room(spot)?,
@@ -156,7 +158,11 @@ impl Applier<'_> {
         let (parent, name) = self.link_target(target)?;
         let from = Spot { parent, handle: self.dirs.handle(parent)?, inherit: Inherit::default(), name };
         let missing = || Fault::from(Cause::LinkTargetMissing { target: target.to_vec() });
-        let stat = from.stat()?.ok_or_else(missing)?;
+        let stat = match from.stat()? {
+            Some(stat) if !self.overlay() || !lower::is_whiteout(&stat) => stat,
+            None if self.overlay() => self.copy_up(&from)?.ok_or_else(missing)?,
+            _ => return Err(missing()),
+        };
         if is_directory(&stat) {
             return Err(refused(Refusal::HardlinkToDirectory));
         }
@@ -184,6 +190,9 @@ impl Applier<'_> {
     fn special(&mut self, spot: &Spot<'_>, entry: &Entry, meta: &Metadata) -> Result<()> {
         let (kind, device) = match entry.kind {
             EntryKind::Fifo => (SFlag::S_IFIFO, 0),
+            EntryKind::CharDevice if self.overlay() && entry.device == (0, 0) => {
+                return Err(refused(Refusal::ForgedWhiteout));
+            }
             EntryKind::CharDevice => (SFlag::S_IFCHR, device_number(entry.device)?),
             _ => (SFlag::S_IFBLK, device_number(entry.device)?),
         };
@@ -237,12 +246,19 @@ impl Applier<'_> {
             self.dirs.touch(id);
             return self.merge(id, meta);
         }
+        let over_whiteout = self.dirs.child(spot.parent, spot.name) == Some(Child::Whiteout);
+        if let Some(id) = self.kept_symlink_below(spot)? {
+            self.dirs.touch(id);
+            return self.merge(id, meta);
+        }
+        self.refuse_conflict_below(spot, true)?;
         for _ in 0..TRIES {
             let mut softened = Softened::new();
             match self.setter.new_directory(&spot.handle, spot.name, &meta, spot.inherit, &mut softened) {
                 Ok((made, owned)) => {
                     self.softened(softened);
-                    return self.made_directory(spot, made, owned, meta);
+                    let id = self.made_directory(spot, made, owned, meta)?;
+                    return if over_whiteout { self.mark_opaque(id) } else { Ok(()) };
                 }
                 Err(fault) if fault.errno() == Some(Errno::EEXIST) => {}
                 Err(fault) => return Err(fault),
@@ -251,7 +267,7 @@ impl Applier<'_> {
                 self.dirs.touch(id);
                 return self.merge(id, meta);
             }
-            if self.options.no_overwrite_dir_nondir {
+            if self.options.no_overwrite_dir_nondir && !over_whiteout {
                 return Err(refused(Refusal::DirectoryConflict));
             }
             self.dirs.forget(spot.parent, spot.name);
@@ -261,13 +277,13 @@ impl Applier<'_> {
         Err(Fault::os(Errno::EEXIST, "mkdirat", format_args!("dir, {}, {TRIES} times", quoted(spot.name))))
     }
 
-    fn made_directory(&mut self, spot: &Spot<'_>, made: OwnedFd, owned: bool, mut meta: Metadata) -> Result<()> {
+    fn made_directory(&mut self, spot: &Spot<'_>, made: OwnedFd, owned: bool, mut meta: Metadata) -> Result<NodeId> {
         self.dirs.forget(spot.parent, spot.name);
         let id = self.dirs.add(spot.parent, spot.name, made, true)?;
         self.dirs.touch(id);
         meta.mode_now = owned.then_some(metadata::usable(meta.mode));
         self.dirs.defer(id, meta);
-        Ok(())
+        Ok(id)
     }
 
     /// The directory that is there already, or that a symlink there leads to if links are to be kept.

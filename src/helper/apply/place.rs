@@ -18,9 +18,17 @@ pub(super) enum Place<'n> {
     Skip,
     /// The destination itself.
     Root,
-    At { parent: NodeId, name: &'n [u8] },
-    Whiteout { parent: NodeId, name: &'n [u8] },
-    Opaque { directory: NodeId },
+    At {
+        parent: NodeId,
+        name: &'n [u8],
+    },
+    Whiteout {
+        parent: NodeId,
+        name: &'n [u8],
+    },
+    Opaque {
+        directory: NodeId,
+    },
     /// A marker in a directory that is not there.
     NothingToHide,
 }
@@ -85,7 +93,8 @@ impl Applier<'_> {
 
     /// A directory that is there; `None` if nothing or something else is.
     fn existing(&mut self, parts: &[&[u8]]) -> Result<Option<NodeId>> {
-        match self.resolve(self.destination, parts, Missing::Nothing) {
+        let missing = if self.overlay() { Missing::Hold } else { Missing::Nothing };
+        match self.resolve(self.destination, parts, missing) {
             Err(fault) if matches!(fault.errno(), Some(Errno::ELOOP | Errno::ENOTDIR | Errno::ENOENT)) => Ok(None),
             result => result,
         }

@@ -1,0 +1,234 @@
+//! Overlay mode: the destination is a fresh upper directory. Linux `Documentation/filesystems/overlayfs.rst`.
+
+use super::create::Spot;
+use super::{Applier, refused};
+use crate::Refusal;
+use crate::helper::dirs::{Child, Inherit, Missing, NodeId};
+use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::files::{self, NewFile};
+use crate::helper::lower::{self, Lower};
+use crate::helper::remove;
+use bytes::Bytes;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use rustix::fs::{XattrFlags, fsetxattr};
+use std::ffi::{CStr, OsStr};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+/// How whiteouts and opaque directories are written.
+pub(super) struct Marks {
+    opaque: &'static CStr,
+    whiteout: &'static CStr,
+}
+
+impl Marks {
+    pub(super) fn new(trusted: bool) -> Marks {
+        if trusted {
+            Marks { opaque: c"trusted.overlay.opaque", whiteout: c"trusted.overlay.whiteout" }
+        } else {
+            Marks { opaque: c"user.overlay.opaque", whiteout: c"user.overlay.whiteout" }
+        }
+    }
+
+    pub(super) fn set_opaque(&self, dir: &OwnedFd) -> Result<()> {
+        self.set(dir, self.opaque, b"y")
+    }
+
+    fn set(&self, fd: &OwnedFd, name: &CStr, value: &[u8]) -> Result<()> {
+        fsetxattr(fd, name, value, XattrFlags::empty()).call("fsetxattr", || format!("fd, {}", quoted(name.to_bytes())))
+    }
+
+    /// A character device 0:0, which needs no capability since Linux 5.8; the attribute form where the file
+    /// system or a security module refuses the device.
+    fn make_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        match mknodat(dir, OsStr::from_bytes(name), SFlag::S_IFCHR, Mode::empty(), 0) {
+            Err(Errno::EPERM | Errno::EOPNOTSUPP) => {
+                let file = files::create(dir, name, 0)?;
+                self.set(&file, self.whiteout, b"y")?;
+                self.set(dir, self.opaque, b"x")
+            }
+            result => result.call("mknodat", || format!("dir, {}, S_IFCHR, 0:0", quoted(name))),
+        }
+    }
+
+    pub(super) fn remove_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        match unlinkat(dir, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::ENOENT) => Ok(()),
+            result => result.call("unlinkat", || format!("dir, {}", quoted(name))),
+        }
+    }
+}
+
+impl Applier<'_> {
+    pub(super) fn overlay_whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
+        self.counts.whiteouts += 1;
+        match self.dirs.child(parent, name) {
+            Some(Child::Leaf | Child::Whiteout) => return Ok(()),
+            Some(Child::Dir(id)) if self.dirs.node(id).upper => return self.cover(id),
+            // Made only to hold a marker, or brought up: it goes with what it stands for.
+            Some(Child::Dir(_) | Child::Copied) => self.remove_lower(parent, name)?,
+            None => {}
+        }
+        if self.dirs.covered(parent) {
+            return Ok(());
+        }
+        self.write_whiteout(parent, name)
+    }
+
+    fn write_whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
+        let handle = self.dirs.handle(parent)?;
+        match self.marks.make_whiteout(&handle, name) {
+            Err(fault) if fault.errno() == Some(Errno::EEXIST) => {
+                self.remover.remove(&handle, name)?;
+                self.marks.make_whiteout(&handle, name)?;
+            }
+            result => result?,
+        }
+        self.dirs.set_leaf(parent, name, Child::Whiteout);
+        self.dirs.disturb(parent);
+        Ok(())
+    }
+
+    pub(super) fn overlay_opaque(&mut self, directory: NodeId) -> Result<()> {
+        self.counts.whiteouts += 1;
+        if directory == NodeId::ROOT { self.cover_root() } else { self.cover(directory) }
+    }
+
+    /// Hides what the lower layers have in a directory, once.
+    fn cover(&mut self, directory: NodeId) -> Result<()> {
+        if self.dirs.covered(directory) {
+            return Ok(());
+        }
+        self.drop_markers(directory)?;
+        self.mark_opaque(directory)
+    }
+
+    pub(super) fn mark_opaque(&mut self, directory: NodeId) -> Result<()> {
+        let handle = self.dirs.handle(directory)?;
+        self.dirs.node_mut(directory).opaque = true;
+        self.marks.set_opaque(&handle)
+    }
+
+    /// overlayfs does not look whether the upper root is opaque, so each name is hidden where they are known.
+    fn cover_root(&mut self) -> Result<()> {
+        let root = NodeId::ROOT;
+        if self.dirs.covered(root) {
+            return Ok(());
+        }
+        for name in self.dirs.names_below(root)? {
+            match self.dirs.child(root, &name) {
+                Some(Child::Leaf | Child::Whiteout) => {}
+                Some(Child::Dir(id)) if self.dirs.node(id).upper => self.cover(id)?,
+                Some(Child::Dir(_) | Child::Copied) => {
+                    self.remove_lower(root, &name)?;
+                    self.write_whiteout(root, &name)?;
+                }
+                None => self.write_whiteout(root, &name)?,
+            }
+        }
+        self.mark_opaque(root)
+    }
+
+    /// Removes what only marked or held something below a directory that hides it all.
+    fn drop_markers(&mut self, directory: NodeId) -> Result<()> {
+        let mut stack = vec![directory];
+        while let Some(id) = stack.pop() {
+            let handle = self.dirs.handle(id)?;
+            for (name, _) in remove::list(&handle)? {
+                match self.dirs.child(id, &name) {
+                    Some(Child::Leaf) => {}
+                    Some(Child::Dir(child)) if self.dirs.node(child).upper => {
+                        if !self.dirs.node(child).opaque {
+                            stack.push(child);
+                        }
+                    }
+                    _ => self.remove_lower(id, &name)?,
+                }
+            }
+            self.dirs.node_mut(id).opaque |= id != directory;
+        }
+        Ok(())
+    }
+
+    /// `no_overwrite_dir_nondir` looks at the lower layers too.
+    pub(super) fn refuse_conflict_below(&self, spot: &Spot<'_>, directory: bool) -> Result<()> {
+        if !self.options.no_overwrite_dir_nondir || !self.overlay() || self.dirs.child(spot.parent, spot.name).is_some()
+        {
+            return Ok(());
+        }
+        match (self.dirs.below(spot.parent, spot.name)?, directory) {
+            (Lower::Directory(_), false) | (Lower::Link(..) | Lower::Other(..), true) => {
+                Err(refused(Refusal::DirectoryConflict))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `keep_directory_symlink` looks at the lower layers too.
+    pub(super) fn kept_symlink_below(&mut self, spot: &Spot<'_>) -> Result<Option<NodeId>> {
+        if !self.options.keep_directory_symlink || !self.overlay() || self.dirs.child(spot.parent, spot.name).is_some()
+        {
+            return Ok(None);
+        }
+        match self.dirs.below(spot.parent, spot.name)? {
+            Lower::Link(..) => self.resolve(spot.parent, &[spot.name], Missing::Hold),
+            _ => Ok(None),
+        }
+    }
+
+    /// Brings a hardlink's target up from the lower layers; `None` if they do not have it either.
+    pub(super) fn copy_up(&mut self, spot: &Spot<'_>) -> Result<Option<FileStat>> {
+        match self.dirs.below(spot.parent, spot.name)? {
+            Lower::Absent => return Ok(None),
+            Lower::Directory(_) => return Err(refused(Refusal::HardlinkToDirectory)),
+            Lower::Link(target, stat) => self.copy_link(spot, &target, &stat)?,
+            Lower::Other(dir, stat) if lower::kind(&stat) == SFlag::S_IFREG => self.copy_file(spot, &dir)?,
+            Lower::Other(_, stat) => self.copy_special(spot, &stat)?,
+        }
+        self.dirs.set_leaf(spot.parent, spot.name, Child::Copied);
+        spot.stat()
+    }
+
+    fn copy_link(&mut self, spot: &Spot<'_>, target: &[u8], stat: &FileStat) -> Result<()> {
+        symlinkat(OsStr::from_bytes(target), &spot.handle, spot.path())
+            .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))?;
+        self.copy_attributes(spot, stat, true)
+    }
+
+    fn copy_file(&mut self, spot: &Spot<'_>, dir: &OwnedFd) -> Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let from = openat(dir, spot.path(), flags, Mode::empty())
+            .call("openat", || format!("lower, {}, O_RDONLY|O_NOFOLLOW", quoted(spot.name)))?;
+        let meta = lower::read_metadata(&from)?;
+        let mut file = NewFile::new(files::create(&spot.handle, spot.name, meta.mode)?, None);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match nix::unistd::read(&from, &mut buffer) {
+                Ok(0) => break,
+                Ok(n) => file.write(&Bytes::copy_from_slice(&buffer[..n]))?,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Fault::os(errno, "read", "lower")),
+            }
+        }
+        let softened = file.finish(0, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.setter)?;
+        self.softened(softened);
+        Ok(())
+    }
+
+    fn copy_special(&mut self, spot: &Spot<'_>, stat: &FileStat) -> Result<()> {
+        let mode = Mode::from_bits_truncate(stat.st_mode & 0o777);
+        mknodat(&spot.handle, spot.path(), lower::kind(stat), mode, stat.st_rdev)
+            .call("mknodat", || format!("dir, {}", quoted(spot.name)))?;
+        self.copy_attributes(spot, stat, false)
+    }
+
+    fn copy_attributes(&mut self, spot: &Spot<'_>, stat: &FileStat, symlink: bool) -> Result<()> {
+        let (meta, inherit) = (lower::metadata_of(stat), Inherit { group: true, acl: false });
+        let softened = self.setter.new_special(&spot.handle, spot.name, &meta, inherit, symlink)?;
+        self.softened(softened);
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! Overlay mode: what the lower layers have at a path, as overlayfs would look it up.
+//!
+//! Each layer is a detached, read-only clone of its mount, whose `..` ends at its root; no step follows a link.
+
+use super::entry::Time;
+use super::fault::{Call, Fault, Result, quoted};
+use super::metadata::{self, Metadata};
+use super::open;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+/// The lower layers, the topmost first.
+#[derive(Default)]
+pub(crate) struct Lowers {
+    roots: Vec<OwnedFd>,
+}
+
+/// What the merged lower layers have at a path.
+pub(crate) enum Lower {
+    Absent,
+    /// With the metadata of the topmost layer that has it.
+    Directory(Box<Metadata>),
+    Link(Vec<u8>, Box<FileStat>),
+    /// Something else, in this directory.
+    Other(OwnedFd, Box<FileStat>),
+}
+
+/// What one layer has at a name.
+enum Found {
+    Nothing,
+    /// Nothing, and nothing in the layers below either.
+    Whiteout,
+    Directory(OwnedFd),
+    Other(Box<FileStat>),
+}
+
+impl Lowers {
+    pub(crate) fn new(roots: Vec<OwnedFd>) -> Lowers {
+        Lowers { roots }
+    }
+
+    /// Whether the caller has named any.
+    pub(crate) fn known(&self) -> bool {
+        !self.roots.is_empty()
+    }
+
+    /// What they have at the last of these names.
+    pub(crate) fn look(&self, parents: &[&[u8]], name: &[u8]) -> Result<Lower> {
+        let mut stack: Vec<OwnedFd> = Vec::new();
+        for root in &self.roots {
+            stack.push(open::directory(root, b".", true)?);
+        }
+        for parent in parents {
+            stack = descend(&stack, parent)?;
+        }
+        for dir in &stack {
+            match find(dir, name)? {
+                Found::Nothing => {}
+                Found::Whiteout => return Ok(Lower::Absent),
+                Found::Directory(handle) => return read_metadata(&handle).map(|m| Lower::Directory(Box::new(m))),
+                Found::Other(stat) => {
+                    return Ok(match open::link_target(dir, name)? {
+                        Some(target) => Lower::Link(target, stat),
+                        None => Lower::Other(open::directory(dir, b".", true)?, stat),
+                    });
+                }
+            }
+        }
+        Ok(Lower::Absent)
+    }
+
+    /// Names in the merged directory at this path.
+    pub(crate) fn names(&self, parents: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
+        let mut stack: Vec<OwnedFd> = Vec::new();
+        for root in &self.roots {
+            stack.push(open::directory(root, b".", true)?);
+        }
+        for parent in parents {
+            stack = descend(&stack, parent)?;
+        }
+        let mut names = Vec::new();
+        for dir in &stack {
+            names.extend(super::remove::list(dir)?.into_iter().map(|(name, _)| name));
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+}
+
+/// The directories that `name` merges from, the topmost first.
+fn descend(stack: &[OwnedFd], name: &[u8]) -> Result<Vec<OwnedFd>> {
+    let mut found = Vec::new();
+    for dir in stack {
+        match find(dir, name)? {
+            Found::Nothing => {}
+            Found::Directory(handle) => {
+                let opaque = is_opaque(&handle);
+                found.push(handle);
+                if opaque {
+                    break;
+                }
+            }
+            Found::Whiteout | Found::Other(_) => break,
+        }
+    }
+    Ok(found)
+}
+
+fn find(dir: &OwnedFd, name: &[u8]) -> Result<Found> {
+    match open::directory(dir, name, true) {
+        Ok(handle) => return Ok(Found::Directory(handle)),
+        Err(fault) => match fault.errno() {
+            Some(Errno::ENOENT) => return Ok(Found::Nothing),
+            Some(Errno::ENOTDIR | Errno::ELOOP) => {}
+            _ => return Err(fault),
+        },
+    }
+    let stat = match fstatat(dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::ENOENT) => return Ok(Found::Nothing),
+        Err(errno) => return Err(Fault::os(errno, "newfstatat", format_args!("lower, {}", quoted(name)))),
+    };
+    if is_whiteout(&stat) || is_xattr_whiteout(dir, name, &stat) {
+        return Ok(Found::Whiteout);
+    }
+    Ok(Found::Other(Box::new(stat)))
+}
+
+/// The kind of a file, from its mode.
+pub(crate) fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// A character device 0:0.
+pub(crate) fn is_whiteout(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFCHR && stat.st_rdev == 0
+}
+
+/// An empty file with the overlay attribute, as Linux 6.7 and later have it.
+fn is_xattr_whiteout(dir: &OwnedFd, name: &[u8], stat: &FileStat) -> bool {
+    if kind(stat) != SFlag::S_IFREG || stat.st_size != 0 {
+        return false;
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    openat(dir, OsStr::from_bytes(name), flags, Mode::empty())
+        .is_ok_and(|file| has(&file, c"trusted.overlay.whiteout") || has(&file, c"user.overlay.whiteout"))
+}
+
+fn is_opaque(dir: &OwnedFd) -> bool {
+    [c"trusted.overlay.opaque", c"user.overlay.opaque"].into_iter().any(|name| {
+        let mut value = [0u8; 1];
+        rustix::fs::fgetxattr(dir, name, &mut value).is_ok_and(|_| value == *b"y")
+    })
+}
+
+fn has(file: &OwnedFd, name: &CStr) -> bool {
+    rustix::fs::fgetxattr(file, name, &mut [0u8; 0]).is_ok()
+}
+
+/// Owner, mode, times, ACLs and attributes of an open file or directory, overlay's own left out.
+pub(crate) fn read_metadata(fd: &OwnedFd) -> Result<Metadata> {
+    let stat = fstat(fd).call("fstat", || "lower")?;
+    Ok(Metadata { xattrs: read_xattrs(fd)?, ..metadata_of(&stat) })
+}
+
+/// What `stat` tells.
+pub(crate) fn metadata_of(stat: &FileStat) -> Metadata {
+    let time = |seconds, nanoseconds| Time { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or_default() };
+    Metadata {
+        owner: Some((stat.st_uid, stat.st_gid)),
+        mode: stat.st_mode & 0o7777,
+        mode_now: None,
+        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+        atime: time(stat.st_atime, stat.st_atime_nsec),
+        xattrs: Vec::new(),
+    }
+}
+
+fn read_xattrs(fd: &OwnedFd) -> Result<Vec<(CString, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for name in metadata::xattr_names(fd)? {
+        let mut value = vec![0u8; 64 << 10];
+        match rustix::fs::fgetxattr(fd, name.as_c_str(), &mut value[..]) {
+            Ok(size) => value.truncate(size),
+            Err(rustix::io::Errno::NODATA) => continue,
+            Err(errno) => return Err(errno).call("fgetxattr", || quoted(name.to_bytes())),
+        }
+        found.push((name, value));
+    }
+    Ok(found)
+}
