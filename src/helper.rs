@@ -8,6 +8,8 @@ mod dirs;
 mod entry;
 mod fault;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod input;
 mod limits;
 mod lower;

@@ -7,6 +7,7 @@ mod number;
 mod pax;
 mod pending;
 mod reader;
+mod record;
 mod sparse;
 #[cfg(test)]
 mod tests;

@@ -157,7 +157,8 @@ fn clamp(available: usize, most: u64) -> usize {
 
 /// Looks at the bytes in lots, so that the loop is vectorised and still ends early.
 pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(BLOCK).all(|lot| lot.iter().fold(0, |all, byte| all | byte) == 0)
+    bytes.first().is_none_or(|byte| *byte == 0)
+        && bytes.chunks(BLOCK).all(|lot| lot.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// From the end of a body of `size` bytes to the next block.

@@ -2,7 +2,7 @@
 
 use super::sparse::{Bad, Map};
 use super::xattr::Xattrs;
-use super::{Time, limit, malformed, number};
+use super::{Time, limit, malformed, number, record};
 use crate::helper::fault::{Fault, Result};
 use crate::{Limit, Limits, Malformed};
 
@@ -60,8 +60,8 @@ impl Pax {
         let mut rest = body;
         while !rest.is_empty() {
             let at = offset + (body.len() - rest.len()) as u64;
-            let (key, value, next) = record(rest).map_err(|what| malformed(what, at))?;
-            pax.set(key, value, limits).map_err(|bad| bad.at(at))?;
+            let (record, next) = record::split(rest).ok_or_else(|| malformed(Malformed::PaxRecord, at))?;
+            pax.set(record.key, record.value, limits).map_err(|bad| bad.at(at))?;
             rest = next;
         }
         pax.xattrs.settle(limits)?;
@@ -199,31 +199,6 @@ impl From<Bad> for Wrong {
     }
 }
 
-/// Splits `LENGTH KEY=VALUE\n` off, where LENGTH counts all of it.
-fn record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Malformed> {
-    split(bytes).filter(|(key, ..)| !key.is_empty() && !key.contains(&0)).ok_or(Malformed::PaxRecord)
-}
-
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let space = bytes.iter().position(|byte| *byte == b' ')?;
-    let (digits, _) = bytes.split_at(space);
-    let (record, rest) = bytes.split_at_checked(length(digits)?)?;
-    let text = record.get(space + 1..)?.strip_suffix(b"\n")?;
-    let equals = text.iter().position(|byte| *byte == b'=')?;
-    let (key, value) = text.split_at(equals);
-    Some((key, value.get(1..)?, rest))
-}
-
-fn length(digits: &[u8]) -> Option<usize> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0usize, |length, byte| {
-        let digit = byte.is_ascii_digit().then_some(usize::from(byte.wrapping_sub(b'0')))?;
-        length.checked_mul(10)?.checked_add(digit)
-    })
-}
-
 fn given<T>(value: &[u8], parse: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<Option<T>, Malformed> {
     if value.is_empty() { Ok(None) } else { parse(value).map(Some) }
 }
@@ -267,58 +242,4 @@ fn list(value: &[u8], limits: &Limits) -> Result<Option<Map>, Wrong> {
         map.push(natural(offset)?, natural(length)?)?;
     }
     Ok(Some(map))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trap_record_lengths_that_do_not_add_up() {
-        for bytes in [
-            &b"6 k=v\n"[..], // right, and the start of each lie below
-            b"6 k=1\n",
-        ] {
-            assert!(record(bytes).is_ok());
-        }
-        for bytes in [
-            &b"5 k=v\n"[..],
-            b"7 k=v\n",
-            b"6 k=v",
-            b"6 k=v\0",
-            b"6k=v\n",
-            b" k=v\n",
-            b"-6 k=v\n",
-            b"0 k=v\n",
-            b"2 k=v\n",
-            b"3 \n",
-            b"5 kv\n",
-            b"5 =v\n",
-            b"8 k\0x=v\n",
-            b"99999999999999999999999 k=v\n",
-            b"18446744073709551616 k=v\n",
-            b"0x6 k=v\n",
-            b"6",
-            b"\n",
-            b"\0",
-        ] {
-            assert_eq!(record(bytes), Err(Malformed::PaxRecord), "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn trap_newline_in_a_value_does_not_end_it() {
-        let inner = b"12 path=evil\n";
-        let outer = [&b"18 a="[..], inner, b"\n"].concat();
-        assert_eq!(
-            record(&[&b"19 a="[..], inner, b"\n6 k=v\n"].concat()),
-            Ok((&b"a"[..], &inner[..], &b"6 k=v\n"[..]))
-        );
-        assert_eq!(record(&outer), Ok((&b"a"[..], &b"12 path=evil"[..], &b"\n"[..])));
-    }
-
-    #[test]
-    fn trap_equals_in_a_value_stays() {
-        assert_eq!(record(b"9 a==b=c\nx"), Ok((&b"a"[..], &b"=b=c"[..], &b"x"[..])));
-    }
 }

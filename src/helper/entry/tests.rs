@@ -6,4 +6,5 @@ mod limits;
 mod random;
 mod rules;
 mod sparse;
+mod tools;
 mod traps;

@@ -16,7 +16,7 @@ enum Expect {
 use Expect::{Malformed as Bad, Names};
 
 const LONG: &str =
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/foo";
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/foo";
 
 const TABLE: &[(&str, Expect)] = &[
     ("file-and-dir.tar", Names(&["small.txt", "dir/"])),
