@@ -9,7 +9,7 @@ mod entry;
 mod fault;
 mod files;
 #[cfg(fuzzing)]
-pub mod fuzz;
+mod fuzz;
 mod input;
 mod limits;
 mod lower;
@@ -25,6 +25,10 @@ mod stream;
 mod sys;
 mod userns;
 mod whiteout;
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use fuzz::fuzz_reader;
 
 use crate::program::{ARGV0, mark_initialised};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
