@@ -1,7 +1,7 @@
 //! Sniffs and decompresses, member by member, without recursion.
 
 use super::fault::{Fault, Result};
-use super::input::{Input, fault_in};
+use super::input::{Input, Patience, fault_in};
 use crate::{Cause, Compression, Damage};
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -20,12 +20,16 @@ pub(crate) struct Decoder {
     inner: Box<dyn Read + Send>,
     format: Compression,
     count: Arc<AtomicU64>,
+    patience: Patience,
+    /// Met after some bytes that were still good; told once those are used.
+    failed: Option<Fault>,
 }
 
 impl Decoder {
     /// Looks at the first bytes, or believes the caller.
     pub(crate) fn open(input: Input, wanted: Compression) -> Result<Decoder> {
         let count = input.counter();
+        let patience = input.patience();
         let mut buffered = BufReader::with_capacity(INPUT, Lookahead { input, seen: Vec::new(), at: 0 });
         let first = first_bytes(&mut buffered.get_mut().input).map_err(|e| read_fault(&e))?;
         let format = match wanted {
@@ -44,7 +48,7 @@ impl Decoder {
             Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(buffered, true, XZ_MEMORY_KIB)),
             Compression::None | Compression::Detect => Box::new(buffered.into_inner()),
         };
-        Ok(Decoder { inner, format, count })
+        Ok(Decoder { inner, format, count, patience, failed: None })
     }
 
     pub(crate) fn format(&self) -> Compression {
@@ -56,18 +60,31 @@ impl Decoder {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Fills `buffer` as far as the stream goes.
+    /// Fills `buffer` as far as the stream goes, or as it has come: what is there is not held back while
+    /// the source is stalled. 0 at the end.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(fault) = self.failed.take() {
+            return Err(fault);
+        }
         let mut filled = 0;
         while filled < buffer.len() {
+            // The xz reader does not take up where an interruption left it.
+            self.patience.set(filled == 0 || self.format == Compression::Xz);
             match self.inner.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(damage(&e, self.format, self.bytes_in())),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && filled > 0 => break,
+                Err(e) => {
+                    self.failed = Some(damage(&e, self.format, self.bytes_in()));
+                    break;
+                }
             }
         }
-        Ok(filled)
+        match self.failed.take_if(|_| filled == 0) {
+            Some(fault) => Err(fault),
+            None => Ok(filled),
+        }
     }
 }
 
@@ -125,8 +142,7 @@ impl Read for Lookahead {
         let n = rest.len().min(buffer.len());
         buffer[..n].copy_from_slice(&rest[..n]);
         self.at += n;
-        // A whole block of a plain archive in one piece, where it is there already.
-        if n < buffer.len() { Ok(n + self.input.read(&mut buffer[n..])?) } else { Ok(n) }
+        Ok(n)
     }
 }
 

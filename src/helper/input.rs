@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Says whether the run may go on: the parent is there and the time is not over.
@@ -29,16 +29,16 @@ impl Watch {
 
     /// An error once the parent has hung up or the time is over.
     pub(crate) fn check(&self) -> Result<(), Cause> {
-        self.wait_for(None).map(drop)
+        self.wait_for(None, false).map(drop)
     }
 
-    /// Waits until `fd`, if given, can be read.
-    fn wait_for(&self, fd: Option<&OwnedFd>) -> Result<bool, Cause> {
+    /// Waits until `fd`, if given, can be read; true if it can.
+    fn wait_for(&self, fd: Option<&OwnedFd>, patient: bool) -> Result<bool, Cause> {
         loop {
             // A hang-up is always told, so nothing is asked for.
             let mut fds = vec![PollFd::new(self.control.as_fd(), PollFlags::empty())];
             fds.extend(fd.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-            let timeout = if fd.is_some() { self.remaining()? } else { PollTimeout::ZERO };
+            let timeout = if patient { self.remaining()? } else { PollTimeout::ZERO };
             match poll(&mut fds, timeout) {
                 Ok(_) => {}
                 Err(Errno::EINTR) => continue,
@@ -48,9 +48,9 @@ impl Watch {
                 return Err(Cause::Cancelled);
             }
             self.remaining()?;
-            match fds.get(1) {
-                Some(slot) if !slot.any().unwrap_or(true) => {}
-                other => return Ok(other.is_some()),
+            let ready = fds.get(1).is_some_and(|slot| slot.any().unwrap_or(true));
+            if ready || !patient {
+                return Ok(ready);
             }
         }
     }
@@ -71,11 +71,26 @@ pub(crate) struct Input {
     fd: OwnedFd,
     watch: Watch,
     count: Arc<AtomicU64>,
+    patience: Patience,
+}
+
+/// Whether a read waits for the source; set by whoever reads through a decoder.
+#[derive(Clone)]
+pub(crate) struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    pub(crate) fn set(&self, patient: bool) {
+        self.0.store(patient, Ordering::Relaxed);
+    }
 }
 
 impl Input {
     pub(crate) fn new(fd: OwnedFd, watch: Watch) -> Input {
-        Input { fd, watch, count: Arc::default() }
+        Input { fd, watch, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 
     /// Bytes read so far, to be looked at from elsewhere.
@@ -87,7 +102,10 @@ impl Input {
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.watch.wait_for(Some(&self.fd)).map_err(carried)?;
+            let patient = self.patience.0.load(Ordering::Relaxed);
+            if !self.watch.wait_for(Some(&self.fd), patient).map_err(carried)? {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             match nix::unistd::read(&self.fd, buffer) {
                 Ok(n) => {
                     self.count.fetch_add(n as u64, Ordering::Relaxed);
