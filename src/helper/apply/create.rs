@@ -246,7 +246,10 @@ impl Applier<'_> {
             self.dirs.touch(id);
             return self.merge(id, meta);
         }
-        let over_whiteout = self.dirs.child(spot.parent, spot.name) == Some(Child::Whiteout);
+        let child = self.dirs.child(spot.parent, spot.name);
+        let over_whiteout = child == Some(Child::Whiteout);
+        // What this layer has put there hid a directory of the lower layers, if they have one.
+        let hides = over_whiteout || self.overlay() && child == Some(Child::Leaf);
         if let Some(id) = self.kept_symlink_below(spot)? {
             self.dirs.touch(id);
             return self.merge(id, meta);
@@ -258,7 +261,7 @@ impl Applier<'_> {
                 Ok((made, owned)) => {
                     self.softened(softened);
                     let id = self.made_directory(spot, made, owned, meta)?;
-                    return if over_whiteout { self.mark_opaque(id) } else { Ok(()) };
+                    return if hides { self.mark_opaque(id) } else { Ok(()) };
                 }
                 Err(fault) if fault.errno() == Some(Errno::EEXIST) => {}
                 Err(fault) => return Err(fault),
