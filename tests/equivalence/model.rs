@@ -254,6 +254,10 @@ impl Model {
             return Ok(());
         }
         self.refuse_conflict(parent, name, false)?;
+        // Rule 9 comes first: what is in the way is removed, and the target with it if it is in there.
+        if from.starts_with(&below(parent, name)) {
+            return Err(Failed::NoTarget);
+        }
         self.put(parent, name, inode);
         self.children(parent).get_mut(name).expect("put").overlay = overlay;
         Ok(())
