@@ -311,7 +311,7 @@ impl Applier<'_> {
     }
 
     /// Rule 9: a directory over a directory replaces owner, mode and time, and clears other attributes.
-    fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
+    pub(super) fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
         let handle = self.dirs.handle(id)?;
         let mut softened = Softened::new();
         self.setter.own_directory(&handle, &meta, &mut softened)?;
