@@ -304,10 +304,7 @@ impl Applier<'_> {
         if !self.options.keep_directory_symlink || open::link_target(&spot.handle, spot.name)?.is_none() {
             return Ok(None);
         }
-        match self.resolve(spot.parent, &[spot.name], crate::helper::dirs::Missing::Nothing) {
-            Err(fault) if fault.errno() == Some(Errno::ELOOP) => Ok(None),
-            result => result,
-        }
+        self.existing(spot.parent, &[spot.name])
     }
 
     /// Rule 9: a directory over a directory replaces owner, mode and time, and clears other attributes.
