@@ -5,4 +5,5 @@
 
 mod support;
 
+mod equivalence;
 mod support_selftest;
