@@ -11,6 +11,7 @@ mod files;
 #[cfg(fuzzing)]
 mod fuzz;
 mod input;
+mod landlock;
 mod limits;
 mod lower;
 mod metadata;
@@ -21,6 +22,7 @@ mod policy;
 mod remove;
 mod reporter;
 mod root;
+mod seccomp;
 mod stream;
 mod sys;
 mod userns;

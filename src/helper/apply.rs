@@ -54,7 +54,7 @@ impl<'a> Applier<'a> {
         reporter: &'a mut Reporter,
     ) -> Result<Applier<'a>> {
         let setter = Setter {
-            own: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+            own: confined.own,
             ignore_chown_errors: options.ignore_chown_errors,
             xattrs: options.xattrs,
             group_from_directory: confined.group_from_directory && options.owner != Owner::Caller,

@@ -2,7 +2,8 @@
 
 use super::fault::{Call, Fault, Result};
 use super::root::Inside;
-use crate::{Confinement, Mode, Options, OverlayPrefix, Owner};
+use super::{landlock, seccomp};
+use crate::{Confinement, Mode, Options, OverlayPrefix, Owner, RootSwitch};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -16,6 +17,8 @@ pub(crate) struct Confined {
     pub(crate) report: Confinement,
     /// Files may take another group than the helper's even outside set-gid directories.
     pub(crate) group_from_directory: bool,
+    /// Who the files that the helper makes belong to.
+    pub(crate) own: (u32, u32),
     /// Lower layers of overlay mode, detached and read-only.
     pub(crate) lowers: Vec<OwnedFd>,
     /// Overlay's marks go into `trusted.`; else `user.`.
@@ -33,6 +36,11 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
     reduce_capabilities(&needed(options, trusted_marks))?;
     prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
     let capabilities = read(CapSet::Permitted)?;
+    let paths = options.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
+    let landlock = landlock::restrict(options.sandbox.landlock, &inside.root, &inside.lowers, paths)?;
+    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let no_new_privs = prctl::get_no_new_privs().unwrap_or(false);
+    let seccomp = seccomp::restrict(options.sandbox.seccomp)?;
     let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, group_from_directory, .. } = inside;
     let report = Confinement {
         root: switch,
@@ -41,10 +49,13 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         mounts_below,
         capabilities: names(&capabilities),
         groups_cleared,
-        no_new_privs: prctl::get_no_new_privs().unwrap_or(false),
+        no_new_privs,
+        seccomp,
+        landlock_abi: landlock.abi,
+        landlock_paths: landlock.paths,
         ..Confinement::default()
     };
-    Ok(Confined { root, lowers, report, group_from_directory, trusted_marks, _made_here: () })
+    Ok(Confined { root, own, lowers, report, group_from_directory, trusted_marks, _made_here: () })
 }
 
 /// The capabilities that applying entries with these options takes.

@@ -2,6 +2,7 @@
 
 pub mod debian;
 pub mod privilege;
+pub mod run;
 pub mod scratch;
 pub mod tarball;
 pub mod tree;

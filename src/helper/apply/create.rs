@@ -109,6 +109,8 @@ impl Applier<'_> {
             return Err(refused(Refusal::DirectoryConflict));
         }
         self.dirs.forget(spot.parent, spot.name);
+        // It may be a link that led somewhere.
+        self.dirs.path_changed();
         self.remover.remove(&spot.handle, spot.name).map(drop)
     }
 
