@@ -11,7 +11,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
-use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lsetxattr};
+use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr, lsetxattr};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -271,8 +271,45 @@ pub(crate) fn xattr_names(fd: &OwnedFd) -> Result<Vec<CString>> {
         Err(rustix::io::Errno::OPNOTSUPP) => 0,
         Err(errno) => return Err(errno).call("flistxattr", || "fd"),
     };
-    let names = list[..size].split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
-    Ok(names.filter(|name| !is_masked(name.to_bytes())).map(CStr::to_owned).collect())
+    Ok(unmasked(&list[..size]))
+}
+
+fn unmasked(list: &[u8]) -> Vec<CString> {
+    let names = list.split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    names.filter(|name| !is_masked(name.to_bytes())).map(CStr::to_owned).collect()
+}
+
+/// The attributes that are an archive's to set, of a name that must not be opened.
+pub(crate) fn xattrs_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<(CString, Vec<u8>)>> {
+    let path = OsStr::from_bytes(name);
+    let found = from_within(dir, || {
+        let mut list = vec![0u8; 64 << 10];
+        let size = match llistxattr(path, &mut list[..]) {
+            Ok(size) => size,
+            Err(rustix::io::Errno::OPNOTSUPP) => 0,
+            Err(errno) => return Err(nix_errno(errno)),
+        };
+        let mut found = Vec::new();
+        for attribute in unmasked(&list[..size]) {
+            let mut value = vec![0u8; 64 << 10];
+            match lgetxattr(path, attribute.as_c_str(), &mut value[..]) {
+                Ok(size) => value.truncate(size),
+                Err(rustix::io::Errno::NODATA) => continue,
+                Err(errno) => return Err(nix_errno(errno)),
+            }
+            found.push((attribute, value));
+        }
+        Ok(found)
+    });
+    found.call("lgetxattr", || quoted(name))
+}
+
+/// The working directory stands in for a descriptor, where a call takes none.
+fn from_within<T>(dir: &OwnedFd, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    nix::unistd::fchdir(dir)?;
+    let result = call();
+    nix::unistd::chdir("/")?;
+    result
 }
 
 /// Attributes that are the system's, not the archive's.
@@ -288,12 +325,9 @@ fn is_masked(name: &[u8]) -> bool {
 fn set_at(dir: &OwnedFd, name: &[u8], attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     match sys::setxattrat(dir.as_fd(), &name, attribute, value) {
-        // Before Linux 6.13: the working directory stands in for the descriptor.
+        // Before Linux 6.13.
         Err(Errno::ENOSYS) => {
-            nix::unistd::fchdir(dir)?;
-            let result = lsetxattr(name.as_c_str(), attribute, value, XattrFlags::empty()).map_err(nix_errno);
-            nix::unistd::chdir("/")?;
-            result
+            from_within(dir, || lsetxattr(name.as_c_str(), attribute, value, XattrFlags::empty()).map_err(nix_errno))
         }
         result => result,
     }
