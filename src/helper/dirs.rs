@@ -105,7 +105,7 @@ pub(crate) struct Dirs {
     free: Vec<u32>,
     open: Vec<u32>,
     clock: u64,
-    /// Raised when a known path may lead elsewhere than before.
+    /// Raised when directories are forgotten.
     generation: u64,
     cross_mounts: bool,
     /// Overlay mode: the root is an upper directory over these.
@@ -138,6 +138,16 @@ impl Dirs {
 
     pub(crate) fn parent(&self, id: NodeId) -> NodeId {
         NodeId(self.node(id).parent)
+    }
+
+    /// Whether these names lead from `start` to the directory as they stand, through no symlink.
+    pub(crate) fn is_below(&self, start: NodeId, names: &[&[u8]], id: NodeId) -> bool {
+        let mut at = id;
+        names.iter().rev().all(|name| {
+            let node = self.node(at);
+            at = NodeId(node.parent);
+            *node.name == **name
+        }) && at == start
     }
 
     /// The path from the root, for messages.
@@ -343,11 +353,6 @@ impl Dirs {
         }
         // Slots are used again, so a dead one must not stand in the list of open ones.
         self.open.retain(|id| !self.nodes[*id as usize].dead);
-    }
-
-    /// A symlink was made: a known path may lead elsewhere.
-    pub(crate) fn path_changed(&mut self) {
-        self.generation += 1;
     }
 
     /// Resolves directories from `start`, following symlinks inside the root.

@@ -109,8 +109,6 @@ impl Applier<'_> {
             return Err(refused(Refusal::DirectoryConflict));
         }
         self.dirs.forget(spot.parent, spot.name);
-        // It may be a link that led somewhere.
-        self.dirs.path_changed();
         self.remover.remove(&spot.handle, spot.name).map(drop)
     }
 
@@ -148,7 +146,6 @@ impl Applier<'_> {
                 .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))
         })?;
         self.made_leaf(spot);
-        self.dirs.path_changed();
         let softened = self.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, true)?;
         self.softened(softened);
         self.counts.symlinks += 1;
@@ -182,9 +179,6 @@ impl Applier<'_> {
             })?;
         }
         self.made_leaf(spot);
-        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK {
-            self.dirs.path_changed();
-        }
         self.counts.hardlinks += 1;
         Ok(())
     }
@@ -276,7 +270,6 @@ impl Applier<'_> {
                 return Err(refused(Refusal::DirectoryConflict));
             }
             self.dirs.forget(spot.parent, spot.name);
-            self.dirs.path_changed();
             self.remover.remove(&spot.handle, spot.name)?;
         }
         Err(Fault::os(Errno::EEXIST, "mkdirat", format_args!("dir, {}, {TRIES} times", quoted(spot.name))))

@@ -30,8 +30,6 @@ impl Applier<'_> {
         self.dirs.forget(parent, name);
         if self.remover.remove(&handle, name)? {
             self.dirs.disturb(parent);
-            // It may be a link that led somewhere.
-            self.dirs.path_changed();
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(super) enum Place<'n> {
     NothingToHide,
 }
 
-/// The last parent, so that a run of files in one directory resolves it once.
+/// The last parent that was found without a symlink, so that a run of files in one directory resolves it once.
 #[derive(Default)]
 pub(super) struct Memo {
     prefix: Vec<u8>,
@@ -85,7 +85,7 @@ impl Applier<'_> {
             Marker::None => {
                 let parent = self.resolve(self.destination, parents, Missing::Make)?;
                 let parent = parent.unwrap_or(self.destination);
-                self.remember(path, parent);
+                self.remember(path, parents, parent);
                 Place::At { parent, name: last }
             }
         })
@@ -100,8 +100,8 @@ impl Applier<'_> {
         }
     }
 
-    /// The parent of the entry before, if this one's is written the same and nothing that could lead it
-    /// elsewhere has happened in between.
+    /// The parent of an entry before, if this one's is written the same and no directory has been forgotten in
+    /// between.
     fn remembered<'n>(&self, path: &'n [u8]) -> Option<Place<'n>> {
         let plain = path.strip_suffix(b"/").unwrap_or(path);
         let (dir, name) = split_plain(plain)?;
@@ -111,10 +111,12 @@ impl Applier<'_> {
         (dir == self.memo.prefix && !marker && fits).then_some(Place::At { parent, name })
     }
 
-    fn remember(&mut self, path: &[u8], parent: NodeId) {
+    /// Not where a symlink was followed: that may go without any directory's being forgotten.
+    fn remember(&mut self, path: &[u8], parents: &[&[u8]], parent: NodeId) {
         let plain = path.strip_suffix(b"/").unwrap_or(path);
+        let as_written = self.selection.takes_all() && self.options.strip_components == 0;
         match split_plain(plain) {
-            Some((dir, _)) if self.selection.takes_all() && self.options.strip_components == 0 => {
+            Some((dir, _)) if as_written && self.dirs.is_below(self.destination, parents, parent) => {
                 self.memo.prefix.clear();
                 self.memo.prefix.extend_from_slice(dir);
                 self.memo.node = Some(parent);
