@@ -1,7 +1,19 @@
 //! Text for people: every `Display` of the vocabulary.
 
-use crate::report::*;
+mod cause;
+mod confinement;
+mod error;
+mod errno;
+mod event;
+mod failure;
+mod hint;
+#[cfg(test)]
+mod tests;
+
+use crate::Digest;
 use std::fmt;
+
+pub(crate) use error::error;
 
 /// Bytes from an archive, shown so that no terminal obeys them: printable UTF-8 stays, control bytes,
 /// backslashes and invalid UTF-8 become `\n`, `\t`, `\\`, `\ooo`.
@@ -33,6 +45,20 @@ impl fmt::Debug for Escaped<'_> {
     }
 }
 
+/// Text of the helper's, which has escaped what it should, or was made not to: only what a terminal would
+/// obey is taken out.
+struct Tame<'a>(&'a str);
+
+impl fmt::Display for Tame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\n' => f.write_str("\\n"),
+            c if hides(c) => octal(f, c.encode_utf8(&mut [0; 4]).as_bytes()),
+            c => write!(f, "{c}"),
+        })
+    }
+}
+
 /// Control characters, and those that reorder or hide text.
 fn hides(c: char) -> bool {
     c.is_control()
@@ -56,6 +82,3 @@ impl fmt::Debug for Digest {
     }
 }
 
-pub(crate) fn error(f: &mut fmt::Formatter<'_>, error: &crate::Error) -> fmt::Result {
-    write!(f, "{:?}", error.detail())
-}

@@ -6,4 +6,5 @@
 mod rules;
 mod support;
 
+mod equivalence;
 mod support_selftest;

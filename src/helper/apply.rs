@@ -87,6 +87,11 @@ impl<'a> Applier<'a> {
         if self.options.list {
             return Ok(());
         }
+        if !self.options.ignore_root_metadata
+            && let Some(metadata) = self.dirs.root_below()?
+        {
+            self.merge(NodeId::ROOT, metadata)?;
+        }
         if let Some(id) = self.resolve(NodeId::ROOT, &parts, Missing::Make)? {
             self.destination = id;
         }

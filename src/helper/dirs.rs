@@ -441,6 +441,11 @@ impl Dirs {
         }
     }
 
+    /// What the lower layers have at the root, which every path implies.
+    pub(crate) fn root_below(&self) -> Result<Option<Metadata>> {
+        self.lowers.as_ref().map_or(Ok(None), Lowers::root)
+    }
+
     /// Names that the lower layers show through in a directory.
     pub(crate) fn names_below(&self, at: NodeId) -> Result<Vec<Vec<u8>>> {
         match &self.lowers {

@@ -48,6 +48,11 @@ impl Lowers {
         !self.roots.is_empty()
     }
 
+    /// Metadata of the merged root.
+    pub(crate) fn root(&self) -> Result<Option<Metadata>> {
+        self.roots.first().map(|root| read_metadata(&open::directory(root, b".", true)?)).transpose()
+    }
+
     /// What they have at the last of these names.
     pub(crate) fn look(&self, parents: &[&[u8]], name: &[u8]) -> Result<Lower> {
         let mut stack: Vec<OwnedFd> = Vec::new();

@@ -248,7 +248,10 @@ impl Applier<'_> {
             self.dirs.touch(id);
             return self.merge(id, meta);
         }
-        let over_whiteout = self.dirs.child(spot.parent, spot.name) == Some(Child::Whiteout);
+        let child = self.dirs.child(spot.parent, spot.name);
+        let over_whiteout = child == Some(Child::Whiteout);
+        // What this layer has put there hid a directory of the lower layers, if they have one.
+        let hides = over_whiteout || self.overlay() && child == Some(Child::Leaf);
         if let Some(id) = self.kept_symlink_below(spot)? {
             self.dirs.touch(id);
             return self.merge(id, meta);
@@ -260,7 +263,7 @@ impl Applier<'_> {
                 Ok((made, owned)) => {
                     self.softened(softened);
                     let id = self.made_directory(spot, made, owned, meta)?;
-                    return if over_whiteout { self.mark_opaque(id) } else { Ok(()) };
+                    return if hides { self.mark_opaque(id) } else { Ok(()) };
                 }
                 Err(fault) if fault.errno() == Some(Errno::EEXIST) => {}
                 Err(fault) => return Err(fault),
@@ -303,14 +306,11 @@ impl Applier<'_> {
         if !self.options.keep_directory_symlink || open::link_target(&spot.handle, spot.name)?.is_none() {
             return Ok(None);
         }
-        match self.resolve(spot.parent, &[spot.name], crate::helper::dirs::Missing::Nothing) {
-            Err(fault) if fault.errno() == Some(Errno::ELOOP) => Ok(None),
-            result => result,
-        }
+        self.existing(spot.parent, &[spot.name])
     }
 
     /// Rule 9: a directory over a directory replaces owner, mode and time, and clears other attributes.
-    fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
+    pub(super) fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
         let handle = self.dirs.handle(id)?;
         let mut softened = Softened::new();
         self.setter.own_directory(&handle, &meta, &mut softened)?;

@@ -3,7 +3,7 @@
 use super::create::Spot;
 use super::{Applier, refused};
 use crate::Refusal;
-use crate::helper::dirs::{Child, Inherit, Missing, NodeId};
+use crate::helper::dirs::{Child, Inherit, NodeId};
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::files::{self, NewFile};
 use crate::helper::lower::{self, Lower};
@@ -174,7 +174,7 @@ impl Applier<'_> {
             return Ok(None);
         }
         match self.dirs.below(spot.parent, spot.name)? {
-            Lower::Link(..) => self.resolve(spot.parent, &[spot.name], Missing::Hold),
+            Lower::Link(..) => self.existing(spot.parent, &[spot.name]),
             _ => Ok(None),
         }
     }

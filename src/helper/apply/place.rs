@@ -74,11 +74,11 @@ impl Applier<'_> {
                 self.event(EventKind::SkippedAufs);
                 Place::Skip
             }
-            Marker::Whiteout(hidden) => match self.existing(parents)? {
+            Marker::Whiteout(hidden) => match self.existing(self.destination, parents)? {
                 Some(parent) => Place::Whiteout { parent, name: hidden },
                 None => Place::NothingToHide,
             },
-            Marker::Opaque => match self.existing(parents)? {
+            Marker::Opaque => match self.existing(self.destination, parents)? {
                 Some(directory) => Place::Opaque { directory },
                 None => Place::NothingToHide,
             },
@@ -92,9 +92,9 @@ impl Applier<'_> {
     }
 
     /// A directory that is there; `None` if nothing or something else is.
-    fn existing(&mut self, parts: &[&[u8]]) -> Result<Option<NodeId>> {
+    pub(super) fn existing(&mut self, start: NodeId, parts: &[&[u8]]) -> Result<Option<NodeId>> {
         let missing = if self.overlay() { Missing::Hold } else { Missing::Nothing };
-        match self.resolve(self.destination, parts, missing) {
+        match self.resolve(start, parts, missing) {
             Err(fault) if matches!(fault.errno(), Some(Errno::ELOOP | Errno::ENOTDIR | Errno::ENOENT)) => Ok(None),
             result => result,
         }
@@ -136,7 +136,7 @@ impl Applier<'_> {
         let Some((last, parents)) = parts.split_last() else {
             return Err(if strip > 0 { missing() } else { refused(Refusal::HardlinkToDirectory) });
         };
-        match self.existing(parents)? {
+        match self.existing(self.destination, parents)? {
             Some(parent) => Ok((parent, last)),
             None => Err(missing()),
         }

@@ -1,0 +1,116 @@
+//! Why something failed.
+
+use super::errno::Number;
+use super::{Escaped, Tame};
+use crate::{Cause, Compression, Damage, Limit, Malformed, Refusal};
+use std::fmt::{self, Display, Formatter};
+
+impl Display for Cause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Os(errno) => Number(*errno).fmt(f),
+            Cause::Malformed { what, offset } => {
+                write!(f, "malformed at byte {offset} of the uncompressed stream: {what}")
+            }
+            Cause::Compressed { format, what, offset } => {
+                write!(f, "damaged {} at byte {offset} of the archive: {what}", name_of(*format))
+            }
+            Cause::PathEscapes => f.write_str("its name climbs above the destination"),
+            Cause::LinkEscapes => f.write_str("its target climbs above the destination"),
+            Cause::CrossesMount => f.write_str("another file system is mounted there"),
+            Cause::Limit { limit, value } => write!(f, "the limit of {value} {limit} is reached"),
+            Cause::LinkTargetMissing { target } => {
+                write!(f, "its target {:?} is not there", Escaped(target))
+            }
+            Cause::Refused(refusal) => refusal.fmt(f),
+            Cause::Cancelled => f.write_str("cancelled"),
+            Cause::Panic { message } => write!(f, "the helper panicked: {}", Tame(message)),
+        }
+    }
+}
+
+fn name_of(format: Compression) -> &'static str {
+    match format {
+        Compression::Detect => "compressed data",
+        Compression::None => "uncompressed data",
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+        Compression::Xz => "xz",
+        Compression::Bzip2 => "bzip2",
+    }
+}
+
+impl Display for Malformed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Malformed::Checksum => "the checksum of a header is wrong",
+            Malformed::Truncated => "the stream ends in the middle of a header or a body",
+            Malformed::StrayZeroBlock => "one block of zeros is followed by something else",
+            Malformed::Number => "a number field holds no number",
+            Malformed::NegativeNumber => "a number is negative that may not be",
+            Malformed::NumberRange => "a number does not fit",
+            Malformed::PaxRecord => "the length of a PAX record does not add up",
+            Malformed::PaxValue => "the value of a PAX record does not parse",
+            Malformed::DanglingExtendedHeader => "an extended header has no entry after it",
+            Malformed::MisplacedExtendedHeader => "an extended header is applied to another one",
+            Malformed::EmptyName => "a name is empty",
+            Malformed::NulInName => "a name contains a NUL byte",
+            Malformed::EmptyLink => "a link has no target",
+            Malformed::SparseMap => "a sparse map overlaps, runs backwards or does not add up",
+            Malformed::Size => "a body is not as long as its header says it must be",
+            Malformed::Acl => "an ACL does not parse",
+        })
+    }
+}
+
+impl Display for Damage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Damage::Truncated => "it ends too soon",
+            Damage::Corrupt => "its data, length or checksum is wrong",
+            Damage::Memory => "it needs more memory than the limit allows",
+            Damage::TrailingGarbage => "something other than zeros follows its end",
+            Damage::NotThisFormat => "it does not begin as this format does",
+        })
+    }
+}
+
+/// What the number of a limit counts.
+impl Display for Limit {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::TotalBytes => "bytes in all",
+            Limit::FileBytes => "bytes in one file",
+            Limit::Entries => "entries",
+            Limit::Ratio => "uncompressed bytes for one compressed",
+            Limit::Depth => "components in one name",
+            Limit::NameBytes => "bytes in one name",
+            Limit::ExtendedHeaderBytes => "bytes in the extended headers of one entry",
+            Limit::Xattrs => "extended attributes on one entry",
+            Limit::XattrBytes => "bytes in one extended attribute",
+            Limit::SparseRegions => "regions in one sparse file",
+            Limit::Timeout => "milliseconds",
+            Limit::Memory => "bytes of memory",
+        })
+    }
+}
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::UnknownType(flag) => write!(f, "refused: type flag '{}' is not known", flag.escape_ascii()),
+            Refusal::RootNotDirectory => f.write_str("refused: it would replace the destination itself"),
+            Refusal::WhiteoutName => f.write_str("refused: a whiteout of nothing, of \".\" or of \"..\""),
+            Refusal::WhiteoutInPath => f.write_str("refused: a \".wh.\" component in the middle of a name"),
+            Refusal::Uid => f.write_str("refused: its user id is outside 0..4294967294 or outside the map"),
+            Refusal::Gid => f.write_str("refused: its group id is outside 0..4294967294 or outside the map"),
+            Refusal::DeviceNumber => f.write_str("refused: its device number does not fit into 12 and 20 bits"),
+            Refusal::ForgedWhiteout => f.write_str("refused: a 0:0 device would be a whiteout to overlayfs"),
+            Refusal::HeaderOnlySize => f.write_str("refused: an entry of this type has no body, yet a size"),
+            Refusal::DirectoryConflict => {
+                f.write_str("refused: a directory would replace something else, or be replaced by it")
+            }
+            Refusal::HardlinkToDirectory => f.write_str("refused: a hardlink to a directory"),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The parent's one error, as one line.
+
+use super::Escaped;
+use super::errno::Io;
+use crate::error::Detail;
+use crate::wire::{Garbled, MAX_FRAME};
+use crate::{Error, ErrorKind};
+use nix::sys::signal::Signal;
+use std::fmt::{self, Display, Formatter};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+/// The helper's last words that an error repeats, in bytes.
+const TAIL: usize = 512;
+
+pub(crate) fn error(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
+    match error.detail() {
+        Detail::None => f.write_str(of_kind(error.kind())),
+        Detail::Text(text) => f.write_str(text),
+        Detail::Failure(failure) => failure.fmt(f),
+        Detail::Died(status) => {
+            died(f, *status)?;
+            last_words(f, error.helper_stderr())
+        }
+        Detail::Garbled(garbled) => {
+            self::garbled(f, *garbled)?;
+            last_words(f, error.helper_stderr())
+        }
+        Detail::Io { doing, path: None, error } => write!(f, "{doing}: {}", Io(error)),
+        Detail::Io { doing, path: Some(path), error } => {
+            write!(f, "{doing} {:?}: {}", Escaped(path.as_os_str().as_bytes()), Io(error))
+        }
+        Detail::DigestMismatch { which, expected, actual: Some(actual) } => {
+            write!(f, "{which} mismatch: expected {expected}, got {actual}: this is not the archive that was meant")
+        }
+        Detail::DigestMismatch { which, expected, actual: None } => {
+            write!(f, "{which} mismatch: expected {expected}, but none was computed")
+        }
+    }
+}
+
+/// Kinds that need no detail.
+fn of_kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Archive => "the archive is damaged",
+        ErrorKind::Entry => "an entry could not be applied",
+        ErrorKind::Refused => "an entry is refused",
+        ErrorKind::Limit => "a limit was reached",
+        ErrorKind::Digest => "a digest is not the expected one",
+        ErrorKind::Storage => "the file system failed",
+        ErrorKind::Read => "the archive could not be read",
+        ErrorKind::Root => "the root could not be entered",
+        ErrorKind::Confinement => "the helper could not be confined",
+        ErrorKind::Helper => "the helper failed",
+        ErrorKind::Protocol => "the other side is not a helper of this version",
+        ErrorKind::Cancelled => "cancelled",
+        ErrorKind::NotInitialised => {
+            "this program cannot start itself as the helper: call untar_in_root::helper::init() first in main, or \
+             name an installed untar-in-root with Program::at"
+        }
+        ErrorKind::Options => "the options contradict each other",
+        ErrorKind::Unsupported => "not supported on this system",
+    }
+}
+
+fn died(f: &mut Formatter<'_>, status: Option<ExitStatus>) -> fmt::Result {
+    let Some(status) = status else {
+        return f.write_str("the helper ended without a reply");
+    };
+    match (status.signal(), status.code()) {
+        (Some(number), _) => match Signal::try_from(number) {
+            Ok(Signal::SIGSYS) => f.write_str(
+                "the helper violated its confinement and was killed by SIGSYS, for a system call that it has no \
+                 use for: do not trust what it has written",
+            ),
+            Ok(signal) => write!(f, "the helper was killed by signal {number} ({signal}){}", why_killed(signal)),
+            Err(_) => write!(f, "the helper was killed by signal {number}"),
+        },
+        (None, Some(0)) => f.write_str("the helper exited without a reply: is that program an untar-in-root?"),
+        (None, Some(code)) => write!(f, "the helper exited with status {code} and without a reply"),
+        (None, None) => write!(f, "the helper ended without a reply ({status})"),
+    }
+}
+
+fn why_killed(signal: Signal) -> &'static str {
+    match signal {
+        Signal::SIGKILL => ": by somebody, or for want of memory (look at dmesg)",
+        Signal::SIGSEGV | Signal::SIGBUS | Signal::SIGILL | Signal::SIGABRT | Signal::SIGFPE => {
+            ": it crashed on this archive, which may be hostile; please report it"
+        }
+        Signal::SIGXCPU => ": the limit of CPU time (`ulimit -t`)",
+        _ => "",
+    }
+}
+
+fn garbled(f: &mut Formatter<'_>, garbled: Garbled) -> fmt::Result {
+    const ONE_VERSION: &str = "helper and library must be of one version";
+    match garbled {
+        Garbled::Magic => write!(f, "the program started as the helper does not answer as one: {ONE_VERSION}"),
+        Garbled::Version(version) => write!(f, "the helper speaks version {version} of the protocol: {ONE_VERSION}"),
+        Garbled::Length(length) => {
+            write!(f, "the helper announced a frame of {length} bytes, over the limit of {MAX_FRAME}: {ONE_VERSION}")
+        }
+        Garbled::Content => write!(f, "the helper sent a frame that does not decode: {ONE_VERSION}"),
+        Garbled::Cut => f.write_str("the helper hung up in the middle of a frame"),
+        Garbled::Unexpected => f.write_str("the helper sent more than it may: do not trust what it has written"),
+    }
+}
+
+/// The end of what the helper wrote to its standard error.
+fn last_words(f: &mut Formatter<'_>, stderr: &[u8]) -> fmt::Result {
+    let words = stderr.trim_ascii();
+    let tail = &words[words.len().saturating_sub(TAIL)..];
+    match tail {
+        [] => Ok(()),
+        tail => write!(f, "; its last words: {:?}", Escaped(tail)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(detail: Detail) -> String {
+        Error::new(ErrorKind::Helper, detail).to_string()
+    }
+
+    #[test]
+    fn deaths_say_how_and_why() {
+        let status = |raw| Detail::Died(Some(ExitStatus::from_raw(raw)));
+        for (detail, want) in [
+            (status(9), "the helper was killed by signal 9 (SIGKILL): by somebody, or for want of memory"),
+            (status(11), "the helper was killed by signal 11 (SIGSEGV): it crashed"),
+            (status(31), "the helper violated its confinement and was killed by SIGSYS"),
+            (status(64), "the helper was killed by signal 64"),
+            (status(0), "the helper exited without a reply: is that program an untar-in-root?"),
+            (status(2 << 8), "the helper exited with status 2 and without a reply"),
+            (Detail::Died(None), "the helper ended without a reply"),
+        ] {
+            let text = words(detail);
+            assert!(text.starts_with(want) && !text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_helper_is_told_to_be_of_one_version() {
+        for garbled in [Garbled::Magic, Garbled::Version(9), Garbled::Length(u32::MAX), Garbled::Content] {
+            assert!(words(Detail::Garbled(garbled)).contains("of one version"), "{garbled:?}");
+        }
+    }
+
+    #[test]
+    fn last_words_are_tame_and_short() {
+        struct Words<'a>(&'a [u8]);
+        impl Display for Words<'_> {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                last_words(f, self.0)
+            }
+        }
+        assert_eq!(Words(b" \n").to_string(), "");
+        assert_eq!(Words(b"one\n\x1b[2Jtwo\n").to_string(), "; its last words: \"one\\n\\033[2Jtwo\"");
+        assert!(Words(&[b'x'; 9000]).to_string().len() < TAIL + 40);
+    }
+
+    #[test]
+    fn other_details() {
+        let digest = crate::Digest([0xab; 32]);
+        let io = |number| std::io::Error::from_raw_os_error(number);
+        for (detail, want) in [
+            (Detail::Text("no"), "no"),
+            (
+                Detail::Io { doing: "opening the root", path: Some("/a\nb".into()), error: io(2) },
+                "opening the root \"/a\\nb\": ENOENT (No such file or directory)",
+            ),
+            (
+                Detail::Io { doing: "reading the archive", path: None, error: std::io::Error::other("gone\n") },
+                "reading the archive: gone\\n",
+            ),
+            (
+                Detail::DigestMismatch { which: "digest", expected: digest, actual: None },
+                "digest mismatch: expected sha256:abab",
+            ),
+        ] {
+            let text = words(detail);
+            assert!(text.starts_with(want), "{text}");
+        }
+        assert!(Error::of(ErrorKind::NotInitialised).to_string().contains("helper::init()"));
+        assert!(Error::of(ErrorKind::NotInitialised).to_string().contains("Program::at"));
+    }
+}

@@ -1,0 +1,58 @@
+//! Things skipped or softened.
+
+use super::Escaped;
+use super::errno::Number;
+use crate::{Event, EventKind};
+use std::fmt::{self, Display, Formatter};
+
+impl Display for Event {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.entry {
+            Some(entry) => write!(f, "{entry}: {}", self.what),
+            None => self.what.fmt(f),
+        }
+    }
+}
+
+impl Display for EventKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            EventKind::SkippedType(flag) => {
+                write!(f, "skipped: type '{}' carries no file", flag.escape_ascii())
+            }
+            EventKind::SkippedAufs => f.write_str("skipped: aufs bookkeeping"),
+            EventKind::HeaderOnlySize(size) => {
+                write!(f, "its header says {size} bytes, but an entry of this type has no body")
+            }
+            EventKind::NoEndMarker => {
+                f.write_str("the archive has no end-of-archive marker; it may have been cut short between two entries")
+            }
+            EventKind::TrailingData { bytes } => {
+                write!(f, "{bytes} bytes, not all of them zero, follow the end-of-archive marker; they were ignored")
+            }
+            EventKind::XattrUnsupported { name, errno } => {
+                write!(f, "extended attribute {:?} not set: {}", Escaped(name), Number(*errno))
+            }
+            EventKind::XattrDropped { name }
+                if name.starts_with(b"trusted.") && !name.starts_with(b"trusted.overlay.") =>
+            {
+                write!(f, "extended attribute {:?} dropped; --trusted-xattrs allow sets it", Escaped(name))
+            }
+            EventKind::XattrDropped { name } => write!(f, "extended attribute {:?} dropped", Escaped(name)),
+            EventKind::XattrEscaped { name } => {
+                write!(f, "extended attribute {:?} renamed, so that overlayfs takes it for data", Escaped(name))
+            }
+            EventKind::OwnerIgnored { uid, gid, errno } => {
+                write!(f, "owner {uid}:{gid} not set: {}", Number(*errno))
+            }
+            EventKind::DeviceSkipped { errno } => write!(f, "device left out: {}", Number(*errno)),
+            EventKind::DevicePlaceholder { errno } => {
+                write!(f, "an empty file in place of the device: {}", Number(*errno))
+            }
+            EventKind::Clamped => f.write_str("its name climbs above the destination and was kept inside"),
+            EventKind::DirectoryGone => {
+                f.write_str("its mode and times were not set: it is no longer the directory that was made")
+            }
+        }
+    }
+}

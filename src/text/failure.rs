@@ -1,0 +1,69 @@
+//! Where something failed, on what, in which call.
+
+use super::{Escaped, Tame, hint};
+use crate::{Cause, EntryKind, EntryRef, Failure, Operation, Stage};
+use std::fmt::{self, Display, Formatter};
+
+impl Display for Stage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Request => "reading the request",
+            Stage::Enter => "entering the root",
+            Stage::Confine => "giving up rights",
+            Stage::Read => "reading the archive",
+            Stage::Decode => "decompressing",
+            Stage::Parse => "reading tar headers",
+            Stage::Apply => "applying",
+            Stage::Finish => "finishing",
+        })
+    }
+}
+
+impl Display for EntryKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            EntryKind::File => f.write_str("file"),
+            EntryKind::Directory => f.write_str("directory"),
+            EntryKind::Symlink => f.write_str("symlink"),
+            EntryKind::Hardlink => f.write_str("hardlink"),
+            EntryKind::CharDevice => f.write_str("character device"),
+            EntryKind::BlockDevice => f.write_str("block device"),
+            EntryKind::Fifo => f.write_str("FIFO"),
+            EntryKind::Other(flag) => write!(f, "type '{}'", flag.escape_ascii()),
+        }
+    }
+}
+
+/// `file "etc/passwd" (entry 12, at byte 6144)`; the byte is of the uncompressed stream.
+impl Display for EntryRef {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let cut = if self.path.len() >= EntryRef::MAX_PATH { "…" } else { "" };
+        let EntryRef { index, offset, path, kind } = self;
+        write!(f, "{kind} {:?}{cut} (entry {index}, at byte {offset})", Escaped(path))
+    }
+}
+
+impl Display for Operation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", Tame(&self.call), Tame(&self.arguments))
+    }
+}
+
+/// `applying: file "a" (entry 1, at byte 512): openat(dir, "a", …) = -1 ENOSPC (No space left on device): …`
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.stage)?;
+        if let Some(entry) = &self.entry {
+            write!(f, "{entry}: ")?;
+        }
+        match (&self.operation, &self.cause) {
+            (Some(operation), Cause::Os(_)) => write!(f, "{operation} = -1 {}", self.cause)?,
+            (Some(operation), cause) => write!(f, "{operation}: {cause}")?,
+            (None, cause) => write!(f, "{cause}")?,
+        }
+        match hint::of(self) {
+            Some(hint) => write!(f, ": {hint}"),
+            None => Ok(()),
+        }
+    }
+}

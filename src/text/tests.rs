@@ -1,0 +1,242 @@
+//! The texts, by a table: what a person reads at three in the morning.
+
+use super::Escaped;
+use crate::*;
+use nix::errno::Errno;
+use std::fmt::Display;
+
+fn entry(kind: EntryKind) -> Option<EntryRef> {
+    Some(EntryRef::new(12, 6144, b"etc/a\x1b[2J", kind))
+}
+
+fn os(stage: Stage, call: &'static str, arguments: &str, errno: Errno) -> Failure {
+    let operation = Some(Operation::new(call, arguments));
+    Failure { stage, entry: entry(EntryKind::File), operation, cause: Cause::Os(errno as i32) }
+}
+
+fn cause(cause: Cause) -> Failure {
+    Failure { stage: Stage::Apply, entry: entry(EntryKind::File), operation: None, cause }
+}
+
+/// One line, nothing that a terminal obeys, and these words in it.
+#[track_caller]
+fn says(shown: &dyn Display, words: &[&str]) {
+    let text = shown.to_string();
+    assert!(!text.is_empty() && !text.contains(|c: char| c.is_control()), "{text:?}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in {text:?}");
+    }
+}
+
+#[test]
+fn a_failure_is_one_line_of_stage_entry_operation_errno_and_advice() {
+    let failure = os(Stage::Apply, "openat", "dir, \"a\", O_WRONLY", Errno::ENOSPC);
+    assert_eq!(
+        failure.to_string(),
+        "applying: file \"etc/a\\033[2J\" (entry 12, at byte 6144): openat(dir, \"a\", O_WRONLY) = -1 ENOSPC (No \
+         space left on device): the file system of the root is full; look at its space (df) and its inodes (df -i)"
+    );
+}
+
+#[test]
+fn calls_that_fail_say_what_to_do() {
+    use Errno::*;
+    use Stage::*;
+    for (stage, call, arguments, errno, words) in [
+        (Apply, "openat", "", EROFS, "EROFS (Read-only file system): the file system of the root is mounted read-only"),
+        (Apply, "write", "", EDQUOT, "quota"),
+        (Apply, "write", "", EIO, "dmesg"),
+        (Apply, "mknodat", "dir, \"null\"", EPERM, "--devices skip"),
+        (Apply, "fchown", "fd, 100000, 0", EINVAL, "/etc/subuid and /etc/subgid"),
+        (Apply, "fchownat", "fd, 5, 5", EPERM, "--no-same-owner"),
+        (Apply, "fsetxattr", "fd, \"user.a\"", EOPNOTSUPP, "--xattrs best-effort"),
+        (Apply, "openat", "", ENAMETOOLONG, "longer than this file system allows"),
+        (Apply, "openat", "", ENOTDIR, "not a directory"),
+        (Apply, "glob", "", EINVAL, "--include or --exclude"),
+        (Apply, "unlinkat", "", EPERM, "immutable"),
+        (Finish, "syncfs", "root", EIO, "finishing: "),
+        (Enter, "unshare", "CLONE_NEWUSER", EPERM, "user namespaces are forbidden"),
+        (Enter, "unshare", "CLONE_NEWNS", EPERM, "--userns auto"),
+        (Enter, "unshare", "CLONE_NEWUSER", ENOSPC, "user.max_user_namespaces"),
+        (Enter, "pivot_root", "\".\", \".\"", EINVAL, "entering the root: "),
+        (Enter, "pivot_root", "\".\", \".\"", EINVAL, "--isolation auto"),
+        (Enter, "write", "/proc/7/uid_map", EPERM, "/etc/subuid"),
+        (Enter, "execve", "newuidmap", ENOENT, "package uidmap"),
+        (Read, "read", "0", EISDIR, "the archive is a directory"),
+        (Read, "read", "0", EIO, "the disk that the archive is on"),
+    ] {
+        says(&os(stage, call, arguments, errno), &[words, &format!("{errno:?}"), call]);
+    }
+}
+
+#[test]
+fn causes_name_the_option_that_helps() {
+    for (value, words) in [
+        (Cause::PathEscapes, "--escaping-names clamp"),
+        (Cause::LinkEscapes, "--escaping-names clamp"),
+        (Cause::CrossesMount, "--cross-mounts"),
+        (Cause::LinkTargetMissing { target: b"bin/\nsh".into() }, "its target \"bin/\\nsh\" is not there"),
+        (Cause::Refused(Refusal::Uid), "--uid-map"),
+        (Cause::Refused(Refusal::Gid), "--gid-map"),
+        (Cause::Refused(Refusal::UnknownType(b'\x07')), "type flag '\\x07'"),
+        (Cause::Refused(Refusal::DirectoryConflict), "--no-overwrite-dir-nondir"),
+        (Cause::Refused(Refusal::HeaderOnlySize), "--strict-sizes"),
+        (Cause::Cancelled, "cancelled"),
+        (Cause::Panic { message: "panicked at src/x.rs:1:2:\nindex".into() }, "panicked at src/x.rs:1:2:\\nindex"),
+        (Cause::Panic { message: String::new() }, "please report it"),
+        (
+            Cause::Malformed { what: Malformed::Checksum, offset: 512 },
+            "at byte 512 of the uncompressed stream: the check",
+        ),
+        (Cause::Os(0), "error 0"),
+        (Cause::Os(4095), "error 4095"),
+    ] {
+        says(&cause(value), &[words, "etc/a", "entry 12", "at byte 6144"]);
+    }
+    let (format, what, offset) = (Compression::Gzip, Damage::Truncated, 99);
+    let failure = Failure {
+        stage: Stage::Decode,
+        entry: None,
+        operation: None,
+        cause: Cause::Compressed { format, what, offset },
+    };
+    says(
+        &failure,
+        &["decompressing: damaged gzip at byte 99 of the archive: it ends too soon", "get the archive again"],
+    );
+}
+
+#[test]
+fn a_missing_hardlink_target_names_both_paths() {
+    let failure = Failure {
+        entry: entry(EntryKind::Hardlink),
+        ..cause(Cause::LinkTargetMissing { target: b"usr/bin/perl".into() })
+    };
+    says(&failure, &["hardlink \"etc/a", "\"usr/bin/perl\""]);
+}
+
+#[test]
+fn limits_name_their_option_and_value() {
+    for (limit, option) in [
+        (Limit::TotalBytes, "--max-total-bytes (Limits::total_bytes)"),
+        (Limit::FileBytes, "--max-file-bytes (Limits::file_bytes)"),
+        (Limit::Entries, "--max-entries (Limits::entries)"),
+        (Limit::Ratio, "--max-ratio (Limits::ratio)"),
+        (Limit::Depth, "--max-depth (Limits::depth)"),
+        (Limit::NameBytes, "--max-name-bytes (Limits::name_bytes)"),
+        (Limit::ExtendedHeaderBytes, "--max-extended-header-bytes (Limits::extended_header_bytes)"),
+        (Limit::Xattrs, "--max-xattrs (Limits::xattrs)"),
+        (Limit::XattrBytes, "--max-xattr-bytes (Limits::xattr_bytes)"),
+        (Limit::SparseRegions, "--max-sparse-regions (Limits::sparse_regions)"),
+        (Limit::Timeout, "--timeout (Limits::timeout_ms)"),
+        (Limit::Memory, "--max-memory (Limits::memory_bytes)"),
+    ] {
+        says(&cause(Cause::Limit { limit, value: 4711 }), &[option, "the limit of 4711 "]);
+    }
+}
+
+#[test]
+fn events_say_what_was_lost() {
+    let eperm = Errno::EPERM as i32;
+    let name = || b"user.a\n".to_vec();
+    for (what, words) in [
+        (EventKind::SkippedType(b'V'), "type 'V'"),
+        (EventKind::SkippedAufs, "aufs"),
+        (EventKind::HeaderOnlySize(7), "7 bytes"),
+        (EventKind::NoEndMarker, "end-of-archive marker"),
+        (EventKind::TrailingData { bytes: 9 }, "9 bytes"),
+        (EventKind::XattrUnsupported { name: name(), errno: eperm }, "\"user.a\\n\" not set: EPERM"),
+        (EventKind::XattrDropped { name: name() }, "\"user.a\\n\" dropped"),
+        (EventKind::XattrDropped { name: b"trusted.a".into() }, "--trusted-xattrs allow"),
+        (EventKind::XattrEscaped { name: name() }, "renamed"),
+        (EventKind::OwnerIgnored { uid: 5, gid: 6, errno: eperm }, "owner 5:6 not set: EPERM"),
+        (EventKind::DeviceSkipped { errno: eperm }, "left out: EPERM"),
+        (EventKind::DevicePlaceholder { errno: eperm }, "empty file"),
+        (EventKind::Clamped, "climbs above"),
+        (EventKind::DirectoryGone, "no longer"),
+    ] {
+        says(&Event { entry: entry(EntryKind::Other(b'V')), what }, &[words, "type 'V' \"etc/a"]);
+    }
+}
+
+#[test]
+fn the_rest_of_the_vocabulary() {
+    use Malformed::*;
+    for what in [
+        Checksum,
+        Truncated,
+        StrayZeroBlock,
+        Number,
+        NegativeNumber,
+        NumberRange,
+        PaxRecord,
+        PaxValue,
+        DanglingExtendedHeader,
+        MisplacedExtendedHeader,
+        EmptyName,
+        NulInName,
+        EmptyLink,
+        SparseMap,
+        Size,
+        Acl,
+    ] {
+        says(&what, &[" "]);
+    }
+    for what in [Damage::Truncated, Damage::Corrupt, Damage::Memory, Damage::TrailingGarbage, Damage::NotThisFormat] {
+        says(&what, &["it"]);
+    }
+    for refusal in [
+        Refusal::RootNotDirectory,
+        Refusal::WhiteoutName,
+        Refusal::WhiteoutInPath,
+        Refusal::DeviceNumber,
+        Refusal::ForgedWhiteout,
+        Refusal::HardlinkToDirectory,
+    ] {
+        says(&refusal, &["refused: "]);
+    }
+    for (stage, text) in [(Stage::Request, "request"), (Stage::Confine, "rights"), (Stage::Parse, "headers")] {
+        says(&stage, &[text]);
+    }
+    let kinds =
+        [EntryKind::Directory, EntryKind::Symlink, EntryKind::CharDevice, EntryKind::BlockDevice, EntryKind::Fifo];
+    assert_eq!(kinds.map(|k| k.to_string()), ["directory", "symlink", "character device", "block device", "FIFO"]);
+}
+
+#[test]
+fn an_errno_of_0_is_a_wish_in_a_fallback() {
+    let operation = Operation::new("pivot_root", "\".\", \".\"");
+    let wish = Fallback { operation: operation.clone(), errno: 0 };
+    assert_eq!(wish.to_string(), "asked for");
+    let forced = Fallback { operation, errno: Errno::EINVAL as i32 };
+    assert_eq!(forced.to_string(), "pivot_root(\".\", \".\") = -1 EINVAL (Invalid argument)");
+    let confinement = Confinement { root: RootSwitch::Chroot, fallback: Some(forced), ..Confinement::default() };
+    says(&confinement, &["chroot (pivot_root(", "no seccomp", "no Landlock", "capabilities none"]);
+    let id = IdRange { inside: 0, outside: 1000, count: 1 };
+    let user_namespace = Some(UserNamespaceReport { uids: vec![id], gids: vec![id, id] });
+    let strong = Confinement { root: RootSwitch::Pivot, user_namespace, landlock_abi: 6, ..Confinement::default() };
+    says(&strong, &["pivot_root", "uids 0:1000:1, gids 0:1000:1,0:1000:1", "Landlock ABI 6"]);
+}
+
+#[test]
+fn what_a_hostile_helper_says_is_tame() {
+    let operation = Some(Operation { call: "open\x1b[2J".to_owned().into(), arguments: "\u{202e}\n".to_owned() });
+    let failure = Failure { operation, ..cause(Cause::Os(2)) };
+    says(&failure, &["open\\033[2J(\\342\\200\\256\\n)"]);
+    let capabilities = vec!["CAP\u{9b}2J".to_owned()];
+    says(&Confinement { capabilities, ..Confinement::default() }, &["CAP\\302\\2332J"]);
+}
+
+#[test]
+fn escaping() {
+    for (raw, want) in [
+        (&b"plain \xc3\xa9"[..], "plain é"),
+        (b"a\\b\tc\nd\re\0", "a\\\\b\\tc\\nd\\re\\000"),
+        (b"\xff\xc3", "\\377\\303"),
+        ("\u{202e}\u{9b}".as_bytes(), "\\342\\200\\256\\302\\233"),
+    ] {
+        assert_eq!(Escaped(raw).to_string(), want);
+    }
+    let long = EntryRef::new(0, 0, &[b'x'; 5000], EntryKind::File);
+    says(&long, &["…"]);
+}
