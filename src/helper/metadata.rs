@@ -11,7 +11,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
-use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lsetxattr};
+use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lremovexattr, lsetxattr};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -211,6 +211,9 @@ impl Setter {
             let result = fchownat(dir, path, user, group, AtFlags::AT_SYMLINK_NOFOLLOW);
             owned = self.owner_result(result, "fchownat", uid, gid, &mut softened)?;
         }
+        if !symlink && inherit.acl {
+            remove_at(dir, name, ACL_ACCESS)?;
+        }
         let mode = allowed_mode(meta.mode, owned);
         if !symlink && (inherit.acl || mode & 0o7000 != 0) {
             sys::fchmodat2(dir.as_fd(), &c_string(name)?, mode)
@@ -283,15 +286,30 @@ fn is_masked(name: &[u8]) -> bool {
 fn set_at(dir: &OwnedFd, name: &[u8], attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     match sys::setxattrat(dir.as_fd(), &name, attribute, value) {
-        // Before Linux 6.13: the working directory stands in for the descriptor.
-        Err(Errno::ENOSYS) => {
-            nix::unistd::fchdir(dir)?;
-            let result = lsetxattr(name.as_c_str(), attribute, value, XattrFlags::empty()).map_err(nix_errno);
-            nix::unistd::chdir("/")?;
-            result
-        }
+        Err(Errno::ENOSYS) => in_directory(dir, || lsetxattr(name.as_c_str(), attribute, value, XattrFlags::empty())),
         result => result,
     }
+}
+
+/// Removes an attribute, if it is there, from a name that must not be opened.
+fn remove_at(dir: &OwnedFd, name: &[u8], attribute: &CStr) -> Result<()> {
+    let path = c_string(name)?;
+    let result = match sys::removexattrat(dir.as_fd(), &path, attribute) {
+        Err(Errno::ENOSYS) => in_directory(dir, || lremovexattr(path.as_c_str(), attribute)),
+        result => result,
+    };
+    match result {
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(()),
+        result => result.call("removexattrat", || format!("dir, {}, {}", quoted(name), quoted(attribute.to_bytes()))),
+    }
+}
+
+/// Before Linux 6.13: the working directory stands in for the descriptor.
+fn in_directory(dir: &OwnedFd, call: impl FnOnce() -> rustix::io::Result<()>) -> Result<(), Errno> {
+    nix::unistd::fchdir(dir)?;
+    let result = call().map_err(nix_errno);
+    nix::unistd::chdir("/")?;
+    result
 }
 
 fn c_string(name: &[u8]) -> Result<CString> {
