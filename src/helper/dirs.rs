@@ -416,7 +416,7 @@ impl Dirs {
             },
         }
         let like = match self.below(at, name)? {
-            Lower::Absent if missing == Missing::Hold && self.nothing_below(at) => return Ok(Step::Nothing),
+            Lower::Absent if missing == Missing::Hold && self.known_below(at) => return Ok(Step::Nothing),
             Lower::Absent => None,
             Lower::Directory(metadata) => Some(metadata),
             Lower::Link(target, _) => {
@@ -476,8 +476,13 @@ impl Dirs {
         }
     }
 
-    /// Nothing of the lower layers shows through here, for certain.
-    fn nothing_below(&self, at: NodeId) -> bool {
+    /// What the lower layers show through at a name is nothing, for certain.
+    pub(crate) fn nothing_below(&self, at: NodeId, name: &[u8]) -> Result<bool> {
+        Ok(self.known_below(at) && matches!(self.below(at, name)?, Lower::Absent))
+    }
+
+    /// It is known what the lower layers show through in a directory.
+    fn known_below(&self, at: NodeId) -> bool {
         self.covered(at) || self.lowers.as_ref().is_none_or(Lowers::known)
     }
 

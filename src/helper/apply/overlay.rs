@@ -72,7 +72,8 @@ impl Applier<'_> {
             Some(Child::Dir(_) | Child::Copied) => self.remove_lower(parent, name)?,
             None | Some(Child::Link) => {}
         }
-        if self.dirs.covered(parent) {
+        // In a directory that merges nothing, overlayfs lists a whiteout like any other name.
+        if self.dirs.nothing_below(parent, name)? {
             return Ok(());
         }
         self.write_whiteout(parent, name)
