@@ -134,8 +134,13 @@ impl<'a> Applier<'a> {
             EntryKind::Other(flag) => return Err(refused(Refusal::UnknownType(flag)).into()),
             _ => {}
         }
+        let told = self.options.verbose.then(|| listed(&entry));
         let path = std::mem::take(&mut entry.path);
-        match self.place(&path, &entry)? {
+        let place = self.place(&path, &entry)?;
+        if let Some(told) = told.filter(|_| !matches!(place, Place::Skip)) {
+            self.reporter.listed(told);
+        }
+        match place {
             Place::Skip => self.counts.skipped += 1,
             Place::Root => self.root_entry(entry)?,
             Place::Whiteout { parent, name } if self.overlay() => self.overlay_whiteout(parent, name)?,
@@ -167,22 +172,7 @@ impl<'a> Applier<'a> {
         if !selected {
             return Ok(());
         }
-        let device = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-        self.reporter.listed(Listed {
-            index: entry.index,
-            offset: entry.offset,
-            path: entry.path,
-            link: entry.link,
-            kind: entry.kind,
-            mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
-            size: entry.size,
-            mtime: entry.mtime.seconds,
-            mtime_ns: entry.mtime.nanoseconds,
-            device: (device(entry.device.0), device(entry.device.1)),
-            xattrs: entry.xattrs.into_iter().map(|(name, _)| name).collect(),
-        });
+        self.reporter.listed(listed(&entry));
         Ok(())
     }
 
@@ -287,6 +277,25 @@ enum Failed {
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Failed {
         Failed::Applying(fault)
+    }
+}
+
+fn listed(entry: &Entry) -> Listed {
+    let device = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    Listed {
+        index: entry.index,
+        offset: entry.offset,
+        path: entry.path.clone(),
+        link: entry.link.clone(),
+        kind: entry.kind,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        size: entry.size,
+        mtime: entry.mtime.seconds,
+        mtime_ns: entry.mtime.nanoseconds,
+        device: (device(entry.device.0), device(entry.device.1)),
+        xattrs: entry.xattrs.iter().map(|(name, _)| name.clone()).collect(),
     }
 }
 
