@@ -151,7 +151,7 @@ impl<'a> Applier<'a> {
         self.bound(&entry)?;
         self.noted.append(&mut entry.events);
         if self.options.list {
-            self.list(entry, path)?;
+            self.list(&entry, path)?;
             return Ok(());
         }
         match entry.kind {
@@ -163,7 +163,11 @@ impl<'a> Applier<'a> {
             EntryKind::Other(flag) => return Err(refused(Refusal::UnknownType(flag)).into()),
             _ => {}
         }
-        match self.place(path, &entry)? {
+        let place = self.place(path, &entry)?;
+        if self.options.verbose && !matches!(place, Place::Skip) {
+            self.reporter.listed(listed(&entry, path));
+        }
+        match place {
             Place::Skip => self.counts.skipped += 1,
             Place::Root => self.root_entry(entry)?,
             Place::Whiteout { parent, name } if self.overlay() => self.overlay_whiteout(parent, &path[name])?,
@@ -189,28 +193,13 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    fn list(&mut self, entry: Entry, path: &[u8]) -> Result<()> {
+    fn list(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
         self.counts.skipped += 1;
         let selected = self.selection.takes_raw(path, self.options)?;
         if !selected {
             return Ok(());
         }
-        let device = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-        self.reporter.listed(Listed {
-            index: entry.index,
-            offset: entry.offset,
-            path: path.to_vec(),
-            link: entry.link,
-            kind: entry.kind,
-            mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
-            size: entry.size,
-            mtime: entry.mtime.seconds,
-            mtime_ns: entry.mtime.nanoseconds,
-            device: (device(entry.device.0), device(entry.device.1)),
-            xattrs: entry.xattrs.into_iter().map(|(name, _)| name).collect(),
-        });
+        self.reporter.listed(listed(&entry, path));
         Ok(())
     }
 
@@ -340,6 +329,25 @@ enum Failed {
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Failed {
         Failed::Applying(fault)
+    }
+}
+
+fn listed(entry: &Entry, path: &[u8]) -> Listed {
+    let device = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    Listed {
+        index: entry.index,
+        offset: entry.offset,
+        path: path.to_vec(),
+        link: entry.link.clone(),
+        kind: entry.kind,
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        size: entry.size,
+        mtime: entry.mtime.seconds,
+        mtime_ns: entry.mtime.nanoseconds,
+        device: (device(entry.device.0), device(entry.device.1)),
+        xattrs: entry.xattrs.iter().map(|(name, _)| name.clone()).collect(),
     }
 }
 

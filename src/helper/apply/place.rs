@@ -200,7 +200,7 @@ fn globs(patterns: &[String]) -> Result<Option<GlobSet>> {
     set.build().map(Some).map_err(bad_glob)
 }
 
-/// The parent has tried the same patterns before it started us.
-fn bad_glob(_: globset::Error) -> Fault {
-    Fault::os(Errno::EINVAL, "glob", "")
+/// Told as an error of the options.
+fn bad_glob(error: globset::Error) -> Fault {
+    Fault::os(Errno::EINVAL, "glob", crate::helper::fault::quoted(error.to_string().as_bytes()))
 }
