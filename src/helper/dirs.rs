@@ -8,11 +8,13 @@ use super::fault::{Call, Fault, Result, quoted};
 use super::lower::{Lower, Lowers};
 use super::metadata::Metadata;
 use super::open;
+use super::writers::Writers;
 use crate::Cause;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Open directories kept: the deepest archive path of a real image is under 30.
@@ -31,8 +33,10 @@ impl NodeId {
 /// What a name in a directory is known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Child {
-    /// Made or touched by this archive; not a directory.
-    Leaf,
+    /// Made or touched by this archive; not a directory. Where a writer makes it, the batch that it is in.
+    Leaf(u32),
+    /// A symlink that was there before and has been followed: known paths lead through it.
+    Link,
     /// Overlay mode: a whiteout that this archive wrote.
     Whiteout,
     /// Overlay mode: brought up from a lower layer as the target of a hardlink.
@@ -105,19 +109,21 @@ pub(crate) struct Dirs {
     free: Vec<u32>,
     open: Vec<u32>,
     clock: u64,
-    /// Raised when directories are forgotten.
+    /// Raised when a known path may lead elsewhere than before.
     generation: u64,
     cross_mounts: bool,
     /// Overlay mode: the root is an upper directory over these.
     lowers: Option<Lowers>,
+    /// Files that are on their way are waited for where something depends on them.
+    writers: Rc<Writers>,
 }
 
 impl Dirs {
-    pub(crate) fn new(root: OwnedFd, cross_mounts: bool, lowers: Option<Lowers>) -> Result<Dirs> {
+    pub(crate) fn new(root: OwnedFd, cross_mounts: bool, lowers: Option<Lowers>, writers: Rc<Writers>) -> Result<Dirs> {
         let inherit = inherit_of(&root)?;
         let node = Node { handle: Some(Arc::new(root)), inherit, ..Node::default() };
         let (free, open) = (Vec::new(), Vec::new());
-        Ok(Dirs { nodes: vec![node], free, open, clock: 0, generation: 0, cross_mounts, lowers })
+        Ok(Dirs { nodes: vec![node], free, open, clock: 0, generation: 0, cross_mounts, lowers, writers })
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
@@ -138,16 +144,6 @@ impl Dirs {
 
     pub(crate) fn parent(&self, id: NodeId) -> NodeId {
         NodeId(self.node(id).parent)
-    }
-
-    /// Whether these names lead from `start` to the directory as they stand, through no symlink.
-    pub(crate) fn is_below(&self, start: NodeId, names: &[&[u8]], id: NodeId) -> bool {
-        let mut at = id;
-        names.iter().rev().all(|name| {
-            let node = self.node(at);
-            at = NodeId(node.parent);
-            *node.name == **name
-        }) && at == start
     }
 
     /// The path from the root, for messages.
@@ -306,7 +302,11 @@ impl Dirs {
     /// This archive made something other than a directory here.
     pub(crate) fn set_leaf(&mut self, dir: NodeId, name: &[u8], leaf: Child) {
         match self.node_mut(dir).children.get_mut(name) {
-            Some(child @ (Child::Leaf | Child::Whiteout | Child::Copied)) => *child = leaf,
+            // It may be a link that a known path leads through.
+            Some(child @ (Child::Leaf(_) | Child::Whiteout | Child::Copied)) => {
+                *child = leaf;
+                self.generation += 1;
+            }
             _ => {
                 self.forget(dir, name);
                 self.node_mut(dir).children.insert(name.into(), leaf);
@@ -339,8 +339,8 @@ impl Dirs {
     /// Forgets a name and all below it, before it is removed or replaced.
     pub(crate) fn forget(&mut self, dir: NodeId, name: &[u8]) {
         let Some(child) = self.node_mut(dir).children.remove(name) else { return };
-        let Child::Dir(id) = child else { return };
         self.generation += 1;
+        let Child::Dir(id) = child else { return };
         let mut stack = vec![id];
         while let Some(id) = stack.pop() {
             let node = std::mem::take(self.node_mut(id));
@@ -393,6 +393,7 @@ impl Dirs {
         match self.child(at, name) {
             Some(Child::Dir(id)) => return Ok(Step::Dir(id)),
             Some(Child::Whiteout) if missing != Missing::Make => return Ok(Step::Nothing),
+            Some(Child::Leaf(batch)) => self.writers.wait(batch),
             _ => {}
         }
         let over_whiteout = self.child(at, name) == Some(Child::Whiteout);
@@ -403,7 +404,10 @@ impl Dirs {
                 Some(Errno::ENOENT) if missing == Missing::Nothing => return Ok(Step::Nothing),
                 Some(Errno::ENOENT) => {}
                 Some(Errno::ENOTDIR | Errno::ELOOP) => match open::link_target(&handle, name)? {
-                    Some(target) => return Ok(Step::Link(target)),
+                    Some(target) => {
+                        self.note_link(at, name);
+                        return Ok(Step::Link(target));
+                    }
                     None if missing != Missing::Make => return Ok(Step::Nothing),
                     None if over_whiteout => {}
                     None => return Err(fault),
@@ -415,7 +419,10 @@ impl Dirs {
             Lower::Absent if missing == Missing::Hold && self.known_below(at) => return Ok(Step::Nothing),
             Lower::Absent => None,
             Lower::Directory(metadata) => Some(metadata),
-            Lower::Link(target, ..) => return Ok(Step::Link(target)),
+            Lower::Link(target, ..) => {
+                self.note_link(at, name);
+                return Ok(Step::Link(target));
+            }
             Lower::Other(..) if missing == Missing::Hold => return Ok(Step::Nothing),
             Lower::Other(..) => {
                 return Err(Fault::os(Errno::ENOTDIR, "openat", format_args!("lower, {}", quoted(name))));
@@ -434,6 +441,16 @@ impl Dirs {
             self.touch(id);
         }
         Ok(Step::Dir(id))
+    }
+
+    /// A known path leads through this link from now on.
+    fn note_link(&mut self, at: NodeId, name: &[u8]) {
+        self.node_mut(at).children.entry(name.into()).or_insert(Child::Link);
+    }
+
+    /// Whether this archive has put something there, or a directory is known to be.
+    pub(crate) fn knows(&self, at: NodeId, name: &[u8]) -> bool {
+        !matches!(self.child(at, name), None | Some(Child::Link))
     }
 
     /// What the lower layers show through at a name that the upper directory lacks.
@@ -509,6 +526,7 @@ fn identity(handle: &OwnedFd) -> Result<(u64, u64)> {
 /// What a directory that was there before hands down.
 fn inherit_of(handle: &OwnedFd) -> Result<Inherit> {
     let stat = fstat(handle).call("fstat", || "directory")?;
+    // rustix tells no size for an empty buffer; an ACL is there if anything is.
     let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok();
     Ok(Inherit { group: stat.st_mode & 0o2000 != 0, acl })
 }

@@ -52,7 +52,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_flistxattr,
     libc::SYS_llistxattr,
     libc::SYS_fremovexattr,
+    libc::SYS_lremovexattr,
     SYS_SETXATTRAT,
+    SYS_REMOVEXATTRAT,
     libc::SYS_fsync,
     libc::SYS_syncfs,
     // Memory, threads and time.
@@ -62,6 +64,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_madvise,
     libc::SYS_futex,
     libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
     libc::SYS_rt_sigprocmask,
@@ -89,6 +92,7 @@ const OLDER: &[libc::c_long] = &[];
 
 const SYS_FCHMODAT2: libc::c_long = 452;
 const SYS_SETXATTRAT: libc::c_long = 463;
+const SYS_REMOVEXATTRAT: libc::c_long = 466;
 
 /// What tells a thread from a process, and every namespace that clone could make.
 const CLONE_FLAGS: i32 = libc::CLONE_THREAD

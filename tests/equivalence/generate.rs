@@ -156,11 +156,14 @@ impl Item {
     }
 }
 
-/// The archive of a layer.
-pub fn tar(layer: &[Item], number: usize) -> Vec<u8> {
+/// The archive of a layer; a large one, which writers come to help with, begins with what is skipped.
+pub fn tar(layer: &[Item], number: usize, large: bool) -> Vec<u8> {
     let add = |tar, (at, item): (usize, &Item)| item.tar(tar, &content(number, at));
-    layer.iter().enumerate().fold(Tarball::new(), add).build()
+    let tar = Tarball::new().file(".wh..wh.skipped", vec![b'.'; if large { LARGE } else { 0 }]);
+    layer.iter().enumerate().fold(tar, add).build()
 }
+
+const LARGE: usize = 2 << 20;
 
 /// What the file at this place of this layer has in it.
 pub fn content(layer: usize, at: usize) -> String {
@@ -233,6 +236,8 @@ fn item(text: &str) -> Item {
 pub struct Case {
     pub layers: Vec<Vec<Item>>,
     pub writers: u32,
+    /// Large enough for writers.
+    pub large: bool,
     /// `user.overlay.*` instead of `trusted.overlay.*`.
     pub userxattr: bool,
     pub switches: Switches,
@@ -242,7 +247,13 @@ impl Case {
     /// The layers of these texts.
     pub fn of(layers: &[&str]) -> Case {
         let layer = |text: &&str| text.split(';').filter(|t| !t.trim().is_empty()).map(item).collect();
-        Case { layers: layers.iter().map(layer).collect(), writers: 1, userxattr: false, switches: Switches::default() }
+        Case {
+            layers: layers.iter().map(layer).collect(),
+            writers: 1,
+            large: false,
+            userxattr: false,
+            switches: Switches::default(),
+        }
     }
 }
 
@@ -251,8 +262,8 @@ impl fmt::Debug for Case {
         let Switches { keep_links, no_overwrite } = self.switches;
         writeln!(
             f,
-            "writers {}, userxattr {}, keep_links {keep_links}, no_overwrite {no_overwrite}",
-            self.writers, self.userxattr
+            "writers {}, large {}, userxattr {}, keep_links {keep_links}, no_overwrite {no_overwrite}",
+            self.writers, self.large, self.userxattr
         )?;
         for layer in &self.layers {
             let items: Vec<String> = layer.iter().map(ToString::to_string).collect();
@@ -266,10 +277,10 @@ impl fmt::Debug for Case {
 pub fn cases() -> impl Strategy<Value = Case> {
     let layers = vec(vec((items(), weighted(0.02, Just(()))), 1..12), 1..5);
     let switches = (prop::bool::weighted(0.1), prop::bool::weighted(0.05));
-    (layers, select(vec![1_u32, 2, 4, 8]), prop::bool::weighted(0.2), switches).prop_map(
-        |(layers, writers, userxattr, (keep_links, no_overwrite))| {
+    (layers, select(vec![1_u32, 2, 4, 8]), prop::bool::weighted(0.3), prop::bool::weighted(0.2), switches).prop_map(
+        |(layers, writers, large, userxattr, (keep_links, no_overwrite))| {
             let switches = Switches { keep_links, no_overwrite };
-            Case { layers: viable(layers, switches), writers, userxattr, switches }
+            Case { layers: viable(layers, switches), writers, large, userxattr, switches }
         },
     )
 }

@@ -10,21 +10,22 @@ use crate::{Cause, EntryKind, EscapingNames, EventKind, Options, Refusal};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use nix::errno::Errno;
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 
 /// Where an entry goes.
-pub(super) enum Place<'n> {
+pub(super) enum Place {
     /// Left out.
     Skip,
     /// The destination itself.
     Root,
     At {
         parent: NodeId,
-        name: &'n [u8],
+        name: Range<usize>,
     },
     Whiteout {
         parent: NodeId,
-        name: &'n [u8],
+        name: Range<usize>,
     },
     Opaque {
         directory: NodeId,
@@ -33,7 +34,7 @@ pub(super) enum Place<'n> {
     NothingToHide,
 }
 
-/// The last parent that was found without a symlink, so that a run of files in one directory resolves it once.
+/// The last parent, so that a run of files in one directory resolves it once.
 #[derive(Default)]
 pub(super) struct Memo {
     prefix: Vec<u8>,
@@ -42,7 +43,7 @@ pub(super) struct Memo {
 }
 
 impl Applier<'_> {
-    pub(super) fn place<'n>(&mut self, path: &'n [u8], entry: &Entry) -> Result<Place<'n>, Failed> {
+    pub(super) fn place(&mut self, path: &[u8], entry: &Entry) -> Result<Place, Failed> {
         if let Some(place) = self.remembered(path) {
             return Ok(place);
         }
@@ -75,7 +76,7 @@ impl Applier<'_> {
                 Place::Skip
             }
             Marker::Whiteout(hidden) => match self.existing(self.destination, parents)? {
-                Some(parent) => Place::Whiteout { parent, name: hidden },
+                Some(parent) => Place::Whiteout { parent, name: range_in(path, hidden) },
                 None => Place::NothingToHide,
             },
             Marker::Opaque => match self.existing(self.destination, parents)? {
@@ -85,8 +86,8 @@ impl Applier<'_> {
             Marker::None => {
                 let parent = self.resolve(self.destination, parents, Missing::Make)?;
                 let parent = parent.unwrap_or(self.destination);
-                self.remember(path, parents, parent);
-                Place::At { parent, name: last }
+                self.remember(path, parent);
+                Place::At { parent, name: range_in(path, last) }
             }
         })
     }
@@ -100,23 +101,21 @@ impl Applier<'_> {
         }
     }
 
-    /// The parent of an entry before, if this one's is written the same and no directory has been forgotten in
-    /// between.
-    fn remembered<'n>(&self, path: &'n [u8]) -> Option<Place<'n>> {
+    /// The parent of the entry before, if this one's is written the same and nothing that could lead it
+    /// elsewhere has happened in between.
+    fn remembered(&self, path: &[u8]) -> Option<Place> {
         let plain = path.strip_suffix(b"/").unwrap_or(path);
         let (dir, name) = split_plain(plain)?;
         let parent = self.memo.node.filter(|_| self.memo.generation == self.dirs.generation())?;
         let marker = !self.literal() && name.starts_with(b".wh.");
         let fits = path.len() <= self.options.limits.name_bytes as usize;
-        (dir == self.memo.prefix && !marker && fits).then_some(Place::At { parent, name })
+        (dir == self.memo.prefix && !marker && fits).then(|| Place::At { parent, name: range_in(path, name) })
     }
 
-    /// Not where a symlink was followed: that may go without any directory's being forgotten.
-    fn remember(&mut self, path: &[u8], parents: &[&[u8]], parent: NodeId) {
+    fn remember(&mut self, path: &[u8], parent: NodeId) {
         let plain = path.strip_suffix(b"/").unwrap_or(path);
-        let as_written = self.selection.takes_all() && self.options.strip_components == 0;
         match split_plain(plain) {
-            Some((dir, _)) if as_written && self.dirs.is_below(self.destination, parents, parent) => {
+            Some((dir, _)) if self.selection.takes_all() && self.options.strip_components == 0 => {
                 self.memo.prefix.clear();
                 self.memo.prefix.extend_from_slice(dir);
                 self.memo.node = Some(parent);
@@ -143,6 +142,12 @@ impl Applier<'_> {
             None => Err(missing()),
         }
     }
+}
+
+/// Where a part of a path, itself a slice of it, stands in it.
+fn range_in(path: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr().saturating_sub(path.as_ptr().addr());
+    start..start + part.len()
 }
 
 /// Which names are taken.
@@ -195,7 +200,7 @@ fn globs(patterns: &[String]) -> Result<Option<GlobSet>> {
     set.build().map(Some).map_err(bad_glob)
 }
 
-/// The parent has tried the same patterns before it started us.
-fn bad_glob(_: globset::Error) -> Fault {
-    Fault::os(Errno::EINVAL, "glob", "")
+/// Told as an error of the options.
+fn bad_glob(error: globset::Error) -> Fault {
+    Fault::os(Errno::EINVAL, "glob", crate::helper::fault::quoted(error.to_string().as_bytes()))
 }
