@@ -2,12 +2,12 @@
 
 use crate::args::{self, Args, When};
 use crate::exit::{self, Exit};
+use crate::json;
 use crate::listing::Listing;
 use crate::progress::Bar;
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
-use crate::json;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;

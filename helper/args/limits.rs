@@ -5,7 +5,9 @@ use std::time::Duration;
 
 /// Bounds; sizes take K, M, G and T.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits (sizes take K, M, G, T; `none` lifts those in all, per file, of entries and ratio)")]
+#[command(
+    next_help_heading = "Limits (sizes take K, M, G, T; `none` lifts those in all, per file, of entries and ratio)"
+)]
 pub(crate) struct Limits {
     /// Bytes of the uncompressed archive, and of content written [default: 256G]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]

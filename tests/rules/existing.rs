@@ -62,7 +62,9 @@ fn rule_09_merging_masks_overlays_own_and_selinux() {
     let scratch = Scratch::new();
     let dest = scratch.dir("dest");
     let dir = scratch.dir("dest/d");
-    for name in ["trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.overlay.x", "user.old", "trusted.old"] {
+    for name in
+        ["trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.overlay.x", "user.old", "trusted.old"]
+    {
         rustix::fs::setxattr(&dir, name, b"y", rustix::fs::XattrFlags::CREATE).expect(name);
     }
     apply(&dest, &tar().dir("d").build(), |o| o.trusted_xattrs = true).expect("applied");
