@@ -251,7 +251,8 @@ impl Untar {
         let program = self.program.map_or_else(Program::this, Ok)?;
         let request =
             Request { destination: self.destination.as_os_str().as_bytes().to_vec(), options: self.options.clone() };
-        let mut child = Child::spawn(&program, &self.root, archive, pipe, self.options, self.callbacks, self.canceller)?;
+        let mut child =
+            Child::spawn(&program, &self.root, archive, pipe, self.options, self.callbacks, self.canceller)?;
         child.send(&Down::Request(Box::new(request)));
         let (hasher, expected_digest) = match self.digest {
             Demand::None => (None, None),
