@@ -189,6 +189,8 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (_, Stage::Confine) => ErrorKind::Confinement,
         (_, Stage::Request) => ErrorKind::Protocol,
         (Cause::Os(_), Stage::Read) => ErrorKind::Read,
+        // A pattern that does not parse: see `Selection`.
+        (Cause::Os(_), _) if failure.operation.as_ref().is_some_and(|o| o.call == "glob") => ErrorKind::Options,
         (Cause::Os(errno), _) if FULL.contains(errno) => ErrorKind::Storage,
         (Cause::Os(_), _) => ErrorKind::Entry,
         (Cause::Malformed { .. } | Cause::Compressed { .. }, _) => ErrorKind::Archive,

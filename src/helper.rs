@@ -19,6 +19,7 @@ mod mounts;
 mod open;
 mod path;
 mod policy;
+mod pool;
 mod remove;
 mod reporter;
 mod root;
@@ -27,6 +28,7 @@ mod stream;
 mod sys;
 mod userns;
 mod whiteout;
+mod writers;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -120,13 +122,14 @@ fn work(
     let confinement: Confinement = report.confinement.clone();
     reporter.send(&Up::Started(Box::new(confinement)));
 
+    let threaded = confined.processors > 1;
     let mark = Instant::now();
     let mut applier =
         Applier::new(confined, options, &request.destination, watch.clone(), reporter).map_err(at(Stage::Apply))?;
     let decoder = decode::Decoder::open(Input::new(archive, watch), options.compression)
         .map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
-    let stream = Stream::new(decoder, !options.skip_diff_id, options.limits);
+    let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded);
     let strictness = Strictness { sizes: options.strict_sizes, pax_globals: options.pax_globals };
     let mut reader = Reader::new(stream, options.limits, strictness);
     let outcome = apply(&mut applier, &mut reader, &mut report.times, mark);

@@ -67,6 +67,8 @@ pub struct Options {
     pub progress: bool,
     /// List the entries instead of applying them.
     pub list: bool,
+    /// Tell each entry that is applied too, as a listing does, before it is.
+    pub verbose: bool,
     /// Threads that create files; 0 takes as many as there are processors.
     pub writers: u32,
     /// seccomp and Landlock.

@@ -37,6 +37,7 @@ pub struct Untar {
     digest: Demand,
     expected_diff_id: Option<Digest>,
     callbacks: Callbacks,
+    canceller: Canceller,
 }
 
 /// What is wanted of the digest of the archive as it came.
@@ -66,6 +67,7 @@ impl Untar {
             digest: Demand::None,
             expected_diff_id: None,
             callbacks: Callbacks::default(),
+            canceller: Canceller::default(),
         }
     }
 
@@ -145,6 +147,12 @@ impl Untar {
         self
     }
 
+    /// A handle that ends the run from another thread, before or after it has started.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
     /// Starts the helper, to which the caller then writes the archive.
     ///
     /// # Errors
@@ -210,6 +218,9 @@ impl Untar {
             }
             at = start + session.bytes_in;
             session.child.pump(Ready::default(), None, PollTimeout::ZERO);
+            if session.child.failed() {
+                return session.finish();
+            }
         }
     }
 
@@ -240,7 +251,7 @@ impl Untar {
         let program = self.program.map_or_else(Program::this, Ok)?;
         let request =
             Request { destination: self.destination.as_os_str().as_bytes().to_vec(), options: self.options.clone() };
-        let mut child = Child::spawn(&program, &self.root, archive, pipe, self.options, self.callbacks)?;
+        let mut child = Child::spawn(&program, &self.root, archive, pipe, self.options, self.callbacks, self.canceller)?;
         child.send(&Down::Request(Box::new(request)));
         let (hasher, expected_digest) = match self.digest {
             Demand::None => (None, None),

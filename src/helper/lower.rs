@@ -9,14 +9,18 @@ use super::open;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 /// The lower layers, the topmost first.
 #[derive(Default)]
 pub(crate) struct Lowers {
     roots: Vec<OwnedFd>,
+    /// The directory looked at last. Nothing changes in the layers during a run.
+    last: RefCell<Option<(Vec<u8>, Rc<[OwnedFd]>)>>,
 }
 
 /// What the merged lower layers have at a path.
@@ -40,7 +44,7 @@ enum Found {
 
 impl Lowers {
     pub(crate) fn new(roots: Vec<OwnedFd>) -> Lowers {
-        Lowers { roots }
+        Lowers { roots, last: RefCell::default() }
     }
 
     /// Whether the caller has named any.
@@ -55,14 +59,8 @@ impl Lowers {
 
     /// What they have at the last of these names.
     pub(crate) fn look(&self, parents: &[&[u8]], name: &[u8]) -> Result<Lower> {
-        let mut stack: Vec<OwnedFd> = Vec::new();
-        for root in &self.roots {
-            stack.push(open::directory(root, b".", true)?);
-        }
-        for parent in parents {
-            stack = descend(&stack, parent)?;
-        }
-        for dir in &stack {
+        let stack = self.merged(parents)?;
+        for dir in stack.iter() {
             match find(dir, name)? {
                 Found::Nothing => {}
                 Found::Whiteout => return Ok(Lower::Absent),
@@ -80,20 +78,32 @@ impl Lowers {
 
     /// Names in the merged directory at this path.
     pub(crate) fn names(&self, parents: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
-        let mut stack: Vec<OwnedFd> = Vec::new();
-        for root in &self.roots {
-            stack.push(open::directory(root, b".", true)?);
-        }
-        for parent in parents {
-            stack = descend(&stack, parent)?;
-        }
+        let stack = self.merged(parents)?;
         let mut names = Vec::new();
-        for dir in &stack {
+        for dir in stack.iter() {
             names.extend(super::remove::list(dir)?.into_iter().map(|(name, _)| name));
         }
         names.sort_unstable();
         names.dedup();
         Ok(names)
+    }
+
+    /// The directories that this one merges from, the topmost first.
+    fn merged(&self, path: &[&[u8]]) -> Result<Rc<[OwnedFd]>> {
+        let joined = path.join(&b'/');
+        if let Some((_, stack)) = self.last.borrow().as_ref().filter(|(last, _)| *last == joined) {
+            return Ok(Rc::clone(stack));
+        }
+        let mut stack: Vec<OwnedFd> = Vec::new();
+        for root in &self.roots {
+            stack.push(open::directory(root, b".", true)?);
+        }
+        for name in path {
+            stack = descend(&stack, name)?;
+        }
+        let stack = Rc::from(stack);
+        self.last.replace(Some((joined, Rc::clone(&stack))));
+        Ok(stack)
     }
 }
 

@@ -4,7 +4,7 @@
 use super::dirs::Inherit;
 use super::entry::Time;
 use super::fault::{Call, Result, quoted};
-use super::{open, sys};
+use super::{acl, open, sys};
 use crate::{EventKind, Xattrs};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -215,6 +215,11 @@ impl Setter {
             remove_at(dir, name, ACL_ACCESS)?;
         }
         let mode = allowed_mode(meta.mode, owned);
+        if !symlink && inherit.acl {
+            // An ACL that says no more than a mode: kept as the mode alone. There is no removing it by name.
+            let plain = acl::of_mode(mode);
+            set_at(dir, name, ACL_ACCESS, &plain).call("setxattrat", || format!("dir, {}, ACL", quoted(name)))?;
+        }
         if !symlink && (inherit.acl || mode & 0o7000 != 0) {
             sys::fchmodat2(dir.as_fd(), &c_string(name)?, mode)
                 .call("fchmodat2", || format!("dir, {}, 0{mode:o}, AT_SYMLINK_NOFOLLOW", quoted(name)))?;

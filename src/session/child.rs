@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, so
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,9 +35,11 @@ impl Ready {
 
 /// Ends a run from another thread: the session's next or present call returns
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Canceller {
-    socket: Arc<OwnedFd>,
+    /// Of the helper, once there is one. Whoever cancels sets the flag before locking, whoever starts looks
+    /// at the flag after unlocking, so a helper is either not waited for or hung up on.
+    socket: Arc<Mutex<Option<OwnedFd>>>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -46,7 +48,21 @@ impl Canceller {
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         // The helper sees the hang-up, the parent the end of the stream; no process id is involved.
-        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        if let Ok(Some(socket)) = self.socket.lock().as_deref() {
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+        }
+    }
+
+    fn detach(&self) {
+        if let Ok(mut place) = self.socket.lock() {
+            *place = None;
+        }
+    }
+
+    fn attach(&self, socket: OwnedFd) {
+        if let Ok(mut place) = self.socket.lock() {
+            *place = Some(socket);
+        }
     }
 }
 
@@ -97,6 +113,7 @@ impl Child {
         pipe: Option<OwnedFd>,
         options: Options,
         callbacks: Callbacks,
+        canceller: Canceller,
     ) -> Result<Child, Error> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|e| Error::io(ErrorKind::Helper, "making a socket", e))?;
@@ -112,10 +129,11 @@ impl Child {
             .stderr(Stdio::from(their_stderr))
             .spawn()
             .map_err(|e| spawn_error(program, root, e))?;
+        canceller.attach(second);
         Ok(Child {
             process,
             channel: Channel::new(ours),
-            canceller: Canceller { socket: Arc::new(second), cancelled: Arc::default() },
+            canceller,
             pipe,
             stderr: Some(stderr),
             tail: Vec::new(),
@@ -167,6 +185,11 @@ impl Child {
     /// The helper has said its last word, or will say none.
     pub(super) fn over(&self) -> bool {
         self.closed || self.reply.is_some() || self.garbled.is_some() || self.cancelled()
+    }
+
+    /// Nothing but an error can come of it.
+    pub(super) fn failed(&self) -> bool {
+        self.over() && self.reply.as_ref().is_none_or(|reply| reply.failure.is_some())
     }
 
     fn cancelled(&self) -> bool {
@@ -360,6 +383,7 @@ impl Drop for Child {
         if !self.reaped {
             self.kill();
         }
+        self.canceller.detach();
     }
 }
 

@@ -140,7 +140,7 @@ fn apply(root: &Path, archive: &[u8], mode: Mode, case: &Case) -> Result<(), Err
 
 fn compare(place: &Path, model: &Model, one: &Path, lowers: &[PathBuf], case: &Case) -> Result<(), String> {
     let mut text = String::new();
-    difference(&mut text, "layer mode", &lines(one), &model.lines(Links::Layer));
+    difference(&mut text, "layer mode", &lines(one)?, &model.lines(Links::Layer));
     // A read-only overlay wants two layers at least.
     if lowers.len() > 1 {
         let mounted = place.join("merged");
@@ -148,10 +148,11 @@ fn compare(place: &Path, model: &Model, one: &Path, lowers: &[PathBuf], case: &C
         let paths: Vec<String> = lowers.iter().map(|path| path.display().to_string()).collect();
         let extra = if case.userxattr { ",userxattr" } else { "" };
         let options = CString::new(format!("lowerdir={}{extra}", paths.join(":"))).map_err(|e| e.to_string())?;
-        mount("overlay", &mounted, "overlay", MountFlags::RDONLY, Some(options.as_c_str())).map_err(|e| e.to_string())?;
+        mount("overlay", &mounted, "overlay", MountFlags::RDONLY, Some(options.as_c_str()))
+            .map_err(|e| e.to_string())?;
         let seen = lines(&mounted);
         unmount(&mounted, UnmountFlags::DETACH).map_err(|e| e.to_string())?;
-        difference(&mut text, "overlay, mounted", &seen, &model.lines(Links::Overlay));
+        difference(&mut text, "overlay, mounted", &seen?, &model.lines(Links::Overlay));
     }
     if text.is_empty() { Ok(()) } else { Err(text) }
 }
@@ -179,8 +180,10 @@ fn fits(real: &str, wanted: &str) -> bool {
 }
 
 /// The tree as lines; hardlinks to names that cannot be seen are none.
-fn lines(root: &Path) -> Lines {
-    let tree = Tree::read(root);
+fn lines(root: &Path) -> Result<Lines, String> {
+    // A name that is listed but not there: a whiteout in a directory that merges nothing.
+    let tree = std::panic::catch_unwind(|| Tree::read(root));
+    let tree = tree.map_err(|panic| panic.downcast::<String>().map_or_else(|_| "panic".to_owned(), |text| *text))?;
     let mut groups: HashMap<&str, u32> = HashMap::new();
     for path in tree.paths() {
         *groups.entry(tree.get(path, "link")).or_default() += 1;
@@ -194,5 +197,5 @@ fn lines(root: &Path) -> Lines {
         fields.sort_unstable();
         (path.to_owned(), format!("{kind} {}", fields.join(" ")))
     };
-    text.lines().map(line).collect()
+    Ok(text.lines().map(line).collect())
 }

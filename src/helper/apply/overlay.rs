@@ -66,13 +66,14 @@ impl Applier<'_> {
     pub(super) fn overlay_whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
         self.counts.whiteouts += 1;
         match self.dirs.child(parent, name) {
-            Some(Child::Leaf | Child::Whiteout) => return Ok(()),
+            Some(Child::Leaf(_) | Child::Whiteout) => return Ok(()),
             Some(Child::Dir(id)) if self.dirs.node(id).upper => return self.cover(id),
             // Made only to hold a marker, or brought up: it goes with what it stands for.
             Some(Child::Dir(_) | Child::Copied) => self.remove_lower(parent, name)?,
-            None => {}
+            None | Some(Child::Link) => {}
         }
-        if self.dirs.covered(parent) {
+        // In a directory that merges nothing, overlayfs lists a whiteout like any other name.
+        if self.dirs.nothing_below(parent, name)? {
             return Ok(());
         }
         self.write_whiteout(parent, name)
@@ -82,7 +83,7 @@ impl Applier<'_> {
         let handle = self.dirs.handle(parent)?;
         match self.marks.make_whiteout(&handle, name) {
             Err(fault) if fault.errno() == Some(Errno::EEXIST) => {
-                self.remover.remove(&handle, name)?;
+                self.maker.remover.remove(&handle, name)?;
                 self.marks.make_whiteout(&handle, name)?;
             }
             result => result?,
@@ -120,13 +121,13 @@ impl Applier<'_> {
         }
         for name in self.dirs.names_below(root)? {
             match self.dirs.child(root, &name) {
-                Some(Child::Leaf | Child::Whiteout) => {}
+                Some(Child::Leaf(_) | Child::Whiteout) => {}
                 Some(Child::Dir(id)) if self.dirs.node(id).upper => self.cover(id)?,
                 Some(Child::Dir(_) | Child::Copied) => {
                     self.remove_lower(root, &name)?;
                     self.write_whiteout(root, &name)?;
                 }
-                None => self.write_whiteout(root, &name)?,
+                None | Some(Child::Link) => self.write_whiteout(root, &name)?,
             }
         }
         self.mark_opaque(root)
@@ -139,7 +140,7 @@ impl Applier<'_> {
             let handle = self.dirs.handle(id)?;
             for (name, _) in remove::list(&handle)? {
                 match self.dirs.child(id, &name) {
-                    Some(Child::Leaf) => {}
+                    Some(Child::Leaf(_)) => {}
                     Some(Child::Dir(child)) if self.dirs.node(child).upper => {
                         if !self.dirs.node(child).opaque {
                             stack.push(child);
@@ -155,8 +156,7 @@ impl Applier<'_> {
 
     /// `no_overwrite_dir_nondir` looks at the lower layers too.
     pub(super) fn refuse_conflict_below(&self, spot: &Spot<'_>, directory: bool) -> Result<()> {
-        if !self.options.no_overwrite_dir_nondir || !self.overlay() || self.dirs.child(spot.parent, spot.name).is_some()
-        {
+        if !self.options.no_overwrite_dir_nondir || !self.overlay() || self.dirs.knows(spot.parent, spot.name) {
             return Ok(());
         }
         match (self.dirs.below(spot.parent, spot.name)?, directory) {
@@ -169,8 +169,7 @@ impl Applier<'_> {
 
     /// `keep_directory_symlink` looks at the lower layers too.
     pub(super) fn kept_symlink_below(&mut self, spot: &Spot<'_>) -> Result<Option<NodeId>> {
-        if !self.options.keep_directory_symlink || !self.overlay() || self.dirs.child(spot.parent, spot.name).is_some()
-        {
+        if !self.options.keep_directory_symlink || !self.overlay() || self.dirs.knows(spot.parent, spot.name) {
             return Ok(None);
         }
         match self.dirs.below(spot.parent, spot.name)? {
@@ -213,7 +212,7 @@ impl Applier<'_> {
                 Err(errno) => return Err(Fault::os(errno, "read", "lower")),
             }
         }
-        let softened = file.finish(0, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.setter)?;
+        let softened = file.finish(0, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.maker.setter)?;
         self.softened(softened);
         Ok(())
     }
@@ -227,7 +226,7 @@ impl Applier<'_> {
 
     fn copy_attributes(&mut self, spot: &Spot<'_>, stat: &FileStat, symlink: bool) -> Result<()> {
         let (meta, inherit) = (lower::metadata_of(stat), Inherit { group: true, acl: false });
-        let softened = self.setter.new_special(&spot.handle, spot.name, &meta, inherit, symlink)?;
+        let softened = self.maker.setter.new_special(&spot.handle, spot.name, &meta, inherit, symlink)?;
         self.softened(softened);
         Ok(())
     }

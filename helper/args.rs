@@ -1,0 +1,143 @@
+//! The command line: what may be said, and what it means to the library.
+
+mod archive;
+mod files;
+mod jail;
+mod limits;
+mod output;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use crate::exit;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use std::path::{Path, PathBuf};
+use untar_in_root::Options;
+
+pub(crate) use output::When;
+
+const EXAMPLES: &str = "\
+Examples:
+  untar-in-root /srv/root debian.tar.zst            unpack a root file system
+  untar-in-root --layer /srv/root layer.tar.gz      apply an image layer, whiteouts too
+  curl -s URL | untar-in-root --digest sha256:… DIR unpack what comes, if it is the right thing
+  untar-in-root -t unknown.tar                      look into an archive without writing
+";
+
+/// Unpacks a tar archive or an image layer, from inside a process that sees nothing but the destination.
+///
+/// A helper process enters ROOT with pivot_root(2), gives up its rights, and only then begins to read the
+/// archive: whatever is in the archive, nothing outside ROOT is read or written. gzip, zstd, xz and bzip2 are
+/// recognised and decompressed in the helper.
+///
+/// Without --layer or --overlay the archive is unpacked as `tar -xp --numeric-owner` would: owners, modes,
+/// times, extended attributes and ACLs are restored, and names that begin with `.wh.` are ordinary files.
+///
+/// When something fails, nothing is rolled back: what has been unpacked stays. Nothing is printed when all
+/// went well.
+#[derive(Debug, Parser)]
+#[command(name = "untar-in-root", version, max_term_width = 100, after_help = "--help says more.")]
+#[command(after_long_help = format!("{EXAMPLES}\n{}", exit::TABLE))]
+#[command(override_usage = "untar-in-root [OPTIONS] ROOT [ARCHIVE]\n       untar-in-root --list [OPTIONS] [[ROOT] ARCHIVE]")]
+pub(crate) struct Args {
+    /// The directory to unpack into; it must exist
+    #[arg(value_name = "ROOT", required_unless_present = "list")]
+    root: Option<PathBuf>,
+
+    /// The archive; `-` or nothing is standard input
+    #[arg(value_name = "ARCHIVE")]
+    archive: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) source: archive::Archive,
+    #[command(flatten)]
+    pub(crate) files: files::Files,
+    #[command(flatten)]
+    jail: jail::Jail,
+    #[command(flatten)]
+    limits: limits::Limits,
+    #[command(flatten)]
+    pub(crate) output: output::Output,
+}
+
+/// Options that say how to write, and so say nothing to --list.
+const WRITING: [&str; 19] = [
+    "layer",
+    "overlay",
+    "lower",
+    "into",
+    "chown",
+    "uid_map",
+    "gid_map",
+    "no_same_owner",
+    "ignore_chown_errors",
+    "devices",
+    "xattrs",
+    "trusted_xattrs",
+    "escaping_names",
+    "root_metadata",
+    "keep_directory_symlink",
+    "no_overwrite_dir_nondir",
+    "clamp_mtime",
+    "durability",
+    "writers",
+];
+
+impl Args {
+    /// Of this process; wrong ones end it with [`exit::USAGE`].
+    pub(crate) fn from_command_line() -> Args {
+        Args::parse_checked(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parse_checked<T: Into<std::ffi::OsString> + Clone>(
+        words: impl IntoIterator<Item = T>,
+    ) -> Result<Args, clap::Error> {
+        let matches = Args::command().try_get_matches_from(words)?;
+        let mut args = Args::from_arg_matches(&matches)?;
+        args.check(&matches).map_err(|(kind, words)| usage(kind, &words))?;
+        // `--list ARCHIVE`: a listing needs no root.
+        if args.output.list && args.archive.is_none() {
+            args.archive = args.root.take();
+        }
+        Ok(args)
+    }
+
+    /// What clap's own rules cannot say.
+    fn check(&self, matches: &ArgMatches) -> Result<(), (ErrorKind, String)> {
+        let given = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if let Some(id) = WRITING.iter().find(given).filter(|_| self.output.list) {
+            let words = format!("--list writes nothing, so --{} means nothing; leave one out", id.replace('_', "-"));
+            return Err((ErrorKind::ArgumentConflict, words));
+        }
+        self.files.check()?;
+        self.jail.check()?;
+        self.output.check()
+    }
+
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// `None` is standard input.
+    pub(crate) fn archive(&self) -> Option<&Path> {
+        self.archive.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    /// As the library wants them.
+    pub(crate) fn options(&self) -> Options {
+        let mut options = Options::default();
+        self.source.set(&mut options);
+        self.files.set(&mut options);
+        self.jail.set(&mut options);
+        self.limits.set(&mut options.limits);
+        self.output.set(&mut options);
+        options
+    }
+}
+
+/// As clap's own: the words, the usage, status 2.
+pub(crate) fn usage(kind: ErrorKind, words: &str) -> clap::Error {
+    Args::command().error(kind, words)
+}

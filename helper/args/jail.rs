@@ -1,0 +1,70 @@
+//! Options about the helper's confinement.
+
+use super::values::{self, Word};
+use clap::error::ErrorKind;
+use untar_in_root::{Isolation, Options, UserNamespace, Wall};
+
+const ISOLATIONS: &[Word<Isolation>] = &[
+    ("auto", "pivot_root(2), or chroot(2) with a note where the kernel refuses that", Isolation::Auto),
+    ("pivot", "pivot_root(2) or failure", Isolation::Pivot),
+    ("chroot", "chroot(2) even where pivoting would work", Isolation::Chroot),
+];
+
+const WALLS: &[Word<Wall>] = &[
+    ("best-effort", "in force where the kernel has it", Wall::BestEffort),
+    ("required", "in force, or failure before the archive is read", Wall::Required),
+    ("off", "not asked for", Wall::Off),
+];
+
+/// The helper's confinement.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Confinement")]
+pub(crate) struct Jail {
+    /// How ROOT is entered
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::words(ISOLATIONS))]
+    isolation: Isolation,
+
+    /// Whether the helper makes a user namespace: auto, never, single, or id maps
+    ///
+    /// auto: only if the caller lacks the rights to enter ROOT; ids come from /etc/subuid and /etc/subgid where
+    /// newuidmap and newgidmap are installed, else only the caller's own id is mapped, to root.
+    /// never: without the rights it fails.
+    /// single: always, with the caller's own id as root and no other.
+    /// INSIDE:OUTSIDE:COUNT[,…][/…]: always, with this map for user ids and, after the slash, for group ids;
+    /// without a slash one map is for both.
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::user_namespace,
+          verbatim_doc_comment)]
+    userns: UserNamespace,
+
+    /// The system-call filter, seccomp(2)
+    #[arg(long, value_name = "POLICY", default_value = "best-effort", value_parser = values::words(WALLS),
+          hide_short_help = true)]
+    seccomp: Wall,
+
+    /// landlock(7)
+    #[arg(long, value_name = "POLICY", default_value = "best-effort", value_parser = values::words(WALLS),
+          hide_short_help = true)]
+    landlock: Wall,
+
+    /// Landlock's path rules with pivot_root too; they cost some time for each file
+    #[arg(long, hide_short_help = true)]
+    landlock_paths: bool,
+}
+
+impl Jail {
+    pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+        if self.landlock_paths && self.landlock == Wall::Off {
+            let words = "--landlock-paths needs Landlock; leave --landlock off out";
+            return Err((ErrorKind::ArgumentConflict, words.into()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn set(&self, options: &mut Options) {
+        options.isolation = self.isolation;
+        options.user_namespace = self.userns.clone();
+        options.sandbox.seccomp = self.seccomp;
+        options.sandbox.landlock = self.landlock;
+        options.sandbox.landlock_paths = self.landlock_paths;
+    }
+}

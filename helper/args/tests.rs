@@ -1,0 +1,162 @@
+//! What words mean, and which are wrong.
+
+use super::Args;
+use untar_in_root::{
+    Compression, Devices, Durability, EscapingNames, IdRange, Isolation, Mode, Options, OverlayPrefix, Owner,
+    UserNamespace, Wall, Xattrs,
+};
+
+fn parse(words: &[&str]) -> Result<Args, String> {
+    let words = ["untar-in-root"].iter().chain(words).copied();
+    Args::parse_checked(words).map_err(|error| error.to_string())
+}
+
+fn range(inside: u32, outside: u32, count: u32) -> IdRange {
+    IdRange { inside, outside, count }
+}
+
+#[test]
+fn clap_is_content() {
+    <Args as clap::CommandFactory>::command().debug_assert();
+}
+
+#[test]
+fn without_options_the_library_decides() {
+    let args = parse(&["root"]).expect("arguments");
+    assert_eq!(args.options(), Options::default());
+    assert!(args.archive().is_none() && parse(&["root", "-"]).expect("arguments").archive().is_none());
+}
+
+#[test]
+fn a_listing_needs_no_root() {
+    let args = parse(&["-t", "a.tar"]).expect("arguments");
+    assert!(args.root().is_none() && args.archive().is_some_and(|path| path == "a.tar"));
+    let args = parse(&["-t", "root", "a.tar"]).expect("arguments");
+    assert!(args.root().is_some() && args.archive().is_some());
+    assert!(parse(&["--list"]).expect("arguments").archive().is_none());
+}
+
+type Change = fn(&mut Options);
+
+#[test]
+fn each_option_means_one_thing() {
+    let table: &[(&[&str], Change)] = &[
+        (&["--layer"], |o| o.mode = Mode::Layer),
+        (&["--overlay"], |o| o.mode = Mode::Overlay(untar_in_root::Overlay::default())),
+        (&["--overlay=user", "--lower", "a", "--lower", "b"], |o| {
+            let mut overlay = untar_in_root::Overlay::default();
+            overlay.prefix = OverlayPrefix::User;
+            overlay.lower = vec!["a".into(), "b".into()];
+            o.mode = Mode::Overlay(overlay);
+        }),
+        (&["--compression", "xz"], |o| o.compression = Compression::Xz),
+        (&["--no-diff-id"], |o| o.skip_diff_id = true),
+        (&["--strict-sizes"], |o| o.strict_sizes = true),
+        (&["--pax-globals"], |o| o.pax_globals = true),
+        (&["--escaping-names", "clamp"], |o| o.escaping_names = EscapingNames::Clamp),
+        (&["--root-metadata", "ignore"], |o| o.ignore_root_metadata = true),
+        (&["--keep-directory-symlink"], |o| o.keep_directory_symlink = true),
+        (&["--no-overwrite-dir-nondir"], |o| o.no_overwrite_dir_nondir = true),
+        (&["--cross-mounts"], |o| o.cross_mounts = true),
+        (&["--durability", "per-file"], |o| o.durability = Durability::PerFile),
+        (&["--writers", "3"], |o| o.writers = 3),
+        (&["--include", "a", "--include", "b"], |o| o.include = vec!["a".into(), "b".into()]),
+        (&["--exclude", "a,b"], |o| o.exclude = vec!["a,b".into()]),
+        (&["--strip-components", "2"], |o| o.strip_components = 2),
+        (&["--uid-map", "0:1000:1,1:100000:65535", "--gid-map", "0:5"], |o| {
+            o.owner = Owner::Mapped { uids: vec![range(0, 1000, 1), range(1, 100_000, 65535)], gids: vec![range(0, 5, 1)] };
+        }),
+        (&["--uid-map", "0:1:1", "--uid-map", "1:2:1"], |o| {
+            let gids = vec![range(0, 0, u32::MAX)];
+            o.owner = Owner::Mapped { uids: vec![range(0, 1, 1), range(1, 2, 1)], gids };
+        }),
+        (&["--chown", "7:8"], |o| o.owner = Owner::Forced { uid: 7, gid: 8 }),
+        (&["--no-same-owner"], |o| o.owner = Owner::Caller),
+        (&["--ignore-chown-errors"], |o| o.ignore_chown_errors = true),
+        (&["--devices", "placeholder"], |o| o.devices = Devices::Placeholder),
+        (&["--xattrs", "strict"], |o| o.xattrs = Xattrs::Strict),
+        (&["--trusted-xattrs", "allow"], |o| o.trusted_xattrs = true),
+        (&["--clamp-mtime=-5"], |o| o.clamp_mtime = Some(-5)),
+        (&["--isolation", "chroot"], |o| o.isolation = Isolation::Chroot),
+        (&["--userns", "single"], |o| o.user_namespace = UserNamespace::Single),
+        (&["--userns", "0:100:9"], |o| {
+            o.user_namespace = UserNamespace::Mapped { uids: vec![range(0, 100, 9)], gids: vec![range(0, 100, 9)] };
+        }),
+        (&["--userns", "0:1:1,1:100:9/0:7:1"], |o| {
+            let uids = vec![range(0, 1, 1), range(1, 100, 9)];
+            o.user_namespace = UserNamespace::Mapped { uids, gids: vec![range(0, 7, 1)] };
+        }),
+        (&["--seccomp", "required"], |o| o.sandbox.seccomp = Wall::Required),
+        (&["--landlock", "off"], |o| o.sandbox.landlock = Wall::Off),
+        (&["--landlock-paths"], |o| o.sandbox.landlock_paths = true),
+        (&["--max-total-bytes", "3G"], |o| o.limits.total_bytes = 3 << 30),
+        (&["--max-file-bytes", "none"], |o| o.limits.file_bytes = u64::MAX),
+        (&["--max-entries", "10"], |o| o.limits.entries = 10),
+        (&["--max-ratio", "10"], |o| o.limits.ratio = 10),
+        (&["--max-depth", "10"], |o| o.limits.depth = 10),
+        (&["--max-name-bytes", "1K"], |o| o.limits.name_bytes = 1024),
+        (&["--max-extended-header-bytes", "2MiB"], |o| o.limits.extended_header_bytes = 2 << 20),
+        (&["--max-xattrs", "1"], |o| o.limits.xattrs = 1),
+        (&["--max-xattr-bytes", "1"], |o| o.limits.xattr_bytes = 1),
+        (&["--max-sparse-regions", "1"], |o| o.limits.sparse_regions = 1),
+        (&["--max-events", "1"], |o| o.limits.events = 1),
+        (&["--max-memory", "1t"], |o| o.limits.memory_bytes = 1 << 40),
+        (&["--max-memory", "none"], |o| o.limits.memory_bytes = 0),
+        (&["--timeout", "1.5"], |o| o.limits.timeout_ms = 1500),
+        (&["--timeout", "0.0001"], |o| o.limits.timeout_ms = 1),
+        (&["--timeout", "2m"], |o| o.limits.timeout_ms = 120_000),
+        (&["-t"], |o| o.list = true),
+        (&["-tv"], |o| o.list = true),
+        (&["-v"], |o| o.verbose = true),
+    ];
+    for (words, change) in table {
+        let mut want = Options::default();
+        change(&mut want);
+        let words: Vec<&str> = words.iter().copied().chain(["root"]).collect();
+        let args = parse(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        assert_eq!(args.options(), want, "{words:?}");
+    }
+}
+
+#[test]
+fn wrong_words_are_told_what_to_do() {
+    for (words, want) in [
+        (&[][..], "ROOT"),
+        (&["a", "b", "c"], "unexpected argument 'c'"),
+        (&["root", "--layer", "--overlay"], "cannot be used with"),
+        (&["root", "--lower", "x"], "--overlay"),
+        (&["root", "--digest", "sha256:12"], "64 hexadecimal digits"),
+        (&["root", "--digest", "sha512:12"], "expected sha256:"),
+        (&["root", "--no-diff-id", "--diff-id", &format!("sha256:{}", "0".repeat(64))], "cannot be used with"),
+        (&["root", "--chown", "root:root"], "names are never looked up"),
+        (&["root", "--chown", "1:2", "--no-same-owner"], "cannot be used with"),
+        (&["root", "--chown", "1:4294967295"], "up to 4294967294"),
+        (&["root", "--chown", "1:2", "--uid-map", "0:0:1"], "cannot be used with"),
+        (&["root", "--uid-map", "0:0:0"], "at least one id"),
+        (&["root", "--uid-map", "0:4294967295:1"], "4294967294"),
+        (&["root", "--uid-map", "0"], "INSIDE:OUTSIDE:COUNT"),
+        (&["root", "--uid-map", "0:0:2,1:5:1"], "0:0:2 and 1:5:1 of --uid-map overlap"),
+        (&["root", "--userns", "maybe"], "auto, never, single"),
+        (&["root", "--isolation", "jail"], "[possible values: auto, pivot, chroot]"),
+        (&["root", "--max-total-bytes", "1Q"], "K, M, G or T"),
+        (&["root", "--max-total-bytes", "99999999999T"], "too large"),
+        (&["root", "--max-total-bytes", "iB"], "K, M, G or T"),
+        (&["root", "--max-name-bytes", "none"], "cannot be lifted"),
+        (&["root", "--max-name-bytes", "4G"], "too large"),
+        (&["root", "--timeout", "-1"], "--timeout"),
+        (&["root", "--timeout=-1"], "expected seconds"),
+        (&["root", "--timeout", "soon"], "expected seconds"),
+        (&["root", "--timeout", "1e999"], "expected seconds"),
+        (&["root", "--writers", "0"], "--writers"),
+        (&["root", "--xattrs", "none", "--trusted-xattrs", "allow"], "none to allow"),
+        (&["root", "--landlock", "off", "--landlock-paths"], "leave --landlock off out"),
+        (&["root", "-q", "-v"], "cannot be used with"),
+        (&["root", "-q", "--progress", "always"], "leave it or --progress always out"),
+        (&["-t", "a", "--chown", "1:1"], "--list writes nothing, so --chown means nothing"),
+        (&["-t", "a", "--durability", "none"], "--list writes nothing, so --durability means nothing"),
+        (&["root", "--clamp-mtime"], "--clamp-mtime=SECONDS"),
+    ] {
+        let error = parse(words).expect_err(&format!("{words:?}"));
+        assert!(error.contains(want), "{words:?}: {error}");
+    }
+}

@@ -1,0 +1,192 @@
+//! `--json`: the library's plain data, with names as text and without bytes that a terminal obeys.
+
+use crate::trouble::Trouble;
+use nix::errno::Errno;
+use serde_json::{Map, Value, json};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use untar_in_root::{Digest, Listed, Report};
+
+/// One line of JSON for an entry of a listing.
+pub(crate) fn entry(listed: &Listed) -> String {
+    line(&json!({ "entry": plain(listed) }))
+}
+
+/// The one object that says how a run ended.
+pub(crate) fn outcome(result: &Result<Report, Trouble>) -> String {
+    let value = match result {
+        Ok(report) => json!({ "ok": true, "exit": 0, "report": plain(report), "error": null }),
+        Err(trouble) => json!({
+            "ok": false,
+            "exit": trouble.exit(),
+            "report": trouble.run_error().and_then(|error| error.report()).map(plain),
+            "error": error(trouble),
+        }),
+    };
+    line(&value)
+}
+
+fn error(trouble: &Trouble) -> Value {
+    let errno = trouble.raw_os_error();
+    let run = trouble.run_error();
+    let status = run.and_then(|error| error.status());
+    let mut value = json!({
+        "kind": snake(&trouble.kind()),
+        "message": trouble.to_string(),
+        "errno": errno,
+        "errno_name": errno.map(Errno::from_raw).map(|errno| format!("{errno:?}")),
+        "failure": run.and_then(|error| error.failure()).map(plain),
+        "helper_status": status.map(|status| json!({ "code": status.code(), "signal": status.signal() })),
+    });
+    if let (Some(error), Value::Object(object)) = (run, &mut value) {
+        put_name(object, "helper_stderr", error.helper_stderr());
+    }
+    value
+}
+
+/// The library's own serialisation, its bytes made text.
+fn plain(value: &impl serde::Serialize) -> Value {
+    // Plain data always serialises.
+    readable(serde_json::to_value(value).unwrap_or(Value::Null))
+}
+
+/// Fields that hold one name: text, and the bytes in base64 beside it where they are not UTF-8.
+const NAMES: [&str; 4] = ["path", "name", "link", "target"];
+/// Fields that hold several.
+const LISTS: [&str; 2] = ["mounts_below", "xattrs"];
+const DIGESTS: [&str; 2] = ["digest", "diff_id"];
+/// Fields that hold the name of a variant.
+const VARIANTS: [&str; 9] =
+    ["kind", "root", "stage", "compression", "format", "limit", "what", "cause", "refused"];
+
+fn readable(value: Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.into_iter().map(readable).collect()),
+        Value::Object(fields) => {
+            let mut object = Map::new();
+            for (key, value) in fields {
+                put(&mut object, &snake(&key), value);
+            }
+            Value::Object(object)
+        }
+        value => value,
+    }
+}
+
+fn put(object: &mut Map<String, Value>, key: &str, value: Value) {
+    match value {
+        Value::Array(items) if NAMES.contains(&key) => put_name(object, key, &bytes(&items)),
+        Value::Array(items) if DIGESTS.contains(&key) => {
+            let digest = <[u8; 32]>::try_from(bytes(&items)).ok().map(|digest| Digest(digest).to_string());
+            object.insert(key.into(), digest.into());
+        }
+        Value::Array(items) if LISTS.contains(&key) => {
+            let items = items.iter().map(|item| {
+                let mut one = Map::new();
+                put_name(&mut one, "name", &item.as_array().map(|items| bytes(items)).unwrap_or_default());
+                Value::Object(one)
+            });
+            object.insert(key.into(), items.collect());
+        }
+        Value::String(variant) if VARIANTS.contains(&key) => {
+            object.insert(key.into(), snake(&variant).into());
+        }
+        value => {
+            object.insert(key.into(), readable(value));
+        }
+    }
+}
+
+/// `NAME` is text; where the bytes are not UTF-8 it is their nearest, and `NAME_base64` has them.
+fn put_name(object: &mut Map<String, Value>, key: &str, name: &[u8]) {
+    object.insert(key.into(), String::from_utf8_lossy(name).into());
+    if std::str::from_utf8(name).is_err() {
+        object.insert(format!("{key}_base64"), base64(name).into());
+    }
+}
+
+fn bytes(items: &[Value]) -> Vec<u8> {
+    items.iter().filter_map(|item| u8::try_from(item.as_u64()?).ok()).collect()
+}
+
+/// `LinkTargetMissing` to `link_target_missing`; what is lower case already stays.
+fn snake(name: &str) -> String {
+    let mut text = String::new();
+    for (at, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && at > 0 {
+            text.push('_');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
+/// RFC 4648, padded.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let word = group.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for at in 0..4 {
+            let digit = DIGITS[(word >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= group.len() { digit.into() } else { '=' });
+        }
+    }
+    text
+}
+
+/// Without line breaks, and with everything that a terminal may obey escaped.
+fn line(value: &Value) -> String {
+    let mut out = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Tame);
+    // Neither a map with keys that are no strings nor a vector that fails can come here.
+    let _ = serde::Serialize::serialize(value, &mut serializer);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Escapes control characters beyond ASCII's, and those that reorder or hide text.
+struct Tame;
+
+impl serde_json::ser::Formatter for Tame {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        for c in fragment.chars() {
+            let hides = c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+            match u16::try_from(u32::from(c)) {
+                Ok(code) if hides => write!(writer, "\\u{code:04x}")?,
+                _ => write!(writer, "{c}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_rfc_4648() {
+        for (bytes, want) in
+            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foobar", "Zm9vYmFy"), (b"\xff\xfe", "//4=")]
+        {
+            assert_eq!(base64(bytes), want);
+        }
+    }
+
+    #[test]
+    fn names_are_text_and_bytes() {
+        let value = json!({ "path": [97, 255], "kind": "CharDevice", "cause": { "LinkTargetMissing": { "target": [98] } } });
+        assert_eq!(
+            readable(value),
+            json!({ "path": "a\u{fffd}", "path_base64": "Yf8=", "kind": "char_device",
+                "cause": { "link_target_missing": { "target": "b" } } })
+        );
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_in_it() {
+        let text = line(&json!("\u{9b}2J\u{202e}\x1b\x7f\n é"));
+        assert_eq!(text, "\"\\u009b2J\\u202e\\u001b\\u007f\\n é\"");
+    }
+}

@@ -1,0 +1,197 @@
+//! One run: open, hand over, show, tell how it ended.
+
+use crate::args::{self, Args, When};
+use crate::exit::{self, Exit};
+use crate::listing::Listing;
+use crate::progress::Bar;
+use crate::screen::Screen;
+use crate::signals::Signals;
+use crate::trouble::Trouble;
+use crate::json;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use untar_in_root::{Canceller, ErrorKind, Escaped, Listed, Program, Report, Untar};
+
+/// Warnings that are shown; `--json` has more.
+const WARNINGS: usize = 30;
+
+/// Runs, shows, tells how to leave.
+pub(crate) fn run(args: &Args) -> Exit {
+    if args.archive().is_none() && io::stdin().is_terminal() {
+        let words = "the archive would be read from the terminal; name a file, or pipe an archive in";
+        args::usage(clap::error::ErrorKind::MissingRequiredArgument, words).exit();
+    }
+    let screen = Arc::new(Mutex::new(Screen::new()));
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(errno) => return tell(args, &screen, Err(Trouble::Signals(errno.into()))),
+    };
+    // Dropped before the program ends, by a signal or otherwise.
+    let mut jail = None;
+    let untar = archive(args).and_then(|archive| Ok((prepare(args, &screen, &archive, &mut jail)?, archive)));
+    let (untar, archive) = match untar {
+        Ok(both) => both,
+        Err(trouble) => return tell(args, &screen, Err(trouble)),
+    };
+    let caught = signals.watch(untar.canceller());
+    let result = untar.apply_fd(archive).map_err(Trouble::from);
+    lock(&screen).end_progress();
+    let cancelled = matches!(&result, Err(Trouble::Run(error)) if error.kind() == ErrorKind::Cancelled);
+    match caught.signal() {
+        Some(signal) if cancelled => Exit::Signal(signal),
+        _ => tell(args, &screen, result),
+    }
+}
+
+fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
+    screen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn archive(args: &Args) -> Result<File, Trouble> {
+    match args.archive() {
+        Some(path) => File::open(path).map_err(|error| Trouble::Archive { path: path.to_path_buf(), error }),
+        None => {
+            let fd = io::stdin().as_fd().try_clone_to_owned();
+            fd.map(File::from).map_err(|error| Trouble::Archive { path: PathBuf::from("-"), error })
+        }
+    }
+}
+
+fn prepare(
+    args: &Args,
+    screen: &Arc<Mutex<Screen>>,
+    archive: &File,
+    jail: &mut Option<EmptyDirectory>,
+) -> Result<Untar, Trouble> {
+    let mut untar = match args.root() {
+        Some(root) => Untar::open(root)?,
+        None => Untar::open(&jail.insert(EmptyDirectory::new().map_err(Trouble::Jail)?).0)?,
+    };
+    untar = untar.program(Program::this()?);
+    let mut options = args.options();
+    if shows_progress(args) {
+        options.progress = true;
+        lock(screen).set_bar(Bar::new(size_of(archive)));
+    }
+    untar = untar.options(options);
+    if let Some(path) = &args.files.into {
+        untar = untar.destination(path);
+    }
+    if let Some(digest) = args.source.digest {
+        untar = untar.expect_digest(digest);
+    }
+    if let Some(digest) = args.source.diff_id {
+        untar = untar.expect_diff_id(digest);
+    }
+    let canceller = untar.canceller();
+    let (shows, bar) = (Arc::clone(screen), Arc::clone(screen));
+    Ok(untar.on_listed(listener(args, shows, canceller)).on_progress(move |how_far| lock(&bar).progress(how_far)))
+}
+
+/// What is done with each entry of a listing, or of `--verbose`.
+fn listener(args: &Args, screen: Arc<Mutex<Screen>>, canceller: Canceller) -> impl FnMut(Listed) + Send + 'static {
+    let (list, as_json) = (args.output.list, args.output.json);
+    let mut listing = Listing::new();
+    move |entry| {
+        let mut screen = lock(&screen);
+        let heard = match (list, as_json) {
+            (true, true) => screen.print(&json::entry(&entry)),
+            (true, false) => screen.print(&listing.line(&entry)),
+            (false, _) => {
+                screen.note(&Escaped(&entry.path));
+                true
+            }
+        };
+        if !heard {
+            canceller.cancel();
+        }
+    }
+}
+
+fn shows_progress(args: &Args) -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    match args.output.progress {
+        When::Never => false,
+        When::Always => true,
+        // A listing on the same terminal is progress enough.
+        When::Auto => {
+            let listing_there = args.output.list && io::stdout().is_terminal();
+            io::stderr().is_terminal() && !dumb && !args.output.quiet && !listing_there
+        }
+    }
+}
+
+/// What is left of a regular file.
+fn size_of(archive: &File) -> Option<u64> {
+    let metadata = archive.metadata().ok().filter(|metadata| metadata.is_file())?;
+    let at = io::Seek::stream_position(&mut &*archive).unwrap_or(0);
+    Some(metadata.len().saturating_sub(at))
+}
+
+/// Says how it ended, on standard error and where asked for on standard output.
+fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble>) -> Exit {
+    let mut screen = lock(screen);
+    // What was listed comes first; an output that failed has cancelled the run.
+    let result = match screen.finish() {
+        Err(error) => Err(Trouble::Output(error)),
+        Ok(()) => result,
+    };
+    let report = match &result {
+        Ok(report) => Some(report),
+        Err(trouble) => trouble.run_error().and_then(|error| error.report()),
+    };
+    if let Some(report) = report.filter(|_| !args.output.quiet) {
+        remarks(&mut screen, report);
+    }
+    if let Some(trouble) = result.as_ref().err().filter(|trouble| !trouble.is_quiet()) {
+        screen.say(trouble);
+        let done = report.map_or(0, |report| report.entries.total());
+        if done > 0 && !args.output.list && !args.output.quiet {
+            screen.say(&format_args!("stopped after {done} entries; what they made is still there"));
+        }
+    }
+    let mut code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);
+    if args.output.json && !matches!(&result, Err(Trouble::Output(_))) {
+        screen.print(&json::outcome(&result));
+        if let Err(error) = screen.finish() {
+            let trouble = Trouble::Output(error);
+            if !trouble.is_quiet() {
+                screen.say(&trouble);
+            }
+            code = if code == exit::DONE { trouble.exit() } else { code };
+        }
+    }
+    Exit::Code(code)
+}
+
+/// A weaker switch of root than was asked for, and what was skipped or softened.
+fn remarks(screen: &mut Screen, report: &Report) {
+    if let Some(fallback) = report.confinement.fallback.as_ref().filter(|fallback| fallback.errno != 0) {
+        screen.say(&format_args!("note: confined by {} only, because {fallback}", report.confinement.root));
+    }
+    for event in report.events.iter().take(WARNINGS) {
+        screen.say(&format_args!("warning: {event}"));
+    }
+    let shown = u64::try_from(report.events.len().min(WARNINGS)).unwrap_or(u64::MAX);
+    if report.event_count > shown {
+        screen.say(&format_args!("{} more warnings; --json shows them", report.event_count - shown));
+    }
+}
+
+/// What a listing is confined to. An empty directory, gone with the value.
+struct EmptyDirectory(PathBuf);
+
+impl EmptyDirectory {
+    fn new() -> io::Result<EmptyDirectory> {
+        Ok(EmptyDirectory(nix::unistd::mkdtemp(&std::env::temp_dir().join("untar-in-root-list-XXXXXX"))?))
+    }
+}
+
+impl Drop for EmptyDirectory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}

@@ -1,0 +1,93 @@
+//! SIGINT, SIGTERM and SIGHUP cancel the run; then they end the program as they would have.
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use untar_in_root::Canceller;
+
+/// How long the run may take to end before the signal ends the program where it stands: the main thread may
+/// be writing to a terminal that nobody reads. The helper then sees the hang-up and leaves by itself.
+const PATIENCE_MS: u16 = 1000;
+
+/// The signals, blocked.
+pub(crate) struct Signals {
+    fd: SignalFd,
+}
+
+/// What has been caught.
+#[derive(Clone, Default)]
+pub(crate) struct Caught(Arc<AtomicI32>);
+
+impl Caught {
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        Signal::try_from(self.0.load(Ordering::Acquire)).ok()
+    }
+}
+
+impl Signals {
+    /// Blocks those that are not ignored (as under nohup), before there are threads. Programs started from
+    /// here do not inherit that: the standard library gives them an empty mask.
+    pub(crate) fn block() -> nix::Result<Signals> {
+        let ignored = ignored();
+        let mask: SigSet =
+            [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(|s| !is_in(ignored, *s)).collect();
+        mask.thread_block()?;
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC)?;
+        Ok(Signals { fd })
+    }
+
+    /// Waits in a thread of its own.
+    pub(crate) fn watch(self, canceller: Canceller) -> Caught {
+        let caught = Caught::default();
+        let told = caught.clone();
+        let wait = move || {
+            let Some(first) = self.next(PollTimeout::NONE) else { return };
+            told.0.store(first as i32, Ordering::Release);
+            canceller.cancel();
+            let second = self.next(PollTimeout::from(PATIENCE_MS));
+            die_of(second.unwrap_or(first));
+        };
+        // Without a thread to spare, the signals do what they always did.
+        if std::thread::Builder::new().name("signals".into()).spawn(wait).is_err() {
+            let _ = SigSet::all().thread_unblock();
+        }
+        caught
+    }
+
+    fn next(&self, timeout: PollTimeout) -> Option<Signal> {
+        loop {
+            match poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], timeout) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+            let info = self.fd.read_signal().ok().flatten()?;
+            return Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok();
+        }
+    }
+}
+
+/// Ends this process as the signal would have. Returns only where it is ignored.
+pub(crate) fn die_of(signal: Signal) {
+    let _ = SigSet::from_iter([signal]).thread_unblock();
+    let _ = raise(signal);
+}
+
+/// What a shell shows.
+pub(crate) fn status_of(signal: Signal) -> u8 {
+    u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)
+}
+
+/// The mask of ignored signals; asking the kernel by `sigaction(2)` would take `unsafe`.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+    u64::from_str_radix(mask.trim(), 16).unwrap_or(0)
+}
+
+fn is_in(mask: u64, signal: Signal) -> bool {
+    mask >> (signal as i32 - 1) & 1 == 1
+}

@@ -1,0 +1,134 @@
+//! What can go wrong for the command line: the library's errors and a few of its own.
+
+use crate::exit;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use untar_in_root::{Error, ErrorKind, Escaped};
+
+/// Why the program fails.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The run itself.
+    Run(Error),
+    /// The archive could not be opened.
+    Archive { path: PathBuf, error: io::Error },
+    /// No directory to be the jail of a listing.
+    Jail(io::Error),
+    /// Standard output is full, or closed.
+    Output(io::Error),
+    /// Signals could not be set up.
+    Signals(io::Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Run(error)
+    }
+}
+
+impl Trouble {
+    pub(crate) fn exit(&self) -> u8 {
+        match self {
+            Trouble::Run(error) => of_kind(error.kind()),
+            Trouble::Archive { .. } => exit::IO,
+            Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + nix::libc::SIGPIPE as u8,
+            Trouble::Output(_) => exit::IO,
+            Trouble::Jail(_) | Trouble::Signals(_) => exit::JAIL,
+        }
+    }
+
+    /// As the library names its kinds.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Trouble::Run(error) => format!("{:?}", error.kind()),
+            Trouble::Archive { .. } => "Read".to_owned(),
+            Trouble::Output(_) => "Output".to_owned(),
+            Trouble::Jail(_) => "Root".to_owned(),
+            Trouble::Signals(_) => "Helper".to_owned(),
+        }
+    }
+
+    pub(crate) fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Trouble::Run(error) => error.raw_os_error(),
+            Trouble::Archive { error, .. }
+            | Trouble::Jail(error)
+            | Trouble::Output(error)
+            | Trouble::Signals(error) => error.raw_os_error(),
+        }
+    }
+
+    pub(crate) fn run_error(&self) -> Option<&Error> {
+        match self {
+            Trouble::Run(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Nobody reads what we write: nothing to say, and nobody to say it to.
+    pub(crate) fn is_quiet(&self) -> bool {
+        matches!(self, Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// The exit status of each kind; see [`exit::TABLE`].
+fn of_kind(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Options => exit::USAGE,
+        ErrorKind::Digest => exit::DIGEST,
+        ErrorKind::Storage | ErrorKind::Read => exit::IO,
+        ErrorKind::Root
+        | ErrorKind::Confinement
+        | ErrorKind::Helper
+        | ErrorKind::Protocol
+        | ErrorKind::NotInitialised
+        | ErrorKind::Unsupported => exit::JAIL,
+        _ => exit::ARCHIVE,
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Run(error) => error.fmt(f),
+            Trouble::Archive { path, error } => {
+                write!(f, "opening the archive {:?}: {error}", Escaped(path.as_os_str().as_bytes()))
+            }
+            Trouble::Jail(error) => write!(
+                f,
+                "making an empty directory to read the archive in: {error}; name one: untar-in-root --list ROOT ARCHIVE"
+            ),
+            Trouble::Output(error) => write!(f, "writing to standard output: {error}"),
+            Trouble::Signals(error) => write!(f, "setting signals up: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_exit_status() {
+        for (kind, want) in [
+            (ErrorKind::Archive, 1),
+            (ErrorKind::Entry, 1),
+            (ErrorKind::Refused, 1),
+            (ErrorKind::Limit, 1),
+            (ErrorKind::Options, 2),
+            (ErrorKind::Root, 3),
+            (ErrorKind::Confinement, 3),
+            (ErrorKind::Helper, 3),
+            (ErrorKind::Protocol, 3),
+            (ErrorKind::NotInitialised, 3),
+            (ErrorKind::Unsupported, 3),
+            (ErrorKind::Digest, 4),
+            (ErrorKind::Storage, 5),
+            (ErrorKind::Read, 5),
+        ] {
+            assert_eq!(of_kind(kind), want, "{kind:?}");
+        }
+    }
+}
