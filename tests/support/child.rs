@@ -158,6 +158,10 @@ pub fn change(options: &mut Options, words: &str) {
                 let ranges = || vec![range(0, 65534, 1), range(1, 100_000, 1000)];
                 options.user_namespace = UserNamespace::Mapped { uids: ranges(), gids: ranges() };
             }
+            "mapped-own" => {
+                let own = |id| vec![IdRange { inside: 0, outside: id, count: 1 }];
+                options.user_namespace = UserNamespace::Mapped { uids: own(65534), gids: own(65534) };
+            }
             "skip-devices" => options.devices = Devices::Skip,
             "ignore-owners" => options.ignore_chown_errors = true,
             _ => {}
