@@ -4,7 +4,7 @@
 //! not a helper), 2 bytes of version, 2 of zero, a little-endian u32 length of at most [`MAX_FRAME`], and
 //! that many bytes of one value in bincode 2's standard configuration. Bytes left over are refused.
 
-use crate::{Confinement, Event, Failure, IdRange, Listed, Options, Progress, Report};
+use crate::{Confinement, Event, Failure, Listed, Options, Progress, Report};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -63,13 +63,6 @@ pub(crate) struct Reply {
     /// Without events: those were sent as they happened.
     pub(crate) report: Report,
     pub(crate) failure: Option<Failure>,
-}
-
-/// The maps of the helper's user namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct IdMaps {
-    pub(crate) uids: Vec<IdRange>,
-    pub(crate) gids: Vec<IdRange>,
 }
 
 /// What one side sends.

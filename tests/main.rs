@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, reason = "`pub` marks what tests may use of a support module")]
 
 mod cli;
+mod destination;
+mod privileges;
 mod rules;
 mod support;
 
