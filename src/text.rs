@@ -2,8 +2,8 @@
 
 mod cause;
 mod confinement;
-mod error;
 mod errno;
+mod error;
 mod event;
 mod failure;
 mod hint;
@@ -81,4 +81,3 @@ impl fmt::Debug for Digest {
         fmt::Display::fmt(self, f)
     }
 }
-
