@@ -17,6 +17,9 @@ fn same(test: &str, layers: &[&str]) {
 fn finds_nothing_in_plain_layers() {
     same(
         "finds_nothing_in_plain_layers",
-        &["dir a mode=700 own=1:2 mtime=5.5 xattr=user,acl ; file a/b ; hard c = a/b ; link d -> a ; file d/x", "hide a/b"],
+        &[
+            "dir a mode=700 own=1:2 mtime=5.5 xattr=user,acl ; file a/b ; hard c = a/b ; link d -> a ; file d/x",
+            "hide a/b",
+        ],
     );
 }

@@ -63,8 +63,9 @@ impl Xattr {
             // `capabilities(7)`, version 2, effective: cap_net_raw.
             Xattr::Capability => [&0x0200_0001_u32.to_le_bytes()[..], &(1_u32 << 13).to_le_bytes(), &[0; 12]].concat(),
             Xattr::DefaultAcl => {
-                let entry =
-                    |tag: u16, perm: u16, id: u32| [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat();
+                let entry = |tag: u16, perm: u16, id: u32| {
+                    [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat()
+                };
                 let none = u32::MAX;
                 let entries = [(1, 7, none), (2, 7, 5), (4, 5, none), (16, 7, none), (32, 1, none)];
                 [vec![2, 0, 0, 0], entries.into_iter().flat_map(|(t, p, i)| entry(t, p, i)).collect()].concat()

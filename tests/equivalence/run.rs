@@ -148,7 +148,8 @@ fn compare(place: &Path, model: &Model, one: &Path, lowers: &[PathBuf], case: &C
         let paths: Vec<String> = lowers.iter().map(|path| path.display().to_string()).collect();
         let extra = if case.userxattr { ",userxattr" } else { "" };
         let options = CString::new(format!("lowerdir={}{extra}", paths.join(":"))).map_err(|e| e.to_string())?;
-        mount("overlay", &mounted, "overlay", MountFlags::RDONLY, Some(options.as_c_str())).map_err(|e| e.to_string())?;
+        mount("overlay", &mounted, "overlay", MountFlags::RDONLY, Some(options.as_c_str()))
+            .map_err(|e| e.to_string())?;
         let seen = lines(&mounted);
         unmount(&mounted, UnmountFlags::DETACH).map_err(|e| e.to_string())?;
         difference(&mut text, "overlay, mounted", &seen, &model.lines(Links::Overlay));

@@ -40,9 +40,7 @@ fn rule_04_the_body_of_a_marker_is_discarded() {
 #[test]
 fn rule_04_aufs_bookkeeping_is_skipped_with_an_event() {
     for name in [".wh..wh.plnk/1.2", ".wh..wh.orph/", "a/.wh..wh.aufs", ".wh..wh..opqx", "a/.wh..wh.x/.wh.f"] {
-        layers(&[lower(), tar().file(name, "")])
-            .leads_to("a/ a/f=f a/s/ a/s/g=g t=t")
-            .tells(&[EventKind::SkippedAufs]);
+        layers(&[lower(), tar().file(name, "")]).leads_to("a/ a/f=f a/s/ a/s/g=g t=t").tells(&[EventKind::SkippedAufs]);
     }
 }
 
@@ -170,8 +168,10 @@ fn rule_07_a_mount_below_is_not_crossed() {
     let dest = scratch.dir("dest");
     let mounted = scratch.tmpfs("dest/d/m", 1 << 16).expect("tmpfs");
     std::fs::write(mounted.join("precious"), "1").expect("file");
-    for marker in [tar().whiteout("d"), tar().whiteout("d/m"), tar().opaque("d/m"), tar().opaque("d"), tar().opaque("")] {
-        let error = crate::support::run::apply(&dest, &marker.build(), crate::support::run::layer).expect_err("a mount");
+    for marker in [tar().whiteout("d"), tar().whiteout("d/m"), tar().opaque("d/m"), tar().opaque("d"), tar().opaque("")]
+    {
+        let error =
+            crate::support::run::apply(&dest, &marker.build(), crate::support::run::layer).expect_err("a mount");
         assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
         assert_eq!(std::fs::read_to_string(mounted.join("precious")).expect("still there"), "1");
     }
@@ -215,6 +215,5 @@ fn whiteouts_through_a_link_that_the_layer_has_removed() {
         .leaves("d/ d/x=1 l=f");
     layers(&[below(), tar().file("l/x", "1").opaque("").file("l/y", "2")]).leads_to("d/ d/x=1 l/ l/y=2");
     layers(&[below(), tar().file("l/x", "1").dir("l").file("l/y", "2")]).leads_to("d/ d/x=1 l/ l/y=2");
-    layers(&[below(), tar().file("l/x", "1").symlink("l", "e").file("l/y", "2")])
-        .leads_to("d/ d/x=1 e/ e/y=2 l->e");
+    layers(&[below(), tar().file("l/x", "1").symlink("l", "e").file("l/y", "2")]).leads_to("d/ d/x=1 e/ e/y=2 l->e");
 }
