@@ -6,6 +6,7 @@
 mod cli;
 mod destination;
 mod privileges;
+mod hostile;
 mod rules;
 mod support;
 
