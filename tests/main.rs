@@ -5,8 +5,8 @@
 
 mod cli;
 mod destination;
-mod privileges;
 mod hostile;
+mod privileges;
 mod rules;
 mod support;
 

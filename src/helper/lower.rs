@@ -28,7 +28,8 @@ pub(crate) enum Lower {
     Absent,
     /// With the metadata of the topmost layer that has it.
     Directory(Box<Metadata>),
-    Link(Vec<u8>, Box<FileStat>),
+    /// To there, in this directory.
+    Link(Vec<u8>, OwnedFd, Box<FileStat>),
     /// Something else, in this directory.
     Other(OwnedFd, Box<FileStat>),
 }
@@ -66,9 +67,10 @@ impl Lowers {
                 Found::Whiteout => return Ok(Lower::Absent),
                 Found::Directory(handle) => return read_metadata(&handle).map(|m| Lower::Directory(Box::new(m))),
                 Found::Other(stat) => {
+                    let handle = open::directory(dir, b".", true)?;
                     return Ok(match open::link_target(dir, name)? {
-                        Some(target) => Lower::Link(target, stat),
-                        None => Lower::Other(open::directory(dir, b".", true)?, stat),
+                        Some(target) => Lower::Link(target, handle, stat),
+                        None => Lower::Other(handle, stat),
                     });
                 }
             }
