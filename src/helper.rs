@@ -32,7 +32,7 @@ mod writers;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use fuzz::fuzz_reader;
+pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver};
 
 use crate::program::{ARGV0, mark_initialised};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};

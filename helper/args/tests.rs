@@ -144,7 +144,7 @@ fn wrong_words_are_told_what_to_do() {
         (&["root", "--max-total-bytes", "iB"], "K, M, G or T"),
         (&["root", "--max-name-bytes", "none"], "cannot be lifted"),
         (&["root", "--max-name-bytes", "4G"], "too large"),
-        (&["root", "--timeout", "-1"], "--timeout"),
+        (&["root", "--timeout", "-1"], "unexpected argument '-1'"),
         (&["root", "--timeout=-1"], "expected seconds"),
         (&["root", "--timeout", "soon"], "expected seconds"),
         (&["root", "--timeout", "1e999"], "expected seconds"),

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use untar_in_root::ErrorKind;
 
 use crate::support::privilege::need_root;
-use crate::support::run::{Run, apply, both, layer, layers, line, literal};
+use crate::support::run::{Run, apply, both, layer, layers, line};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 use crate::support::tree::Tree;

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod child;
 pub mod debian;
 pub mod privilege;
 pub mod run;
