@@ -1,7 +1,7 @@
 //! Every option does what `--help` says, where that can be shown.
 
 use super::{Dest, can_run};
-use crate::support::privilege::{need_mount, need_root, need_userns};
+use crate::support::privilege::{need_root, need_userns};
 use crate::support::tarball::Tarball;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -223,7 +223,7 @@ fn what_is_there_gives_way_or_stays() {
 
 #[test]
 fn mounts_are_crossed_only_when_asked() {
-    if !need_mount("mounts_are_crossed_only_when_asked") {
+    if !need_root("mounts_are_crossed_only_when_asked") {
         return;
     }
     let dest = Dest::new();
