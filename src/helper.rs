@@ -11,6 +11,7 @@ mod files;
 #[cfg(fuzzing)]
 mod fuzz;
 mod input;
+mod landlock;
 mod limits;
 mod lower;
 mod metadata;
@@ -18,17 +19,20 @@ mod mounts;
 mod open;
 mod path;
 mod policy;
+mod pool;
 mod remove;
 mod reporter;
 mod root;
+mod seccomp;
 mod stream;
 mod sys;
 mod userns;
 mod whiteout;
+mod writers;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use fuzz::fuzz_reader;
+pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver};
 
 use crate::program::{ARGV0, mark_initialised};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
@@ -87,7 +91,7 @@ fn serve(archive: OwnedFd, control: OwnedFd, mut reporter: Reporter, started: In
     };
     let mut report = Report::default();
     let failure = work(archive, control, &request, &mut reporter, &mut report, started).err();
-    reporter.send(&Up::Reply(Box::new(Reply { report, failure })));
+    reporter.send(&Up::Reply(Box::new(Reply { report, failure: failure.map(|failure| *failure) })));
     0
 }
 
@@ -98,7 +102,7 @@ fn work(
     reporter: &mut Reporter,
     report: &mut Report,
     started: Instant,
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     let options = &request.options;
     reporter.configure(options.limits.events, options.progress);
     let watch = Watch::new(control, options.limits.timeout_ms);
@@ -118,13 +122,14 @@ fn work(
     let confinement: Confinement = report.confinement.clone();
     reporter.send(&Up::Started(Box::new(confinement)));
 
+    let threaded = confined.processors > 1;
     let mark = Instant::now();
     let mut applier =
         Applier::new(confined, options, &request.destination, watch.clone(), reporter).map_err(at(Stage::Apply))?;
     let decoder = decode::Decoder::open(Input::new(archive, watch), options.compression)
         .map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
-    let stream = Stream::new(decoder, !options.skip_diff_id, options.limits);
+    let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded);
     let strictness = Strictness { sizes: options.strict_sizes, pax_globals: options.pax_globals };
     let mut reader = Reader::new(stream, options.limits, strictness);
     let outcome = apply(&mut applier, &mut reader, &mut report.times, mark);
@@ -142,7 +147,7 @@ fn apply(
     reader: &mut Reader<Stream>,
     times: &mut Times,
     mark: Instant,
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     let applied = applier.run(reader);
     times.apply_us = micros(mark);
     let mark = Instant::now();

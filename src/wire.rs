@@ -4,7 +4,7 @@
 //! not a helper), 2 bytes of version, 2 of zero, a little-endian u32 length of at most [`MAX_FRAME`], and
 //! that many bytes of one value in bincode 2's standard configuration. Bytes left over are refused.
 
-use crate::{Confinement, Event, Failure, IdRange, Listed, Options, Progress, Report};
+use crate::{Confinement, Event, Failure, Listed, Options, Progress, Report};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -63,13 +63,6 @@ pub(crate) struct Reply {
     /// Without events: those were sent as they happened.
     pub(crate) report: Report,
     pub(crate) failure: Option<Failure>,
-}
-
-/// The maps of the helper's user namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct IdMaps {
-    pub(crate) uids: Vec<IdRange>,
-    pub(crate) gids: Vec<IdRange>,
 }
 
 /// What one side sends.
@@ -251,6 +244,32 @@ fn decode<M: Message>(inbox: &mut Vec<u8>) -> Result<Option<M>, Garbled> {
     }
     inbox.drain(..HEADER + length as usize);
     Ok(Some(message))
+}
+
+/// What `fuzz/` calls: frames in both directions, whole and in pieces, must come to the same messages.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_frames(data: &[u8]) {
+    fn all<M: Message + std::fmt::Debug>(data: &[u8], piece: usize) -> (Vec<String>, Option<Garbled>) {
+        let (mut inbox, mut messages) = (Vec::new(), Vec::new());
+        for bytes in data.chunks(piece) {
+            inbox.extend_from_slice(bytes);
+            loop {
+                match decode::<M>(&mut inbox) {
+                    Ok(Some(message)) => messages.push(format!("{message:?}")),
+                    Ok(None) => break,
+                    Err(garbled) => return (messages, Some(garbled)),
+                }
+            }
+        }
+        (messages, None)
+    }
+    // Past the magic at once: no fuzzer should have to guess it, nor the length.
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let framed = |magic: [u8; 4]| [&magic[..], &VERSION.to_le_bytes(), &[0; 2], &length, data].concat();
+    for bytes in [framed(Up::MAGIC), data.to_vec()] {
+        assert_eq!(all::<Up>(&bytes, usize::MAX), all::<Up>(&bytes, 7));
+    }
+    assert_eq!(all::<Down>(&framed(Down::MAGIC), usize::MAX), all::<Down>(&framed(Down::MAGIC), 7));
 }
 
 #[cfg(test)]

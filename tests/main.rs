@@ -4,6 +4,11 @@
 #![allow(unreachable_pub, reason = "`pub` marks what tests may use of a support module")]
 
 mod cli;
+mod destination;
+mod hostile;
+mod privileges;
+mod rules;
 mod support;
 
+mod equivalence;
 mod support_selftest;

@@ -9,6 +9,7 @@ use super::confine::Confined;
 use super::dirs::{Dirs, Implied, Missing, NodeId};
 use super::entry::{End, Entry, Reader};
 use super::fault::{Call, Fault, Result};
+use super::files::Maker;
 use super::input::Watch;
 use super::lower::Lowers;
 use super::metadata::{Setter, Softened};
@@ -16,6 +17,7 @@ use super::policy::Policy;
 use super::remove::Remover;
 use super::reporter::Reporter;
 use super::stream::Stream;
+use super::writers::Writers;
 use crate::{
     Cause, Durability, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Mode, Options, Owner,
     Progress, Refusal, Stage,
@@ -23,6 +25,7 @@ use crate::{
 use overlay::Marks;
 use place::{Memo, Place, Selection};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Applies one archive.
@@ -33,15 +36,17 @@ pub(crate) struct Applier<'a> {
     dirs: Dirs,
     destination: NodeId,
     policy: Policy,
-    setter: Setter,
-    remover: Remover,
+    maker: Maker,
+    writers: Rc<Writers>,
     selection: Selection,
     memo: Memo,
     marks: Marks,
     counts: EntryCounts,
     bytes_written: u64,
-    /// The entry being applied, for events and errors.
-    current: Option<EntryRef>,
+    /// Softened on the entry at hand, to be told with its name.
+    noted: Vec<EventKind>,
+    /// The entry that a writer failed on, if that is what failed.
+    elsewhere: Option<EntryRef>,
 }
 
 impl<'a> Applier<'a> {
@@ -54,29 +59,36 @@ impl<'a> Applier<'a> {
         reporter: &'a mut Reporter,
     ) -> Result<Applier<'a>> {
         let setter = Setter {
-            own: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+            own: confined.own,
             ignore_chown_errors: options.ignore_chown_errors,
             xattrs: options.xattrs,
             group_from_directory: confined.group_from_directory && options.owner != Owner::Caller,
             sync: options.durability == Durability::PerFile,
         };
         let root = confined.root.try_clone().map_err(|_| Fault::from(Cause::Os(nix::libc::EMFILE)))?;
+        let maker = Maker {
+            setter,
+            remover: Remover { watch, cross_mounts: options.cross_mounts },
+            no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
+        };
+        let writers = Rc::new(Writers::new(threads(options.writers, confined.processors), maker.clone()));
         let lowers = matches!(options.mode, Mode::Overlay(_)).then(|| Lowers::new(confined.lowers));
         let mut applier = Applier {
             options,
             reporter,
             root: Arc::new(confined.root),
-            dirs: Dirs::new(root, options.cross_mounts, lowers)?,
+            dirs: Dirs::new(root, options.cross_mounts, lowers, Rc::clone(&writers))?,
             marks: Marks::new(confined.trusted_marks),
             destination: NodeId::ROOT,
             policy: Policy::new(options),
-            setter,
-            remover: Remover { watch, cross_mounts: options.cross_mounts },
+            maker,
+            writers,
             selection: Selection::new(options)?,
             memo: Memo::default(),
             counts: EntryCounts::default(),
             bytes_written: 0,
-            current: None,
+            noted: Vec::new(),
+            elsewhere: None,
         };
         applier.enter_destination(destination)?;
         Ok(applier)
@@ -87,6 +99,11 @@ impl<'a> Applier<'a> {
         if self.options.list {
             return Ok(());
         }
+        if !self.options.ignore_root_metadata
+            && let Some(metadata) = self.dirs.root_below()?
+        {
+            self.merge(NodeId::ROOT, metadata)?;
+        }
         if let Some(id) = self.resolve(NodeId::ROOT, &parts, Missing::Make)? {
             self.destination = id;
         }
@@ -94,35 +111,47 @@ impl<'a> Applier<'a> {
     }
 
     /// Applies every entry. What was deferred is done by [`finish`](Applier::finish), after an error too.
-    pub(crate) fn run(&mut self, reader: &mut Reader<Stream>) -> Result<(), Failure> {
-        loop {
-            self.current = None;
-            let entry = match reader.next() {
+    pub(crate) fn run(&mut self, reader: &mut Reader<Stream>) -> Result<(), Box<Failure>> {
+        let applied = self.entries(reader);
+        // What was handed over is finished, and an earlier entry's failure is told before a later one's.
+        match self.settle() {
+            Err(fault) => Err(failure(Stage::Apply, fault, self.elsewhere.take())),
+            Ok(()) => applied,
+        }
+    }
+
+    fn entries(&mut self, reader: &mut Reader<Stream>) -> Result<(), Box<Failure>> {
+        while !self.writers.failed() {
+            let mut entry = match reader.next() {
                 Ok(Some(entry)) => entry,
-                Ok(None) => return Ok(()),
+                Ok(None) => break,
                 Err(fault) => return Err(read_failure(fault, reader.current())),
             };
-            let named = EntryRef::new(entry.index, entry.offset, &entry.path, entry.kind);
-            self.current = Some(named);
-            if let Err(failed) = self.entry(entry, reader) {
+            let (index, offset, kind) = (entry.index, entry.offset, entry.kind);
+            let mut path = std::mem::take(&mut entry.path);
+            let result = self.entry(entry, &mut path, reader);
+            if !self.noted.is_empty() {
+                self.tell(|| Some(EntryRef::new(index, offset, &path, kind)));
+            }
+            if let Err(failed) = result {
+                let named = self.elsewhere.take().unwrap_or_else(|| EntryRef::new(index, offset, &path, kind));
                 return Err(match failed {
-                    Failed::Reading(fault) => read_failure(fault, self.current.take()),
-                    Failed::Applying(fault) => failure(Stage::Apply, fault, self.current.take()),
+                    Failed::Reading(fault) => read_failure(fault, Some(named)),
+                    Failed::Applying(fault) => failure(Stage::Apply, fault, Some(named)),
                 });
             }
             let (bytes_in, bytes_tar) = reader.source_mut().progress();
             let entries = self.counts.total();
             self.reporter.progress(|| Progress { bytes_in, bytes_tar, entries });
         }
+        Ok(())
     }
 
-    fn entry(&mut self, mut entry: Entry, reader: &mut Reader<Stream>) -> Result<(), Failed> {
+    fn entry(&mut self, mut entry: Entry, path: &mut Vec<u8>, reader: &mut Reader<Stream>) -> Result<(), Failed> {
         self.bound(&entry)?;
-        for event in entry.events.drain(..) {
-            self.reporter.event(self.current.clone(), event);
-        }
+        self.noted.append(&mut entry.events);
         if self.options.list {
-            self.list(entry)?;
+            self.list(&entry, path)?;
             return Ok(());
         }
         match entry.kind {
@@ -134,21 +163,19 @@ impl<'a> Applier<'a> {
             EntryKind::Other(flag) => return Err(refused(Refusal::UnknownType(flag)).into()),
             _ => {}
         }
-        let told = self.options.verbose.then(|| listed(&entry));
-        let path = std::mem::take(&mut entry.path);
-        let place = self.place(&path, &entry)?;
-        if let Some(told) = told.filter(|_| !matches!(place, Place::Skip)) {
-            self.reporter.listed(told);
+        let place = self.place(path, &entry)?;
+        if self.options.verbose && !matches!(place, Place::Skip) {
+            self.reporter.listed(listed(&entry, path));
         }
         match place {
             Place::Skip => self.counts.skipped += 1,
             Place::Root => self.root_entry(entry)?,
-            Place::Whiteout { parent, name } if self.overlay() => self.overlay_whiteout(parent, name)?,
-            Place::Whiteout { parent, name } => self.whiteout(parent, name)?,
+            Place::Whiteout { parent, name } if self.overlay() => self.overlay_whiteout(parent, &path[name])?,
+            Place::Whiteout { parent, name } => self.whiteout(parent, &path[name])?,
             Place::Opaque { directory } if self.overlay() => self.overlay_opaque(directory)?,
             Place::Opaque { directory } => self.opaque(directory)?,
             Place::NothingToHide => self.counts.whiteouts += 1,
-            Place::At { parent, name } => self.create(entry, parent, name, reader)?,
+            Place::At { parent, name } => self.create(entry, parent, path, name, reader)?,
         }
         self.trim()?;
         Ok(())
@@ -166,30 +193,51 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    fn list(&mut self, entry: Entry) -> Result<()> {
+    fn list(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
         self.counts.skipped += 1;
-        let selected = self.selection.takes_raw(&entry.path, self.options)?;
+        let selected = self.selection.takes_raw(path, self.options)?;
         if !selected {
             return Ok(());
         }
-        self.reporter.listed(listed(&entry));
+        self.reporter.listed(listed(entry, path));
         Ok(())
     }
 
     fn event(&mut self, what: EventKind) {
-        let current = self.current.clone();
-        self.reporter.event(current, what);
+        self.noted.push(what);
     }
 
     fn softened(&mut self, softened: Softened) {
-        for what in softened {
-            self.event(what);
+        self.noted.extend(softened);
+    }
+
+    /// Tells what was softened on an entry.
+    fn tell(&mut self, named: impl Fn() -> Option<EntryRef>) {
+        for what in std::mem::take(&mut self.noted) {
+            self.reporter.event(named(), what);
+        }
+    }
+
+    /// Waits until all files handed over are written; fails if one could not be.
+    fn settle(&mut self) -> Result<()> {
+        let outcome = self.writers.drain();
+        self.counts.files += outcome.files;
+        for (entry, what) in outcome.softened {
+            self.reporter.event(Some(entry), what);
+        }
+        self.reporter.count_events(outcome.excess);
+        match outcome.failure {
+            Some((entry, fault)) => {
+                self.elsewhere = Some(entry);
+                Err(fault)
+            }
+            None => Ok(()),
         }
     }
 
     /// Gives up handles of directories that were not used lately, setting their metadata.
     fn trim(&mut self) -> Result<()> {
-        let setter = self.setter;
+        let setter = self.maker.setter;
         let mut softened = Softened::new();
         let result = self.dirs.trim(&mut |dir, meta| {
             softened.extend(setter.leave_directory(dir, meta)?);
@@ -201,7 +249,7 @@ impl<'a> Applier<'a> {
 
     /// Resolves directories, making what is missing as implied parents are made.
     fn resolve(&mut self, start: NodeId, parts: &[&[u8]], missing: Missing) -> Result<Option<NodeId>> {
-        let (setter, policy, marks) = (&self.setter, &self.policy, &self.marks);
+        let (setter, policy, marks) = (&self.maker.setter, &self.policy, &self.marks);
         let mut softened = Softened::new();
         let result = self.dirs.resolve(start, parts, missing, &mut |implied| {
             let Implied { dir, inherit, name, like, over_whiteout } = implied;
@@ -220,9 +268,8 @@ impl<'a> Applier<'a> {
     }
 
     /// Sets what was deferred, the deepest first and the root last, then synchronises.
-    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
-        self.current = None;
-        let setter = self.setter;
+    pub(crate) fn finish(&mut self) -> Result<(), Box<Failure>> {
+        let setter = self.maker.setter;
         let mut softened = Softened::new();
         let result = self.dirs.leave_all(&mut |dir, meta| {
             softened.extend(setter.leave_directory(dir, meta)?);
@@ -238,7 +285,7 @@ impl<'a> Applier<'a> {
     }
 
     /// After the input has been drained: the sync policy, last.
-    pub(crate) fn synchronise(&self) -> Result<(), Failure> {
+    pub(crate) fn synchronise(&self) -> Result<(), Box<Failure>> {
         if self.options.durability == Durability::None || self.options.list {
             return Ok(());
         }
@@ -268,6 +315,11 @@ impl<'a> Applier<'a> {
     }
 }
 
+/// How many writers: as many as there are processors, within reason, unless the caller says it.
+fn threads(wanted: u32, processors: usize) -> usize {
+    if wanted == 0 { processors.min(8) } else { usize::try_from(wanted).unwrap_or(1).min(64) }
+}
+
 /// Whether the archive or its application failed.
 enum Failed {
     Reading(Fault),
@@ -280,12 +332,12 @@ impl From<Fault> for Failed {
     }
 }
 
-fn listed(entry: &Entry) -> Listed {
+fn listed(entry: &Entry, path: &[u8]) -> Listed {
     let device = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
     Listed {
         index: entry.index,
         offset: entry.offset,
-        path: entry.path.clone(),
+        path: path.to_vec(),
         link: entry.link.clone(),
         kind: entry.kind,
         mode: entry.mode,
@@ -304,7 +356,7 @@ fn refused(refusal: Refusal) -> Fault {
 }
 
 /// A failure on the way from descriptor 0 to an entry.
-pub(crate) fn read_failure(fault: Fault, entry: Option<EntryRef>) -> Failure {
+pub(crate) fn read_failure(fault: Fault, entry: Option<EntryRef>) -> Box<Failure> {
     let stage = match fault.cause {
         Cause::Compressed { .. } => Stage::Decode,
         Cause::Os(_) | Cause::Cancelled => Stage::Read,
@@ -314,6 +366,6 @@ pub(crate) fn read_failure(fault: Fault, entry: Option<EntryRef>) -> Failure {
 }
 
 /// Adds what is known where the fault is caught.
-pub(crate) fn failure(stage: Stage, fault: Fault, entry: Option<EntryRef>) -> Failure {
-    Failure { stage, entry, operation: fault.operation, cause: fault.cause }
+pub(crate) fn failure(stage: Stage, fault: Fault, entry: Option<EntryRef>) -> Box<Failure> {
+    Box::new(Failure { stage, entry, operation: fault.operation, cause: fault.cause })
 }

@@ -2,11 +2,13 @@
 
 use super::fault::{Call, Fault, Result};
 use super::root::Inside;
-use crate::{Confinement, Mode, Options, OverlayPrefix, Owner};
+use super::{landlock, seccomp};
+use crate::{Confinement, Mode, Options, OverlayPrefix, Owner, RootSwitch};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
+use nix::sched::sched_getaffinity;
 use nix::sys::prctl;
-use nix::unistd::setgroups;
+use nix::unistd::{Pid, setgroups};
 use std::os::fd::OwnedFd;
 
 /// Proof that rights have been given up; made only by [`drop_privileges`].
@@ -16,6 +18,10 @@ pub(crate) struct Confined {
     pub(crate) report: Confinement,
     /// Files may take another group than the helper's even outside set-gid directories.
     pub(crate) group_from_directory: bool,
+    /// Who the files that the helper makes belong to.
+    pub(crate) own: (u32, u32),
+    /// Processors that this process may use.
+    pub(crate) processors: usize,
     /// Lower layers of overlay mode, detached and read-only.
     pub(crate) lowers: Vec<OwnedFd>,
     /// Overlay's marks go into `trusted.`; else `user.`.
@@ -33,6 +39,14 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
     reduce_capabilities(&needed(options, trusted_marks))?;
     prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
     let capabilities = read(CapSet::Permitted)?;
+    let paths = options.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
+    let landlock = landlock::restrict(options.sandbox.landlock, &inside.root, &inside.lowers, paths)?;
+    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    // std's own count reads /proc and /sys, which must not be looked for inside the root.
+    let processors = sched_getaffinity(Pid::from_raw(0))
+        .map_or(1, |set| (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
+    let no_new_privs = prctl::get_no_new_privs().unwrap_or(false);
+    let seccomp = seccomp::restrict(options.sandbox.seccomp)?;
     let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, group_from_directory, .. } = inside;
     let report = Confinement {
         root: switch,
@@ -41,10 +55,13 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         mounts_below,
         capabilities: names(&capabilities),
         groups_cleared,
-        no_new_privs: prctl::get_no_new_privs().unwrap_or(false),
+        no_new_privs,
+        seccomp,
+        landlock_abi: landlock.abi,
+        landlock_paths: landlock.paths,
         ..Confinement::default()
     };
-    Ok(Confined { root, lowers, report, group_from_directory, trusted_marks, _made_here: () })
+    Ok(Confined { root, own, processors, lowers, report, group_from_directory, trusted_marks, _made_here: () })
 }
 
 /// The capabilities that applying entries with these options takes.

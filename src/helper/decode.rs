@@ -55,6 +55,11 @@ impl Decoder {
         self.format
     }
 
+    /// Counts the bytes of the archive read, to be looked at from elsewhere.
+    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.count)
+    }
+
     /// Bytes of the archive read so far.
     pub(crate) fn bytes_in(&self) -> u64 {
         self.count.load(Ordering::Relaxed)

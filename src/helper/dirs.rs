@@ -8,11 +8,13 @@ use super::fault::{Call, Fault, Result, quoted};
 use super::lower::{Lower, Lowers};
 use super::metadata::Metadata;
 use super::open;
+use super::writers::Writers;
 use crate::Cause;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Open directories kept: the deepest archive path of a real image is under 30.
@@ -31,8 +33,10 @@ impl NodeId {
 /// What a name in a directory is known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Child {
-    /// Made or touched by this archive; not a directory.
-    Leaf,
+    /// Made or touched by this archive; not a directory. Where a writer makes it, the batch that it is in.
+    Leaf(u32),
+    /// A symlink that was there before and has been followed: known paths lead through it.
+    Link,
     /// Overlay mode: a whiteout that this archive wrote.
     Whiteout,
     /// Overlay mode: brought up from a lower layer as the target of a hardlink.
@@ -110,14 +114,16 @@ pub(crate) struct Dirs {
     cross_mounts: bool,
     /// Overlay mode: the root is an upper directory over these.
     lowers: Option<Lowers>,
+    /// Files that are on their way are waited for where something depends on them.
+    writers: Rc<Writers>,
 }
 
 impl Dirs {
-    pub(crate) fn new(root: OwnedFd, cross_mounts: bool, lowers: Option<Lowers>) -> Result<Dirs> {
+    pub(crate) fn new(root: OwnedFd, cross_mounts: bool, lowers: Option<Lowers>, writers: Rc<Writers>) -> Result<Dirs> {
         let inherit = inherit_of(&root)?;
         let node = Node { handle: Some(Arc::new(root)), inherit, ..Node::default() };
         let (free, open) = (Vec::new(), Vec::new());
-        Ok(Dirs { nodes: vec![node], free, open, clock: 0, generation: 0, cross_mounts, lowers })
+        Ok(Dirs { nodes: vec![node], free, open, clock: 0, generation: 0, cross_mounts, lowers, writers })
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
@@ -296,7 +302,11 @@ impl Dirs {
     /// This archive made something other than a directory here.
     pub(crate) fn set_leaf(&mut self, dir: NodeId, name: &[u8], leaf: Child) {
         match self.node_mut(dir).children.get_mut(name) {
-            Some(child @ (Child::Leaf | Child::Whiteout | Child::Copied)) => *child = leaf,
+            // It may be a link that a known path leads through.
+            Some(child @ (Child::Leaf(_) | Child::Whiteout | Child::Copied)) => {
+                *child = leaf;
+                self.generation += 1;
+            }
             _ => {
                 self.forget(dir, name);
                 self.node_mut(dir).children.insert(name.into(), leaf);
@@ -329,8 +339,8 @@ impl Dirs {
     /// Forgets a name and all below it, before it is removed or replaced.
     pub(crate) fn forget(&mut self, dir: NodeId, name: &[u8]) {
         let Some(child) = self.node_mut(dir).children.remove(name) else { return };
-        let Child::Dir(id) = child else { return };
         self.generation += 1;
+        let Child::Dir(id) = child else { return };
         let mut stack = vec![id];
         while let Some(id) = stack.pop() {
             let node = std::mem::take(self.node_mut(id));
@@ -343,11 +353,6 @@ impl Dirs {
         }
         // Slots are used again, so a dead one must not stand in the list of open ones.
         self.open.retain(|id| !self.nodes[*id as usize].dead);
-    }
-
-    /// A symlink was made: a known path may lead elsewhere.
-    pub(crate) fn path_changed(&mut self) {
-        self.generation += 1;
     }
 
     /// Resolves directories from `start`, following symlinks inside the root.
@@ -388,6 +393,7 @@ impl Dirs {
         match self.child(at, name) {
             Some(Child::Dir(id)) => return Ok(Step::Dir(id)),
             Some(Child::Whiteout) if missing != Missing::Make => return Ok(Step::Nothing),
+            Some(Child::Leaf(batch)) => self.writers.wait(batch),
             _ => {}
         }
         let over_whiteout = self.child(at, name) == Some(Child::Whiteout);
@@ -398,7 +404,10 @@ impl Dirs {
                 Some(Errno::ENOENT) if missing == Missing::Nothing => return Ok(Step::Nothing),
                 Some(Errno::ENOENT) => {}
                 Some(Errno::ENOTDIR | Errno::ELOOP) => match open::link_target(&handle, name)? {
-                    Some(target) => return Ok(Step::Link(target)),
+                    Some(target) => {
+                        self.note_link(at, name);
+                        return Ok(Step::Link(target));
+                    }
                     None if missing != Missing::Make => return Ok(Step::Nothing),
                     None if over_whiteout => {}
                     None => return Err(fault),
@@ -407,10 +416,13 @@ impl Dirs {
             },
         }
         let like = match self.below(at, name)? {
-            Lower::Absent if missing == Missing::Hold && self.nothing_below(at) => return Ok(Step::Nothing),
+            Lower::Absent if missing == Missing::Hold && self.known_below(at) => return Ok(Step::Nothing),
             Lower::Absent => None,
             Lower::Directory(metadata) => Some(metadata),
-            Lower::Link(target, _) => return Ok(Step::Link(target)),
+            Lower::Link(target, ..) => {
+                self.note_link(at, name);
+                return Ok(Step::Link(target));
+            }
             Lower::Other(..) if missing == Missing::Hold => return Ok(Step::Nothing),
             Lower::Other(..) => {
                 return Err(Fault::os(Errno::ENOTDIR, "openat", format_args!("lower, {}", quoted(name))));
@@ -431,6 +443,16 @@ impl Dirs {
         Ok(Step::Dir(id))
     }
 
+    /// A known path leads through this link from now on.
+    fn note_link(&mut self, at: NodeId, name: &[u8]) {
+        self.node_mut(at).children.entry(name.into()).or_insert(Child::Link);
+    }
+
+    /// Whether this archive has put something there, or a directory is known to be.
+    pub(crate) fn knows(&self, at: NodeId, name: &[u8]) -> bool {
+        !matches!(self.child(at, name), None | Some(Child::Link))
+    }
+
     /// What the lower layers show through at a name that the upper directory lacks.
     pub(crate) fn below(&self, at: NodeId, name: &[u8]) -> Result<Lower> {
         match &self.lowers {
@@ -441,6 +463,11 @@ impl Dirs {
         }
     }
 
+    /// What the lower layers have at the root, which every path implies.
+    pub(crate) fn root_below(&self) -> Result<Option<Metadata>> {
+        self.lowers.as_ref().map_or(Ok(None), Lowers::root)
+    }
+
     /// Names that the lower layers show through in a directory.
     pub(crate) fn names_below(&self, at: NodeId) -> Result<Vec<Vec<u8>>> {
         match &self.lowers {
@@ -449,8 +476,13 @@ impl Dirs {
         }
     }
 
-    /// Nothing of the lower layers shows through here, for certain.
-    fn nothing_below(&self, at: NodeId) -> bool {
+    /// What the lower layers show through at a name is nothing, for certain.
+    pub(crate) fn nothing_below(&self, at: NodeId, name: &[u8]) -> Result<bool> {
+        Ok(self.known_below(at) && matches!(self.below(at, name)?, Lower::Absent))
+    }
+
+    /// It is known what the lower layers show through in a directory.
+    fn known_below(&self, at: NodeId) -> bool {
         self.covered(at) || self.lowers.as_ref().is_none_or(Lowers::known)
     }
 
@@ -494,7 +526,8 @@ fn identity(handle: &OwnedFd) -> Result<(u64, u64)> {
 /// What a directory that was there before hands down.
 fn inherit_of(handle: &OwnedFd) -> Result<Inherit> {
     let stat = fstat(handle).call("fstat", || "directory")?;
-    let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok_and(|size| size > 0);
+    // rustix tells no size for an empty buffer; an ACL is there if anything is.
+    let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok();
     Ok(Inherit { group: stat.st_mode & 0o2000 != 0, acl })
 }
 

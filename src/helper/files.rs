@@ -4,10 +4,12 @@ use super::dirs::Inherit;
 use super::entry::Region;
 use super::fault::{Call, Fault, Result, quoted};
 use super::metadata::{Metadata, Setter, Softened};
+use super::remove::Remover;
+use crate::{Cause, Refusal};
 use bytes::Bytes;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +19,61 @@ pub(crate) struct NewFile {
     file: OwnedFd,
     /// Regions of a sparse file still to be written, the next one last.
     regions: Option<Vec<Region>>,
+}
+
+/// What it takes to make a file where something may be in the way; for any thread.
+#[derive(Clone)]
+pub(crate) struct Maker {
+    pub(crate) setter: Setter,
+    pub(crate) remover: Remover,
+    pub(crate) no_overwrite_dir_nondir: bool,
+}
+
+/// How often room is made for one name: somebody else may be putting things there.
+pub(crate) const TRIES: u32 = 16;
+
+impl Maker {
+    /// Makes something that is not a directory, making room for it where something is in the way.
+    pub(crate) fn make<T>(&self, dir: &OwnedFd, name: &[u8], mut make: impl FnMut() -> Result<T>) -> Result<T> {
+        for _ in 0..TRIES {
+            match make() {
+                Err(fault) if fault.errno() == Some(Errno::EEXIST) => self.make_room(dir, name)?,
+                result => return result,
+            }
+        }
+        Err(Fault::os(Errno::EEXIST, "openat", format_args!("dir, {}, {TRIES} times", quoted(name))))
+    }
+
+    /// Rule 9: removes what is in the way of something that is not a directory.
+    pub(crate) fn make_room(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        if self.no_overwrite_dir_nondir && stat(dir, name)?.is_some_and(|stat| is_directory(&stat)) {
+            return Err(Cause::Refused(Refusal::DirectoryConflict).into());
+        }
+        self.remover.remove(dir, name).map(drop)
+    }
+
+    pub(crate) fn create(
+        &self,
+        dir: &OwnedFd,
+        name: &[u8],
+        mode: u32,
+        regions: Option<Vec<Region>>,
+    ) -> Result<NewFile> {
+        self.make(dir, name, || create(dir, name, mode)).map(|file| NewFile::new(file, regions))
+    }
+}
+
+/// What is there; never following a link.
+pub(crate) fn stat(dir: &OwnedFd, name: &[u8]) -> Result<Option<FileStat>> {
+    match fstatat(dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(Fault::os(errno, "newfstatat", format_args!("dir, {}", quoted(name)))),
+    }
+}
+
+pub(crate) fn is_directory(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 /// Creates `name`; `EEXIST` is the caller's to handle.

@@ -9,22 +9,30 @@ use super::open;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 /// The lower layers, the topmost first.
 #[derive(Default)]
 pub(crate) struct Lowers {
     roots: Vec<OwnedFd>,
+    /// The directory looked at last. Nothing changes in the layers during a run.
+    last: RefCell<Option<Looked>>,
 }
+
+/// The path of a directory, and what it merges from.
+type Looked = (Vec<u8>, Rc<[OwnedFd]>);
 
 /// What the merged lower layers have at a path.
 pub(crate) enum Lower {
     Absent,
     /// With the metadata of the topmost layer that has it.
     Directory(Box<Metadata>),
-    Link(Vec<u8>, Box<FileStat>),
+    /// To there, in this directory.
+    Link(Vec<u8>, OwnedFd, Box<FileStat>),
     /// Something else, in this directory.
     Other(OwnedFd, Box<FileStat>),
 }
@@ -40,7 +48,7 @@ enum Found {
 
 impl Lowers {
     pub(crate) fn new(roots: Vec<OwnedFd>) -> Lowers {
-        Lowers { roots }
+        Lowers { roots, last: RefCell::default() }
     }
 
     /// Whether the caller has named any.
@@ -48,24 +56,24 @@ impl Lowers {
         !self.roots.is_empty()
     }
 
+    /// Metadata of the merged root.
+    pub(crate) fn root(&self) -> Result<Option<Metadata>> {
+        self.roots.first().map(|root| read_metadata(&open::directory(root, b".", true)?)).transpose()
+    }
+
     /// What they have at the last of these names.
     pub(crate) fn look(&self, parents: &[&[u8]], name: &[u8]) -> Result<Lower> {
-        let mut stack: Vec<OwnedFd> = Vec::new();
-        for root in &self.roots {
-            stack.push(open::directory(root, b".", true)?);
-        }
-        for parent in parents {
-            stack = descend(&stack, parent)?;
-        }
-        for dir in &stack {
+        let stack = self.merged(parents)?;
+        for dir in stack.iter() {
             match find(dir, name)? {
                 Found::Nothing => {}
                 Found::Whiteout => return Ok(Lower::Absent),
                 Found::Directory(handle) => return read_metadata(&handle).map(|m| Lower::Directory(Box::new(m))),
                 Found::Other(stat) => {
+                    let handle = open::directory(dir, b".", true)?;
                     return Ok(match open::link_target(dir, name)? {
-                        Some(target) => Lower::Link(target, stat),
-                        None => Lower::Other(open::directory(dir, b".", true)?, stat),
+                        Some(target) => Lower::Link(target, handle, stat),
+                        None => Lower::Other(handle, stat),
                     });
                 }
             }
@@ -75,20 +83,32 @@ impl Lowers {
 
     /// Names in the merged directory at this path.
     pub(crate) fn names(&self, parents: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
-        let mut stack: Vec<OwnedFd> = Vec::new();
-        for root in &self.roots {
-            stack.push(open::directory(root, b".", true)?);
-        }
-        for parent in parents {
-            stack = descend(&stack, parent)?;
-        }
+        let stack = self.merged(parents)?;
         let mut names = Vec::new();
-        for dir in &stack {
+        for dir in stack.iter() {
             names.extend(super::remove::list(dir)?.into_iter().map(|(name, _)| name));
         }
         names.sort_unstable();
         names.dedup();
         Ok(names)
+    }
+
+    /// The directories that this one merges from, the topmost first.
+    fn merged(&self, path: &[&[u8]]) -> Result<Rc<[OwnedFd]>> {
+        let joined = path.join(&b'/');
+        if let Some((_, stack)) = self.last.borrow().as_ref().filter(|(last, _)| *last == joined) {
+            return Ok(Rc::clone(stack));
+        }
+        let mut stack: Vec<OwnedFd> = Vec::new();
+        for root in &self.roots {
+            stack.push(open::directory(root, b".", true)?);
+        }
+        for name in path {
+            stack = descend(&stack, name)?;
+        }
+        let stack = Rc::from(stack);
+        self.last.replace(Some((joined, Rc::clone(&stack))));
+        Ok(stack)
     }
 }
 

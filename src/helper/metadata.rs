@@ -4,14 +4,14 @@
 use super::dirs::Inherit;
 use super::entry::Time;
 use super::fault::{Call, Result, quoted};
-use super::{open, sys};
+use super::{acl, open, sys};
 use crate::{EventKind, Xattrs};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
-use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lsetxattr};
+use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr, lremovexattr, lsetxattr};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -211,7 +211,15 @@ impl Setter {
             let result = fchownat(dir, path, user, group, AtFlags::AT_SYMLINK_NOFOLLOW);
             owned = self.owner_result(result, "fchownat", uid, gid, &mut softened)?;
         }
+        if !symlink && inherit.acl {
+            remove_at(dir, name, ACL_ACCESS)?;
+        }
         let mode = allowed_mode(meta.mode, owned);
+        if !symlink && inherit.acl {
+            // An ACL that says no more than a mode: kept as the mode alone. There is no removing it by name.
+            let plain = acl::of_mode(mode);
+            set_at(dir, name, ACL_ACCESS, &plain).call("setxattrat", || format!("dir, {}, ACL", quoted(name)))?;
+        }
         if !symlink && (inherit.acl || mode & 0o7000 != 0) {
             sys::fchmodat2(dir.as_fd(), &c_string(name)?, mode)
                 .call("fchmodat2", || format!("dir, {}, 0{mode:o}, AT_SYMLINK_NOFOLLOW", quoted(name)))?;
@@ -266,8 +274,35 @@ pub(crate) fn xattr_names(fd: &OwnedFd) -> Result<Vec<CString>> {
         Err(rustix::io::Errno::OPNOTSUPP) => 0,
         Err(errno) => return Err(errno).call("flistxattr", || "fd"),
     };
-    let names = list[..size].split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
-    Ok(names.filter(|name| !is_masked(name.to_bytes())).map(CStr::to_owned).collect())
+    Ok(unmasked(&list[..size]))
+}
+
+fn unmasked(list: &[u8]) -> Vec<CString> {
+    let names = list.split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    names.filter(|name| !is_masked(name.to_bytes())).map(CStr::to_owned).collect()
+}
+
+/// The attributes that are an archive's to set, of a name that must not be opened.
+pub(crate) fn xattrs_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<(CString, Vec<u8>)>> {
+    let path = OsStr::from_bytes(name);
+    let found = in_directory(dir, || {
+        let mut list = vec![0u8; 64 << 10];
+        let size = match llistxattr(path, &mut list[..]) {
+            Err(rustix::io::Errno::OPNOTSUPP) => 0,
+            result => result?,
+        };
+        let mut found = Vec::new();
+        for attribute in unmasked(&list[..size]) {
+            let mut value = vec![0u8; 64 << 10];
+            match lgetxattr(path, attribute.as_c_str(), &mut value[..]) {
+                Err(rustix::io::Errno::NODATA) => continue,
+                result => value.truncate(result?),
+            }
+            found.push((attribute, value));
+        }
+        Ok(found)
+    });
+    found.call("lgetxattr", || quoted(name))
 }
 
 /// Attributes that are the system's, not the archive's.
@@ -283,15 +318,30 @@ fn is_masked(name: &[u8]) -> bool {
 fn set_at(dir: &OwnedFd, name: &[u8], attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     match sys::setxattrat(dir.as_fd(), &name, attribute, value) {
-        // Before Linux 6.13: the working directory stands in for the descriptor.
-        Err(Errno::ENOSYS) => {
-            nix::unistd::fchdir(dir)?;
-            let result = lsetxattr(name.as_c_str(), attribute, value, XattrFlags::empty()).map_err(nix_errno);
-            nix::unistd::chdir("/")?;
-            result
-        }
+        Err(Errno::ENOSYS) => in_directory(dir, || lsetxattr(name.as_c_str(), attribute, value, XattrFlags::empty())),
         result => result,
     }
+}
+
+/// Removes an attribute, if it is there, from a name that must not be opened.
+fn remove_at(dir: &OwnedFd, name: &[u8], attribute: &CStr) -> Result<()> {
+    let path = c_string(name)?;
+    let result = match sys::removexattrat(dir.as_fd(), &path, attribute) {
+        Err(Errno::ENOSYS) => in_directory(dir, || lremovexattr(path.as_c_str(), attribute)),
+        result => result,
+    };
+    match result {
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(()),
+        result => result.call("removexattrat", || format!("dir, {}, {}", quoted(name), quoted(attribute.to_bytes()))),
+    }
+}
+
+/// Before Linux 6.13: the working directory stands in for the descriptor.
+fn in_directory<T>(dir: &OwnedFd, call: impl FnOnce() -> rustix::io::Result<T>) -> Result<T, Errno> {
+    nix::unistd::fchdir(dir)?;
+    let result = call().map_err(nix_errno);
+    nix::unistd::chdir("/")?;
+    result
 }
 
 fn c_string(name: &[u8]) -> Result<CString> {

@@ -48,6 +48,11 @@ impl Reporter {
         }
     }
 
+    /// Events of which only the number is known.
+    pub(crate) fn count_events(&mut self, number: u64) {
+        self.events += number;
+    }
+
     pub(crate) fn listed(&self, listed: Listed) {
         self.send(&Up::Listed(Box::new(listed)));
     }

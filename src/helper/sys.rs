@@ -82,6 +82,16 @@ pub(crate) fn setxattrat(dir: BorrowedFd<'_>, name: &CStr, attribute: &CStr, val
     Errno::result(result).map(drop)
 }
 
+/// `removexattrat(2)` (Linux 6.13) on a name below an open directory, never following a symlink.
+pub(crate) fn removexattrat(dir: BorrowedFd<'_>, name: &CStr, attribute: &CStr) -> Result<(), Errno> {
+    const SYS_REMOVEXATTRAT: libc::c_long = 466;
+    // SAFETY: both strings are NUL-ended and live across the call.
+    let result = unsafe {
+        libc::syscall(SYS_REMOVEXATTRAT, dir.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW, attribute.as_ptr())
+    };
+    Errno::result(result).map(drop)
+}
+
 /// Ends the process at once, running nothing.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes a number and does not return.

@@ -1,6 +1,6 @@
 //! Maps the ids of the helper's user namespace, from outside it: `user_namespaces(7)`.
 
-use crate::wire::{IdMapFailure, IdMaps};
+use crate::wire::IdMapFailure;
 use crate::{IdRange, Operation, UserNamespace};
 use nix::unistd::{Uid, User, getegid, geteuid};
 use std::fmt::Write as _;
@@ -8,34 +8,54 @@ use std::fs;
 use std::io;
 use std::process::{Child, Command, Stdio};
 
+/// Users or groups: each has its map, and neither map can be written twice.
+struct Kind {
+    file: &'static str,
+    program: &'static str,
+    subordinate: &'static str,
+    own: fn() -> u32,
+}
+
+const UIDS: Kind =
+    Kind { file: "uid_map", program: "newuidmap", subordinate: "/etc/subuid", own: || geteuid().as_raw() };
+const GIDS: Kind =
+    Kind { file: "gid_map", program: "newgidmap", subordinate: "/etc/subgid", own: || getegid().as_raw() };
+
 /// Writes the maps that the caller asked for.
 pub(super) fn write(helper: &Child, wanted: &UserNamespace) -> Result<(), IdMapFailure> {
     let pid = helper.id();
     match wanted {
-        UserNamespace::Mapped { uids, gids } => explicit(pid, &IdMaps { uids: uids.clone(), gids: gids.clone() }),
-        UserNamespace::Single => single(pid),
-        UserNamespace::Auto | UserNamespace::Never => automatic(pid),
+        UserNamespace::Mapped { uids, gids } => {
+            explicit(pid, &UIDS, uids)?;
+            explicit(pid, &GIDS, gids)
+        }
+        UserNamespace::Single => {
+            single(pid, &UIDS)?;
+            single(pid, &GIDS)
+        }
+        UserNamespace::Auto | UserNamespace::Never => {
+            automatic(pid, &UIDS)?;
+            automatic(pid, &GIDS)
+        }
     }
 }
 
 /// All that the caller may map: as root everything, else subordinate ranges, else its one id.
-fn automatic(pid: u32) -> Result<(), IdMapFailure> {
-    if geteuid().is_root() && map_all(pid).is_ok() {
+fn automatic(pid: u32, kind: &Kind) -> Result<(), IdMapFailure> {
+    // Root without the capabilities to mount, or the like.
+    if geteuid().is_root() && put(pid, kind.file, &lines(&identity(kind))).is_ok() {
         return Ok(());
     }
-    match subordinate() {
-        Some(maps) if through_helpers(pid, &maps).is_ok() => Ok(()),
-        _ => single(pid),
+    match subordinate(kind) {
+        Some(ranges) if run(kind.program, pid, &ranges).is_ok() => Ok(()),
+        _ => single(pid, kind),
     }
 }
 
-/// Root without the capabilities to mount, or the like: the identity over what is mapped here.
-fn map_all(pid: u32) -> Result<(), IdMapFailure> {
-    let identity = |file: &str| -> Vec<IdRange> {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        text.lines().filter_map(parse_map_line).map(|r| IdRange { outside: r.inside, ..r }).collect()
-    };
-    direct(pid, &IdMaps { uids: identity("/proc/self/uid_map"), gids: identity("/proc/self/gid_map") })
+/// The identity over what is mapped here.
+fn identity(kind: &Kind) -> Vec<IdRange> {
+    let text = fs::read_to_string(format!("/proc/self/{}", kind.file)).unwrap_or_default();
+    text.lines().filter_map(parse_map_line).map(|r| IdRange { outside: r.inside, ..r }).collect()
 }
 
 /// `inside outside count`, as the kernel prints it.
@@ -44,20 +64,24 @@ fn parse_map_line(line: &str) -> Option<IdRange> {
     Some(IdRange { inside: numbers.next()??, outside: numbers.next()??, count: numbers.next()?? })
 }
 
-fn explicit(pid: u32, maps: &IdMaps) -> Result<(), IdMapFailure> {
-    direct(pid, maps).or_else(|first| through_helpers(pid, maps).map_err(|_| first))
+fn explicit(pid: u32, kind: &Kind, ranges: &[IdRange]) -> Result<(), IdMapFailure> {
+    put(pid, kind.file, &lines(ranges)).or_else(|first| match ranges {
+        [one] if one.count == 1 && one.outside == (kind.own)() => only(pid, kind, one).map_err(|_| first),
+        _ => run(kind.program, pid, ranges).map_err(|_| first),
+    })
 }
 
-fn single(pid: u32) -> Result<(), IdMapFailure> {
-    // Without a capability a group may be mapped only once setgroups is denied.
-    put(pid, "setgroups", "deny")?;
-    let one = |outside| vec![IdRange { inside: 0, outside, count: 1 }];
-    direct(pid, &IdMaps { uids: one(geteuid().as_raw()), gids: one(getegid().as_raw()) })
+fn single(pid: u32, kind: &Kind) -> Result<(), IdMapFailure> {
+    only(pid, kind, &IdRange { inside: 0, outside: (kind.own)(), count: 1 })
 }
 
-fn direct(pid: u32, maps: &IdMaps) -> Result<(), IdMapFailure> {
-    put(pid, "uid_map", &lines(&maps.uids))?;
-    put(pid, "gid_map", &lines(&maps.gids))
+/// The caller's own id and no other.
+fn only(pid: u32, kind: &Kind, own: &IdRange) -> Result<(), IdMapFailure> {
+    if kind.file == GIDS.file {
+        // Without a capability a group may be mapped only once setgroups is denied.
+        put(pid, "setgroups", "deny")?;
+    }
+    put(pid, kind.file, &lines(&[*own]))
 }
 
 fn lines(ranges: &[IdRange]) -> String {
@@ -78,20 +102,17 @@ fn put(pid: u32, file: &str, text: &str) -> Result<(), IdMapFailure> {
 }
 
 /// The caller's own id as root, and its subordinate ranges from 1 on, as `subuid(5)` grants them.
-fn subordinate() -> Option<IdMaps> {
+fn subordinate(kind: &Kind) -> Option<Vec<IdRange>> {
     let user = User::from_uid(Uid::effective()).ok().flatten();
     let name = user.map(|u| u.name);
-    let ranges = |file, id: u32| -> Option<Vec<IdRange>> {
-        let text = fs::read_to_string(file).ok()?;
-        let mut ranges = vec![IdRange { inside: 0, outside: id, count: 1 }];
-        let mut inside = 1;
-        for (first, count) in text.lines().filter_map(|line| subordinate_line(line, name.as_deref())) {
-            ranges.push(IdRange { inside, outside: first, count });
-            inside = inside.checked_add(count)?;
-        }
-        (ranges.len() > 1).then_some(ranges)
-    };
-    Some(IdMaps { uids: ranges("/etc/subuid", geteuid().as_raw())?, gids: ranges("/etc/subgid", getegid().as_raw())? })
+    let text = fs::read_to_string(kind.subordinate).ok()?;
+    let mut ranges = vec![IdRange { inside: 0, outside: (kind.own)(), count: 1 }];
+    let mut inside = 1;
+    for (first, count) in text.lines().filter_map(|line| subordinate_line(line, name.as_deref())) {
+        ranges.push(IdRange { inside, outside: first, count });
+        inside = inside.checked_add(count)?;
+    }
+    (ranges.len() > 1).then_some(ranges)
 }
 
 /// `name:first:count` or `uid:first:count`, if it is the caller's.
@@ -101,11 +122,6 @@ fn subordinate_line(line: &str, name: Option<&str>) -> Option<(u32, u32)> {
     let ours = Some(owner) == name || owner.parse() == Ok(geteuid().as_raw());
     let range = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
     (ours && range.1 > 0).then_some(range)
-}
-
-fn through_helpers(pid: u32, maps: &IdMaps) -> Result<(), IdMapFailure> {
-    run("newuidmap", pid, &maps.uids)?;
-    run("newgidmap", pid, &maps.gids)
 }
 
 /// The set-uid programs of shadow-utils check the ranges against `/etc/subuid` and `/etc/subgid`.

@@ -1,7 +1,9 @@
 //! What the tests stand on.
 
+pub mod child;
 pub mod debian;
 pub mod privilege;
+pub mod run;
 pub mod scratch;
 pub mod tarball;
 pub mod tree;

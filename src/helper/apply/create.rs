@@ -9,18 +9,19 @@ use crate::helper::lower;
 use crate::helper::metadata::{self, Metadata, Softened};
 use crate::helper::open;
 use crate::helper::stream::Stream;
+use crate::helper::writers::{FileJob, NO_BATCH};
 use crate::{Cause, Devices, EntryKind, EventKind, Limit, Refusal};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, makedev, mknodat};
+use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
 use nix::unistd::{LinkatFlags, linkat, symlinkat};
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-/// How often room is made for one name: somebody else may be putting things there.
-const TRIES: u32 = 16;
+/// The longest content that is handed over to a writer; longer files are written as they come.
+const SMALL: u64 = 128 << 10;
 
 /// Where something is made.
 pub(super) struct Spot<'n> {
@@ -36,16 +37,8 @@ impl Spot<'_> {
     }
 
     pub(super) fn stat(&self) -> Result<Option<FileStat>> {
-        match fstatat(&self.handle, self.path(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(Fault::os(errno, "newfstatat", format_args!("dir, {}", quoted(self.name)))),
-        }
+        files::stat(&self.handle, self.name)
     }
-}
-
-fn is_directory(stat: &FileStat) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 impl Applier<'_> {
@@ -53,11 +46,19 @@ impl Applier<'_> {
         &mut self,
         mut entry: Entry,
         parent: NodeId,
-        name: &[u8],
+        path: &mut Vec<u8>,
+        name: Range<usize>,
         reader: &mut Reader<Stream>,
     ) -> Result<(), Failed> {
         let handle = self.dirs.handle(parent)?;
-        let spot = Spot { parent, handle, inherit: self.dirs.node(parent).inherit, name };
+        let spot = Spot { parent, handle, inherit: self.dirs.node(parent).inherit, name: &path[name.clone()] };
+        if let Some(Child::Leaf(batch)) = self.dirs.child(parent, spot.name) {
+            self.writers.wait(batch);
+        }
+        if self.goes_to_writer(&entry, &spot, reader) {
+            let Spot { handle, inherit, .. } = spot;
+            return self.hand_over(entry, parent, &handle, inherit, std::mem::take(path), name, reader);
+        }
         if entry.kind == EntryKind::Hardlink {
             self.hardlink(&spot, &entry.link)?;
         } else {
@@ -88,32 +89,70 @@ impl Applier<'_> {
     }
 
     /// Makes something that is not a directory, making room for it first where something is in the way.
-    pub(super) fn make<T>(&mut self, spot: &Spot<'_>, mut make: impl FnMut() -> Result<T>) -> Result<T> {
+    pub(super) fn make<T>(&mut self, spot: &Spot<'_>, make: impl FnMut() -> Result<T>) -> Result<T> {
         if let Some(Child::Dir(_)) = self.dirs.child(spot.parent, spot.name) {
             self.make_room(spot)?;
         }
         self.refuse_conflict_below(spot, false)?;
-        for _ in 0..TRIES {
-            match make() {
-                Err(fault) if fault.errno() == Some(Errno::EEXIST) => self.make_room(spot)?,
-                result => return result,
-            }
-        }
-        Err(Fault::os(Errno::EEXIST, "openat", format_args!("dir, {}, {TRIES} times", quoted(spot.name))))
+        self.maker.make(&spot.handle, spot.name, make)
     }
 
-    /// Rule 9: removes what is in the way of something that is not a directory.
+    /// A known directory is forgotten before it is removed, once nobody writes below it any more.
     fn make_room(&mut self, spot: &Spot<'_>) -> Result<()> {
-        let is_dir = spot.stat()?.is_some_and(|stat| is_directory(&stat));
-        if is_dir && self.options.no_overwrite_dir_nondir {
-            return Err(refused(Refusal::DirectoryConflict));
-        }
+        self.settle()?;
+        self.maker.make_room(&spot.handle, spot.name)?;
         self.dirs.forget(spot.parent, spot.name);
-        self.remover.remove(&spot.handle, spot.name).map(drop)
+        Ok(())
     }
 
     fn made_leaf(&mut self, spot: &Spot<'_>) {
-        self.dirs.set_leaf(spot.parent, spot.name, Child::Leaf);
+        self.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(NO_BATCH));
+    }
+
+    /// A small file of a large archive, where nothing that is known is in the way.
+    fn goes_to_writer(&mut self, entry: &Entry, spot: &Spot<'_>, reader: &mut Reader<Stream>) -> bool {
+        entry.kind == EntryKind::File
+            && entry.stored <= SMALL
+            && self.writers.available()
+            && matches!(self.dirs.child(spot.parent, spot.name), None | Some(Child::Leaf(_)))
+            && !(self.overlay() && self.options.no_overwrite_dir_nondir)
+            && reader.source_mut().is_large()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a file and its place, taken apart so that the name can move")]
+    fn hand_over(
+        &mut self,
+        mut entry: Entry,
+        parent: NodeId,
+        handle: &Arc<OwnedFd>,
+        inherit: Inherit,
+        path: Vec<u8>,
+        name: Range<usize>,
+        reader: &mut Reader<Stream>,
+    ) -> Result<(), Failed> {
+        let (meta, events) = self.policy.metadata(&mut entry)?;
+        self.softened(events);
+        let mut body = Vec::with_capacity(1);
+        while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
+            self.count_written(&bytes)?;
+            body.push(bytes);
+        }
+        let Entry { index, offset, size, sparse: regions, .. } = entry;
+        self.dirs.touch(parent);
+        // The batch is not known before the job is made, nor the name after.
+        let batch = self.writers.batch_for(parent, inherit, handle);
+        self.dirs.set_leaf(parent, &path[name.clone()], Child::Leaf(batch));
+        self.writers.push(FileJob { index, offset, path, name, meta, regions, size, body });
+        Ok(())
+    }
+
+    fn count_written(&mut self, bytes: &[u8]) -> Result<()> {
+        self.bytes_written += bytes.len() as u64;
+        let value = self.options.limits.total_bytes;
+        if self.bytes_written > value {
+            return Err(Cause::Limit { limit: Limit::TotalBytes, value }.into());
+        }
+        Ok(())
     }
 
     fn file(
@@ -127,14 +166,10 @@ impl Applier<'_> {
         self.made_leaf(spot);
         let mut file = NewFile::new(fd, entry.sparse);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
-            self.bytes_written += bytes.len() as u64;
-            let value = self.options.limits.total_bytes;
-            if self.bytes_written > value {
-                return Err(Fault::from(Cause::Limit { limit: Limit::TotalBytes, value }).into());
-            }
+            self.count_written(&bytes)?;
             file.write(&bytes)?;
         }
-        let softened = file.finish(entry.size, meta, spot.inherit, &self.setter)?;
+        let softened = file.finish(entry.size, meta, spot.inherit, &self.maker.setter)?;
         self.softened(softened);
         self.counts.files += 1;
         Ok(())
@@ -146,8 +181,7 @@ impl Applier<'_> {
                 .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))
         })?;
         self.made_leaf(spot);
-        self.dirs.path_changed();
-        let softened = self.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, true)?;
+        let softened = self.maker.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, true)?;
         self.softened(softened);
         self.counts.symlinks += 1;
         Ok(())
@@ -158,12 +192,15 @@ impl Applier<'_> {
         let (parent, name) = self.link_target(target)?;
         let from = Spot { parent, handle: self.dirs.handle(parent)?, inherit: Inherit::default(), name };
         let missing = || Fault::from(Cause::LinkTargetMissing { target: target.to_vec() });
+        if let Some(Child::Leaf(batch)) = self.dirs.child(parent, name) {
+            self.writers.wait(batch);
+        }
         let stat = match from.stat()? {
             Some(stat) if !self.overlay() || !lower::is_whiteout(&stat) => stat,
             None if self.overlay() => self.copy_up(&from)?.ok_or_else(missing)?,
             _ => return Err(missing()),
         };
-        if is_directory(&stat) {
+        if files::is_directory(&stat) {
             return Err(refused(Refusal::HardlinkToDirectory));
         }
         // Compared before anything is removed: the name may be the target's own.
@@ -180,9 +217,6 @@ impl Applier<'_> {
             })?;
         }
         self.made_leaf(spot);
-        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK {
-            self.dirs.path_changed();
-        }
         self.counts.hardlinks += 1;
         Ok(())
     }
@@ -209,7 +243,7 @@ impl Applier<'_> {
             Err(fault) => return Err(fault),
         }
         self.made_leaf(spot);
-        let softened = self.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, false)?;
+        let softened = self.maker.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, false)?;
         self.softened(softened);
         match kind {
             SFlag::S_IFIFO => self.counts.fifos += 1,
@@ -231,7 +265,7 @@ impl Applier<'_> {
             Devices::Placeholder => {
                 let fd = self.make(spot, || files::create(&spot.handle, spot.name, meta.mode))?;
                 self.made_leaf(spot);
-                let softened = NewFile::new(fd, None).finish(0, meta, spot.inherit, &self.setter)?;
+                let softened = NewFile::new(fd, None).finish(0, meta, spot.inherit, &self.maker.setter)?;
                 self.softened(softened);
                 self.event(EventKind::DevicePlaceholder { errno });
                 self.counts.devices += 1;
@@ -246,19 +280,22 @@ impl Applier<'_> {
             self.dirs.touch(id);
             return self.merge(id, meta);
         }
-        let over_whiteout = self.dirs.child(spot.parent, spot.name) == Some(Child::Whiteout);
+        let child = self.dirs.child(spot.parent, spot.name);
+        let over_whiteout = child == Some(Child::Whiteout);
+        // What this layer has put there hid a directory of the lower layers, if they have one.
+        let hides = over_whiteout || self.overlay() && matches!(child, Some(Child::Leaf(_)));
         if let Some(id) = self.kept_symlink_below(spot)? {
             self.dirs.touch(id);
             return self.merge(id, meta);
         }
         self.refuse_conflict_below(spot, true)?;
-        for _ in 0..TRIES {
+        for _ in 0..files::TRIES {
             let mut softened = Softened::new();
-            match self.setter.new_directory(&spot.handle, spot.name, &meta, spot.inherit, &mut softened) {
+            match self.maker.setter.new_directory(&spot.handle, spot.name, &meta, spot.inherit, &mut softened) {
                 Ok((made, owned)) => {
                     self.softened(softened);
                     let id = self.made_directory(spot, made, owned, meta)?;
-                    return if over_whiteout { self.mark_opaque(id) } else { Ok(()) };
+                    return if hides { self.mark_opaque(id) } else { Ok(()) };
                 }
                 Err(fault) if fault.errno() == Some(Errno::EEXIST) => {}
                 Err(fault) => return Err(fault),
@@ -271,10 +308,9 @@ impl Applier<'_> {
                 return Err(refused(Refusal::DirectoryConflict));
             }
             self.dirs.forget(spot.parent, spot.name);
-            self.dirs.path_changed();
-            self.remover.remove(&spot.handle, spot.name)?;
+            self.maker.remover.remove(&spot.handle, spot.name)?;
         }
-        Err(Fault::os(Errno::EEXIST, "mkdirat", format_args!("dir, {}, {TRIES} times", quoted(spot.name))))
+        Err(Fault::os(Errno::EEXIST, "mkdirat", format_args!("dir, {}, again and again", quoted(spot.name))))
     }
 
     fn made_directory(&mut self, spot: &Spot<'_>, made: OwnedFd, owned: bool, mut meta: Metadata) -> Result<NodeId> {
@@ -301,17 +337,14 @@ impl Applier<'_> {
         if !self.options.keep_directory_symlink || open::link_target(&spot.handle, spot.name)?.is_none() {
             return Ok(None);
         }
-        match self.resolve(spot.parent, &[spot.name], crate::helper::dirs::Missing::Nothing) {
-            Err(fault) if fault.errno() == Some(Errno::ELOOP) => Ok(None),
-            result => result,
-        }
+        self.existing(spot.parent, &[spot.name])
     }
 
     /// Rule 9: a directory over a directory replaces owner, mode and time, and clears other attributes.
-    fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
+    pub(super) fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
         let handle = self.dirs.handle(id)?;
         let mut softened = Softened::new();
-        self.setter.own_directory(&handle, &meta, &mut softened)?;
+        self.maker.setter.own_directory(&handle, &meta, &mut softened)?;
         self.softened(softened);
         metadata::clear_xattrs(&handle, &meta.xattrs)?;
         self.dirs.node_mut(id).inherit.acl = meta.has_default_acl();

@@ -11,7 +11,7 @@ impl Applier<'_> {
     pub(super) fn whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
         self.counts.whiteouts += 1;
         match self.dirs.child(parent, name) {
-            Some(Child::Leaf | Child::Whiteout | Child::Copied) => Ok(()),
+            Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => Ok(()),
             Some(Child::Dir(id)) if self.dirs.node(id).upper => self.prune(id),
             // Nothing of the lower layers is left here.
             None if self.dirs.node(parent).opaque => Ok(()),
@@ -28,7 +28,7 @@ impl Applier<'_> {
     pub(super) fn remove_lower(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
         let handle = self.dirs.handle(parent)?;
         self.dirs.forget(parent, name);
-        if self.remover.remove(&handle, name)? {
+        if self.maker.remover.remove(&handle, name)? {
             self.dirs.disturb(parent);
         }
         Ok(())
@@ -45,7 +45,7 @@ impl Applier<'_> {
             let handle = self.dirs.handle(id)?;
             for (name, _) in remove::list(&handle)? {
                 match self.dirs.child(id, &name) {
-                    Some(Child::Leaf | Child::Whiteout | Child::Copied) => {}
+                    Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => {}
                     Some(Child::Dir(child)) if self.dirs.node(child).upper => stack.push(child),
                     _ => self.remove_lower(id, &name)?,
                 }

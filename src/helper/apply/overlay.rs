@@ -3,10 +3,11 @@
 use super::create::Spot;
 use super::{Applier, refused};
 use crate::Refusal;
-use crate::helper::dirs::{Child, Inherit, Missing, NodeId};
+use crate::helper::dirs::{Child, Inherit, NodeId};
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::files::{self, NewFile};
 use crate::helper::lower::{self, Lower};
+use crate::helper::metadata::{self, Metadata};
 use crate::helper::remove;
 use bytes::Bytes;
 use nix::errno::Errno;
@@ -66,13 +67,14 @@ impl Applier<'_> {
     pub(super) fn overlay_whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
         self.counts.whiteouts += 1;
         match self.dirs.child(parent, name) {
-            Some(Child::Leaf | Child::Whiteout) => return Ok(()),
+            Some(Child::Leaf(_) | Child::Whiteout) => return Ok(()),
             Some(Child::Dir(id)) if self.dirs.node(id).upper => return self.cover(id),
             // Made only to hold a marker, or brought up: it goes with what it stands for.
             Some(Child::Dir(_) | Child::Copied) => self.remove_lower(parent, name)?,
-            None => {}
+            None | Some(Child::Link) => {}
         }
-        if self.dirs.covered(parent) {
+        // In a directory that merges nothing, overlayfs lists a whiteout like any other name.
+        if self.dirs.nothing_below(parent, name)? {
             return Ok(());
         }
         self.write_whiteout(parent, name)
@@ -82,7 +84,7 @@ impl Applier<'_> {
         let handle = self.dirs.handle(parent)?;
         match self.marks.make_whiteout(&handle, name) {
             Err(fault) if fault.errno() == Some(Errno::EEXIST) => {
-                self.remover.remove(&handle, name)?;
+                self.maker.remover.remove(&handle, name)?;
                 self.marks.make_whiteout(&handle, name)?;
             }
             result => result?,
@@ -120,13 +122,13 @@ impl Applier<'_> {
         }
         for name in self.dirs.names_below(root)? {
             match self.dirs.child(root, &name) {
-                Some(Child::Leaf | Child::Whiteout) => {}
+                Some(Child::Leaf(_) | Child::Whiteout) => {}
                 Some(Child::Dir(id)) if self.dirs.node(id).upper => self.cover(id)?,
                 Some(Child::Dir(_) | Child::Copied) => {
                     self.remove_lower(root, &name)?;
                     self.write_whiteout(root, &name)?;
                 }
-                None => self.write_whiteout(root, &name)?,
+                None | Some(Child::Link) => self.write_whiteout(root, &name)?,
             }
         }
         self.mark_opaque(root)
@@ -139,7 +141,7 @@ impl Applier<'_> {
             let handle = self.dirs.handle(id)?;
             for (name, _) in remove::list(&handle)? {
                 match self.dirs.child(id, &name) {
-                    Some(Child::Leaf) => {}
+                    Some(Child::Leaf(_)) => {}
                     Some(Child::Dir(child)) if self.dirs.node(child).upper => {
                         if !self.dirs.node(child).opaque {
                             stack.push(child);
@@ -155,8 +157,7 @@ impl Applier<'_> {
 
     /// `no_overwrite_dir_nondir` looks at the lower layers too.
     pub(super) fn refuse_conflict_below(&self, spot: &Spot<'_>, directory: bool) -> Result<()> {
-        if !self.options.no_overwrite_dir_nondir || !self.overlay() || self.dirs.child(spot.parent, spot.name).is_some()
-        {
+        if !self.options.no_overwrite_dir_nondir || !self.overlay() || self.dirs.knows(spot.parent, spot.name) {
             return Ok(());
         }
         match (self.dirs.below(spot.parent, spot.name)?, directory) {
@@ -169,12 +170,11 @@ impl Applier<'_> {
 
     /// `keep_directory_symlink` looks at the lower layers too.
     pub(super) fn kept_symlink_below(&mut self, spot: &Spot<'_>) -> Result<Option<NodeId>> {
-        if !self.options.keep_directory_symlink || !self.overlay() || self.dirs.child(spot.parent, spot.name).is_some()
-        {
+        if !self.options.keep_directory_symlink || !self.overlay() || self.dirs.knows(spot.parent, spot.name) {
             return Ok(None);
         }
         match self.dirs.below(spot.parent, spot.name)? {
-            Lower::Link(..) => self.resolve(spot.parent, &[spot.name], Missing::Hold),
+            Lower::Link(..) => self.existing(spot.parent, &[spot.name]),
             _ => Ok(None),
         }
     }
@@ -184,18 +184,18 @@ impl Applier<'_> {
         match self.dirs.below(spot.parent, spot.name)? {
             Lower::Absent => return Ok(None),
             Lower::Directory(_) => return Err(refused(Refusal::HardlinkToDirectory)),
-            Lower::Link(target, stat) => self.copy_link(spot, &target, &stat)?,
+            Lower::Link(target, dir, stat) => self.copy_link(spot, &target, &dir, &stat)?,
             Lower::Other(dir, stat) if lower::kind(&stat) == SFlag::S_IFREG => self.copy_file(spot, &dir)?,
-            Lower::Other(_, stat) => self.copy_special(spot, &stat)?,
+            Lower::Other(dir, stat) => self.copy_special(spot, &dir, &stat)?,
         }
         self.dirs.set_leaf(spot.parent, spot.name, Child::Copied);
         spot.stat()
     }
 
-    fn copy_link(&mut self, spot: &Spot<'_>, target: &[u8], stat: &FileStat) -> Result<()> {
+    fn copy_link(&mut self, spot: &Spot<'_>, target: &[u8], dir: &OwnedFd, stat: &FileStat) -> Result<()> {
         symlinkat(OsStr::from_bytes(target), &spot.handle, spot.path())
             .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))?;
-        self.copy_attributes(spot, stat, true)
+        self.copy_attributes(spot, dir, stat, true)
     }
 
     fn copy_file(&mut self, spot: &Spot<'_>, dir: &OwnedFd) -> Result<()> {
@@ -213,21 +213,22 @@ impl Applier<'_> {
                 Err(errno) => return Err(Fault::os(errno, "read", "lower")),
             }
         }
-        let softened = file.finish(0, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.setter)?;
+        let softened = file.finish(0, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.maker.setter)?;
         self.softened(softened);
         Ok(())
     }
 
-    fn copy_special(&mut self, spot: &Spot<'_>, stat: &FileStat) -> Result<()> {
+    fn copy_special(&mut self, spot: &Spot<'_>, dir: &OwnedFd, stat: &FileStat) -> Result<()> {
         let mode = Mode::from_bits_truncate(stat.st_mode & 0o777);
         mknodat(&spot.handle, spot.path(), lower::kind(stat), mode, stat.st_rdev)
             .call("mknodat", || format!("dir, {}", quoted(spot.name)))?;
-        self.copy_attributes(spot, stat, false)
+        self.copy_attributes(spot, dir, stat, false)
     }
 
-    fn copy_attributes(&mut self, spot: &Spot<'_>, stat: &FileStat, symlink: bool) -> Result<()> {
-        let (meta, inherit) = (lower::metadata_of(stat), Inherit { group: true, acl: false });
-        let softened = self.setter.new_special(&spot.handle, spot.name, &meta, inherit, symlink)?;
+    fn copy_attributes(&mut self, spot: &Spot<'_>, dir: &OwnedFd, stat: &FileStat, symlink: bool) -> Result<()> {
+        let meta = Metadata { xattrs: metadata::xattrs_at(dir, spot.name)?, ..lower::metadata_of(stat) };
+        let inherit = Inherit { group: true, acl: spot.inherit.acl };
+        let softened = self.maker.setter.new_special(&spot.handle, spot.name, &meta, inherit, symlink)?;
         self.softened(softened);
         Ok(())
     }

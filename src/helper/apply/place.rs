@@ -10,21 +10,22 @@ use crate::{Cause, EntryKind, EscapingNames, EventKind, Options, Refusal};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use nix::errno::Errno;
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 
 /// Where an entry goes.
-pub(super) enum Place<'n> {
+pub(super) enum Place {
     /// Left out.
     Skip,
     /// The destination itself.
     Root,
     At {
         parent: NodeId,
-        name: &'n [u8],
+        name: Range<usize>,
     },
     Whiteout {
         parent: NodeId,
-        name: &'n [u8],
+        name: Range<usize>,
     },
     Opaque {
         directory: NodeId,
@@ -42,7 +43,7 @@ pub(super) struct Memo {
 }
 
 impl Applier<'_> {
-    pub(super) fn place<'n>(&mut self, path: &'n [u8], entry: &Entry) -> Result<Place<'n>, Failed> {
+    pub(super) fn place(&mut self, path: &[u8], entry: &Entry) -> Result<Place, Failed> {
         if let Some(place) = self.remembered(path) {
             return Ok(place);
         }
@@ -74,11 +75,11 @@ impl Applier<'_> {
                 self.event(EventKind::SkippedAufs);
                 Place::Skip
             }
-            Marker::Whiteout(hidden) => match self.existing(parents)? {
-                Some(parent) => Place::Whiteout { parent, name: hidden },
+            Marker::Whiteout(hidden) => match self.existing(self.destination, parents)? {
+                Some(parent) => Place::Whiteout { parent, name: range_in(path, hidden) },
                 None => Place::NothingToHide,
             },
-            Marker::Opaque => match self.existing(parents)? {
+            Marker::Opaque => match self.existing(self.destination, parents)? {
                 Some(directory) => Place::Opaque { directory },
                 None => Place::NothingToHide,
             },
@@ -86,15 +87,15 @@ impl Applier<'_> {
                 let parent = self.resolve(self.destination, parents, Missing::Make)?;
                 let parent = parent.unwrap_or(self.destination);
                 self.remember(path, parent);
-                Place::At { parent, name: last }
+                Place::At { parent, name: range_in(path, last) }
             }
         })
     }
 
     /// A directory that is there; `None` if nothing or something else is.
-    fn existing(&mut self, parts: &[&[u8]]) -> Result<Option<NodeId>> {
+    pub(super) fn existing(&mut self, start: NodeId, parts: &[&[u8]]) -> Result<Option<NodeId>> {
         let missing = if self.overlay() { Missing::Hold } else { Missing::Nothing };
-        match self.resolve(self.destination, parts, missing) {
+        match self.resolve(start, parts, missing) {
             Err(fault) if matches!(fault.errno(), Some(Errno::ELOOP | Errno::ENOTDIR | Errno::ENOENT)) => Ok(None),
             result => result,
         }
@@ -102,13 +103,13 @@ impl Applier<'_> {
 
     /// The parent of the entry before, if this one's is written the same and nothing that could lead it
     /// elsewhere has happened in between.
-    fn remembered<'n>(&self, path: &'n [u8]) -> Option<Place<'n>> {
+    fn remembered(&self, path: &[u8]) -> Option<Place> {
         let plain = path.strip_suffix(b"/").unwrap_or(path);
         let (dir, name) = split_plain(plain)?;
         let parent = self.memo.node.filter(|_| self.memo.generation == self.dirs.generation())?;
         let marker = !self.literal() && name.starts_with(b".wh.");
         let fits = path.len() <= self.options.limits.name_bytes as usize;
-        (dir == self.memo.prefix && !marker && fits).then_some(Place::At { parent, name })
+        (dir == self.memo.prefix && !marker && fits).then(|| Place::At { parent, name: range_in(path, name) })
     }
 
     fn remember(&mut self, path: &[u8], parent: NodeId) {
@@ -136,11 +137,17 @@ impl Applier<'_> {
         let Some((last, parents)) = parts.split_last() else {
             return Err(if strip > 0 { missing() } else { refused(Refusal::HardlinkToDirectory) });
         };
-        match self.existing(parents)? {
+        match self.existing(self.destination, parents)? {
             Some(parent) => Ok((parent, last)),
             None => Err(missing()),
         }
     }
+}
+
+/// Where a part of a path, itself a slice of it, stands in it.
+fn range_in(path: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr().saturating_sub(path.as_ptr().addr());
+    start..start + part.len()
 }
 
 /// Which names are taken.

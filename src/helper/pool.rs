@@ -1,0 +1,80 @@
+//! Buffers for the uncompressed stream that come back when nobody looks at their bytes any more.
+
+use bytes::Bytes;
+use std::sync::{Arc, Condvar, Mutex};
+
+/// Bytes of one chunk: a multiple of the tar block, small enough for the cache.
+const CHUNK: usize = 256 << 10;
+/// Chunks out at once: 24 MiB. More wait until one comes back, which a writer brings about.
+const OUT: usize = 96;
+
+/// A pool of buffers.
+#[derive(Clone, Default)]
+pub(crate) struct Pool(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    free: Vec<Vec<u8>>,
+    out: usize,
+}
+
+impl Pool {
+    /// A whole buffer, its content left over from before.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        let Ok(state) = self.0.state.lock() else { return vec![0; CHUNK] };
+        let Ok(mut state) = self.0.returned.wait_while(state, |state| state.out >= OUT) else {
+            return vec![0; CHUNK];
+        };
+        state.out += 1;
+        state.free.pop().unwrap_or_else(|| vec![0; CHUNK])
+    }
+
+    /// Its first `filled` bytes; the buffer comes back with the last slice of them.
+    pub(crate) fn lend(&self, buffer: Vec<u8>, filled: usize) -> Bytes {
+        Bytes::from_owner(Lent { buffer, filled, pool: self.clone() })
+    }
+}
+
+struct Lent {
+    buffer: Vec<u8>,
+    filled: usize,
+    pool: Pool,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.pool.0.state.lock() {
+            state.free.push(std::mem::take(&mut self.buffer));
+            state.out -= 1;
+            self.pool.0.returned.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_comes_back_with_its_last_slice() {
+        let pool = Pool::default();
+        let chunk = pool.lend(pool.take(), 100);
+        let slice = chunk.slice(10..20);
+        drop(chunk);
+        assert_eq!(pool.0.state.lock().unwrap().free.len(), 0);
+        drop(slice);
+        assert_eq!(pool.0.state.lock().unwrap().free.len(), 1);
+    }
+}

@@ -1,0 +1,185 @@
+//! The system-call filter: an allow-list of what reading and applying takes; anything else ends the process.
+//! `seccomp(2)`. Paths, pointers and descriptors are beyond a filter: those are the switched root's business.
+
+use super::fault::{Fault, Result};
+use crate::Wall;
+use nix::errno::Errno;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use std::collections::BTreeMap;
+
+/// The calls that the helper makes once confined, whatever their arguments.
+const ALLOWED: &[libc::c_long] = &[
+    // Input, output and the control socket.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_pwrite64,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_ppoll,
+    libc::SYS_close,
+    libc::SYS_lseek,
+    libc::SYS_fcntl,
+    libc::SYS_dup,
+    // Looking and opening, relative to open directories.
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_fchdir,
+    libc::SYS_chdir,
+    // Making and removing.
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_symlinkat,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_ftruncate,
+    // Metadata.
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_fchmod,
+    SYS_FCHMODAT2,
+    libc::SYS_utimensat,
+    libc::SYS_fsetxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fgetxattr,
+    libc::SYS_lgetxattr,
+    libc::SYS_flistxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_fremovexattr,
+    libc::SYS_lremovexattr,
+    SYS_SETXATTRAT,
+    SYS_REMOVEXATTRAT,
+    libc::SYS_fsync,
+    libc::SYS_syncfs,
+    // Memory, threads and time.
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    // Answered with ENOSYS by the second filter: its flags are beyond a filter, and libc falls back to clone.
+    libc::SYS_clone3,
+];
+
+/// Calls of older ABIs that a libc may make in place of those above.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[libc::c_long] = &[libc::SYS_poll];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[libc::c_long] = &[];
+
+const SYS_FCHMODAT2: libc::c_long = 452;
+const SYS_SETXATTRAT: libc::c_long = 463;
+const SYS_REMOVEXATTRAT: libc::c_long = 466;
+
+/// What tells a thread from a process, and every namespace that clone could make.
+const CLONE_FLAGS: i32 = libc::CLONE_THREAD
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
+/// Installs the filter for this thread and those it starts. True if the kernel says that it is in force.
+pub(crate) fn restrict(wall: Wall) -> Result<bool> {
+    if wall == Wall::Off {
+        return Ok(false);
+    }
+    match filters().and_then(|filters| install(&filters)) {
+        Ok(()) => Ok(true),
+        Err(fault) if wall == Wall::Required => Err(fault),
+        Err(_) => Ok(false),
+    }
+}
+
+fn install(filters: &[BpfProgram]) -> Result<()> {
+    for filter in filters {
+        seccompiler::apply_filter(filter).map_err(|_| refused("SECCOMP_SET_MODE_FILTER"))?;
+    }
+    Ok(())
+}
+
+fn refused(what: &'static str) -> Fault {
+    Fault::os(Errno::last(), "seccomp", what)
+}
+
+/// The one that answers `clone3`, then the allow-list; the kernel takes the stricter verdict of the two.
+fn filters() -> Result<[BpfProgram; 2]> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)
+        .map_err(|_| Fault::os(Errno::EOPNOTSUPP, "seccomp", std::env::consts::ARCH))?;
+    let no_clone3 = compile(
+        [(libc::SYS_clone3, Vec::new())].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+        arch,
+    )?;
+    let allowed = compile(rules()?, SeccompAction::KillProcess, SeccompAction::Allow, arch)?;
+    Ok([no_clone3, allowed])
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn compile(rules: Rules, otherwise: SeccompAction, matched: SeccompAction, arch: TargetArch) -> Result<BpfProgram> {
+    let filter = SeccompFilter::new(rules, otherwise, matched, arch).map_err(|_| refused("filter"))?;
+    filter.try_into().map_err(|_| refused("program"))
+}
+
+fn rules() -> Result<Rules> {
+    let mut rules: Rules = ALLOWED.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
+    // Threads, never processes or namespaces.
+    rules.insert(libc::SYS_clone, vec![masked(0, bits(CLONE_FLAGS), bits(libc::CLONE_THREAD))?]);
+    // No memory that could be executed.
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        rules.insert(call, vec![masked(2, bits(libc::PROT_EXEC), 0)?]);
+    }
+    let prctl = [libc::PR_SET_NAME, libc::PR_GET_SECCOMP, libc::PR_SET_VMA];
+    let prctl: Result<Vec<SeccompRule>> = prctl.into_iter().map(|op| equal(0, op)).collect();
+    rules.insert(libc::SYS_prctl, prctl?);
+    // abort(3) of the main thread.
+    rules.insert(libc::SYS_tkill, vec![equal(0, nix::unistd::getpid().as_raw())?]);
+    rules.insert(libc::SYS_tgkill, vec![equal(0, nix::unistd::getpid().as_raw())?]);
+    Ok(rules)
+}
+
+/// These bits of the argument are just those.
+fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule> {
+    rule(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(mask), value)
+}
+
+/// A C flag as a register holds it.
+fn bits(flag: i32) -> u64 {
+    flag.cast_unsigned().into()
+}
+
+fn equal(argument: u8, value: i32) -> Result<SeccompRule> {
+    rule(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, bits(value))
+}
+
+fn rule(argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) -> Result<SeccompRule> {
+    let condition = SeccompCondition::new(argument, length, op, value).map_err(|_| refused("condition"))?;
+    SeccompRule::new(vec![condition]).map_err(|_| refused("rule"))
+}

@@ -1,0 +1,207 @@
+//! `Untar::destination`: a path inside the root, resolved only after the root has been entered.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use untar_in_root::{Error, ErrorKind, Report};
+
+use crate::support::run::{layer, line, literal, untar};
+use crate::support::scratch::Scratch;
+use crate::support::tarball::Tarball;
+use crate::support::tree::Tree;
+
+fn tar() -> Tarball {
+    Tarball::new()
+}
+
+/// Into `destination` of a root that `prepare` has filled; the outcome and the root's tree.
+fn into(destination: &str, prepare: impl FnOnce(&Path), archive: Tarball) -> (Result<Report, Error>, String) {
+    let scratch = Scratch::new();
+    let guarded = scratch.guarded();
+    prepare(&guarded.dest());
+    let result = untar(&guarded.dest(), literal).destination(destination).apply(&archive.build()[..]);
+    guarded.assert_untouched();
+    (result, line(&Tree::read(&guarded.dest())))
+}
+
+#[track_caller]
+fn leads_to(destination: &str, prepare: impl FnOnce(&Path), archive: Tarball, want: &str) {
+    let (result, tree) = into(destination, prepare, archive);
+    result.expect("applied");
+    assert_eq!(tree, want, "{destination}");
+}
+
+fn nothing(_: &Path) {}
+
+#[test]
+fn a_missing_destination_is_made_0755() {
+    for destination in ["a/b", "/a/b", "a//b/", "./a/b/.", "a/c/../b"] {
+        let scratch = Scratch::new();
+        untar(scratch.path(), literal)
+            .destination(destination)
+            .apply(&tar().file("f", "1").build()[..])
+            .expect("applied");
+        let tree = Tree::read(scratch.path());
+        assert_eq!(tree.get("a/b/f", "content"), "1", "{destination}");
+        assert_eq!((tree.get("a", "mode"), tree.get("a/b", "mode")), ("0755", "0755"));
+    }
+}
+
+#[test]
+fn the_root_itself_is_the_default() {
+    for destination in ["", ".", "/", "./"] {
+        leads_to(destination, nothing, tar().file("f", "1"), "f=1");
+    }
+}
+
+#[test]
+fn dots_stop_at_the_root() {
+    for destination in ["..", "../../a", "a/../../../a"] {
+        let (result, tree) = into(destination, |root| fs::create_dir(root.join("a")).expect("a"), tar().file("f", "1"));
+        // Clamped as the kernel does it, or refused: never outside (`into` has looked).
+        if result.is_ok() {
+            assert!(tree == "a/ a/f=1" || tree == "a/ f=1", "{destination}: {tree}");
+        }
+    }
+}
+
+#[test]
+fn symlinks_resolve_against_the_root() {
+    for target in ["/real", "real", "../../real", "/../real", "./real/"] {
+        let prepare = |root: &Path| {
+            fs::create_dir(root.join("real")).expect("dir");
+            symlink(target, root.join("link")).expect("link");
+        };
+        leads_to("link", prepare, tar().file("f", "1"), &format!("link->{target} real/ real/f=1"));
+        let prepare = |root: &Path| {
+            fs::create_dir(root.join("real")).expect("dir");
+            symlink(target, root.join("link")).expect("link");
+        };
+        leads_to("link/sub", prepare, tar().file("f", "1"), &format!("link->{target} real/ real/sub/ real/sub/f=1"));
+    }
+}
+
+#[test]
+fn an_absolute_symlink_to_the_host_stays_inside() {
+    // `/etc` of the host exists; the root's is made.
+    leads_to(
+        "link",
+        |root| symlink("/etc", root.join("link")).expect("link"),
+        tar().file("passwd", "1"),
+        "etc/ etc/passwd=1 link->/etc",
+    );
+}
+
+#[test]
+fn names_may_not_climb_above_the_destination() {
+    for name in ["../x", "a/../../x", "/../x"] {
+        let (result, tree) = into("d", nothing, tar().file(name, ""));
+        assert_eq!(result.expect_err("climbs").kind(), ErrorKind::Refused);
+        assert_eq!(tree, "d/");
+    }
+}
+
+#[test]
+fn hardlink_targets_are_relative_to_the_destination() {
+    let prepare = |root: &Path| fs::write(root.join("f"), "root's").expect("file");
+    for target in ["f", "/f", "./f"] {
+        leads_to("d", prepare, tar().file("f", "1").hardlink("h", target), "d/ d/f=1 d/h==d/f f=root's");
+    }
+    let (result, _) = into("d", prepare, tar().hardlink("h", "../f"));
+    assert_eq!(result.expect_err("climbs").kind(), ErrorKind::Refused);
+    let (result, _) = into("d", prepare, tar().hardlink("h", "f"));
+    assert!(result.expect_err("missing").to_string().contains('f'));
+}
+
+#[test]
+fn symlinked_parents_in_the_archive_resolve_against_the_root() {
+    // As in the finished system, where the root is `/`: not against the destination.
+    leads_to(
+        "d",
+        |root| fs::create_dir(root.join("e")).expect("dir"),
+        tar().symlink("l", "/e").file("l/f", "1").symlink("m", "../e").file("m/g", "2"),
+        "d/ d/l->/e d/m->../e e/ e/f=1 e/g=2",
+    );
+}
+
+#[test]
+fn whiteouts_are_relative_to_the_destination() {
+    let scratch = Scratch::new();
+    for name in ["keep", "d/keep", "d/gone", "d/s/gone"] {
+        fs::create_dir_all(scratch.join(name).parent().expect("parent")).expect("dir");
+        scratch.file(name, "");
+    }
+    let archive = tar().whiteout("gone").opaque("s").whiteout("../keep");
+    let error = untar(scratch.path(), layer).destination("d").apply(&archive.build()[..]).expect_err("climbs");
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(line(&Tree::read(scratch.path())), "d/ d/keep= d/s/ keep=");
+    untar(scratch.path(), layer).destination("d").apply(&tar().opaque("").build()[..]).expect("applied");
+    assert_eq!(line(&Tree::read(scratch.path())), "d/ keep=");
+}
+
+#[test]
+fn the_root_entry_is_the_destination() {
+    let scratch = Scratch::new();
+    let archive = tar().dir("./").with(|e| _ = e.mode(0o711).mtime(7)).file("f", "");
+    untar(scratch.path(), literal).destination("d").apply(&archive.build()[..]).expect("applied");
+    let tree = Tree::read(scratch.path());
+    assert_eq!((tree.get("d", "mode"), tree.get("d", "mtime")), ("0711", "7.000000000"));
+    assert_eq!(tree.get(".", "mode"), "0755");
+}
+
+#[test]
+fn a_destination_that_is_no_directory_is_an_error() {
+    let prepare = |root: &Path| {
+        fs::write(root.join("f"), "1").expect("file");
+        symlink("loop", root.join("loop")).expect("link");
+    };
+    for destination in ["f", "f/x", "loop", "loop/x"] {
+        let (result, tree) = into(destination, prepare, tar().file("g", ""));
+        let error = result.expect_err(destination);
+        assert!(matches!(error.raw_os_error(), Some(20 | 40)), "{destination}: {error:?}");
+        assert_eq!(tree, "f=1 loop->loop");
+    }
+}
+
+#[test]
+fn a_missing_root_is_an_error() {
+    let scratch = Scratch::new();
+    let error = untar_in_root::Untar::open(scratch.join("missing")).err().expect("missing");
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Root, Some(2)));
+    assert!(error.to_string().contains("missing"), "{error}");
+    let error = untar_in_root::Untar::open(scratch.file("file", "")).err().expect("a file");
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Root, Some(20)));
+}
+
+#[test]
+fn the_root_is_the_directory_that_was_opened() {
+    // Renamed and replaced between the decision and the use.
+    let scratch = Scratch::new();
+    let root = scratch.dir("root");
+    let untar = untar(&root, literal);
+    fs::rename(&root, scratch.join("moved")).expect("rename");
+    scratch.dir("root");
+    untar.apply(&tar().file("f", "1").build()[..]).expect("applied");
+    assert!(scratch.join("moved/f").exists() && !scratch.join("root/f").exists());
+}
+
+#[test]
+fn nothing_is_written_for_the_switch() {
+    let scratch = Scratch::new();
+    let before = fs::symlink_metadata(scratch.path()).expect("metadata");
+    untar(scratch.path(), literal).apply(&tar().build()[..]).expect("applied");
+    let after = fs::symlink_metadata(scratch.path()).expect("metadata");
+    assert_eq!((before.ctime(), before.ctime_nsec()), (after.ctime(), after.ctime_nsec()));
+    assert_eq!(before.permissions().mode(), after.permissions().mode());
+}
+
+#[test]
+fn a_removed_root_is_an_error() {
+    let scratch = Scratch::new();
+    let root = scratch.dir("root");
+    let untar = untar(&root, literal);
+    fs::remove_dir(&root).expect("rmdir");
+    let error = untar.apply(&tar().file("f", "1").build()[..]).expect_err("gone");
+    assert!(matches!(error.kind(), ErrorKind::Root | ErrorKind::Entry), "{error:?}");
+}

@@ -1,0 +1,1 @@
+//! What markers cost, in system calls.

@@ -1,0 +1,169 @@
+//! Rule 10, missing parents, and rule 14, what is done at the end.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use untar_in_root::{Durability, ErrorKind, EventKind};
+
+use crate::support::privilege::need_root;
+use crate::support::run::{Run, apply, both, layer, layers, literal, plain};
+use crate::support::scratch::Scratch;
+use crate::support::tarball::{Tarball, gz};
+use crate::support::tree::{But, Tree};
+
+fn tar() -> Tarball {
+    Tarball::new()
+}
+
+#[test]
+fn rule_10_missing_parents_are_0755_whatever_the_umask() {
+    both(&[tar().file("a/b/f", "1")], |run| {
+        let run = run.leads_to("a/ a/b/ a/b/f=1").has("a", "mode", "0755").has("a/b", "mode", "0755");
+        let tree = run.tree();
+        // Of the mapped root: as the root directory of a test that runs as root, or the caller's own id.
+        assert_eq!((tree.get("a", "uid"), tree.get("a", "gid")), (tree.get(".", "uid"), tree.get(".", "gid")));
+    });
+}
+
+#[test]
+fn rule_10_missing_parents_belong_to_the_mapped_root() {
+    if !need_root("rule_10_missing_parents_belong_to_the_mapped_root") {
+        return;
+    }
+    let range = |outside| vec![untar_in_root::IdRange { inside: 0, outside, count: 10 }];
+    let owner = untar_in_root::Owner::Mapped { uids: range(5000), gids: range(6000) };
+    let archive = tar().file("a/f", "1").with(|e| _ = e.uid(3).gid(4));
+    let run = Run::of(&[archive], |o| o.owner = owner).has("a", "uid", "5000").has("a", "gid", "6000");
+    run.has("a/f", "uid", "5003").has("a/f", "gid", "6004");
+}
+
+#[test]
+fn rule_10_missing_parents_do_not_inherit() {
+    if !need_root("rule_10_missing_parents_do_not_inherit") {
+        return;
+    }
+    // A set-gid directory with a default ACL above: neither group, set-gid bit nor ACL come down.
+    let acl = "user::rwx,user:7:rwx,group::rwx,mask::rwx,other::---";
+    let below = tar().dir("d").with(|e| _ = e.mode(0o2777).gid(55).pax("SCHILY.acl.default", acl));
+    let run = layers(&[below, tar().file("d/e/f", "1").symlink("d/l", "x").fifo("d/p")])
+        .leads_to("d/ d/e/ d/e/f=1 d/l->x d/p|");
+    let tree = run.tree();
+    for path in ["d/e", "d/e/f", "d/l", "d/p"] {
+        assert_eq!(tree.get(path, "gid"), "0", "{path}");
+    }
+    assert_eq!((tree.get("d/e", "mode"), tree.get("d/e/f", "mode"), tree.get("d/p", "mode")), ("0755", "0644", "0644"));
+    let with_acl: Vec<_> = tree.text(&[]).lines().filter(|l| l.contains("acl")).map(str::to_owned).collect();
+    assert_eq!(with_acl.len(), 1, "{with_acl:#?}");
+}
+
+#[test]
+fn rule_10_a_non_directory_in_the_way_is_enotdir() {
+    for (below, above) in [
+        (tar().file("x", "1"), tar().file("x/y", "2")),
+        (tar().fifo("x"), tar().dir("x/y")),
+        (tar().file("x", "1"), tar().symlink("x/y/z", "2")),
+        (tar().file("f", "1").symlink("x", "f"), tar().file("x/y", "2")),
+    ] {
+        let run = layers(&[below, above]).fails(ErrorKind::Entry, "Os(20)");
+        assert_eq!(run.error().raw_os_error(), Some(20));
+    }
+    plain(tar().file("x", "1").file("x/y", "2")).fails(ErrorKind::Entry, "Os(20)").leaves("x=1");
+}
+
+#[test]
+fn rule_14_directory_times_survive_what_is_put_into_them() {
+    let archive = tar().dir("d").with(|e| _ = e.mtime_ns(11, 3)).dir("d/e").with(|e| _ = e.mtime_ns(12, 4));
+    let archive = archive.file("d/e/f", "1").file("d/f", "1").symlink("d/l", "x").hardlink("d/e/h", "d/f");
+    both(&[archive], |run| {
+        run.has("d", "mtime", "11.000000003").has("d/e", "mtime", "12.000000004");
+    });
+    let below = tar().dir("d").file("d/f", "").file("d/g", "").dir("d/e").file("d/e/x", "");
+    let above =
+        tar().dir("d").with(|e| _ = e.mtime(9)).whiteout("d/f").dir("d/e").with(|e| _ = e.mtime(8)).opaque("d/e");
+    layers(&[below, above]).has("d", "mtime", "9.000000000").has("d/e", "mtime", "8.000000000");
+}
+
+#[test]
+fn rule_14_the_root_time_is_last() {
+    let archive = tar().dir(".").with(|e| _ = e.mtime_ns(-5, 9)).file("f", "").dir("d").file("d/f", "");
+    both(&[archive], |run| {
+        run.has(".", "mtime", "-5.000000009");
+    });
+}
+
+#[test]
+fn rule_14_restrictive_modes_do_not_hinder_what_comes_later() {
+    let archive = tar().dir("d").with(|e| _ = e.mode(0)).file("d/f", "1").dir("d/e").with(|e| _ = e.mode(0o500));
+    let archive = archive.file("d/e/f", "2").dir(".").with(|e| _ = e.mode(0o555)).file("g", "3");
+    both(&[archive], |run| {
+        run.has("d", "mode", "0000").has(".", "mode", "0555");
+        let scratch = Scratch::new();
+        drop(scratch);
+    });
+}
+
+#[test]
+fn rule_14_a_thousand_directories_keep_their_metadata() {
+    // More than the helper keeps open, filled in turns.
+    let dirs = (0..400).fold(tar(), |tar, i| tar.dir(format!("d{i}")).with(|e| _ = e.mode(0o500).mtime(i)));
+    let files = (0..400).fold(dirs, |tar, i| tar.file(format!("d{i}/f"), "1"));
+    let again = (0..400).rev().fold(files, |tar, i| tar.file(format!("d{i}/g"), "1"));
+    both(&[again], |run| {
+        run.report();
+        let tree = run.tree();
+        for i in 0..400 {
+            let path = format!("d{i}");
+            assert_eq!((tree.get(&path, "mode"), tree.get(&path, "mtime")), ("0500", &*format!("{i}.000000000")));
+        }
+    });
+}
+
+#[test]
+fn rule_14_deferred_metadata_is_applied_after_an_error_too() {
+    let archive = tar().dir("d").with(|e| _ = e.mode(0o711).mtime(5)).file("d/f", "1").file("../x", "");
+    let run = Run::of(&[archive], literal).fails(ErrorKind::Refused, "PathEscapes").leaves("d/ d/f=1");
+    assert_eq!((run.tree().get("d", "mode"), run.tree().get("d", "mtime")), ("0711", "5.000000000"));
+    let report = run.error().report().expect("a partial report");
+    assert_eq!((report.entries.directories, report.entries.files, report.diff_id), (1, 1, None));
+}
+
+#[test]
+fn rule_14_the_input_is_drained_counted_and_digested() {
+    use sha2::{Digest, Sha256};
+    let bytes = tar().file("f", "1").trailing(vec![0; 70_000]).build();
+    let run = Run::of(&[tar().file("f", "1").trailing(vec![0; 70_000])], layer).leads_to("f=1").tells(&[]);
+    let report = run.report();
+    assert_eq!((report.bytes_in, report.bytes_tar), (bytes.len() as u64, bytes.len() as u64));
+    assert_eq!(report.diff_id.expect("a diff ID").0, <[u8; 32]>::from(Sha256::digest(&bytes)));
+    let scratch = Scratch::new();
+    let packed = gz(&bytes);
+    let report = apply(scratch.path(), &packed, literal).expect("applied");
+    assert_eq!((report.bytes_in, report.bytes_tar), (packed.len() as u64, bytes.len() as u64));
+    assert_eq!(report.diff_id.expect("a diff ID").0, <[u8; 32]>::from(Sha256::digest(&bytes)));
+    let run = plain(tar().file("f", "1").trailing(b"rest"));
+    run.leads_to("f=1").tells(&[EventKind::TrailingData { bytes: 4 }]);
+}
+
+#[test]
+fn rule_14_every_sync_policy_leads_to_the_same_tree() {
+    for durability in [Durability::None, Durability::FileSystem, Durability::PerFile] {
+        let archive = tar().dir("d").with(|e| _ = e.mtime(5)).file("d/f", "1").symlink("d/l", "f").fifo("d/p");
+        Run::of(&[archive], |o| o.durability = durability).leads_to("d/ d/f=1 d/l->f d/p|").has(
+            "d",
+            "mtime",
+            "5.000000000",
+        );
+    }
+}
+
+#[test]
+fn a_destination_without_rights_for_its_owner_works() {
+    // Mode 0000 directories must work: as root by capability, else by the namespace's.
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    fs::create_dir(dest.join("closed")).expect("dir");
+    fs::set_permissions(dest.join("closed"), fs::Permissions::from_mode(0o000)).expect("mode");
+    apply(&dest, &tar().file("closed/f", "1").build(), literal).expect("applied");
+    fs::set_permissions(dest.join("closed"), fs::Permissions::from_mode(0o700)).expect("mode");
+    assert_eq!(Tree::read(&dest).text(&[But::Field("mtime")]).lines().count(), 3);
+}

@@ -1,0 +1,183 @@
+//! Where docker, podman, containerd and umoci disagree: the cases of `prior-art.md`, with our outcome.
+//! The overlay ones are in `overlay.rs`.
+
+use std::time::Instant;
+
+use untar_in_root::{ErrorKind, EventKind};
+
+use crate::support::privilege::need_root;
+use crate::support::run::{Run, apply, both, layer, layers, literal, plain};
+use crate::support::scratch::Scratch;
+use crate::support::tarball::{SparseFormat, Tarball, gz};
+
+fn tar() -> Tarball {
+    Tarball::new()
+}
+
+#[test]
+fn a_file_then_its_whiteout_in_the_same_layer_is_kept() {
+    layers(&[tar(), tar().file("f", "1").whiteout("f")]).leads_to("f=1");
+}
+
+#[test]
+fn a_directory_with_a_child_then_its_whiteout_keeps_the_new() {
+    layers(&[tar().file("d/old", ""), tar().dir("d").file("d/new", "").whiteout("d")]).leads_to("d/ d/new=");
+}
+
+#[test]
+fn implied_parents_then_an_opaque_marker_keep_the_new() {
+    layers(&[tar().file("a/b/old", "").file("a/old", ""), tar().file("a/b/new", "").opaque("a")])
+        .leads_to("a/ a/b/ a/b/new=");
+}
+
+#[test]
+fn a_whiteout_then_one_below_it_leaves_nothing() {
+    layers(&[tar().file("a/f", ""), tar().whiteout("a").whiteout("a/f")]).leads_to("");
+}
+
+#[test]
+fn a_whiteout_in_a_missing_directory_makes_nothing() {
+    layers(&[tar(), tar().whiteout("no/f")]).leads_to("");
+}
+
+#[test]
+fn a_whiteout_of_nothing_or_dots_is_an_error() {
+    for name in ["d/.wh.", "d/.wh..", "d/.wh..."] {
+        layers(&[tar().file("d/f", ""), tar().file(name, "")])
+            .fails(ErrorKind::Refused, "WhiteoutName")
+            .leaves("d/ d/f=");
+    }
+}
+
+#[test]
+fn a_directory_entry_later_replaced_by_a_symlink_is_fine() {
+    layers(&[tar(), tar().dir("d").symlink("d", "x")]).leads_to("d->x");
+}
+
+#[test]
+fn overlay_attributes_inside_the_archive_do_not_get_through() {
+    let run = layers(&[
+        tar(),
+        tar().dir("d").with(|e| _ = e.xattr("trusted.overlay.opaque", "y").xattr("user.overlay.opaque", "y")),
+    ]);
+    assert!(!run.tree().text(&[]).contains("overlay"));
+    assert_eq!(run.report().event_count, 2);
+}
+
+#[test]
+fn a_hardlink_header_with_other_metadata_is_ignored() {
+    let archive =
+        tar().file("f", "1").with(|e| _ = e.mode(0o4755)).hardlink("h", "f").with(|e| _ = e.mode(0o600).mtime(1));
+    both(&[archive], |run| {
+        run.leads_to("f=1 h==f").has("f", "mode", "4755").has("f", "mtime", "3600.000000000");
+    });
+}
+
+#[test]
+fn a_symlink_parent_that_climbs_above_the_root_is_clamped() {
+    both(&[tar().symlink("l", "../../../d").dir("d").file("l/f", "1")], |run| {
+        run.leads_to("d/ d/f=1 l->../../../d");
+    });
+}
+
+#[test]
+fn a_name_that_climbs_is_refused() {
+    both(&[tar().file("../x", "")], |run| {
+        run.fails(ErrorKind::Refused, "PathEscapes").leaves("");
+    });
+}
+
+#[test]
+fn metadata_of_the_root_is_applied() {
+    both(&[tar().dir("./").with(|e| _ = e.mode(0o711).mtime(5))], |run| {
+        run.has(".", "mode", "0711").has(".", "mtime", "5.000000000");
+    });
+}
+
+#[test]
+fn old_gnu_sparse_and_type_7_are_extracted() {
+    both(&[tar().sparse("s", SparseFormat::OldGnu, &[(8192, b"x")], 16384).entry("c", b'7', "1")], |run| {
+        run.has("s", "size", "16384").has("s", "holes", "8192+4096").has("c", "content", "1");
+    });
+}
+
+#[test]
+fn pax_sparse_has_holes() {
+    for format in [SparseFormat::Pax00, SparseFormat::Pax01, SparseFormat::Pax10] {
+        plain(tar().sparse("s", format, &[(8192, b"x")], 16384)).has("s", "holes", "8192+4096");
+    }
+}
+
+#[test]
+fn a_pax_global_header_is_skipped() {
+    both(&[tar().pax_global(&[("comment", "git")]).file("f", "")], |run| {
+        run.leads_to("f=").tells(&[]);
+    });
+}
+
+#[test]
+fn stale_attributes_on_a_merged_directory_are_cleared() {
+    layers(&[tar().dir("d").with(|e| _ = e.xattr("user.x", "1")), tar().dir("d")]).has("d", "xattr.user.x", "");
+}
+
+#[test]
+fn an_attribute_of_a_symlink_is_the_links() {
+    let archive = tar().file("t", "").symlink("l", "t").with(|e| _ = e.xattr("user.x", "1").xattr("trusted.x", "1"));
+    layers(&[tar(), archive]).has("t", "xattr.user.x", "").has("t", "xattr.trusted.x", "");
+}
+
+#[test]
+fn ids_of_2_32_and_minus_1_are_refused() {
+    for id in [1 << 32, -1] {
+        plain(tar().file("f", "").with(|e| _ = e.uid(id))).fails(ErrorKind::Refused, "Uid").leaves("");
+    }
+}
+
+#[test]
+fn a_time_before_1970_is_exact() {
+    plain(tar().file("f", "").with(|e| _ = e.mtime(-7))).has("f", "mtime", "-7.000000000");
+}
+
+#[test]
+fn an_attribute_without_support_is_an_event() {
+    let run = plain(tar().symlink("l", "t").with(|e| _ = e.xattr("user.x", "1")));
+    run.leads_to("l->t").tells(&[EventKind::XattrUnsupported { name: b"user.x".into(), errno: 1 }]);
+}
+
+#[test]
+fn trusted_attributes_are_dropped_unless_allowed() {
+    let archive = || tar().file("f", "").with(|e| _ = e.xattr("trusted.x", "1"));
+    plain(archive()).has("f", "xattr.trusted.x", "");
+    if need_root("trusted_attributes_are_dropped_unless_allowed") {
+        Run::of(&[archive()], |o| o.trusted_xattrs = true).has("f", "xattr.trusted.x", "1");
+    }
+}
+
+/// Seconds for an archive on an empty directory, the better of two; in memory where that can be had.
+fn seconds(archive: &[u8]) -> f64 {
+    let once = || {
+        let scratch = Scratch::new();
+        let dest = scratch.tmpfs("dest", 64 << 20).unwrap_or_else(|_| scratch.dir("dest"));
+        let start = Instant::now();
+        apply(&dest, archive, layer).expect("applied");
+        start.elapsed()
+    };
+    once().min(once()).as_secs_f64()
+}
+
+#[test]
+fn two_thousand_files_and_as_many_opaque_markers_are_linear() {
+    let plain = (0..4000).fold(tar().dir("d"), |tar, i| tar.file(format!("d/f{i}"), ""));
+    let marked = (0..2000).fold(tar().dir("d"), |tar, i| tar.file(format!("d/f{i}"), "").opaque("d"));
+    let (plain, marked) = (seconds(&gz(&plain.build())), seconds(&gz(&marked.build())));
+    assert!(marked < 3.0 * plain + 0.1, "{marked} s with markers, {plain} s without");
+}
+
+#[test]
+fn whiteouts_are_linear() {
+    let entries = |n: usize| (0..n).fold(tar().dir("d"), |tar, i| tar.file(format!("d/f{i}"), ""));
+    let both = (0..2000).fold(entries(2000), |tar, i| tar.whiteout(format!("d/f{i}")).whiteout(format!("d/no{i}")));
+    let (plain, marked) = (seconds(&entries(6000).build()), seconds(&both.build()));
+    assert!(marked < 3.0 * plain + 0.1, "{marked} s with markers, {plain} s without");
+    Run::of(&[entries(3)], literal).leads_to("d/ d/f0= d/f1= d/f2=");
+}

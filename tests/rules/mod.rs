@@ -1,0 +1,12 @@
+//! `semantics.md`, rule by rule: archive → outcome. Each test names its rule.
+
+mod directories;
+mod disagree;
+mod existing;
+mod formats;
+mod metadata;
+mod names;
+mod traps;
+mod types;
+mod whiteouts;
+mod xattrs;

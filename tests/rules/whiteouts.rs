@@ -1,0 +1,219 @@
+//! Rules 4 to 8 in layer mode: which entries are markers, what they hide, what they never hide.
+
+use untar_in_root::{ErrorKind, EventKind};
+
+use crate::support::run::{layers, plain};
+use crate::support::scratch::Scratch;
+use crate::support::tarball::Tarball;
+
+fn tar() -> Tarball {
+    Tarball::new()
+}
+
+/// `a/ a/f=f a/s/ a/s/g=g t=t`
+fn lower() -> Tarball {
+    tar().dir("a").file("a/f", "f").dir("a/s").file("a/s/g", "g").file("t", "t")
+}
+
+#[test]
+fn rule_04_literal_mode_knows_no_markers() {
+    let archive = tar().whiteout("a").opaque("d").file(".wh..wh.plnk/x", "").file("d/.wh.", "");
+    plain(archive).leads_to(".wh..wh.plnk/ .wh..wh.plnk/x= .wh.a= d/ d/.wh.= d/.wh..wh..opq=").tells(&[]);
+}
+
+#[test]
+fn rule_04_a_marker_is_told_by_its_name_whatever_its_type() {
+    for flag in [b'0', 0, b'7', b'2', b'3', b'4', b'5', b'6', b'1'] {
+        let marker = |name: &str| tar().entry(name, flag, "").with(|e| _ = e.link("t").device(1, 3));
+        layers(&[lower(), marker(".wh.a")]).leads_to("t=t");
+        layers(&[lower(), marker("a/.wh..wh..opq")]).leads_to("a/ t=t");
+    }
+    layers(&[lower(), tar().dir(".wh.a/")]).leads_to("t=t");
+}
+
+#[test]
+fn rule_04_the_body_of_a_marker_is_discarded() {
+    let archive = tar().file(".wh.a", "x".repeat(3000)).file("a/.wh..wh..opq", "x".repeat(600)).file("n", "n");
+    layers(&[lower(), archive]).leads_to("n=n t=t");
+}
+
+#[test]
+fn rule_04_aufs_bookkeeping_is_skipped_with_an_event() {
+    for name in [".wh..wh.plnk/1.2", ".wh..wh.orph/", "a/.wh..wh.aufs", ".wh..wh..opqx", "a/.wh..wh.x/.wh.f"] {
+        layers(&[lower(), tar().file(name, "")]).leads_to("a/ a/f=f a/s/ a/s/g=g t=t").tells(&[EventKind::SkippedAufs]);
+    }
+}
+
+#[test]
+fn rule_04_a_marker_in_the_middle_of_a_name_is_refused() {
+    for name in [".wh.a/f", "a/.wh.s/g", ".wh..wh..opq/x", ".wh./x", "a/.wh.x/.wh.y"] {
+        layers(&[lower(), tar().file(name, "1")])
+            .fails(ErrorKind::Refused, "WhiteoutInPath")
+            .leaves("a/ a/f=f a/s/ a/s/g=g t=t");
+    }
+}
+
+#[test]
+fn rule_05_a_whiteout_of_nothing_or_dots_is_refused() {
+    for name in [".wh.", ".wh..", ".wh...", "a/.wh.", "a/.wh..", "a/.wh...", "missing/.wh..", "a/.wh../"] {
+        layers(&[lower(), tar().file(name, "")])
+            .fails(ErrorKind::Refused, "WhiteoutName")
+            .leaves("a/ a/f=f a/s/ a/s/g=g t=t");
+    }
+    layers(&[tar().file("..f", "").file("...", ""), tar().file(".wh...f", "").file(".wh....", "")]).leads_to("");
+}
+
+#[test]
+fn rule_05_an_opaque_marker_at_top_level_hides_all_in_the_root() {
+    layers(&[lower(), tar().opaque("").file("n", "n")]).leads_to("n=n");
+    layers(&[lower(), tar().file("n", "n").opaque("")]).leads_to("n=n");
+    layers(&[lower(), tar().file("a/n", "n").opaque(".")]).leads_to("a/ a/n=n");
+}
+
+#[test]
+fn rule_06_a_whiteout_in_a_missing_or_wrong_parent_makes_nothing() {
+    let all = "a/ a/f=f a/s/ a/s/g=g t=t";
+    for marker in [tar().whiteout("no/x"), tar().whiteout("no/no/x"), tar().whiteout("t/x"), tar().opaque("no")] {
+        layers(&[lower(), marker]).leads_to(all).tells(&[]);
+    }
+    layers(&[lower(), tar().opaque("t").opaque("no/no").opaque("a/f")]).leads_to(all);
+}
+
+#[test]
+fn rule_06_symlinks_in_parents_are_followed_inside_the_root() {
+    for target in ["a", "/a", "/../../a", "a/s/..", "./a/."] {
+        let with = |lower: Tarball| lower.symlink("l", target);
+        layers(&[with(lower()), tar().whiteout("l/f")]).leads_to(&format!("a/ a/s/ a/s/g=g l->{target} t=t"));
+        layers(&[with(lower()), tar().opaque("l")]).leads_to(&format!("a/ l->{target} t=t"));
+        layers(&[with(lower()), tar().file("l/n", "n")])
+            .leads_to(&format!("a/ a/f=f a/n=n a/s/ a/s/g=g l->{target} t=t"));
+    }
+}
+
+#[test]
+fn rule_06_a_dangling_parent_symlink_creates_its_target_inside() {
+    layers(&[tar().symlink("l", "/x/y"), tar().file("l/z/f", "1")]).leads_to("l->/x/y x/ x/y/ x/y/z/ x/y/z/f=1");
+    layers(&[tar().symlink("l", "../../x"), tar().file("l/f", "1")]).leads_to("l->../../x x/ x/f=1");
+    layers(&[tar().symlink("l", "/x/y"), tar().whiteout("l/f").opaque("l")]).leads_to("l->/x/y");
+}
+
+#[test]
+fn rule_06_at_most_forty_links_are_followed() {
+    let chain = |n: u32| {
+        let links = (1..n).fold(tar().symlink("l0", "d"), |tar, i| tar.symlink(format!("l{i}"), format!("l{}", i - 1)));
+        links.dir("d").file(format!("l{}/f", n - 1), "1")
+    };
+    let run = plain(chain(40));
+    run.report();
+    assert_eq!(run.tree().get("d/f", "content"), "1");
+    plain(chain(41)).fails(ErrorKind::Entry, "Os(40)");
+    layers(&[tar().symlink("l", "l"), tar().whiteout("l/x").opaque("l")]).leads_to("l->l");
+    plain(tar().symlink("l", "l").file("l/x", "")).fails(ErrorKind::Entry, "Os(40)").leaves("l->l");
+}
+
+#[test]
+fn rule_07_a_whiteout_removes_recursively_what_is_below() {
+    layers(&[lower(), tar().whiteout("a")]).leads_to("t=t");
+    layers(&[lower(), tar().whiteout("a/s").whiteout("t")]).leads_to("a/ a/f=f");
+    layers(&[lower(), tar().whiteout("absent").whiteout("a/absent")]).leads_to("a/ a/f=f a/s/ a/s/g=g t=t");
+}
+
+#[test]
+fn rule_07_a_whiteout_never_follows_a_symlink() {
+    layers(&[lower().symlink("l", "a"), tar().whiteout("l")]).leads_to("a/ a/f=f a/s/ a/s/g=g t=t");
+    layers(&[lower().symlink("d/l", "/a"), tar().whiteout("d")]).leads_to("a/ a/f=f a/s/ a/s/g=g t=t");
+}
+
+#[test]
+fn rule_07_whiteout_in_upper_is_kept() {
+    layers(&[lower(), tar().file("t", "new").whiteout("t")]).leads_to("a/ a/f=f a/s/ a/s/g=g t=new");
+    layers(&[lower(), tar().whiteout("t").file("t", "new")]).leads_to("a/ a/f=f a/s/ a/s/g=g t=new");
+    layers(&[tar(), tar().symlink("l", "x").whiteout("l")]).leads_to("l->x");
+    layers(&[tar().file("x", ""), tar().hardlink("h", "x").whiteout("h").whiteout("x")]).leads_to("h=");
+}
+
+#[test]
+fn rule_07_a_whiteout_of_a_directory_in_upper_hides_what_is_below_only() {
+    let want = "a/ a/n=n t=t";
+    layers(&[lower(), tar().dir("a").file("a/n", "n").whiteout("a")]).leads_to(want);
+    layers(&[lower(), tar().whiteout("a").dir("a").file("a/n", "n")]).leads_to(want);
+    layers(&[lower(), tar().file("a/n", "n").whiteout("a")]).leads_to(want);
+    layers(&[lower(), tar().dir("a/s").whiteout("a")]).leads_to("a/ a/s/ t=t");
+}
+
+#[test]
+fn rule_07_a_marker_touches_nothing_itself() {
+    // A directory that only held a marker is not of this layer: an enclosing whiteout takes it.
+    layers(&[lower(), tar().whiteout("a/f").whiteout("a")]).leads_to("t=t");
+    layers(&[lower(), tar().whiteout("a").whiteout("a/f")]).leads_to("t=t");
+    layers(&[lower(), tar().opaque("a").whiteout("a")]).leads_to("t=t");
+    layers(&[lower(), tar().whiteout("a").opaque("a")]).leads_to("t=t");
+    layers(&[lower(), tar().opaque("a/s").opaque("")]).leads_to("");
+    layers(&[lower(), tar().whiteout("a/s/g").opaque("a")]).leads_to("a/ t=t");
+}
+
+#[test]
+fn rule_07_deferred_metadata_below_is_dropped() {
+    // A directory of this layer that this layer replaces: nothing is set on what took its place.
+    let archive = tar().dir("d").with(|e| _ = e.mode(0o700).mtime(5)).dir("d/e").symlink("d", "t").file("n", "");
+    layers(&[lower(), archive]).leads_to("a/ a/f=f a/s/ a/s/g=g d->t n= t=t").has("t", "mtime", "3600.000000000");
+}
+
+#[test]
+fn rule_07_a_mount_below_is_not_crossed() {
+    if !crate::support::privilege::need_mount("rule_07_a_mount_below_is_not_crossed") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    let mounted = scratch.tmpfs("dest/d/m", 1 << 16).expect("tmpfs");
+    std::fs::write(mounted.join("precious"), "1").expect("file");
+    for marker in [tar().whiteout("d"), tar().whiteout("d/m"), tar().opaque("d/m"), tar().opaque("d"), tar().opaque("")]
+    {
+        let error =
+            crate::support::run::apply(&dest, &marker.build(), crate::support::run::layer).expect_err("a mount");
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+        assert_eq!(std::fs::read_to_string(mounted.join("precious")).expect("still there"), "1");
+    }
+    let inside = tar().file("d/m/x", "1").build();
+    let error = crate::support::run::apply(&dest, &inside, |_| {}).expect_err("a mount");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    crate::support::run::apply(&dest, &inside, |o| o.cross_mounts = true).expect("allowed");
+    assert!(mounted.join("x").exists());
+}
+
+#[test]
+fn rule_08_an_opaque_marker_hides_what_is_below_wherever_it_stands() {
+    let want = "a/ a/n=n a/s/ a/s/m=m t=t";
+    let new = |tar: Tarball| tar.file("a/n", "n").file("a/s/m", "m");
+    layers(&[lower(), new(tar().opaque("a"))]).leads_to(want);
+    layers(&[lower(), new(tar()).opaque("a")]).leads_to(want);
+    layers(&[lower(), tar().file("a/n", "n").opaque("a").file("a/s/m", "m")]).leads_to(want);
+    layers(&[lower(), new(tar().opaque("a")).opaque("a").opaque("a/s")]).leads_to(want);
+}
+
+#[test]
+fn rule_08_an_opaque_marker_keeps_replacements() {
+    layers(&[lower(), tar().file("a/f", "new").opaque("a")]).leads_to("a/ a/f=new t=t");
+    layers(&[lower(), tar().file("a/s", "file").opaque("a")]).leads_to("a/ a/s=file t=t");
+    layers(&[lower(), tar().dir("a/f").opaque("a")]).leads_to("a/ a/f/ t=t");
+}
+
+#[test]
+fn rule_08_the_directory_itself_keeps_its_metadata() {
+    let below = tar().dir("a").with(|e| _ = e.mode(0o751).xattr("user.a", "1")).file("a/f", "");
+    layers(&[below, tar().opaque("a")]).leads_to("a/").has("a", "mode", "0751").has("a", "xattr.user.a", "1");
+}
+
+#[test]
+fn whiteouts_through_a_link_that_the_layer_has_removed() {
+    // The parent of the entry before may lead elsewhere now.
+    let below = || tar().dir("d").symlink("l", "d");
+    layers(&[below(), tar().file("l/x", "1").whiteout("l").file("l/y", "2")]).leads_to("d/ d/x=1 l/ l/y=2");
+    layers(&[below(), tar().file("l/x", "1").file("l", "f").file("l/y", "2")])
+        .fails(ErrorKind::Entry, "Os(20)")
+        .leaves("d/ d/x=1 l=f");
+    layers(&[below(), tar().file("l/x", "1").opaque("").file("l/y", "2")]).leads_to("d/ d/x=1 l/ l/y=2");
+    layers(&[below(), tar().file("l/x", "1").dir("l").file("l/y", "2")]).leads_to("d/ d/x=1 l/ l/y=2");
+    layers(&[below(), tar().file("l/x", "1").symlink("l", "e").file("l/y", "2")]).leads_to("d/ d/x=1 e/ e/y=2 l->e");
+}

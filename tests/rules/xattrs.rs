@@ -1,0 +1,258 @@
+//! Rule 13: extended attributes, ACLs, capabilities.
+
+use untar_in_root::{ErrorKind, EventKind, IdRange, Limit, Owner, Xattrs};
+
+use crate::support::privilege::{need_mount, need_root, need_userns};
+use crate::support::run::{Run, apply, both, literal, plain};
+use crate::support::scratch::Scratch;
+use crate::support::tarball::Tarball;
+use crate::support::tree::Tree;
+
+fn tar() -> Tarball {
+    Tarball::new()
+}
+
+const ACL: &str = "user::rwx,user:1000:r--,group::r-x,group:50:rw-,mask::rwx,other::---";
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn dropped(name: &str) -> EventKind {
+    EventKind::XattrDropped { name: name.as_bytes().into() }
+}
+
+#[test]
+fn rule_13_both_spellings_of_attributes() {
+    let archive = tar().file("f", "").with(|e| {
+        _ = e
+            .pax("SCHILY.xattr.user.a", b"1\n\0\xff")
+            .pax("LIBARCHIVE.xattr.user.b%3D", "Zm9v")
+            .xattr("user.empty", "");
+    });
+    both(&[archive], |run| {
+        run.has("f", "xattr.user.a", "1\\x0a\\x00\\xff").has("f", "xattr.user.b=", "foo").tells(&[]);
+    });
+    let archive = tar().file("f", "").with(|e| _ = e.xattr("user.empty", ""));
+    let run = plain(archive);
+    assert!(run.tree().text(&[]).contains("xattr.user.empty="), "{}", run.tree());
+}
+
+#[test]
+fn rule_13_attributes_of_directories() {
+    let archive = tar()
+        .dir("d")
+        .with(|e| _ = e.xattr("user.d", "1"))
+        .file("d/f", "")
+        .dir(".")
+        .with(|e| _ = e.xattr("user.r", "1"));
+    both(&[archive], |run| {
+        run.has("d", "xattr.user.d", "1").has(".", "xattr.user.r", "1").has("d/f", "xattr.user.d", "");
+    });
+}
+
+#[test]
+fn rule_13_user_attributes_of_links_and_fifos_are_events() {
+    let archive = || {
+        tar()
+            .file("t", "")
+            .symlink("l", "t")
+            .with(|e| _ = e.xattr("user.x", "1"))
+            .fifo("p")
+            .with(|e| _ = e.xattr("user.x", "1"))
+    };
+    let refused = || EventKind::XattrUnsupported { name: b"user.x".into(), errno: 1 };
+    both(&[archive()], |run| {
+        run.leads_to("l->t p| t=").tells(&[refused(), refused()]).has("t", "xattr.user.x", "");
+    });
+    Run::of(&[archive()], |o| o.xattrs = Xattrs::Strict).fails(ErrorKind::Entry, "Os(1)");
+    Run::of(&[archive()], |o| o.xattrs = Xattrs::None).leads_to("l->t p| t=").tells(&[]);
+}
+
+#[test]
+fn rule_13_trusted_attributes_on_a_symlink_are_on_the_link() {
+    if !need_root("rule_13_trusted_attributes_on_a_symlink_are_on_the_link") {
+        return;
+    }
+    let with = |e: &mut crate::support::tarball::Entry| _ = e.xattr("trusted.x", "1");
+    let archive = tar().file("t", "").symlink("l", "t").with(with).fifo("p").with(with).char_dev("c", 1, 3).with(with);
+    let run = Run::of(&[archive], |o| o.trusted_xattrs = true).tells(&[]).has("t", "xattr.trusted.x", "");
+    run.has("l", "xattr.trusted.x", "1").has("p", "xattr.trusted.x", "1").has("c", "xattr.trusted.x", "1");
+}
+
+#[test]
+fn rule_13_attributes_that_the_file_system_does_not_have_are_events() {
+    if !need_mount("rule_13_attributes_that_the_file_system_does_not_have_are_events") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    // ramfs has none at all.
+    rustix::mount::mount("ramfs", &dest, "ramfs", rustix::mount::MountFlags::empty(), None).expect("ramfs");
+    let archive = tar().file("f", "1").with(|e| _ = e.xattr("user.x", "1").pax("SCHILY.acl.access", ACL)).build();
+    let report = apply(&dest, &archive, literal).expect("softened");
+    let told: Vec<_> = report.events.into_iter().map(|event| event.what).collect();
+    let lost = |name: &str| EventKind::XattrUnsupported { name: name.as_bytes().into(), errno: 95 };
+    assert_eq!(told, [lost("system.posix_acl_access"), lost("user.x")]);
+    let error = apply(&dest, &archive, |o| o.xattrs = Xattrs::Strict).expect_err("strict");
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Entry, Some(95)));
+}
+
+#[test]
+fn rule_13_trusted_attributes_are_dropped_unless_allowed() {
+    let archive = || tar().file("f", "").with(|e| _ = e.xattr("trusted.x", "1").xattr("user.x", "2"));
+    both(&[archive()], |run| {
+        let run = run.tells(&[dropped("trusted.x")]).has("f", "xattr.user.x", "2");
+        run.has("f", "xattr.trusted.x", "");
+    });
+    if need_root("rule_13_trusted_attributes_are_dropped_unless_allowed") {
+        Run::of(&[archive()], |o| o.trusted_xattrs = true).tells(&[]).has("f", "xattr.trusted.x", "1");
+    }
+}
+
+#[test]
+fn rule_13_overlay_attributes_are_dropped_outside_overlay_mode() {
+    for name in ["trusted.overlay.opaque", "user.overlay.redirect", "trusted.overlay.overlay.opaque", "user.overlay.x"]
+    {
+        let archive = || tar().dir("d").with(|e| _ = e.xattr(name, "y"));
+        both(&[archive()], |run| {
+            run.tells(&[dropped(name)]).has("d", &format!("xattr.{name}"), "");
+        });
+        Run::of(&[archive()], |o| o.trusted_xattrs = !name.starts_with("trusted")).tells(&[dropped(name)]);
+    }
+    // Not overlay's own: only begins alike.
+    plain(tar().file("f", "").with(|e| _ = e.xattr("user.overlayfs", "1"))).tells(&[]).has(
+        "f",
+        "xattr.user.overlayfs",
+        "1",
+    );
+}
+
+#[test]
+fn rule_13_security_attributes_other_than_capability_are_dropped() {
+    for name in ["security.selinux", "security.ima", "security.evm", "security.capability2"] {
+        both(&[tar().file("f", "").with(|e| _ = e.xattr(name, "x"))], |run| {
+            run.tells(&[dropped(name)]).has("f", &format!("xattr.{name}"), "");
+        });
+    }
+}
+
+#[test]
+fn rule_13_system_attributes_are_acls_only() {
+    // A raw ACL would go round the checks of its ids.
+    for name in ["system.posix_acl_access", "system.nfs4_acl", "system.x"] {
+        let run = plain(tar().file("f", "").with(|e| _ = e.xattr(name, b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff")));
+        if run.result.is_ok() {
+            assert!(!run.report().events.is_empty(), "{name}: softened without a word");
+            run.has("f", "mode", "0644");
+        }
+    }
+}
+
+#[test]
+fn rule_13_acls_are_applied() {
+    if !need_root("rule_13_acls_are_applied") {
+        return;
+    }
+    let archive = tar().file("f", "").with(|e| _ = e.mode(0o770).pax("SCHILY.acl.access", ACL)).dir("d");
+    let archive = archive.with(|e| _ = e.pax("SCHILY.acl.default", ACL)).file("d/f", "").dir("d/e");
+    both(&[archive], |run| {
+        let run = run.tells(&[]).has("f", "mode", "0770").has("d/f", "mode", "0644").has("d/e", "mode", "0755");
+        let tree = run.tree();
+        // user::rwx, user:1000:r--, group::r-x, group:50:rw-, mask::rwx, other::---
+        let access = tree.get("f", "xattr.system.posix_acl_access");
+        assert!(
+            access.contains("\\x02\\x00\\x04\\x00\\xe8\\x03") && access.contains("\\x08\\x00\\x06\\x002\\x00"),
+            "{access}"
+        );
+        assert_eq!(tree.get("d", "xattr.system.posix_acl_default"), access);
+        for path in ["d/f", "d/e"] {
+            assert_eq!(tree.get(path, "xattr.system.posix_acl_access"), "", "{path}");
+            assert_eq!(tree.get(path, "xattr.system.posix_acl_default"), "", "{path}");
+        }
+    });
+}
+
+#[test]
+fn rule_13_acls_in_their_other_spellings() {
+    if !need_root("rule_13_acls_in_their_other_spellings") {
+        return;
+    }
+    // With names and numbers, by lines, with comments of the effective rights, without a mask.
+    for text in [
+        "user::rwx\nuser:lisa:r--:1000\ngroup::r-x\nmask::rwx\nother::---",
+        "user::rwx,user:1000:r--,group::r-x,other::---",
+        "u::rwx,u:1000:r--,g::r-x,m::rwx,o::---",
+    ] {
+        let run = plain(tar().file("f", "").with(|e| _ = e.mode(0o750).pax("SCHILY.acl.access", text)));
+        let access = run.tree().get("f", "xattr.system.posix_acl_access").to_owned();
+        assert!(access.contains("\\x02\\x00\\x04\\x00\\xe8\\x03"), "{text:?}: {:?}, {access}", run.result);
+    }
+    // By name only: names are never looked up.
+    plain(
+        tar()
+            .file("f", "")
+            .with(|e| _ = e.pax("SCHILY.acl.access", "user::rw-,user:daemon:r--,group::r--,mask::r--,other::---")),
+    )
+    .tells(&[dropped("system.posix_acl_access")])
+    .has("f", "mode", "0644");
+    plain(tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.access", "nonsense"))).fails(ErrorKind::Archive, "Acl");
+}
+
+#[test]
+fn rule_13_acls_are_mapped() {
+    if !need_root("rule_13_acls_are_mapped") {
+        return;
+    }
+    let range = |outside, count| vec![IdRange { inside: 0, outside, count }];
+    let run = |count| {
+        Run::of(&[tar().file("f", "").with(|e| _ = e.mode(0o770).pax("SCHILY.acl.access", ACL))], |o| {
+            o.owner = Owner::Mapped { uids: range(100_000, count), gids: range(200_000, count) };
+        })
+    };
+    let mapped = run(2000);
+    let access = mapped.tree().get("f", "xattr.system.posix_acl_access").to_owned();
+    assert!(access.contains("\\x02\\x00\\x04\\x00\\x88\\x8a\\x01\\x00"), "101000 in {access}");
+    run(100).fails(ErrorKind::Refused, "Uid");
+}
+
+#[test]
+fn rule_13_capabilities_become_version_3_under_an_id_map() {
+    if !need_root("rule_13_capabilities_become_version_3_under_an_id_map") {
+        return;
+    }
+    let range = |outside| vec![IdRange { inside: 0, outside, count: 65536 }];
+    let archive = tar().file("f", "").with(|e| _ = e.xattr("security.capability", CAPABILITY));
+    let run = Run::of(&[archive], |o| o.owner = Owner::Mapped { uids: range(100_000), gids: range(100_000) });
+    let value = run.tree().get("f", "xattr.security.capability").to_owned();
+    assert!(value.starts_with("\\x01\\x00\\x00\\x03") && value.ends_with("\\xa0\\x86\\x01\\x00"), "{value}");
+}
+
+#[test]
+fn rule_13_capabilities_are_set_inside_a_user_namespace_too() {
+    if !need_userns("rule_13_capabilities_are_set_inside_a_user_namespace_too") {
+        return;
+    }
+    let archive = tar().file("f", "").with(|e| _ = e.xattr("security.capability", CAPABILITY));
+    let run = Run::of(&[archive], |o| o.user_namespace = untar_in_root::UserNamespace::Single).tells(&[]);
+    assert!(!run.tree().get("f", "xattr.security.capability").is_empty());
+}
+
+#[test]
+fn rule_13_an_invalid_capability_is_an_error_or_an_event() {
+    let run = plain(tar().file("f", "1").with(|e| _ = e.xattr("security.capability", "x")));
+    assert!(run.result.is_err() || !run.report().events.is_empty());
+}
+
+#[test]
+fn rule_13_limits_on_attributes() {
+    let many = (0..300).fold(tar().file("f", ""), |tar, i| tar.with(|e| _ = e.xattr(&format!("user.{i}"), "")));
+    plain(many).fails(ErrorKind::Limit, &format!("{:?}", Limit::Xattrs));
+    let long = tar().file("f", "").with(|e| _ = e.xattr("user.x", vec![b'x'; 65_537]));
+    plain(long).fails(ErrorKind::Limit, "XattrBytes").leaves("");
+}
+
+#[test]
+fn rule_13_the_file_is_there_with_its_attributes_only() {
+    let scratch = Scratch::new();
+    let archive = tar().file("f", "1").with(|e| _ = e.xattr("user.x", vec![b'x'; 3000])).build();
+    apply(scratch.path(), &archive, literal).expect("applied");
+    assert_eq!(Tree::read(scratch.path()).get("f", "xattr.user.x").len(), 3000);
+}

@@ -1,0 +1,170 @@
+//! Runs in another process: the test binary starts itself again, as another user or in a namespace, or to be killed.
+//!
+//! libtest knows no subcommands, so the child runs one test, `child_process`, with its job in the environment.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use untar_in_root::{Devices, IdRange, Isolation, Mode, Options, Program, Untar, UserNamespace};
+
+use super::run::{line, program_path};
+use super::scratch::Scratch;
+use super::tree::Tree;
+
+/// A run of the library in a process of its own.
+pub struct Job {
+    /// What comes before the program: `setpriv` and its arguments, for example.
+    pub prefix: Vec<String>,
+    pub dest: PathBuf,
+    pub archive: PathBuf,
+    /// Words that `change` understands.
+    pub options: String,
+}
+
+impl Job {
+    /// As this process.
+    pub fn new(dest: &Path, archive: &Path, options: &str) -> Job {
+        Job { prefix: Vec::new(), dest: dest.into(), archive: archive.into(), options: options.into() }
+    }
+
+    /// Behind these words.
+    pub fn behind(mut self, prefix: &[&str]) -> Job {
+        self.prefix = prefix.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// The command; its binaries are copied to where everybody may execute them.
+    ///
+    /// # Panics
+    /// When they cannot be copied.
+    pub fn command(&self, scratch: &Scratch) -> Command {
+        let copy = |from: &Path, name: &str| {
+            let to = scratch.join(name);
+            if !to.exists() {
+                fs::copy(from, &to).expect("copy of a binary");
+            }
+            to
+        };
+        let test = copy(&env::current_exe().expect("this program"), "test-binary");
+        let program = copy(&program_path(), "untar-in-root");
+        let mut words = self.prefix.iter().map(Into::into).chain([test.into_os_string()]);
+        let mut command = Command::new(words.next().expect("a word"));
+        command
+            .args(words)
+            .args(["--exact", "support::child::child_process", "--nocapture", "--quiet"])
+            .env("UNTAR_JOB_PROGRAM", program)
+            .env("UNTAR_JOB_DEST", &self.dest)
+            .env("UNTAR_JOB_ARCHIVE", &self.archive)
+            .env("UNTAR_JOB_OPTIONS", &self.options);
+        command
+    }
+
+    /// Runs it; what it said.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn run(&self, scratch: &Scratch) -> Said {
+        let Output { stdout, stderr, .. } = self.command(scratch).output().expect("a child");
+        Said(format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+    }
+}
+
+/// What a child said: `outcome: ok` or the error, `tree: ...`, `confinement: ...`, `events: ...`.
+pub struct Said(pub String);
+
+impl Said {
+    /// The rest of the line that begins so.
+    pub fn get(&self, key: &str) -> &str {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("no {key} in: {}", self.0))
+    }
+
+    /// It succeeded and this is what is there, as it sees it.
+    #[track_caller]
+    pub fn leads_to(&self, tree: &str) -> &Said {
+        assert_eq!((self.get("outcome"), self.get("tree")), ("ok", tree), "{}", self.0);
+        self
+    }
+
+    /// The line of this key holds this text.
+    #[track_caller]
+    pub fn has(&self, key: &str, text: &str) -> &Said {
+        assert!(self.get(key).contains(text), "{text} is not in {key}: {}", self.0);
+        self
+    }
+}
+
+/// Not a test: what a child does.
+#[test]
+fn child_process() {
+    let Some(program) = env::var_os("UNTAR_JOB_PROGRAM") else { return };
+    let path = |name: &str| PathBuf::from(env::var_os(name).expect("a job"));
+    let (dest, archive) = (path("UNTAR_JOB_DEST"), path("UNTAR_JOB_ARCHIVE"));
+    let options = env::var("UNTAR_JOB_OPTIONS").expect("a job");
+    let mut untar = match Untar::open(&dest) {
+        Ok(untar) => untar.program(Program::at(program)),
+        Err(error) => return say(&format!("outcome: {error:?}")),
+    };
+    change(untar.options_mut(), &options);
+    if options.contains("stall") {
+        return stall(untar, &archive, &options);
+    }
+    let result = untar.apply_fd(File::open(archive).expect("archive"));
+    let text = match &result {
+        Ok(report) => format!("outcome: ok\nconfinement: {:?}\nevents: {:?}", report.confinement, report.events),
+        Err(error) => format!("outcome: {error:?}\nmessage: {error}"),
+    };
+    say(&format!("{text}\ntree: {}", line(&Tree::read(&dest))));
+}
+
+/// Gives half the archive, says so, and waits to be killed.
+fn stall(untar: Untar, archive: &Path, options: &str) {
+    let bytes = fs::read(archive).expect("archive");
+    if options.contains("stall-fd") {
+        let (read, mut write) = std::io::pipe().expect("pipe");
+        write.write_all(&bytes[..bytes.len() / 2]).expect("room in the pipe");
+        say("half: given");
+        drop(untar.apply_fd(std::os::fd::OwnedFd::from(read)));
+        return drop(write);
+    }
+    let mut session = untar.spawn().expect("helper");
+    let given = session.write_all(&bytes[..bytes.len() / 2]);
+    say(&format!("half: {given:?}"));
+    loop {
+        std::thread::park();
+    }
+}
+
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // On a line of its own: libtest writes there, too.
+    writeln!(out, "\n{text}").and_then(|()| out.flush()).expect("standard output");
+}
+
+/// Applies words to options.
+pub fn change(options: &mut Options, words: &str) {
+    for word in words.split_whitespace() {
+        match word {
+            "layer" => options.mode = Mode::Layer,
+            "pivot" => options.isolation = Isolation::Pivot,
+            "chroot" => options.isolation = Isolation::Chroot,
+            "single" => options.user_namespace = UserNamespace::Single,
+            "never" => options.user_namespace = UserNamespace::Never,
+            "mapped" => {
+                let range = |inside, outside, count| IdRange { inside, outside, count };
+                let ranges = || vec![range(0, 65534, 1), range(1, 100_000, 1000)];
+                options.user_namespace = UserNamespace::Mapped { uids: ranges(), gids: ranges() };
+            }
+            "mapped-own" => {
+                let own = |id| vec![IdRange { inside: 0, outside: id, count: 1 }];
+                options.user_namespace = UserNamespace::Mapped { uids: own(65534), gids: own(65534) };
+            }
+            "skip-devices" => options.devices = Devices::Skip,
+            "ignore-owners" => options.ignore_chown_errors = true,
+            _ => {}
+        }
+    }
+}

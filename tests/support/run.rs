@@ -1,0 +1,176 @@
+//! Runs of the program through the library, and trees on one line.
+
+use std::path::{Path, PathBuf};
+
+use untar_in_root::{Error, ErrorKind, Event, EventKind, Mode, Options, Program, Report, Untar};
+
+use super::scratch::Scratch;
+use super::tarball::Tarball;
+use super::tree::Tree;
+
+/// The program under test.
+pub fn program() -> Program {
+    Program::at(env!("CARGO_BIN_EXE_untar-in-root"))
+}
+
+/// Its path.
+pub fn program_path() -> PathBuf {
+    env!("CARGO_BIN_EXE_untar-in-root").into()
+}
+
+/// A run on this directory, still to be started.
+///
+/// # Panics
+/// When the directory cannot be opened.
+pub fn untar(dest: &Path, change: impl FnOnce(&mut Options)) -> Untar {
+    let mut untar = Untar::open(dest).expect("destination").program(program());
+    change(untar.options_mut());
+    untar
+}
+
+/// Applies an archive to a directory.
+pub fn apply(dest: &Path, tar: &[u8], change: impl FnOnce(&mut Options)) -> Result<Report, Error> {
+    untar(dest, change).apply(tar)
+}
+
+/// Layer mode.
+pub fn layer(options: &mut Options) {
+    options.mode = Mode::Layer;
+}
+
+/// Literal mode, and all defaults.
+pub fn literal(_: &mut Options) {}
+
+/// What became of an archive.
+pub struct Run {
+    pub scratch: Scratch,
+    pub dest: PathBuf,
+    pub result: Result<Report, Error>,
+}
+
+impl Run {
+    /// Applies archives on each other, the last with these options, those before as layers that must apply.
+    #[track_caller]
+    pub fn of(archives: &[Tarball], change: impl FnOnce(&mut Options)) -> Run {
+        let scratch = Scratch::new();
+        let guarded = scratch.guarded();
+        let dest = guarded.dest();
+        let (last, lower) = archives.split_last().expect("an archive");
+        for archive in lower {
+            apply(&dest, &archive.build(), layer).expect("a lower layer");
+        }
+        let result = apply(&dest, &last.build(), change);
+        guarded.assert_untouched();
+        Run { scratch, dest, result }
+    }
+
+    pub fn tree(&self) -> Tree {
+        Tree::read(&self.dest)
+    }
+
+    /// The tree as one line.
+    pub fn line(&self) -> String {
+        line(&self.tree())
+    }
+
+    /// The report of a run that succeeded.
+    #[track_caller]
+    pub fn report(&self) -> &Report {
+        match &self.result {
+            Ok(report) => report,
+            Err(error) => panic!("failed: {error:?}; the tree: {}", self.line()),
+        }
+    }
+
+    /// The error of a run that failed.
+    #[track_caller]
+    pub fn error(&self) -> &Error {
+        match &self.result {
+            Ok(report) => panic!("succeeded: {:?}; the tree: {}", report.entries, self.line()),
+            Err(error) => error,
+        }
+    }
+
+    /// It succeeded, and this is what is there.
+    #[track_caller]
+    pub fn leads_to(self, want: &str) -> Run {
+        self.report();
+        assert_eq!(self.line(), want);
+        self
+    }
+
+    /// It failed in this way; `cause` is part of the failure's debug text.
+    #[track_caller]
+    pub fn fails(self, kind: ErrorKind, cause: &str) -> Run {
+        let error = self.error();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        let told = format!("{error:?}");
+        assert!(told.contains(cause), "{cause:?} is not in {told}");
+        self
+    }
+
+    /// This is what is there, however it ended.
+    #[track_caller]
+    pub fn leaves(self, want: &str) -> Run {
+        assert_eq!(self.line(), want);
+        self
+    }
+
+    /// The events, as debug text without their entries.
+    #[track_caller]
+    pub fn events(&self) -> Vec<String> {
+        self.report().events.iter().map(|event| format!("{:?}", event.what)).collect()
+    }
+
+    /// These events and no others.
+    #[track_caller]
+    pub fn tells(self, want: &[EventKind]) -> Run {
+        let told: Vec<&EventKind> = self.report().events.iter().map(|Event { what, .. }| what).collect();
+        assert_eq!(told, want.iter().collect::<Vec<_>>());
+        self
+    }
+
+    /// A field of a path in the result is this.
+    #[track_caller]
+    pub fn has(self, path: &str, field: &str, want: &str) -> Run {
+        self.report();
+        assert_eq!(self.tree().get(path, field), want, "{field} of {path}");
+        self
+    }
+}
+
+/// As a layer on layers.
+#[track_caller]
+pub fn layers(archives: &[Tarball]) -> Run {
+    Run::of(archives, layer)
+}
+
+/// In literal mode, on an empty directory.
+#[track_caller]
+pub fn plain(archive: Tarball) -> Run {
+    Run::of(&[archive], literal)
+}
+
+/// The same outcome in both modes.
+#[track_caller]
+pub fn both(archives: &[Tarball], check: impl Fn(Run)) {
+    check(Run::of(archives, literal));
+    check(Run::of(archives, layer));
+}
+
+/// `a/ a/f=hi g==a/f l->x p| c:1,3 b:7,0`, sorted, the root left out.
+pub fn line(tree: &Tree) -> String {
+    let one = |path: &&str| {
+        let get = |field| tree.get(path, field);
+        let link = get("link");
+        match get("type") {
+            _ if !link.is_empty() && link != *path => format!("{path}=={link}"),
+            "dir" => format!("{path}/"),
+            "symlink" => format!("{path}->{}", get("target")),
+            "fifo" => format!("{path}|"),
+            "char" | "block" => format!("{path}:{}", get("rdev")),
+            _ => format!("{path}={}", get("content")),
+        }
+    };
+    tree.paths().iter().filter(|path| **path != ".").map(one).collect::<Vec<_>>().join(" ")
+}
