@@ -40,7 +40,9 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "untar-in-root", version, max_term_width = 100, after_help = "--help says more.")]
 #[command(after_long_help = format!("{EXAMPLES}\n{}", exit::TABLE))]
-#[command(override_usage = "untar-in-root [OPTIONS] ROOT [ARCHIVE]\n       untar-in-root --list [OPTIONS] [[ROOT] ARCHIVE]")]
+#[command(
+    override_usage = "untar-in-root [OPTIONS] ROOT [ARCHIVE]\n       untar-in-root --list [OPTIONS] [[ROOT] ARCHIVE]"
+)]
 pub(crate) struct Args {
     /// The directory to unpack into; it must exist
     #[arg(value_name = "ROOT", required_unless_present = "list")]

@@ -56,8 +56,7 @@ const NAMES: [&str; 4] = ["path", "name", "link", "target"];
 const LISTS: [&str; 2] = ["mounts_below", "xattrs"];
 const DIGESTS: [&str; 2] = ["digest", "diff_id"];
 /// Fields that hold the name of a variant.
-const VARIANTS: [&str; 9] =
-    ["kind", "root", "stage", "compression", "format", "limit", "what", "cause", "refused"];
+const VARIANTS: [&str; 9] = ["kind", "root", "stage", "compression", "format", "limit", "what", "cause", "refused"];
 
 fn readable(value: Value) -> Value {
     match value {
@@ -167,16 +166,22 @@ mod tests {
 
     #[test]
     fn base64_is_rfc_4648() {
-        for (bytes, want) in
-            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foobar", "Zm9vYmFy"), (b"\xff\xfe", "//4=")]
-        {
+        for (bytes, want) in [
+            (&b""[..], ""),
+            (b"f", "Zg=="),
+            (b"fo", "Zm8="),
+            (b"foo", "Zm9v"),
+            (b"foobar", "Zm9vYmFy"),
+            (b"\xff\xfe", "//4="),
+        ] {
             assert_eq!(base64(bytes), want);
         }
     }
 
     #[test]
     fn names_are_text_and_bytes() {
-        let value = json!({ "path": [97, 255], "kind": "CharDevice", "cause": { "LinkTargetMissing": { "target": [98] } } });
+        let value =
+            json!({ "path": [97, 255], "kind": "CharDevice", "cause": { "LinkTargetMissing": { "target": [98] } } });
         assert_eq!(
             readable(value),
             json!({ "path": "a\u{fffd}", "path_base64": "Yf8=", "kind": "char_device",

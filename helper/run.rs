@@ -2,18 +2,20 @@
 
 use crate::args::{self, Args, When};
 use crate::exit::{self, Exit};
+use crate::json;
 use crate::listing::Listing;
 use crate::progress::Bar;
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
-use crate::json;
+use nix::sys::signal::Signal;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use untar_in_root::{Canceller, ErrorKind, Escaped, Listed, Program, Report, Untar};
+use untar_in_root::{Canceller, Escaped, Listed, Program, Report, Untar};
 
 /// Warnings that are shown; `--json` has more.
 const WARNINGS: usize = 30;
@@ -39,11 +41,21 @@ pub(crate) fn run(args: &Args) -> Exit {
     let caught = signals.watch(untar.canceller());
     let result = untar.apply_fd(archive).map_err(Trouble::from);
     lock(&screen).end_progress();
-    let cancelled = matches!(&result, Err(Trouble::Run(error)) if error.kind() == ErrorKind::Cancelled);
-    match caught.signal() {
-        Some(signal) if cancelled => Exit::Signal(signal),
-        _ => tell(args, &screen, result),
+    let signal = match &result {
+        Ok(_) => None,
+        Err(trouble) if killed(trouble) => caught.signal_soon(),
+        Err(_) => caught.signal(),
+    };
+    match signal {
+        Some(signal) => Exit::Signal(signal),
+        None => tell(args, &screen, result),
     }
+}
+
+/// Did the helper die of a signal that may have been sent to us both?
+fn killed(trouble: &Trouble) -> bool {
+    let signal = trouble.run_error().and_then(|error| error.status()).and_then(|status| status.signal());
+    [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT].into_iter().any(|ours| signal == Some(ours as i32))
 }
 
 fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {

@@ -6,6 +6,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 use untar_in_root::Canceller;
 
 /// How long the run may take to end before the signal ends the program where it stands: the main thread may
@@ -25,11 +26,21 @@ impl Caught {
     pub(crate) fn signal(&self) -> Option<Signal> {
         Signal::try_from(self.0.load(Ordering::Acquire)).ok()
     }
+
+    /// The same after the helper has died of a signal: one to the whole process group is on its way to us.
+    pub(crate) fn signal_soon(&self) -> Option<Signal> {
+        (0..20).find_map(|_| {
+            self.signal().or_else(|| {
+                std::thread::sleep(Duration::from_millis(5));
+                None
+            })
+        })
+    }
 }
 
 impl Signals {
-    /// Blocks those that are not ignored (as under nohup), before there are threads. Programs started from
-    /// here do not inherit that: the standard library gives them an empty mask.
+    /// Blocks those that are not ignored (as under nohup), before there are threads. The helper inherits that
+    /// and takes it back first of all.
     pub(crate) fn block() -> nix::Result<Signals> {
         let ignored = ignored();
         let mask: SigSet =

@@ -150,7 +150,8 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error").field("kind", &self.0.kind).field("detail", &self.0.detail).finish_non_exhaustive()
+        // What `main` prints of an error that it returns: for people.
+        write!(f, "{:?}: {self}", self.0.kind)
     }
 }
 
@@ -203,6 +204,8 @@ fn kind_of(failure: &Failure) -> ErrorKind {
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) cancelled: bool,
+    /// The helper outlived its time limit, in milliseconds.
+    pub(crate) expired: Option<u64>,
     /// The caller's own reader failed.
     pub(crate) reader: Option<io::Error>,
     pub(crate) reply: Option<Reply>,
@@ -230,8 +233,18 @@ pub(crate) struct Known {
 /// Decides what is told when several things went wrong: cancelled, the caller's own reader, the helper's
 /// failure, its death by signal or exit code, the protocol, then digests.
 pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
-    let Outcome { cancelled, reader, reply, status, garbled, stderr, known, expected_digest, expected_diff_id } =
-        outcome;
+    let Outcome {
+        cancelled,
+        expired,
+        reader,
+        reply,
+        status,
+        garbled,
+        stderr,
+        known,
+        expected_digest,
+        expected_diff_id,
+    } = outcome;
     let (report, failure) = match reply {
         Some(reply) => (Some(merge(reply.report, known)), reply.failure),
         None => (known.confinement.is_some().then(|| merge(Report::default(), known)), None),
@@ -243,7 +256,13 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
     if let Some(error) = reader {
         return fail(Error::io(ErrorKind::Read, "reading the archive", error), report);
     }
-    if let Some(failure) = failure {
+    let expired = expired.map(|value| Failure {
+        stage: Stage::Read,
+        entry: None,
+        operation: None,
+        cause: Cause::Limit { limit: crate::Limit::Timeout, value },
+    });
+    if let Some(failure) = failure.or(expired) {
         return fail(Error::new(kind_of(&failure), Detail::Failure(failure)), report);
     }
     if status.is_some_and(|s| !s.success()) || (report.is_none() && garbled.is_none()) {

@@ -6,7 +6,7 @@ mod idmap;
 use crate::error::{Error, ErrorKind, Known, Outcome, verdict};
 use crate::program::Program;
 use crate::wire::{Down, Request};
-use crate::{Digest, Listed, Options, Progress, Report};
+use crate::{Digest, Listed, Mode, Options, Progress, Report};
 use child::{Child, Ready};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
@@ -247,11 +247,12 @@ impl Untar {
 
     fn start(self, archive: OwnedFd, pipe: Option<OwnedFd>) -> Result<Session, Error> {
         let started = Instant::now();
-        check(&self.options)?;
+        check(&self.options, &self.destination)?;
         let program = self.program.map_or_else(Program::this, Ok)?;
-        let request =
-            Request { destination: self.destination.as_os_str().as_bytes().to_vec(), options: self.options.clone() };
-        let mut child = Child::spawn(&program, &self.root, archive, pipe, self.options, self.callbacks, self.canceller)?;
+        let destination = self.destination.as_os_str().as_bytes().to_vec();
+        let options = absolute_lowers(self.options)?;
+        let request = Request { destination, options: options.clone() };
+        let mut child = Child::spawn(&program, &self.root, archive, pipe, options, self.callbacks, self.canceller)?;
         child.send(&Down::Request(Box::new(request)));
         let (hasher, expected_digest) = match self.digest {
             Demand::None => (None, None),
@@ -274,9 +275,23 @@ fn position(file: &File) -> Option<u64> {
     u64::try_from(nix::unistd::lseek(file, 0, nix::unistd::Whence::SeekCur).ok()?).ok()
 }
 
+/// The helper's working directory is the root, so a relative name must not wait until then.
+fn absolute_lowers(mut options: Options) -> Result<Options, Error> {
+    if let Mode::Overlay(overlay) = &mut options.mode {
+        for lower in &mut overlay.lower {
+            *lower = std::path::absolute(&*lower)
+                .map_err(|e| Error::io_at(ErrorKind::Options, "making a lower directory's name absolute", lower, e))?;
+        }
+    }
+    Ok(options)
+}
+
 /// Refuses options that contradict each other, before anything is started.
-fn check(options: &Options) -> Result<(), Error> {
+fn check(options: &Options, destination: &Path) -> Result<(), Error> {
     let wrong = match options {
+        Options { mode: Mode::Overlay(_), .. } if !destination.as_os_str().is_empty() => {
+            "overlay mode writes a whole upper directory, so there is no destination inside it"
+        }
         Options { durability: crate::Durability::PerFile | crate::Durability::FileSystem, list: true, .. } => {
             "a listing writes nothing, so it has no durability"
         }

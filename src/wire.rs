@@ -246,6 +246,32 @@ fn decode<M: Message>(inbox: &mut Vec<u8>) -> Result<Option<M>, Garbled> {
     Ok(Some(message))
 }
 
+/// What `fuzz/` calls: frames in both directions, whole and in pieces, must come to the same messages.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_frames(data: &[u8]) {
+    fn all<M: Message + std::fmt::Debug>(data: &[u8], piece: usize) -> (Vec<String>, Option<Garbled>) {
+        let (mut inbox, mut messages) = (Vec::new(), Vec::new());
+        for bytes in data.chunks(piece) {
+            inbox.extend_from_slice(bytes);
+            loop {
+                match decode::<M>(&mut inbox) {
+                    Ok(Some(message)) => messages.push(format!("{message:?}")),
+                    Ok(None) => break,
+                    Err(garbled) => return (messages, Some(garbled)),
+                }
+            }
+        }
+        (messages, None)
+    }
+    // Past the magic at once: no fuzzer should have to guess it, nor the length.
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let framed = |magic: [u8; 4]| [&magic[..], &VERSION.to_le_bytes(), &[0; 2], &length, data].concat();
+    for bytes in [framed(Up::MAGIC), data.to_vec()] {
+        assert_eq!(all::<Up>(&bytes, usize::MAX), all::<Up>(&bytes, 7));
+    }
+    assert_eq!(all::<Down>(&framed(Down::MAGIC), usize::MAX), all::<Down>(&framed(Down::MAGIC), 7));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

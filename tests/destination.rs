@@ -38,7 +38,10 @@ fn nothing(_: &Path) {}
 fn a_missing_destination_is_made_0755() {
     for destination in ["a/b", "/a/b", "a//b/", "./a/b/.", "a/c/../b"] {
         let scratch = Scratch::new();
-        untar(scratch.path(), literal).destination(destination).apply(&tar().file("f", "1").build()[..]).expect("applied");
+        untar(scratch.path(), literal)
+            .destination(destination)
+            .apply(&tar().file("f", "1").build()[..])
+            .expect("applied");
         let tree = Tree::read(scratch.path());
         assert_eq!(tree.get("a/b/f", "content"), "1", "{destination}");
         assert_eq!((tree.get("a", "mode"), tree.get("a/b", "mode")), ("0755", "0755"));

@@ -120,7 +120,9 @@ fn as_root_of_a_user_namespace_with_what_it_cannot_do() {
 
 #[test]
 fn as_root_without_the_right_to_mount() {
-    if !need_root("as_root_without_the_right_to_mount") || !need_tools("as_root_without_the_right_to_mount", &["setpriv"]) {
+    if !need_root("as_root_without_the_right_to_mount")
+        || !need_tools("as_root_without_the_right_to_mount", &["setpriv"])
+    {
         return;
     }
     // With no capability at all: without CAP_SETFCAP nobody may map uid 0 of the outer namespace.
@@ -201,7 +203,8 @@ fn with_subids(scratch: &Scratch, uids: &str, gids: &str) -> [String; 3] {
 
 fn run_with_subids(setting: &Setting, uids: &str, gids: &str, options: &str) -> Said {
     let inner = with_subids(&setting.scratch, uids, gids);
-    let words: Vec<&str> = ["unshare", "--mount"].into_iter().chain(inner.iter().map(String::as_str)).chain(["sh"]).collect();
+    let words: Vec<&str> =
+        ["unshare", "--mount"].into_iter().chain(inner.iter().map(String::as_str)).chain(["sh"]).collect();
     setting.run(&words, options)
 }
 
@@ -219,8 +222,15 @@ fn as_a_user_with_subordinate_ids() {
     }
     for isolation in ["", "pivot", "chroot", "mapped"] {
         let setting = Setting::for_nobody(&large());
-        let said = run_with_subids(&setting, "nobody:100000:65536\n", "nobody:100000:65536\n", &format!("skip-devices {isolation}"));
-        said.leads_to("c= d/ d/f=1 d/g=2 h==d/f l->/d o= p|").has("confinement", "outside: 100000").has("confinement", "groups_cleared: true");
+        let said = run_with_subids(
+            &setting,
+            "nobody:100000:65536\n",
+            "nobody:100000:65536\n",
+            &format!("skip-devices {isolation}"),
+        );
+        said.leads_to("c= d/ d/f=1 d/g=2 h==d/f l->/d o= p|")
+            .has("confinement", "outside: 100000")
+            .has("confinement", "groups_cleared: true");
         // 0 is nobody itself; 5 is the fifth of the range, which begins with 1.
         assert_eq!(setting.owner("d/f"), ("65534".into(), "65534".into()));
         assert_eq!(setting.owner("o"), ("100004".into(), "100499".into()));
@@ -249,7 +259,12 @@ fn with_ranges_that_are_of_no_use_one_id_is_enough() {
         return;
     }
     // Of uids only; nobody's; overlapping the own id: newuidmap or newgidmap refuse.
-    for (uids, gids) in [("nobody:100000:65536\n", ""), ("", ""), ("nobody:100000:10\n", "nobody:4294967295:10\n"), ("nobody:x:y\n", "nobody:1:0\n")] {
+    for (uids, gids) in [
+        ("nobody:100000:65536\n", ""),
+        ("", ""),
+        ("nobody:100000:10\n", "nobody:4294967295:10\n"),
+        ("nobody:x:y\n", "nobody:1:0\n"),
+    ] {
         let setting = Setting::for_nobody(&small());
         run_with_subids(&setting, uids, gids, "").leads_to(SMALL).has("confinement", "count: 1 }");
     }

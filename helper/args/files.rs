@@ -54,7 +54,7 @@ pub(crate) struct Files {
     escaping_names: EscapingNames,
 
     /// Owner, mode, attributes and time of the destination itself
-    #[arg(long, value_name = "POLICY", default_value = "apply", help_heading = "Destination",
+    #[arg(long, value_name = "POLICY", action = clap::ArgAction::Set, default_value = "apply", help_heading = "Destination",
           value_parser = values::words(ROOT_METADATA), hide_short_help = true)]
     root_metadata: bool,
 
@@ -136,7 +136,7 @@ pub(crate) struct Files {
     xattrs: Xattrs,
 
     /// What becomes of trusted.* attributes
-    #[arg(long, value_name = "POLICY", default_value = "drop", help_heading = "Metadata",
+    #[arg(long, value_name = "POLICY", action = clap::ArgAction::Set, default_value = "drop", help_heading = "Metadata",
           value_parser = values::words(TRUSTED), hide_short_help = true)]
     trusted_xattrs: bool,
 

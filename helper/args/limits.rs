@@ -5,21 +5,21 @@ use std::time::Duration;
 
 /// Bounds; sizes take K, M, G and T.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits (sizes take K, M, G, T; `none` lifts those in all, per file, of entries and ratio)")]
+#[command(next_help_heading = "Limits (K, M, G and T are powers of 1024)")]
 pub(crate) struct Limits {
-    /// Bytes of the uncompressed archive, and of content written [default: 256G]
+    /// Bytes of the uncompressed archive, and of content; or `none` [default: 256G]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_total_bytes: Option<u64>,
 
-    /// Bytes of one file, holes included [default: 64G]
+    /// Bytes of one file, holes included; or `none` [default: 64G]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_file_bytes: Option<u64>,
 
-    /// Entries, whiteouts and skipped ones too [default: 10000000]
+    /// Entries, whiteouts and skipped ones too; or `none` [default: 10000000]
     #[arg(long, value_name = "N", value_parser = values::count)]
     max_entries: Option<u64>,
 
-    /// Uncompressed bytes for one compressed, from 64 MiB on [default: 1000]
+    /// Uncompressed bytes for one compressed, from 64 MiB on; or `none` [default: 1000]
     #[arg(long, value_name = "N", value_parser = values::count)]
     max_ratio: Option<u64>,
 

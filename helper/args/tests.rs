@@ -64,7 +64,8 @@ fn each_option_means_one_thing() {
         (&["--exclude", "a,b"], |o| o.exclude = vec!["a,b".into()]),
         (&["--strip-components", "2"], |o| o.strip_components = 2),
         (&["--uid-map", "0:1000:1,1:100000:65535", "--gid-map", "0:5"], |o| {
-            o.owner = Owner::Mapped { uids: vec![range(0, 1000, 1), range(1, 100_000, 65535)], gids: vec![range(0, 5, 1)] };
+            o.owner =
+                Owner::Mapped { uids: vec![range(0, 1000, 1), range(1, 100_000, 65535)], gids: vec![range(0, 5, 1)] };
         }),
         (&["--uid-map", "0:1:1", "--uid-map", "1:2:1"], |o| {
             let gids = vec![range(0, 0, u32::MAX)];
@@ -143,7 +144,7 @@ fn wrong_words_are_told_what_to_do() {
         (&["root", "--max-total-bytes", "iB"], "K, M, G or T"),
         (&["root", "--max-name-bytes", "none"], "cannot be lifted"),
         (&["root", "--max-name-bytes", "4G"], "too large"),
-        (&["root", "--timeout", "-1"], "--timeout"),
+        (&["root", "--timeout", "-1"], "unexpected argument '-1'"),
         (&["root", "--timeout=-1"], "expected seconds"),
         (&["root", "--timeout", "soon"], "expected seconds"),
         (&["root", "--timeout", "1e999"], "expected seconds"),

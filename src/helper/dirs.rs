@@ -419,7 +419,7 @@ impl Dirs {
             Lower::Absent if missing == Missing::Hold && self.known_below(at) => return Ok(Step::Nothing),
             Lower::Absent => None,
             Lower::Directory(metadata) => Some(metadata),
-            Lower::Link(target, _) => {
+            Lower::Link(target, ..) => {
                 self.note_link(at, name);
                 return Ok(Step::Link(target));
             }

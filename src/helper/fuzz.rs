@@ -1,9 +1,18 @@
 //! What `fuzz/` calls; not part of the interface.
 
+use super::decode::Decoder;
+use super::dirs::{Child, Dirs, Implied, Missing, NodeId};
 use super::entry::{Entry, Reader, Source, Strictness};
-use super::fault::{Fault, Result};
-use crate::Limits;
+use super::fault::{Call, Fault, Result};
+use super::input::{Input, Watch};
+use super::remove::Remover;
+use crate::{Compression, Limits};
 use bytes::Bytes;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 
 /// Reads `data` as an archive, twice in different chunks, and panics where the two differ.
 ///
@@ -53,4 +62,148 @@ fn read(reader: &mut Reader<Pieces>, entries: &mut Vec<Entry>, content: &mut Vec
         entries.push(entry);
     }
     reader.finish().map(drop)
+}
+
+/// Frames as a parent receives them from a helper that is not to be trusted.
+pub fn fuzz_frames(data: &[u8]) {
+    crate::wire::fuzz_frames(data);
+}
+
+/// Decodes `data` as the format that its first byte chooses, up to a bound on what comes out.
+pub fn fuzz_decode(data: &[u8]) {
+    const MOST: usize = 8 << 20;
+    let formats = [
+        Compression::Detect,
+        Compression::Gzip,
+        Compression::Zstd,
+        Compression::Xz,
+        Compression::Bzip2,
+        Compression::None,
+    ];
+    let Some((choice, data)) = data.split_first() else { return };
+    let Ok((fd, control)) = memory_file(data).and_then(|fd| Ok((fd, memory_file(b"")?))) else { return };
+    let input = Input::new(fd, Watch::new(control, 0));
+    let format = formats[usize::from(*choice) % formats.len()];
+    let Ok(mut decoder) = Decoder::open(input, format) else { return };
+    let mut buffer = vec![0; 64 << 10];
+    let mut total = 0;
+    while total < MOST {
+        match decoder.fill(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(filled) => total += filled,
+        }
+    }
+    assert!(decoder.bytes_in() <= data.len() as u64);
+}
+
+fn memory_file(content: &[u8]) -> nix::Result<OwnedFd> {
+    let fd = nix::sys::memfd::memfd_create(c"fuzz", nix::sys::memfd::MFdFlags::empty())?;
+    nix::sys::uio::pwrite(&fd, content, 0)?;
+    Ok(fd)
+}
+
+/// Makes directories and symlinks in any order, then compares where paths lead with what the kernel says of
+/// the same directory as a root (`RESOLVE_IN_ROOT`).
+pub fn fuzz_resolver(data: &[u8]) {
+    let Ok(place) = nix::unistd::mkdtemp("/dev/shm/fuzz-resolver-XXXXXX") else { return };
+    let root = open_directory(&place);
+    let mut known = dirs_of(&root);
+    let mut steps = Steps(data);
+    let mut paths: Vec<Vec<&'static [u8]>> = Vec::new();
+    for _ in 0..24 {
+        let Some(choice) = steps.byte() else { break };
+        let path = steps.path();
+        match choice % 4 {
+            0 => drop(known.resolve(NodeId::ROOT, &path, Missing::Make, &mut make)),
+            1 | 2 => put(&mut known, &path, Some(&steps.target())),
+            _ => put(&mut known, &path, None),
+        }
+        paths.push(path);
+    }
+    let mut fresh = dirs_of(&root);
+    for path in &paths {
+        let want = kernel(&root, path);
+        for dirs in [&mut known, &mut fresh] {
+            let found = dirs.resolve(NodeId::ROOT, path, Missing::Nothing, &mut make);
+            let got = found.map(|id| id.map(|id| identity(&dirs.handle(id).expect("handle"))));
+            match (&want, got) {
+                (Ok(want), Ok(Some(got))) if *want == got => {}
+                (Err(Errno::ENOENT | Errno::ENOTDIR), Ok(None)) => {}
+                (Err(Errno::ELOOP), Err(fault)) if fault.errno() == Some(Errno::ELOOP) => {}
+                (want, got) => panic!("{:?}: the kernel has {want:?}, we have {got:?}", path.join(&b'/')),
+            }
+        }
+    }
+    let _ = std::fs::remove_dir_all(&place);
+}
+
+/// A symlink, or a file, as the applier makes it.
+fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
+    let Some((name, parents)) = path.split_last() else { return };
+    let Ok(Some(parent)) = dirs.resolve(NodeId::ROOT, parents, Missing::Make, &mut make) else { return };
+    let Ok(handle) = dirs.handle(parent) else { return };
+    dirs.forget(parent, name);
+    let control = memory_file(b"").expect("memory");
+    let remover = Remover { watch: Watch::new(control, 0), cross_mounts: true };
+    remover.remove(&handle, name).expect("removal");
+    let made = match target {
+        Some(target) => nix::unistd::symlinkat(OsStr::from_bytes(target), &handle, OsStr::from_bytes(name)),
+        None => super::files::create(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
+    };
+    if made.is_ok() {
+        dirs.set_leaf(parent, name, Child::Leaf);
+        dirs.path_changed();
+    }
+}
+
+fn make(implied: Implied<'_>) -> Result<OwnedFd> {
+    nix::sys::stat::mkdirat(implied.dir, OsStr::from_bytes(implied.name), nix::sys::stat::Mode::S_IRWXU)
+        .call("mkdirat", || "fuzz")?;
+    super::open::directory(implied.dir, implied.name, true)
+}
+
+fn dirs_of(root: &OwnedFd) -> Dirs {
+    Dirs::new(root.try_clone().expect("descriptor"), true, None).expect("root")
+}
+
+fn open_directory(path: &std::path::Path) -> OwnedFd {
+    nix::fcntl::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty()).expect("directory")
+}
+
+fn kernel(root: &OwnedFd, path: &[&[u8]]) -> nix::Result<(u64, u64)> {
+    let how = OpenHow::new().flags(OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    let path = [&b"./"[..], &path.join(&b'/')].concat();
+    openat2(root, OsStr::from_bytes(&path), how).map(|fd| identity(&fd))
+}
+
+fn identity(fd: &OwnedFd) -> (u64, u64) {
+    let stat = nix::sys::stat::fstat(fd).expect("fstat");
+    (stat.st_dev, stat.st_ino)
+}
+
+/// Bytes as small choices.
+struct Steps<'a>(&'a [u8]);
+
+impl Steps<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn path(&mut self) -> Vec<&'static [u8]> {
+        const NAMES: [&[u8]; 4] = [b"a", b"b", b"c", b"..."];
+        let Some(byte) = self.byte() else { return vec![b"a"] };
+        (0..=byte % 3).map(|i| NAMES[usize::from(byte >> (2 + 2 * i)) % 4]).collect()
+    }
+
+    fn target(&mut self) -> Vec<u8> {
+        const PIECES: [&[u8]; 8] = [b"a", b"b", b"c", b"..", b"../..", b".", b"", b"a/.."];
+        let (Some(first), Some(second)) = (self.byte(), self.byte()) else { return b"a".to_vec() };
+        let piece = |n: u8| PIECES[usize::from(n) % 8];
+        let start: &[u8] = if first & 0x80 != 0 { b"/" } else { b"" };
+        let text = [piece(first), piece(first >> 3), piece(second)].join(&b'/');
+        let text = [start, &text].concat();
+        if text.is_empty() { b".".to_vec() } else { text }
+    }
 }

@@ -5,7 +5,7 @@ use super::sys;
 use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 
 /// Enough for the cache of open directories and a removal's stack.
@@ -18,6 +18,8 @@ pub(crate) fn start_clean() {
         (3..highest).for_each(|fd| sys::close_number(i32::try_from(fd).unwrap_or(i32::MAX)));
     }
     umask(Mode::empty());
+    // The standard library passes the caller's mask on, and a caller may have blocked signals to wait for them.
+    let _ = SigSet::all().thread_unblock();
     // The parent decides when we stop; a full file is EFBIG and a closed socket EPIPE.
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGXFSZ] {
         sys::ignore(signal, SigHandler::SigIgn);

@@ -20,15 +20,19 @@ use std::rc::Rc;
 pub(crate) struct Lowers {
     roots: Vec<OwnedFd>,
     /// The directory looked at last. Nothing changes in the layers during a run.
-    last: RefCell<Option<(Vec<u8>, Rc<[OwnedFd]>)>>,
+    last: RefCell<Option<Looked>>,
 }
+
+/// The path of a directory, and what it merges from.
+type Looked = (Vec<u8>, Rc<[OwnedFd]>);
 
 /// What the merged lower layers have at a path.
 pub(crate) enum Lower {
     Absent,
     /// With the metadata of the topmost layer that has it.
     Directory(Box<Metadata>),
-    Link(Vec<u8>, Box<FileStat>),
+    /// To there, in this directory.
+    Link(Vec<u8>, OwnedFd, Box<FileStat>),
     /// Something else, in this directory.
     Other(OwnedFd, Box<FileStat>),
 }
@@ -66,9 +70,10 @@ impl Lowers {
                 Found::Whiteout => return Ok(Lower::Absent),
                 Found::Directory(handle) => return read_metadata(&handle).map(|m| Lower::Directory(Box::new(m))),
                 Found::Other(stat) => {
+                    let handle = open::directory(dir, b".", true)?;
                     return Ok(match open::link_target(dir, name)? {
-                        Some(target) => Lower::Link(target, stat),
-                        None => Lower::Other(open::directory(dir, b".", true)?, stat),
+                        Some(target) => Lower::Link(target, handle, stat),
+                        None => Lower::Other(handle, stat),
                     });
                 }
             }

@@ -11,7 +11,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
-use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lremovexattr, lsetxattr};
+use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr, lremovexattr, lsetxattr};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -274,8 +274,35 @@ pub(crate) fn xattr_names(fd: &OwnedFd) -> Result<Vec<CString>> {
         Err(rustix::io::Errno::OPNOTSUPP) => 0,
         Err(errno) => return Err(errno).call("flistxattr", || "fd"),
     };
-    let names = list[..size].split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
-    Ok(names.filter(|name| !is_masked(name.to_bytes())).map(CStr::to_owned).collect())
+    Ok(unmasked(&list[..size]))
+}
+
+fn unmasked(list: &[u8]) -> Vec<CString> {
+    let names = list.split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    names.filter(|name| !is_masked(name.to_bytes())).map(CStr::to_owned).collect()
+}
+
+/// The attributes that are an archive's to set, of a name that must not be opened.
+pub(crate) fn xattrs_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<(CString, Vec<u8>)>> {
+    let path = OsStr::from_bytes(name);
+    let found = in_directory(dir, || {
+        let mut list = vec![0u8; 64 << 10];
+        let size = match llistxattr(path, &mut list[..]) {
+            Err(rustix::io::Errno::OPNOTSUPP) => 0,
+            result => result?,
+        };
+        let mut found = Vec::new();
+        for attribute in unmasked(&list[..size]) {
+            let mut value = vec![0u8; 64 << 10];
+            match lgetxattr(path, attribute.as_c_str(), &mut value[..]) {
+                Err(rustix::io::Errno::NODATA) => continue,
+                result => value.truncate(result?),
+            }
+            found.push((attribute, value));
+        }
+        Ok(found)
+    });
+    found.call("lgetxattr", || quoted(name))
 }
 
 /// Attributes that are the system's, not the archive's.
@@ -310,7 +337,7 @@ fn remove_at(dir: &OwnedFd, name: &[u8], attribute: &CStr) -> Result<()> {
 }
 
 /// Before Linux 6.13: the working directory stands in for the descriptor.
-fn in_directory(dir: &OwnedFd, call: impl FnOnce() -> rustix::io::Result<()>) -> Result<(), Errno> {
+fn in_directory<T>(dir: &OwnedFd, call: impl FnOnce() -> rustix::io::Result<T>) -> Result<T, Errno> {
     nix::unistd::fchdir(dir)?;
     let result = call().map_err(nix_errno);
     nix::unistd::chdir("/")?;

@@ -87,13 +87,7 @@ pub(crate) fn removexattrat(dir: BorrowedFd<'_>, name: &CStr, attribute: &CStr) 
     const SYS_REMOVEXATTRAT: libc::c_long = 466;
     // SAFETY: both strings are NUL-ended and live across the call.
     let result = unsafe {
-        libc::syscall(
-            SYS_REMOVEXATTRAT,
-            dir.as_raw_fd(),
-            name.as_ptr(),
-            libc::AT_SYMLINK_NOFOLLOW,
-            attribute.as_ptr(),
-        )
+        libc::syscall(SYS_REMOVEXATTRAT, dir.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW, attribute.as_ptr())
     };
     Errno::result(result).map(drop)
 }

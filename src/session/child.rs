@@ -12,8 +12,8 @@ use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, so
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The last words kept of the helper's standard error.
@@ -82,6 +82,9 @@ pub(super) struct Child {
     reply: Option<Reply>,
     garbled: Option<Garbled>,
     closed: bool,
+    /// When a helper that does not keep its own time limit is stopped.
+    deadline: Option<Instant>,
+    expired: bool,
     /// The kernel says that nobody reads the pipe any more.
     broken: bool,
     reaped: bool,
@@ -130,7 +133,11 @@ impl Child {
             .spawn()
             .map_err(|e| spawn_error(program, root, e))?;
         canceller.attach(second);
+        let limit = options.limits.timeout_ms;
+        let deadline = (limit > 0).then(|| Instant::now().checked_add(Duration::from_millis(limit) + GRACE)).flatten();
         Ok(Child {
+            deadline,
+            expired: false,
             process,
             channel: Channel::new(ours),
             canceller,
@@ -184,7 +191,7 @@ impl Child {
 
     /// The helper has said its last word, or will say none.
     pub(super) fn over(&self) -> bool {
-        self.closed || self.reply.is_some() || self.garbled.is_some() || self.cancelled()
+        self.closed || self.reply.is_some() || self.garbled.is_some() || self.expired || self.cancelled()
     }
 
     /// Nothing but an error can come of it.
@@ -222,8 +229,14 @@ impl Child {
         slots[2] = self.pipe.as_ref().filter(|_| wanted.pipe).map(|fd| (Slot::Pipe, fd.as_fd(), write));
         slots[3] = source.filter(|_| wanted.source).map(|fd| (Slot::Source, fd, read));
         let present: Vec<_> = slots.into_iter().flatten().collect();
+        let timeout = match self.deadline.map(until) {
+            Some(left) if timeout.is_none() || left < timeout => left,
+            _ => timeout,
+        };
         let mut fds: Vec<PollFd<'_>> = present.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
-        if poll(&mut fds, timeout).is_err() {
+        let polled = poll(&mut fds, timeout);
+        self.expired |= self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if polled.is_err() {
             return Ready::default();
         }
         let hit: Vec<(Slot, PollFlags)> =
@@ -325,6 +338,7 @@ impl Child {
         }
         Outcome {
             cancelled: self.cancelled(),
+            expired: self.expired.then_some(self.options.limits.timeout_ms),
             reply: self.reply.take(),
             status,
             garbled: self.garbled,
@@ -385,6 +399,12 @@ impl Drop for Child {
         }
         self.canceller.detach();
     }
+}
+
+/// Rounded up, so that a poll does not spin through the last millisecond.
+fn until(deadline: Instant) -> PollTimeout {
+    let left = deadline.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 #[derive(Clone, Copy)]

@@ -40,15 +40,17 @@ pub enum Xattr {
     Other,
     Trusted,
     Capability,
+    AccessAcl,
     DefaultAcl,
 }
 
 impl Xattr {
-    const ALL: [(Xattr, &str, &str); 5] = [
+    const ALL: [(Xattr, &str, &str); 6] = [
         (Xattr::User, "user", "user.one"),
         (Xattr::Other, "other", "user.two"),
         (Xattr::Trusted, "trusted", "trusted.three"),
         (Xattr::Capability, "cap", "security.capability"),
+        (Xattr::AccessAcl, "access", "system.posix_acl_access"),
         (Xattr::DefaultAcl, "acl", "system.posix_acl_default"),
     ];
 
@@ -62,7 +64,7 @@ impl Xattr {
         match self {
             // `capabilities(7)`, version 2, effective: cap_net_raw.
             Xattr::Capability => [&0x0200_0001_u32.to_le_bytes()[..], &(1_u32 << 13).to_le_bytes(), &[0; 12]].concat(),
-            Xattr::DefaultAcl => {
+            Xattr::AccessAcl | Xattr::DefaultAcl => {
                 let entry = |tag: u16, perm: u16, id: u32| {
                     [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat()
                 };
@@ -74,6 +76,8 @@ impl Xattr {
         }
     }
 }
+
+const ACL: &str = "user::rwx,user:5:rwx,group::r-x,mask::rwx,other::--x";
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +98,12 @@ impl Item {
 
     pub fn mode(&self) -> u32 {
         self.attributes.mode.unwrap_or(self.default_mode())
+    }
+
+    /// On disk: an access ACL speaks of the same bits.
+    pub fn final_mode(&self) -> u32 {
+        let acl = self.attributes.xattrs.contains(&Xattr::AccessAcl);
+        if acl { self.mode() & 0o7000 | 0o771 } else { self.mode() }
     }
 
     pub fn mtime(&self) -> (i64, u32) {
@@ -137,9 +147,8 @@ impl Item {
             }
             for xattr in &self.attributes.xattrs {
                 match xattr {
-                    Xattr::DefaultAcl => {
-                        entry.pax("SCHILY.acl.default", "user::rwx,user:5:rwx,group::r-x,mask::rwx,other::--x")
-                    }
+                    Xattr::AccessAcl => entry.pax("SCHILY.acl.access", ACL),
+                    Xattr::DefaultAcl => entry.pax("SCHILY.acl.default", ACL),
                     other => entry.xattr(other.name(), other.value()),
                 };
             }
@@ -147,11 +156,14 @@ impl Item {
     }
 }
 
-/// The archive of a layer.
-pub fn tar(layer: &[Item], number: usize) -> Vec<u8> {
+/// The archive of a layer; a large one, which writers come to help with, begins with what is skipped.
+pub fn tar(layer: &[Item], number: usize, large: bool) -> Vec<u8> {
     let add = |tar, (at, item): (usize, &Item)| item.tar(tar, &content(number, at));
-    layer.iter().enumerate().fold(Tarball::new(), add).build()
+    let tar = Tarball::new().file(".wh..wh.skipped", vec![b'.'; if large { LARGE } else { 0 }]);
+    layer.iter().enumerate().fold(tar, add).build()
 }
+
+const LARGE: usize = 2 << 20;
 
 /// What the file at this place of this layer has in it.
 pub fn content(layer: usize, at: usize) -> String {
@@ -224,6 +236,8 @@ fn item(text: &str) -> Item {
 pub struct Case {
     pub layers: Vec<Vec<Item>>,
     pub writers: u32,
+    /// Large enough for writers.
+    pub large: bool,
     /// `user.overlay.*` instead of `trusted.overlay.*`.
     pub userxattr: bool,
     pub switches: Switches,
@@ -233,7 +247,13 @@ impl Case {
     /// The layers of these texts.
     pub fn of(layers: &[&str]) -> Case {
         let layer = |text: &&str| text.split(';').filter(|t| !t.trim().is_empty()).map(item).collect();
-        Case { layers: layers.iter().map(layer).collect(), writers: 1, userxattr: false, switches: Switches::default() }
+        Case {
+            layers: layers.iter().map(layer).collect(),
+            writers: 1,
+            large: false,
+            userxattr: false,
+            switches: Switches::default(),
+        }
     }
 }
 
@@ -242,8 +262,8 @@ impl fmt::Debug for Case {
         let Switches { keep_links, no_overwrite } = self.switches;
         writeln!(
             f,
-            "writers {}, userxattr {}, keep_links {keep_links}, no_overwrite {no_overwrite}",
-            self.writers, self.userxattr
+            "writers {}, large {}, userxattr {}, keep_links {keep_links}, no_overwrite {no_overwrite}",
+            self.writers, self.large, self.userxattr
         )?;
         for layer in &self.layers {
             let items: Vec<String> = layer.iter().map(ToString::to_string).collect();
@@ -257,10 +277,10 @@ impl fmt::Debug for Case {
 pub fn cases() -> impl Strategy<Value = Case> {
     let layers = vec(vec((items(), weighted(0.02, Just(()))), 1..12), 1..5);
     let switches = (prop::bool::weighted(0.1), prop::bool::weighted(0.05));
-    (layers, select(vec![1_u32, 2, 4, 8]), prop::bool::weighted(0.2), switches).prop_map(
-        |(layers, writers, userxattr, (keep_links, no_overwrite))| {
+    (layers, select(vec![1_u32, 2, 4, 8]), prop::bool::weighted(0.3), prop::bool::weighted(0.2), switches).prop_map(
+        |(layers, writers, large, userxattr, (keep_links, no_overwrite))| {
             let switches = Switches { keep_links, no_overwrite };
-            Case { layers: viable(layers, switches), writers, userxattr, switches }
+            Case { layers: viable(layers, switches), writers, large, userxattr, switches }
         },
     )
 }
@@ -314,7 +334,7 @@ fn items() -> impl Strategy<Value = Item> {
         8 => Just(What::File),
         7 => Just(What::Dir),
         4 => target().prop_map(What::Symlink),
-        8 => path().prop_map(What::Hardlink),
+        8 => (path(), select(vec!["", "", "", "", "/", "./", "d/../"])).prop_map(|(p, start)| What::Hardlink(format!("{start}{p}"))),
         1 => Just(What::Fifo),
         1 => Just(What::Null),
         5 => Just(What::Whiteout),
@@ -322,7 +342,13 @@ fn items() -> impl Strategy<Value = Item> {
     ];
     (what, path(), attributes(), 0..60_u8).prop_map(|(what, path, attributes, at_root)| {
         let rootable = matches!(what, What::Dir | What::Opaque);
-        let path = if rootable && at_root < 2 { ".".to_owned() } else { path };
+        let path = match at_root {
+            0 | 1 if rootable => ".".to_owned(),
+            2..5 => format!("/{path}"),
+            5..8 => format!("./{path}"),
+            8..11 => format!("d/../{path}"),
+            _ => path,
+        };
         let attributes = fitting(&what, attributes);
         Item { path, what, attributes }
     })
@@ -333,8 +359,8 @@ fn attributes() -> impl Strategy<Value = Attributes> {
     let owner = weighted(0.3, select(vec![(0, 0), (1, 2), (1000, 1000), (0, 7), (4_294_967_294, 1)]));
     let mtime = weighted(0.4, select(vec![(0, 0), (5, 500), (1_700_000_000, 123_456_789), (-1, 0), (1 << 31, 1)]));
     let xattrs = prop::sample::subsequence(
-        vec![Xattr::User, Xattr::Other, Xattr::Trusted, Xattr::Capability, Xattr::DefaultAcl],
-        0..=5,
+        vec![Xattr::User, Xattr::Other, Xattr::Trusted, Xattr::Capability, Xattr::AccessAcl, Xattr::DefaultAcl],
+        0..=6,
     );
     (mode, owner, mtime, weighted(0.25, xattrs)).prop_map(|(mode, owner, mtime, xattrs)| Attributes {
         mode,
@@ -350,6 +376,7 @@ fn fitting(what: &What, attributes: Attributes) -> Attributes {
     xattrs.retain(|xattr| match xattr {
         Xattr::Capability => *what == What::File,
         Xattr::DefaultAcl => *what == What::Dir,
+        Xattr::AccessAcl => !matches!(what, What::Symlink(_)),
         _ => true,
     });
     match what {

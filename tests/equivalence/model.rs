@@ -101,7 +101,7 @@ impl Model {
     }
 
     pub fn apply(&mut self, item: &Item, content: &str) -> Result<(), Failed> {
-        let parts: Vec<&str> = item.path.split('/').filter(|part| *part != ".").collect();
+        let parts = fold(&item.path);
         match &item.what {
             What::Opaque => {
                 if let Ok(Some(directory)) = self.resolve(&parts, Missing::Nothing) {
@@ -233,8 +233,8 @@ impl Model {
 
     // Rule 11.
     fn hardlink(&mut self, parent: &Path, name: &str, target: &str) -> Result<(), Failed> {
-        let parts: Vec<&str> = target.split('/').collect();
-        let (last, parents) = parts.split_last().expect("not empty");
+        let parts = fold(target);
+        let (last, parents) = parts.split_last().expect("never the root");
         let from = self.resolve(parents, Missing::Nothing).map_err(|_| Failed::NoTarget)?.ok_or(Failed::NoTarget)?;
         let inode = self.lookup(&from, last).ok_or(Failed::NoTarget)?;
         if let Kind::Dir(_) = self.inodes[inode].kind {
@@ -267,7 +267,7 @@ impl Model {
     fn dress(&mut self, inode: InodeId, item: &Item) {
         let inode = &mut self.inodes[inode];
         let openable = matches!(inode.kind, Kind::Dir(_) | Kind::File(_));
-        inode.mode = if let Kind::Symlink(_) = inode.kind { 0o777 } else { item.mode() };
+        inode.mode = if let Kind::Symlink(_) = inode.kind { 0o777 } else { item.final_mode() };
         inode.owner = item.owner();
         inode.mtime = Some(item.mtime());
         // user.* exists on files and directories only.
@@ -391,6 +391,19 @@ impl Model {
 fn implied() -> Inode {
     let kind = Kind::Dir(BTreeMap::new());
     Inode { kind, mode: 0o755, owner: (0, 0), mtime: None, xattrs: BTreeMap::new(), listed: false }
+}
+
+// Rule 2.
+fn fold(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    parts
 }
 
 fn below(parent: &Path, name: &str) -> Path {

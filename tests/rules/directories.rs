@@ -45,7 +45,8 @@ fn rule_10_missing_parents_do_not_inherit() {
     // A set-gid directory with a default ACL above: neither group, set-gid bit nor ACL come down.
     let acl = "user::rwx,user:7:rwx,group::rwx,mask::rwx,other::---";
     let below = tar().dir("d").with(|e| _ = e.mode(0o2777).gid(55).pax("SCHILY.acl.default", acl));
-    let run = layers(&[below, tar().file("d/e/f", "1").symlink("d/l", "x").fifo("d/p")]).leads_to("d/ d/e/ d/e/f=1 d/l->x d/p|");
+    let run = layers(&[below, tar().file("d/e/f", "1").symlink("d/l", "x").fifo("d/p")])
+        .leads_to("d/ d/e/ d/e/f=1 d/l->x d/p|");
     let tree = run.tree();
     for path in ["d/e", "d/e/f", "d/l", "d/p"] {
         assert_eq!(tree.get(path, "gid"), "0", "{path}");
@@ -77,7 +78,8 @@ fn rule_14_directory_times_survive_what_is_put_into_them() {
         run.has("d", "mtime", "11.000000003").has("d/e", "mtime", "12.000000004");
     });
     let below = tar().dir("d").file("d/f", "").file("d/g", "").dir("d/e").file("d/e/x", "");
-    let above = tar().dir("d").with(|e| _ = e.mtime(9)).whiteout("d/f").dir("d/e").with(|e| _ = e.mtime(8)).opaque("d/e");
+    let above =
+        tar().dir("d").with(|e| _ = e.mtime(9)).whiteout("d/f").dir("d/e").with(|e| _ = e.mtime(8)).opaque("d/e");
     layers(&[below, above]).has("d", "mtime", "9.000000000").has("d/e", "mtime", "8.000000000");
 }
 
@@ -146,9 +148,11 @@ fn rule_14_the_input_is_drained_counted_and_digested() {
 fn rule_14_every_sync_policy_leads_to_the_same_tree() {
     for durability in [Durability::None, Durability::FileSystem, Durability::PerFile] {
         let archive = tar().dir("d").with(|e| _ = e.mtime(5)).file("d/f", "1").symlink("d/l", "f").fifo("d/p");
-        Run::of(&[archive], |o| o.durability = durability)
-            .leads_to("d/ d/f=1 d/l->f d/p|")
-            .has("d", "mtime", "5.000000000");
+        Run::of(&[archive], |o| o.durability = durability).leads_to("d/ d/f=1 d/l->f d/p|").has(
+            "d",
+            "mtime",
+            "5.000000000",
+        );
     }
 }
 
@@ -158,7 +162,7 @@ fn a_destination_without_rights_for_its_owner_works() {
     let scratch = Scratch::new();
     let dest = scratch.dir("dest");
     fs::create_dir(dest.join("closed")).expect("dir");
-    fs::set_permissions(dest.join("closed"), fs::Permissions::from_mode(0)).expect("mode");
+    fs::set_permissions(dest.join("closed"), fs::Permissions::from_mode(0o000)).expect("mode");
     apply(&dest, &tar().file("closed/f", "1").build(), literal).expect("applied");
     fs::set_permissions(dest.join("closed"), fs::Permissions::from_mode(0o700)).expect("mode");
     assert_eq!(Tree::read(&dest).text(&[But::Field("mtime")]).lines().count(), 3);

@@ -43,7 +43,9 @@ fn a_whiteout_in_a_missing_directory_makes_nothing() {
 #[test]
 fn a_whiteout_of_nothing_or_dots_is_an_error() {
     for name in ["d/.wh.", "d/.wh..", "d/.wh..."] {
-        layers(&[tar().file("d/f", ""), tar().file(name, "")]).fails(ErrorKind::Refused, "WhiteoutName").leaves("d/ d/f=");
+        layers(&[tar().file("d/f", ""), tar().file(name, "")])
+            .fails(ErrorKind::Refused, "WhiteoutName")
+            .leaves("d/ d/f=");
     }
 }
 
@@ -54,14 +56,18 @@ fn a_directory_entry_later_replaced_by_a_symlink_is_fine() {
 
 #[test]
 fn overlay_attributes_inside_the_archive_do_not_get_through() {
-    let run = layers(&[tar(), tar().dir("d").with(|e| _ = e.xattr("trusted.overlay.opaque", "y").xattr("user.overlay.opaque", "y"))]);
+    let run = layers(&[
+        tar(),
+        tar().dir("d").with(|e| _ = e.xattr("trusted.overlay.opaque", "y").xattr("user.overlay.opaque", "y")),
+    ]);
     assert!(!run.tree().text(&[]).contains("overlay"));
     assert_eq!(run.report().event_count, 2);
 }
 
 #[test]
 fn a_hardlink_header_with_other_metadata_is_ignored() {
-    let archive = tar().file("f", "1").with(|e| _ = e.mode(0o4755)).hardlink("h", "f").with(|e| _ = e.mode(0o600).mtime(1));
+    let archive =
+        tar().file("f", "1").with(|e| _ = e.mode(0o4755)).hardlink("h", "f").with(|e| _ = e.mode(0o600).mtime(1));
     both(&[archive], |run| {
         run.leads_to("f=1 h==f").has("f", "mode", "4755").has("f", "mtime", "3600.000000000");
     });

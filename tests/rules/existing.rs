@@ -62,7 +62,9 @@ fn rule_09_merging_masks_overlays_own_and_selinux() {
     let scratch = Scratch::new();
     let dest = scratch.dir("dest");
     let dir = scratch.dir("dest/d");
-    for name in ["trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.overlay.x", "user.old", "trusted.old"] {
+    for name in
+        ["trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.overlay.x", "user.old", "trusted.old"]
+    {
         rustix::fs::setxattr(&dir, name, b"y", rustix::fs::XattrFlags::CREATE).expect(name);
     }
     apply(&dest, &tar().dir("d").build(), |o| o.trusted_xattrs = true).expect("applied");
@@ -103,7 +105,8 @@ fn rule_09_symlinks_to_directories_can_be_kept() {
 
 #[test]
 fn rule_09_anything_else_is_removed_and_made_anew() {
-    let kinds: [(&str, fn(Tarball) -> Tarball); 5] = [
+    type Kind = (&'static str, fn(Tarball) -> Tarball);
+    let kinds: [Kind; 5] = [
         ("x=new", |t| t.file("x", "new")),
         ("x->/etc/passwd", |t| t.symlink("x", "/etc/passwd")),
         ("x|", |t| t.fifo("x")),

@@ -46,7 +46,8 @@ fn trap_compression_can_be_forced() {
         apply(scratch.path(), &pack(&archive()), |o| o.compression = format).expect("right");
         let error = apply(scratch.path(), &archive(), |o| o.compression = format).expect_err("not compressed");
         assert_eq!(error.kind(), ErrorKind::Archive, "{format:?}: {error:?}");
-        let error = apply(scratch.path(), &pack(&archive()), |o| o.compression = Compression::None).expect_err("no tar");
+        let error =
+            apply(scratch.path(), &pack(&archive()), |o| o.compression = Compression::None).expect_err("no tar");
         assert_eq!(error.kind(), ErrorKind::Archive, "{format:?}: {error:?}");
     }
 }
@@ -63,7 +64,8 @@ fn trap_several_members_are_one_stream() {
         }
         // Empty ones first, between and last.
         let empty = pack(b"");
-        let (result, _) = run(&[&empty[..], &empty, &pack(&bytes[..999]), &empty, &pack(&bytes[999..]), &empty].concat());
+        let (result, _) =
+            run(&[&empty[..], &empty, &pack(&bytes[..999]), &empty, &pack(&bytes[999..]), &empty].concat());
         result.unwrap_or_else(|e| panic!("{format:?} with empty members: {e:?}"));
     }
 }

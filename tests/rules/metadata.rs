@@ -52,9 +52,15 @@ fn rule_12_a_set_gid_destination_hands_nothing_down() {
         return;
     }
     let below = tar().dir(".").with(|e| _ = e.mode(0o2755).gid(77));
-    layers(&[below, tar().file("f", "").dir("d").symlink("l", "x").fifo("p").file("e/f", "")]).has("f", "gid", "0")
-        .has("d", "gid", "0").has("l", "gid", "0").has("p", "gid", "0").has("e", "gid", "0")
-        .has("e/f", "gid", "0").has("e", "mode", "0755").has("d", "mode", "0755");
+    layers(&[below, tar().file("f", "").dir("d").symlink("l", "x").fifo("p").file("e/f", "")])
+        .has("f", "gid", "0")
+        .has("d", "gid", "0")
+        .has("l", "gid", "0")
+        .has("p", "gid", "0")
+        .has("e", "gid", "0")
+        .has("e/f", "gid", "0")
+        .has("e", "mode", "0755")
+        .has("d", "mode", "0755");
 }
 
 #[test]
@@ -68,7 +74,8 @@ fn rule_12_capabilities_survive_the_change_of_owner_and_what_follows() {
     // A hardlink entry with other metadata, before and after.
     let archive = archive.hardlink("h", "f").with(|e| _ = e.uid(0).mode(0o600).xattr("user.h", "1"));
     both(&[archive], |run| {
-        let run = run.leads_to("f=1 h==f").has("f", "uid", "1234").has("f", "mode", "4755").has("f", "xattr.user.h", "");
+        let run =
+            run.leads_to("f=1 h==f").has("f", "uid", "1234").has("f", "mode", "4755").has("f", "xattr.user.h", "");
         let value = run.tree().get("f", "xattr.security.capability").to_owned();
         assert!(value.starts_with("\\x01\\x00\\x00\\x02\\x00\\x20"), "{value}");
     });
@@ -187,9 +194,14 @@ fn owners_go_by_policy() {
     let archive = || tar().file("f", "").with(|e| _ = e.uid(5).gid(6).mode(0o4755)).file("i/f", "");
     let map = |inside, outside, count| vec![IdRange { inside, outside, count }];
     let with = |owner: Owner| Run::of(&[archive()], |o| o.owner = owner);
-    with(Owner::Forced { uid: 70, gid: 71 }).has("f", "uid", "70").has("f", "gid", "71").has("i", "uid", "70")
+    with(Owner::Forced { uid: 70, gid: 71 })
+        .has("f", "uid", "70")
+        .has("f", "gid", "71")
+        .has("i", "uid", "70")
         .has("f", "mode", "4755");
-    with(Owner::Mapped { uids: map(0, 1000, 10), gids: map(0, 2000, 10) }).has("f", "uid", "1005").has("f", "gid", "2006");
+    with(Owner::Mapped { uids: map(0, 1000, 10), gids: map(0, 2000, 10) })
+        .has("f", "uid", "1005")
+        .has("f", "gid", "2006");
     with(Owner::Mapped { uids: map(0, 1000, 5), gids: map(0, 2000, 10) }).fails(ErrorKind::Refused, "Uid").leaves("");
     with(Owner::Caller).has("f", "uid", "0").has("f", "gid", "0");
 }
@@ -199,7 +211,8 @@ fn an_owner_that_the_kernel_refuses_can_be_ignored() {
     if !crate::support::privilege::need_userns("an_owner_that_the_kernel_refuses_can_be_ignored") {
         return;
     }
-    let archive = || tar().file("f", "").with(|e| _ = e.uid(5).gid(6).mode(0o6755)).symlink("l", "f").with(|e| _ = e.uid(5));
+    let archive =
+        || tar().file("f", "").with(|e| _ = e.uid(5).gid(6).mode(0o6755)).symlink("l", "f").with(|e| _ = e.uid(5));
     let single = |o: &mut untar_in_root::Options| o.user_namespace = untar_in_root::UserNamespace::Single;
     Run::of(&[archive()], single).fails(ErrorKind::Entry, "Os(22)");
     let run = Run::of(&[archive()], |o| {

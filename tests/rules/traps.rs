@@ -60,7 +60,17 @@ fn trap_pax_numbers() {
 
 #[test]
 fn trap_pax_record_lengths() {
-    for record in ["5 a=b\n", "7 a=b\n", "6 a=b", "x a=b\n", "0 a=b\n", "6a=b\n", "4 ab\n", "99999999999999999999 a=b\n", "-6 a=b\n"] {
+    for record in [
+        "5 a=b\n",
+        "7 a=b\n",
+        "6 a=b",
+        "x a=b\n",
+        "0 a=b\n",
+        "6a=b\n",
+        "4 ab\n",
+        "99999999999999999999 a=b\n",
+        "-6 a=b\n",
+    ] {
         both(&[tar().file("f", "1").with(|e| _ = e.pax_raw(record))], |run| {
             run.fails(ErrorKind::Archive, "PaxRecord").leaves("");
         });
@@ -181,9 +191,11 @@ fn trap_extended_headers_are_bounded() {
 
 #[test]
 fn trap_sparse_maps() {
-    let lie = |map: &str| tar().file("f", "data").with(|e| {
-        _ = e.pax("GNU.sparse.size", "100").pax("GNU.sparse.numblocks", "2").pax("GNU.sparse.map", map);
-    });
+    let lie = |map: &str| {
+        tar().file("f", "data").with(|e| {
+            _ = e.pax("GNU.sparse.size", "100").pax("GNU.sparse.numblocks", "2").pax("GNU.sparse.map", map);
+        })
+    };
     for map in ["0,2,1,2", "0,2,200,2", "0,2,50", "0,2,50,-2", "2,2,0,2", "0,2,9223372036854775807,2", "a,b,c,d"] {
         both(&[lie(map)], |run| {
             run.fails(ErrorKind::Archive, "").leaves("");

@@ -49,7 +49,8 @@ fn rule_11_devices_and_their_links() {
 
 #[test]
 fn rule_11_device_numbers_out_of_range_are_refused() {
-    for (major, minor) in [(4096, 0), (0, 1 << 20), (-1, 3), (1, -3), (1 << 32 | 1, 3), (1, 1 << 32 | 3), (i64::MAX, 0)] {
+    for (major, minor) in [(4096, 0), (0, 1 << 20), (-1, 3), (1, -3), (1 << 32 | 1, 3), (1, 1 << 32 | 3), (i64::MAX, 0)]
+    {
         both(&[tar().char_dev("c", major, minor)], |run| {
             run.fails(ErrorKind::Refused, "DeviceNumber").leaves("");
         });

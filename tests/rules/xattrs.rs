@@ -22,7 +22,10 @@ fn dropped(name: &str) -> EventKind {
 #[test]
 fn rule_13_both_spellings_of_attributes() {
     let archive = tar().file("f", "").with(|e| {
-        _ = e.pax("SCHILY.xattr.user.a", b"1\n\0\xff").pax("LIBARCHIVE.xattr.user.b%3D", "Zm9v").xattr("user.empty", "");
+        _ = e
+            .pax("SCHILY.xattr.user.a", b"1\n\0\xff")
+            .pax("LIBARCHIVE.xattr.user.b%3D", "Zm9v")
+            .xattr("user.empty", "");
     });
     both(&[archive], |run| {
         run.has("f", "xattr.user.a", "1\\x0a\\x00\\xff").has("f", "xattr.user.b=", "foo").tells(&[]);
@@ -34,7 +37,12 @@ fn rule_13_both_spellings_of_attributes() {
 
 #[test]
 fn rule_13_attributes_of_directories() {
-    let archive = tar().dir("d").with(|e| _ = e.xattr("user.d", "1")).file("d/f", "").dir(".").with(|e| _ = e.xattr("user.r", "1"));
+    let archive = tar()
+        .dir("d")
+        .with(|e| _ = e.xattr("user.d", "1"))
+        .file("d/f", "")
+        .dir(".")
+        .with(|e| _ = e.xattr("user.r", "1"));
     both(&[archive], |run| {
         run.has("d", "xattr.user.d", "1").has(".", "xattr.user.r", "1").has("d/f", "xattr.user.d", "");
     });
@@ -42,7 +50,14 @@ fn rule_13_attributes_of_directories() {
 
 #[test]
 fn rule_13_user_attributes_of_links_and_fifos_are_events() {
-    let archive = || tar().file("t", "").symlink("l", "t").with(|e| _ = e.xattr("user.x", "1")).fifo("p").with(|e| _ = e.xattr("user.x", "1"));
+    let archive = || {
+        tar()
+            .file("t", "")
+            .symlink("l", "t")
+            .with(|e| _ = e.xattr("user.x", "1"))
+            .fifo("p")
+            .with(|e| _ = e.xattr("user.x", "1"))
+    };
     let refused = || EventKind::XattrUnsupported { name: b"user.x".into(), errno: 1 };
     both(&[archive()], |run| {
         run.leads_to("l->t p| t=").tells(&[refused(), refused()]).has("t", "xattr.user.x", "");
@@ -94,7 +109,8 @@ fn rule_13_trusted_attributes_are_dropped_unless_allowed() {
 
 #[test]
 fn rule_13_overlay_attributes_are_dropped_outside_overlay_mode() {
-    for name in ["trusted.overlay.opaque", "user.overlay.redirect", "trusted.overlay.overlay.opaque", "user.overlay.x"] {
+    for name in ["trusted.overlay.opaque", "user.overlay.redirect", "trusted.overlay.overlay.opaque", "user.overlay.x"]
+    {
         let archive = || tar().dir("d").with(|e| _ = e.xattr(name, "y"));
         both(&[archive()], |run| {
             run.tells(&[dropped(name)]).has("d", &format!("xattr.{name}"), "");
@@ -102,7 +118,11 @@ fn rule_13_overlay_attributes_are_dropped_outside_overlay_mode() {
         Run::of(&[archive()], |o| o.trusted_xattrs = !name.starts_with("trusted")).tells(&[dropped(name)]);
     }
     // Not overlay's own: only begins alike.
-    plain(tar().file("f", "").with(|e| _ = e.xattr("user.overlayfs", "1"))).tells(&[]).has("f", "xattr.user.overlayfs", "1");
+    plain(tar().file("f", "").with(|e| _ = e.xattr("user.overlayfs", "1"))).tells(&[]).has(
+        "f",
+        "xattr.user.overlayfs",
+        "1",
+    );
 }
 
 #[test]
@@ -138,7 +158,10 @@ fn rule_13_acls_are_applied() {
         let tree = run.tree();
         // user::rwx, user:1000:r--, group::r-x, group:50:rw-, mask::rwx, other::---
         let access = tree.get("f", "xattr.system.posix_acl_access");
-        assert!(access.contains("\\x02\\x00\\x04\\x00\\xe8\\x03") && access.contains("\\x08\\x00\\x06\\x002\\x00"), "{access}");
+        assert!(
+            access.contains("\\x02\\x00\\x04\\x00\\xe8\\x03") && access.contains("\\x08\\x00\\x06\\x002\\x00"),
+            "{access}"
+        );
         assert_eq!(tree.get("d", "xattr.system.posix_acl_default"), access);
         for path in ["d/f", "d/e"] {
             assert_eq!(tree.get(path, "xattr.system.posix_acl_access"), "", "{path}");
@@ -163,8 +186,13 @@ fn rule_13_acls_in_their_other_spellings() {
         assert!(access.contains("\\x02\\x00\\x04\\x00\\xe8\\x03"), "{text:?}: {:?}, {access}", run.result);
     }
     // By name only: names are never looked up.
-    plain(tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.access", "user::rw-,user:daemon:r--,group::r--,mask::r--,other::---")))
-        .tells(&[dropped("system.posix_acl_access")]).has("f", "mode", "0644");
+    plain(
+        tar()
+            .file("f", "")
+            .with(|e| _ = e.pax("SCHILY.acl.access", "user::rw-,user:daemon:r--,group::r--,mask::r--,other::---")),
+    )
+    .tells(&[dropped("system.posix_acl_access")])
+    .has("f", "mode", "0644");
     plain(tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.access", "nonsense"))).fails(ErrorKind::Archive, "Acl");
 }
 

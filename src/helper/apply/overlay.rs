@@ -7,6 +7,7 @@ use crate::helper::dirs::{Child, Inherit, NodeId};
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::files::{self, NewFile};
 use crate::helper::lower::{self, Lower};
+use crate::helper::metadata::{self, Metadata};
 use crate::helper::remove;
 use bytes::Bytes;
 use nix::errno::Errno;
@@ -183,18 +184,18 @@ impl Applier<'_> {
         match self.dirs.below(spot.parent, spot.name)? {
             Lower::Absent => return Ok(None),
             Lower::Directory(_) => return Err(refused(Refusal::HardlinkToDirectory)),
-            Lower::Link(target, stat) => self.copy_link(spot, &target, &stat)?,
+            Lower::Link(target, dir, stat) => self.copy_link(spot, &target, &dir, &stat)?,
             Lower::Other(dir, stat) if lower::kind(&stat) == SFlag::S_IFREG => self.copy_file(spot, &dir)?,
-            Lower::Other(_, stat) => self.copy_special(spot, &stat)?,
+            Lower::Other(dir, stat) => self.copy_special(spot, &dir, &stat)?,
         }
         self.dirs.set_leaf(spot.parent, spot.name, Child::Copied);
         spot.stat()
     }
 
-    fn copy_link(&mut self, spot: &Spot<'_>, target: &[u8], stat: &FileStat) -> Result<()> {
+    fn copy_link(&mut self, spot: &Spot<'_>, target: &[u8], dir: &OwnedFd, stat: &FileStat) -> Result<()> {
         symlinkat(OsStr::from_bytes(target), &spot.handle, spot.path())
             .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))?;
-        self.copy_attributes(spot, stat, true)
+        self.copy_attributes(spot, dir, stat, true)
     }
 
     fn copy_file(&mut self, spot: &Spot<'_>, dir: &OwnedFd) -> Result<()> {
@@ -217,15 +218,16 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn copy_special(&mut self, spot: &Spot<'_>, stat: &FileStat) -> Result<()> {
+    fn copy_special(&mut self, spot: &Spot<'_>, dir: &OwnedFd, stat: &FileStat) -> Result<()> {
         let mode = Mode::from_bits_truncate(stat.st_mode & 0o777);
         mknodat(&spot.handle, spot.path(), lower::kind(stat), mode, stat.st_rdev)
             .call("mknodat", || format!("dir, {}", quoted(spot.name)))?;
-        self.copy_attributes(spot, stat, false)
+        self.copy_attributes(spot, dir, stat, false)
     }
 
-    fn copy_attributes(&mut self, spot: &Spot<'_>, stat: &FileStat, symlink: bool) -> Result<()> {
-        let (meta, inherit) = (lower::metadata_of(stat), Inherit { group: true, acl: false });
+    fn copy_attributes(&mut self, spot: &Spot<'_>, dir: &OwnedFd, stat: &FileStat, symlink: bool) -> Result<()> {
+        let meta = Metadata { xattrs: metadata::xattrs_at(dir, spot.name)?, ..lower::metadata_of(stat) };
+        let inherit = Inherit { group: true, acl: spot.inherit.acl };
         let softened = self.maker.setter.new_special(&spot.handle, spot.name, &meta, inherit, symlink)?;
         self.softened(softened);
         Ok(())

@@ -107,6 +107,7 @@ impl<S: Source> Reader<S> {
     }
 
     /// Bytes of the uncompressed stream consumed.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn position(&self) -> u64 {
         self.blocks.position()
     }

@@ -5,6 +5,9 @@ use super::pax::Wrong;
 use crate::helper::fault::Result;
 use crate::{Limit, Limits, Malformed};
 
+/// Linux's `XATTR_NAME_MAX`.
+const NAME_MAX: u32 = 255;
+
 /// The attributes of one extended header: after [`settle`](Xattrs::settle) in order of name, each once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Xattrs(Vec<Xattr>);
@@ -40,6 +43,10 @@ impl Xattrs {
     fn push(&mut self, name: Vec<u8>, value: Vec<u8>, spelling: Spelling) -> Result<(), Wrong> {
         if name.is_empty() || name.contains(&0) {
             return Err(Malformed::PaxRecord.into());
+        }
+        // No kernel could take it, and a report of a thousand such names would fill the caller's memory.
+        if name.len() > NAME_MAX as usize {
+            return Err(Wrong::Limit(Limit::NameBytes, NAME_MAX));
         }
         self.0.push(Xattr { name, value, spelling });
         Ok(())

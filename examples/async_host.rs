@@ -1,0 +1,61 @@
+//! An asynchronous host: streams what arrives into a session without a blocking thread, and hears at once
+//! when the helper ends, however stalled the source is. `async_host ROOT < archive`.
+#![allow(clippy::print_stdout)]
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::Sender;
+use untar_in_root::{Pending, Program, Untar, helper};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    // Before the runtime starts its threads.
+    helper::init();
+    let root = std::env::args_os().nth(1).ok_or("usage: async_host ROOT < archive")?;
+    let session = Untar::open(root)?.program(Program::this()?).spawn()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (pipe, mut pending) = session.into_parts();
+        let pipe = Sender::from_owned_fd(pipe.ok_or("the session has a pipe")?)?;
+        tokio::select! {
+            // The archive has been written, or the helper no longer takes it: either way the outcome tells.
+            _ = stream(pipe) => {}
+            over = ended(&mut pending) => over?,
+        }
+        while !pending.poll() {
+            readable(&pending).await?;
+        }
+        let report = pending.wait()?;
+        println!("{} entries", report.entries.total());
+        Ok(())
+    })
+}
+
+/// Stands for a download: copies standard input into the pipe, whose end it closes.
+async fn stream(mut pipe: Sender) -> std::io::Result<()> {
+    let mut source = tokio::io::stdin();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match source.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => pipe.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+/// Returns when the run is over.
+async fn ended(pending: &mut Pending) -> std::io::Result<()> {
+    while !pending.poll() {
+        readable(pending).await?;
+    }
+    Ok(())
+}
+
+/// The control socket has something to take note of.
+async fn readable(pending: &Pending) -> std::io::Result<()> {
+    let socket = UnixStream::from(pending.as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(socket)?.readable().await
+}

@@ -1,0 +1,5 @@
+//! The attacker: hostile archives, a hostile destination, a helper that has been taken over.
+
+mod archives;
+pub mod case;
+pub mod table;

@@ -1,0 +1,65 @@
+//! The table of hostile archives, in each of the four settings.
+
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::archives::all;
+use super::case::{Expect, Setting, run_all};
+use crate::support::privilege::{is_root, need_root, need_userns};
+use crate::support::run::program;
+
+#[test]
+fn the_table_is_long_enough_and_names_are_unique() {
+    let mut names: Vec<_> = all().iter().map(|case| case.name).collect();
+    println!("{} hostile archives", names.len());
+    assert!(names.len() >= 150);
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
+
+#[test]
+fn hostile_archives_are_contained_by_the_pivot() {
+    if need_root("hostile_archives_are_contained_by_the_pivot") {
+        run_all("hostile archives", &all(), Setting::Pivot, &program(), Expect::default());
+    }
+}
+
+#[test]
+fn hostile_archives_are_contained_by_the_chroot() {
+    if need_root("hostile_archives_are_contained_by_the_chroot") {
+        run_all("hostile archives", &all(), Setting::Chroot, &program(), Expect::default());
+    }
+}
+
+#[test]
+fn hostile_archives_are_contained_in_a_user_namespace() {
+    if need_root("hostile_archives_are_contained_in_a_user_namespace") {
+        run_all("hostile archives", &all(), Setting::UserNamespace, &program(), Expect::default());
+    }
+}
+
+/// As root, this starts the tests once more as nobody: libtest has no other way to change who it is.
+#[test]
+fn hostile_archives_are_contained_without_privileges() {
+    let name = "hostile_archives_are_contained_without_privileges";
+    if !need_userns(name) {
+        return;
+    }
+    if !is_root() {
+        return run_all("hostile archives", &all(), Setting::Unprivileged, &program(), Expect::default());
+    }
+    let output = Command::new(env::current_exe().expect("this program"))
+        .args([&format!("hostile::table::{name}"), "--exact", "--nocapture"])
+        .uid(65_534)
+        .gid(65_534)
+        .current_dir("/")
+        .output()
+        .expect("the tests once more");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}\n{complained}");
+    print!("{}", said.lines().filter(|line| line.contains("archives,")).map(|l| format!("{l}\n")).collect::<String>());
+}
