@@ -91,7 +91,7 @@ fn serve(archive: OwnedFd, control: OwnedFd, mut reporter: Reporter, started: In
     };
     let mut report = Report::default();
     let failure = work(archive, control, &request, &mut reporter, &mut report, started).err();
-    reporter.send(&Up::Reply(Box::new(Reply { report, failure })));
+    reporter.send(&Up::Reply(Box::new(Reply { report, failure: failure.map(|failure| *failure) })));
     0
 }
 
@@ -102,7 +102,7 @@ fn work(
     reporter: &mut Reporter,
     report: &mut Report,
     started: Instant,
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     let options = &request.options;
     reporter.configure(options.limits.events, options.progress);
     let watch = Watch::new(control, options.limits.timeout_ms);
@@ -147,7 +147,7 @@ fn apply(
     reader: &mut Reader<Stream>,
     times: &mut Times,
     mark: Instant,
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     let applied = applier.run(reader);
     times.apply_us = micros(mark);
     let mark = Instant::now();

@@ -111,7 +111,7 @@ impl<'a> Applier<'a> {
     }
 
     /// Applies every entry. What was deferred is done by [`finish`](Applier::finish), after an error too.
-    pub(crate) fn run(&mut self, reader: &mut Reader<Stream>) -> Result<(), Failure> {
+    pub(crate) fn run(&mut self, reader: &mut Reader<Stream>) -> Result<(), Box<Failure>> {
         let applied = self.entries(reader);
         // What was handed over is finished, and an earlier entry's failure is told before a later one's.
         match self.settle() {
@@ -120,7 +120,7 @@ impl<'a> Applier<'a> {
         }
     }
 
-    fn entries(&mut self, reader: &mut Reader<Stream>) -> Result<(), Failure> {
+    fn entries(&mut self, reader: &mut Reader<Stream>) -> Result<(), Box<Failure>> {
         while !self.writers.failed() {
             let mut entry = match reader.next() {
                 Ok(Some(entry)) => entry,
@@ -199,7 +199,7 @@ impl<'a> Applier<'a> {
         if !selected {
             return Ok(());
         }
-        self.reporter.listed(listed(&entry, path));
+        self.reporter.listed(listed(entry, path));
         Ok(())
     }
 
@@ -268,7 +268,7 @@ impl<'a> Applier<'a> {
     }
 
     /// Sets what was deferred, the deepest first and the root last, then synchronises.
-    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(), Box<Failure>> {
         let setter = self.maker.setter;
         let mut softened = Softened::new();
         let result = self.dirs.leave_all(&mut |dir, meta| {
@@ -285,7 +285,7 @@ impl<'a> Applier<'a> {
     }
 
     /// After the input has been drained: the sync policy, last.
-    pub(crate) fn synchronise(&self) -> Result<(), Failure> {
+    pub(crate) fn synchronise(&self) -> Result<(), Box<Failure>> {
         if self.options.durability == Durability::None || self.options.list {
             return Ok(());
         }
@@ -356,7 +356,7 @@ fn refused(refusal: Refusal) -> Fault {
 }
 
 /// A failure on the way from descriptor 0 to an entry.
-pub(crate) fn read_failure(fault: Fault, entry: Option<EntryRef>) -> Failure {
+pub(crate) fn read_failure(fault: Fault, entry: Option<EntryRef>) -> Box<Failure> {
     let stage = match fault.cause {
         Cause::Compressed { .. } => Stage::Decode,
         Cause::Os(_) | Cause::Cancelled => Stage::Read,
@@ -366,6 +366,6 @@ pub(crate) fn read_failure(fault: Fault, entry: Option<EntryRef>) -> Failure {
 }
 
 /// Adds what is known where the fault is caught.
-pub(crate) fn failure(stage: Stage, fault: Fault, entry: Option<EntryRef>) -> Failure {
-    Failure { stage, entry, operation: fault.operation, cause: fault.cause }
+pub(crate) fn failure(stage: Stage, fault: Fault, entry: Option<EntryRef>) -> Box<Failure> {
+    Box::new(Failure { stage, entry, operation: fault.operation, cause: fault.cause })
 }

@@ -20,8 +20,11 @@ use std::rc::Rc;
 pub(crate) struct Lowers {
     roots: Vec<OwnedFd>,
     /// The directory looked at last. Nothing changes in the layers during a run.
-    last: RefCell<Option<(Vec<u8>, Rc<[OwnedFd]>)>>,
+    last: RefCell<Option<Looked>>,
 }
+
+/// The path of a directory, and what it merges from.
+type Looked = (Vec<u8>, Rc<[OwnedFd]>);
 
 /// What the merged lower layers have at a path.
 pub(crate) enum Lower {

@@ -162,7 +162,7 @@ fn a_destination_without_rights_for_its_owner_works() {
     let scratch = Scratch::new();
     let dest = scratch.dir("dest");
     fs::create_dir(dest.join("closed")).expect("dir");
-    fs::set_permissions(dest.join("closed"), fs::Permissions::from_mode(0)).expect("mode");
+    fs::set_permissions(dest.join("closed"), fs::Permissions::from_mode(0o000)).expect("mode");
     apply(&dest, &tar().file("closed/f", "1").build(), literal).expect("applied");
     fs::set_permissions(dest.join("closed"), fs::Permissions::from_mode(0o700)).expect("mode");
     assert_eq!(Tree::read(&dest).text(&[But::Field("mtime")]).lines().count(), 3);

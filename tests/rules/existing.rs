@@ -105,7 +105,8 @@ fn rule_09_symlinks_to_directories_can_be_kept() {
 
 #[test]
 fn rule_09_anything_else_is_removed_and_made_anew() {
-    let kinds: [(&str, fn(Tarball) -> Tarball); 5] = [
+    type Kind = (&'static str, fn(Tarball) -> Tarball);
+    let kinds: [Kind; 5] = [
         ("x=new", |t| t.file("x", "new")),
         ("x->/etc/passwd", |t| t.symlink("x", "/etc/passwd")),
         ("x|", |t| t.fifo("x")),

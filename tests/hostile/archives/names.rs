@@ -88,11 +88,11 @@ pub fn cases() -> Vec<Case> {
         case("deeper than PATH_MAX", tar().file(format!("{}f", "deep/".repeat(2_000)), "1")).applied(),
         case("depth that `..` takes back", tar().file(format!("{}{}f", "d/".repeat(5_000), "../".repeat(5_000)), "1"))
             .tree("f=1"),
-        case("longer than the limit", { tar().file("x", "1").with(|e| _ = e.pax("path", "n/".repeat(70_000))) })
+        case("longer than the limit", tar().file("x", "1").with(|e| _ = e.pax("path", "n/".repeat(70_000))))
             .limited("NameBytes"),
         case("a file as a parent", tar().file("f", "1").file("f/g", "2")).fails("Os(20)"),
         case("a FIFO as a parent", tar().fifo("f").file("f/g", "2")).fails("Os(20)"),
-        case("the same name three thousand times", { (0..3_000).fold(tar(), |tar, _| tar.file("f", "x")) }).tree("f=x"),
+        case("the same name three thousand times", (0..3_000).fold(tar(), |tar, _| tar.file("f", "x"))).tree("f=x"),
         case("a file and a directory in turn", {
             (0..200).fold(tar(), |tar, i| if i % 2 == 0 { tar.dir("x") } else { tar.file("x", "f") })
         })
