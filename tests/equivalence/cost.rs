@@ -79,7 +79,7 @@ fn at_most_thrice(test: &str, factor: usize, archives: impl Fn(usize) -> [Vec<u8
 }
 
 fn tar(entries: impl Iterator<Item = (String, bool)>) -> Vec<u8> {
-    let add = |tar: Tarball, (name, dir): (String, bool)| if dir { tar.dir(name) } else { tar.file(name, b"") };
+    let add = |tar: Tarball, (name, dir): (String, bool)| if dir { tar.dir(name) } else { tar.file(name, b"x") };
     entries.fold(Tarball::new(), add).build()
 }
 
