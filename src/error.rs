@@ -150,8 +150,8 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What `main` prints of an error that it returns: for people.
-        write!(f, "{:?}: {self}", self.0.kind)
+        // What `main` prints of an error that it returns: for people first.
+        write!(f, "{:?}: {self} [{:?}]", self.0.kind, self.0.detail)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The attacker: hostile archives, a hostile destination, a helper that has been taken over.
 
 mod archives;
+mod breach;
 pub mod case;
 pub mod table;

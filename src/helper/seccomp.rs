@@ -13,15 +13,11 @@ use std::collections::BTreeMap;
 const ALLOWED: &[libc::c_long] = &[
     // Input, output and the control socket.
     libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_pwrite64,
     libc::SYS_sendto,
     libc::SYS_recvfrom,
     libc::SYS_ppoll,
     libc::SYS_close,
     libc::SYS_lseek,
-    libc::SYS_fcntl,
-    libc::SYS_dup,
     // Looking and opening, relative to open directories.
     libc::SYS_openat,
     libc::SYS_openat2,
@@ -38,22 +34,13 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_symlinkat,
     libc::SYS_linkat,
     libc::SYS_unlinkat,
-    libc::SYS_ftruncate,
     // Metadata.
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_fchmod,
-    SYS_FCHMODAT2,
-    libc::SYS_utimensat,
-    libc::SYS_fsetxattr,
     libc::SYS_lsetxattr,
     libc::SYS_fgetxattr,
     libc::SYS_lgetxattr,
     libc::SYS_flistxattr,
     libc::SYS_llistxattr,
-    libc::SYS_fremovexattr,
     libc::SYS_lremovexattr,
-    SYS_SETXATTRAT,
     SYS_REMOVEXATTRAT,
     libc::SYS_fsync,
     libc::SYS_syncfs,
@@ -82,6 +69,24 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_exit_group,
     // Answered with ENOSYS by the second filter: its flags are beyond a filter, and libc falls back to clone.
     libc::SYS_clone3,
+];
+
+/// The calls that change what their first argument leads to, which is never the archive: descriptor 0 can be a
+/// file of the host, and the attacker's own bytes, made set-uid there, would be the way out.
+const NOT_ON_THE_ARCHIVE: &[libc::c_long] = &[
+    libc::SYS_write,
+    libc::SYS_pwrite64,
+    libc::SYS_ftruncate,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_fchmod,
+    SYS_FCHMODAT2,
+    libc::SYS_utimensat,
+    libc::SYS_fsetxattr,
+    libc::SYS_fremovexattr,
+    SYS_SETXATTRAT,
+    // A copy of it would do as well.
+    libc::SYS_dup,
 ];
 
 /// Calls of older ABIs that a libc may make in place of those above.
@@ -152,10 +157,23 @@ fn rules() -> Result<Rules> {
     let mut rules: Rules = ALLOWED.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
     // Threads, never processes or namespaces.
     rules.insert(libc::SYS_clone, vec![masked(0, bits(CLONE_FLAGS), bits(libc::CLONE_THREAD))?]);
-    // No memory that could be executed.
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        rules.insert(call, vec![masked(2, bits(libc::PROT_EXEC), 0)?]);
+    for call in NOT_ON_THE_ARCHIVE {
+        rules.insert(*call, vec![all_of(vec![other_than(0, 0)?])?]);
     }
+    // Neither a copy of the archive nor signals to a descriptor's owner (F_SETOWN, F_SETSIG).
+    let mut fcntl = vec![all_of(vec![other_than(0, 0)?, is(1, libc::F_DUPFD_CLOEXEC)?])?];
+    for command in [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL] {
+        fcntl.push(equal(1, command)?);
+    }
+    rules.insert(libc::SYS_fcntl, fcntl);
+    // No memory that could be executed, and none of a file.
+    rules.insert(libc::SYS_mprotect, vec![masked(2, bits(libc::PROT_EXEC), 0)?]);
+    let anonymous = bits(libc::MAP_ANONYMOUS);
+    let plain = vec![
+        condition(2, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(bits(libc::PROT_EXEC)), 0)?,
+        condition(3, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(anonymous), anonymous)?,
+    ];
+    rules.insert(libc::SYS_mmap, vec![all_of(plain)?]);
     let prctl = [libc::PR_SET_NAME, libc::PR_GET_SECCOMP, libc::PR_SET_VMA];
     let prctl: Result<Vec<SeccompRule>> = prctl.into_iter().map(|op| equal(0, op)).collect();
     rules.insert(libc::SYS_prctl, prctl?);
@@ -176,10 +194,25 @@ fn bits(flag: i32) -> u64 {
 }
 
 fn equal(argument: u8, value: i32) -> Result<SeccompRule> {
-    rule(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, bits(value))
+    all_of(vec![is(argument, value)?])
+}
+
+fn is(argument: u8, value: i32) -> Result<SeccompCondition> {
+    condition(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, bits(value))
+}
+
+fn other_than(argument: u8, value: i32) -> Result<SeccompCondition> {
+    condition(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, bits(value))
 }
 
 fn rule(argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) -> Result<SeccompRule> {
-    let condition = SeccompCondition::new(argument, length, op, value).map_err(|_| refused("condition"))?;
-    SeccompRule::new(vec![condition]).map_err(|_| refused("rule"))
+    all_of(vec![condition(argument, length, op, value)?])
+}
+
+fn all_of(conditions: Vec<SeccompCondition>) -> Result<SeccompRule> {
+    SeccompRule::new(conditions).map_err(|_| refused("rule"))
+}
+
+fn condition(argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) -> Result<SeccompCondition> {
+    SeccompCondition::new(argument, length, op, value).map_err(|_| refused("condition"))
 }

@@ -1,0 +1,102 @@
+//! The assumed breach: a bug in a decoder has given the attacker the confined helper.
+//!
+//! No code is added to the helper for it. The test takes the real one over by `ptrace(2)` while it waits for
+//! the archive, and makes system calls in its name: what the kernel then allows is what an attacker who runs
+//! code in the helper could do.
+#![cfg(target_arch = "x86_64")]
+
+mod attempts;
+mod captive;
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+use untar_in_root::{ErrorKind, Isolation, Sandbox, Wall};
+
+use crate::support::privilege::need_root;
+use attempts::{ATTEMPTS, Verdict};
+use captive::Captive;
+
+const BOTH: [Isolation; 2] = [Isolation::Pivot, Isolation::Chroot];
+
+fn walls(seccomp: Wall, landlock: Wall) -> Sandbox {
+    let mut sandbox = Sandbox::default();
+    (sandbox.seccomp, sandbox.landlock) = (seccomp, landlock);
+    sandbox
+}
+
+/// Each attempt in a helper of its own.
+fn try_all(isolation: Isolation, sandbox: Sandbox) -> BTreeMap<&'static str, Verdict> {
+    ATTEMPTS.iter().map(|(name, attempt)| (*name, attempt(&mut Captive::take(isolation, sandbox)))).collect()
+}
+
+fn out(verdicts: &BTreeMap<&'static str, Verdict>) -> Vec<&'static str> {
+    verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Out(_))).map(|(name, _)| *name).collect()
+}
+
+#[test]
+fn nothing_gets_out_of_a_helper_that_was_taken_over() {
+    if !need_root("nothing_gets_out_of_a_helper_that_was_taken_over") {
+        return;
+    }
+    for isolation in BOTH {
+        let verdicts = try_all(isolation, walls(Wall::Required, Wall::Required));
+        let killed = verdicts.values().filter(|v| matches!(v, Verdict::Killed(Signal::SIGSYS))).count();
+        println!("breach, {isolation:?}: {} of {} got out, {killed} were killed", out(&verdicts).len(), verdicts.len());
+        assert!(out(&verdicts).is_empty(), "{isolation:?}: {verdicts:#?}");
+    }
+}
+
+/// What only the system-call filter stops: none of it reaches a file of the host.
+const ONLY_SECCOMP: &[&str] = &[
+    "chmod of the archive's own descriptor",
+    "chown of the archive's own descriptor",
+    "clone, a process",
+    "clone, users",
+    "clone3",
+    "executable memory",
+    "fork",
+    "io_uring_setup",
+    "keyctl",
+    "memory made executable",
+    "personality",
+    "prlimit64 on the parent",
+    "socket, inet, datagrams",
+    "socket, netlink",
+    "time of the archive's own descriptor",
+    "unshare, users",
+];
+
+#[test]
+fn no_wall_stands_alone() {
+    if !need_root("no_wall_stands_alone") {
+        return;
+    }
+    let settings = [("no seccomp", Wall::Required), ("no seccomp, no Landlock", Wall::Off)];
+    for isolation in BOTH {
+        for (what, landlock) in settings {
+            let verdicts = try_all(isolation, walls(Wall::Off, landlock));
+            let out = out(&verdicts);
+            println!("breach, {isolation:?}, {what}: {} of {} got out: {out:?}", out.len(), verdicts.len());
+            let beyond: Vec<_> = out.iter().filter(|name| attempts::REACHES_THE_HOST.contains(name)).collect();
+            assert!(beyond.is_empty(), "{isolation:?}, {what}: {beyond:?} {verdicts:#?}");
+            if landlock == Wall::Required {
+                let new: Vec<_> = out.iter().filter(|name| !ONLY_SECCOMP.contains(name)).collect();
+                assert!(new.is_empty(), "{isolation:?}, {what}: {new:?} {verdicts:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_violation_is_told_as_one() {
+    if !need_root("a_violation_is_told_as_one") {
+        return;
+    }
+    for isolation in BOTH {
+        let captive = Captive::take(isolation, walls(Wall::Required, Wall::Required));
+        let error = captive.let_go_into(nix::libc::SYS_socket).expect_err("no helper lives through that");
+        assert_eq!(error.kind(), ErrorKind::Confinement, "{error:?}");
+        assert!(error.to_string().contains("SIGSYS"), "{error}");
+    }
+}
