@@ -7,6 +7,7 @@ mod bad_helpers;
 mod cli;
 mod deaths;
 mod destination;
+mod faults;
 mod hostile;
 mod privileges;
 mod rules;
