@@ -68,7 +68,8 @@ impl Watch {
 
 /// The archive's bytes, counted.
 pub(crate) struct Input {
-    fd: OwnedFd,
+    /// Shared with whoever keeps the number 0 taken when the input has been read to its end.
+    fd: Arc<OwnedFd>,
     watch: Watch,
     count: Arc<AtomicU64>,
     patience: Patience,
@@ -85,7 +86,7 @@ impl Patience {
 }
 
 impl Input {
-    pub(crate) fn new(fd: OwnedFd, watch: Watch) -> Input {
+    pub(crate) fn new(fd: Arc<OwnedFd>, watch: Watch) -> Input {
         Input { fd, watch, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
     }
 
