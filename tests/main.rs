@@ -9,6 +9,7 @@ mod deaths;
 mod destination;
 mod faults;
 mod hostile;
+mod overlay;
 mod privileges;
 mod rules;
 mod support;
