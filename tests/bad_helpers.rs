@@ -221,5 +221,9 @@ fn a_failure_comes_before_a_digest() {
     assert!(error.report().is_some_and(|report| report.entries.files == 1));
     assert_eq!(untar().expect_diff_id(wrong).apply(&good[..]).expect_err("diff").kind(), ErrorKind::Digest);
     let report = untar().compute_digest().apply(&good[..]).expect("applied");
-    untar().expect_digest(report.digest.expect("digest")).expect_diff_id(report.diff_id.expect("diff ID")).apply(&good[..]).expect("right");
+    untar()
+        .expect_digest(report.digest.expect("digest"))
+        .expect_diff_id(report.diff_id.expect("diff ID"))
+        .apply(&good[..])
+        .expect("right");
 }

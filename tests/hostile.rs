@@ -1,6 +1,7 @@
 //! The attacker: hostile archives, a hostile destination, a helper that has been taken over.
 
 mod archives;
+mod attacker;
 mod breach;
 pub mod case;
 pub mod table;

@@ -4,8 +4,11 @@ use super::decode::Decoder;
 use super::dirs::{Child, Dirs, Implied, Missing, NodeId};
 use super::entry::{Entry, Reader, Source, Strictness};
 use super::fault::{Call, Fault, Result};
+use super::files::Maker;
 use super::input::{Input, Watch};
+use super::metadata::Setter;
 use super::remove::Remover;
+use super::writers::{NO_BATCH, Writers};
 use crate::{Compression, Limits};
 use bytes::Bytes;
 use nix::errno::Errno;
@@ -13,6 +16,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 /// Reads `data` as an archive, twice in different chunks, and panics where the two differ.
 ///
@@ -143,17 +147,18 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
     let Ok(Some(parent)) = dirs.resolve(NodeId::ROOT, parents, Missing::Make, &mut make) else { return };
     let Ok(handle) = dirs.handle(parent) else { return };
     dirs.forget(parent, name);
-    let control = memory_file(b"").expect("memory");
-    let remover = Remover { watch: Watch::new(control, 0), cross_mounts: true };
-    remover.remove(&handle, name).expect("removal");
+    remover().remove(&handle, name).expect("removal");
     let made = match target {
         Some(target) => nix::unistd::symlinkat(OsStr::from_bytes(target), &handle, OsStr::from_bytes(name)),
         None => super::files::create(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
     };
     if made.is_ok() {
-        dirs.set_leaf(parent, name, Child::Leaf);
-        dirs.path_changed();
+        dirs.set_leaf(parent, name, Child::Leaf(NO_BATCH));
     }
+}
+
+fn remover() -> Remover {
+    Remover { watch: Watch::new(memory_file(b"").expect("memory"), 0), cross_mounts: true }
 }
 
 fn make(implied: Implied<'_>) -> Result<OwnedFd> {
@@ -163,7 +168,15 @@ fn make(implied: Implied<'_>) -> Result<OwnedFd> {
 }
 
 fn dirs_of(root: &OwnedFd) -> Dirs {
-    Dirs::new(root.try_clone().expect("descriptor"), true, None).expect("root")
+    let setter = Setter {
+        own: (0, 0),
+        ignore_chown_errors: false,
+        xattrs: crate::Xattrs::None,
+        group_from_directory: false,
+        sync: false,
+    };
+    let maker = Maker { setter, remover: remover(), no_overwrite_dir_nondir: false };
+    Dirs::new(root.try_clone().expect("descriptor"), true, None, Rc::new(Writers::new(0, maker))).expect("root")
 }
 
 fn open_directory(path: &std::path::Path) -> OwnedFd {
@@ -173,7 +186,13 @@ fn open_directory(path: &std::path::Path) -> OwnedFd {
 fn kernel(root: &OwnedFd, path: &[&[u8]]) -> nix::Result<(u64, u64)> {
     let how = OpenHow::new().flags(OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
     let path = [&b"./"[..], &path.join(&b'/')].concat();
-    openat2(root, OsStr::from_bytes(&path), how).map(|fd| identity(&fd))
+    loop {
+        match openat2(root, OsStr::from_bytes(&path), how) {
+            // Something was renamed meanwhile, anywhere on the system, and `..` was in the way.
+            Err(Errno::EAGAIN) => {}
+            result => return result.map(|fd| identity(&fd)),
+        }
+    }
 }
 
 fn identity(fd: &OwnedFd) -> (u64, u64) {

@@ -39,8 +39,12 @@ pub(crate) struct FileJob {
 }
 
 impl FileJob {
+    /// What it holds in memory: a small file can have a megabyte of attributes.
     fn bytes(&self) -> usize {
-        self.body.iter().map(Bytes::len).sum()
+        let content: usize = self.body.iter().map(Bytes::len).sum();
+        let attributes: usize = self.meta.xattrs.iter().map(|(_, value)| value.len()).sum();
+        let regions = self.regions.as_ref().map_or(0, Vec::len) * size_of::<Region>();
+        content + attributes + regions + self.path.len()
     }
 
     fn named(&self) -> EntryRef {
