@@ -44,6 +44,7 @@ use reporter::Reporter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 use stream::Stream;
 
@@ -126,7 +127,9 @@ fn work(
     let mark = Instant::now();
     let mut applier =
         Applier::new(confined, options, &request.destination, watch.clone(), reporter).map_err(at(Stage::Apply))?;
-    let decoder = decode::Decoder::open(Input::new(archive, watch), options.compression)
+    // Kept open to the end: a file that got descriptor 0 could not be written, by the seccomp filter.
+    let archive = Arc::new(archive);
+    let decoder = decode::Decoder::open(Input::new(Arc::clone(&archive), watch), options.compression)
         .map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
     let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded);

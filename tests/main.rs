@@ -6,6 +6,7 @@
 mod bad_helpers;
 mod cli;
 mod deaths;
+mod debian_root;
 mod destination;
 mod faults;
 mod hostile;

@@ -68,7 +68,7 @@ impl Watch {
 
 /// The archive's bytes, counted.
 pub(crate) struct Input {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     watch: Watch,
     count: Arc<AtomicU64>,
     patience: Patience,
@@ -85,8 +85,8 @@ impl Patience {
 }
 
 impl Input {
-    pub(crate) fn new(fd: OwnedFd, watch: Watch) -> Input {
-        Input { fd, watch, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
+    pub(crate) fn new(fd: impl Into<Arc<OwnedFd>>, watch: Watch) -> Input {
+        Input { fd: fd.into(), watch, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
     }
 
     pub(crate) fn patience(&self) -> Patience {
