@@ -72,7 +72,7 @@ impl<'a> Applier<'a> {
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
         };
         let writers = Rc::new(Writers::new(threads(options.writers, confined.processors), maker.clone()));
-        let lowers = matches!(options.mode, Mode::Overlay(_)).then(|| Lowers::new(confined.lowers));
+        let lowers = matches!(options.mode, Mode::Overlay(_)).then(|| Lowers::new(&confined.lowers)).transpose()?;
         let mut applier = Applier {
             options,
             reporter,

@@ -476,9 +476,15 @@ impl Dirs {
         }
     }
 
-    /// What the lower layers show through at a name is nothing, for certain.
+    /// The lower layers have nothing at a name that shows through, for certain.
     pub(crate) fn nothing_below(&self, at: NodeId, name: &[u8]) -> Result<bool> {
-        Ok(self.known_below(at) && matches!(self.below(at, name)?, Lower::Absent))
+        if !self.known_below(at) {
+            return Ok(false);
+        }
+        match &self.lowers {
+            Some(lowers) if !self.covered(at) => Ok(!lowers.have(&self.names(at), name)?),
+            _ => Ok(true),
+        }
     }
 
     /// It is known what the lower layers show through in a directory.

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt;
 use std::io::{self, Read};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -107,7 +108,7 @@ impl Read for Input {
             if !self.watch.wait_for(Some(&self.fd), patient).map_err(carried)? {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            match nix::unistd::read(&self.fd, buffer) {
+            match nix::unistd::read(&*self.fd, buffer) {
                 Ok(n) => {
                     self.count.fetch_add(n as u64, Ordering::Relaxed);
                     return Ok(n);

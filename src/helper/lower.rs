@@ -16,9 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 /// The lower layers, the topmost first.
-#[derive(Default)]
 pub(crate) struct Lowers {
-    roots: Vec<OwnedFd>,
+    roots: Rc<[OwnedFd]>,
     /// The directory looked at last. Nothing changes in the layers during a run.
     last: RefCell<Option<Looked>>,
 }
@@ -47,8 +46,9 @@ enum Found {
 }
 
 impl Lowers {
-    pub(crate) fn new(roots: Vec<OwnedFd>) -> Lowers {
-        Lowers { roots, last: RefCell::default() }
+    pub(crate) fn new(roots: &[OwnedFd]) -> Result<Lowers> {
+        let open = |root| open::directory(root, b".", true);
+        Ok(Lowers { roots: roots.iter().map(open).collect::<Result<_>>()?, last: RefCell::default() })
     }
 
     /// Whether the caller has named any.
@@ -58,7 +58,7 @@ impl Lowers {
 
     /// Metadata of the merged root.
     pub(crate) fn root(&self) -> Result<Option<Metadata>> {
-        self.roots.first().map(|root| read_metadata(&open::directory(root, b".", true)?)).transpose()
+        self.roots.first().map(read_metadata).transpose()
     }
 
     /// What they have at the last of these names.
@@ -81,6 +81,16 @@ impl Lowers {
         Ok(Lower::Absent)
     }
 
+    /// Whether they have anything at the last of these names.
+    pub(crate) fn have(&self, parents: &[&[u8]], name: &[u8]) -> Result<bool> {
+        for dir in self.merged(parents)?.iter() {
+            if let Some(stat) = stat(dir, name)? {
+                return Ok(!is_whiteout(&stat) && !is_xattr_whiteout(dir, name, &stat));
+            }
+        }
+        Ok(false)
+    }
+
     /// Names in the merged directory at this path.
     pub(crate) fn names(&self, parents: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
         let stack = self.merged(parents)?;
@@ -95,15 +105,13 @@ impl Lowers {
 
     /// The directories that this one merges from, the topmost first.
     fn merged(&self, path: &[&[u8]]) -> Result<Rc<[OwnedFd]>> {
+        let Some((first, rest)) = path.split_first() else { return Ok(Rc::clone(&self.roots)) };
         let joined = path.join(&b'/');
         if let Some((_, stack)) = self.last.borrow().as_ref().filter(|(last, _)| *last == joined) {
             return Ok(Rc::clone(stack));
         }
-        let mut stack: Vec<OwnedFd> = Vec::new();
-        for root in &self.roots {
-            stack.push(open::directory(root, b".", true)?);
-        }
-        for name in path {
+        let mut stack = descend(&self.roots, first)?;
+        for name in rest {
             stack = descend(&stack, name)?;
         }
         let stack = Rc::from(stack);
@@ -140,15 +148,19 @@ fn find(dir: &OwnedFd, name: &[u8]) -> Result<Found> {
             _ => return Err(fault),
         },
     }
-    let stat = match fstatat(dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat,
-        Err(Errno::ENOENT) => return Ok(Found::Nothing),
-        Err(errno) => return Err(Fault::os(errno, "newfstatat", format_args!("lower, {}", quoted(name)))),
-    };
+    let Some(stat) = stat(dir, name)? else { return Ok(Found::Nothing) };
     if is_whiteout(&stat) || is_xattr_whiteout(dir, name, &stat) {
         return Ok(Found::Whiteout);
     }
     Ok(Found::Other(Box::new(stat)))
+}
+
+fn stat(dir: &OwnedFd, name: &[u8]) -> Result<Option<FileStat>> {
+    match fstatat(dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(Fault::os(errno, "newfstatat", format_args!("lower, {}", quoted(name)))),
+    }
 }
 
 /// The kind of a file, from its mode.

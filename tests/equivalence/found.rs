@@ -57,3 +57,14 @@ found! {
     /// What a link only passed through counted as touched.
     finds_a_directory_hidden_after_it_was_passed_through: ["link b -> c/../a ; dir c", "file b/a ; hide c"];
 }
+
+/// The end of a large archive closed descriptor 0 while files were still being made: the next one became
+/// descriptor 0, and the filter killed the helper for changing the archive.
+#[test]
+fn finds_the_archive_closed_before_its_last_file() {
+    let Some(bench) = Bench::new("finds_the_archive_closed_before_its_last_file") else { return };
+    for _ in 0..20 {
+        let case = Case { large: true, ..Case::of(&["file a ; file b ; dir c ; file c/d"]) };
+        bench.check(&case).unwrap_or_else(|text| panic!("{text}"));
+    }
+}
