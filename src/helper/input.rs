@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt;
 use std::io::{self, Read};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -68,7 +69,8 @@ impl Watch {
 
 /// The archive's bytes, counted.
 pub(crate) struct Input {
-    fd: OwnedFd,
+    /// Never closed: a file made later would be descriptor 0, which the system-call filter keeps from writing.
+    fd: ManuallyDrop<OwnedFd>,
     watch: Watch,
     count: Arc<AtomicU64>,
     patience: Patience,
@@ -86,7 +88,12 @@ impl Patience {
 
 impl Input {
     pub(crate) fn new(fd: OwnedFd, watch: Watch) -> Input {
-        Input { fd, watch, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
+        Input {
+            fd: ManuallyDrop::new(fd),
+            watch,
+            count: Arc::default(),
+            patience: Patience(Arc::new(AtomicBool::new(true))),
+        }
     }
 
     pub(crate) fn patience(&self) -> Patience {
@@ -106,7 +113,7 @@ impl Read for Input {
             if !self.watch.wait_for(Some(&self.fd), patient).map_err(carried)? {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            match nix::unistd::read(&self.fd, buffer) {
+            match nix::unistd::read(&*self.fd, buffer) {
                 Ok(n) => {
                     self.count.fetch_add(n as u64, Ordering::Relaxed);
                     return Ok(n);
