@@ -38,7 +38,8 @@ pub(crate) fn run(args: &Args) -> Exit {
         Ok(both) => both,
         Err(trouble) => return tell(args, &screen, Err(trouble)),
     };
-    let caught = signals.watch(untar.canceller());
+    let left_over = jail.as_ref().map(|EmptyDirectory(path)| path.clone());
+    let caught = signals.watch(untar.canceller(), move || drop(left_over.map(EmptyDirectory)));
     let result = untar.apply_fd(archive).map_err(Trouble::from);
     lock(&screen).end_progress();
     let signal = match &result {

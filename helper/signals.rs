@@ -50,8 +50,8 @@ impl Signals {
         Ok(Signals { fd })
     }
 
-    /// Waits in a thread of its own.
-    pub(crate) fn watch(self, canceller: Canceller) -> Caught {
+    /// Waits in a thread of its own. `clean_up` is for the case that the main thread does not get to it.
+    pub(crate) fn watch(self, canceller: Canceller, clean_up: impl FnOnce() + Send + 'static) -> Caught {
         let caught = Caught::default();
         let told = caught.clone();
         let wait = move || {
@@ -59,6 +59,7 @@ impl Signals {
             told.0.store(first as i32, Ordering::Release);
             canceller.cancel();
             let second = self.next(PollTimeout::from(PATIENCE_MS));
+            clean_up();
             die_of(second.unwrap_or(first));
         };
         // Without a thread to spare, the signals do what they always did.

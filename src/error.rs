@@ -150,8 +150,10 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What `main` prints of an error that it returns: for people.
-        write!(f, "{:?}: {self}", self.0.kind)
+        let mut fields = f.debug_struct("Error");
+        // What `main` prints of an error that it returns: for people too.
+        fields.field("kind", &self.0.kind).field("message", &self.to_string());
+        fields.field("detail", &self.0.detail).finish_non_exhaustive()
     }
 }
 

@@ -3,8 +3,11 @@
 #![allow(dead_code, reason = "the support is there for tests to come")]
 #![allow(unreachable_pub, reason = "`pub` marks what tests may use of a support module")]
 
+mod bad_helpers;
 mod cli;
+mod deaths;
 mod destination;
+mod faults;
 mod hostile;
 mod privileges;
 mod rules;

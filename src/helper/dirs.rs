@@ -434,11 +434,11 @@ impl Dirs {
         self.forget(at, name);
         let id = self.add(at, name, opened, true)?;
         self.node_mut(id).opaque |= over_whiteout;
-        if let Some(metadata) = like {
-            self.defer(id, *metadata);
-        }
-        if missing == Missing::Make {
-            self.touch(id);
+        match like {
+            // It was there: passing through does not touch it.
+            Some(metadata) => self.defer(id, *metadata),
+            None if missing == Missing::Make => self.touch(id),
+            None => {}
         }
         Ok(Step::Dir(id))
     }

@@ -255,6 +255,11 @@ impl Shared {
     fn write(&self, batch: Batch, maker: &Maker) {
         let mut outcome = Outcome::default();
         let (number, dir, bytes) = (batch.number, batch.dir, batch.bytes);
+        // What is queued is up to thousands of files: nobody wants them once the parent is gone.
+        if let (Some(first), Err(cause)) = (batch.jobs.first(), maker.remover.watch.check()) {
+            outcome.failure = Some((first.named(), cause.into()));
+            self.failed.store(true, Ordering::Relaxed);
+        }
         for job in batch.jobs {
             if self.failed.load(Ordering::Relaxed) {
                 break;

@@ -75,6 +75,8 @@ pub(super) struct Child {
     tail: Vec<u8>,
     options: Options,
     callbacks: Callbacks,
+    /// The ids of its user namespace were mapped, or could not be.
+    mapped: bool,
     confinement: Option<Confinement>,
     progress: Progress,
     events: Vec<Event>,
@@ -146,6 +148,7 @@ impl Child {
             tail: Vec::new(),
             options,
             callbacks,
+            mapped: false,
             confinement: None,
             progress: Progress::default(),
             events: Vec::new(),
@@ -274,7 +277,16 @@ impl Child {
 
     fn take(&mut self, message: Up) {
         match message {
+            // Once, before it is inside, and only where a namespace may be wanted.
+            Up::NeedIdMap
+                if self.mapped
+                    || self.confinement.is_some()
+                    || self.options.user_namespace == crate::UserNamespace::Never =>
+            {
+                self.garbled = Some(Garbled::Unexpected);
+            }
             Up::NeedIdMap => {
+                self.mapped = true;
                 let done = idmap::write(&self.process, &self.options.user_namespace);
                 self.send(&Down::IdMapDone(done));
             }

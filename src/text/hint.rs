@@ -1,7 +1,7 @@
 //! What to do about a failure, where we know it. Options are named as on the command line, and as in
 //! [`Options`](crate::Options) where that differs by more than its dashes.
 
-use crate::{Cause, Damage, Failure, Limit, Refusal, Stage};
+use crate::{Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
 use nix::errno::Errno;
 
 pub(super) fn of(failure: &Failure) -> Option<&'static str> {
@@ -11,6 +11,7 @@ pub(super) fn of(failure: &Failure) -> Option<&'static str> {
             let arguments = failure.operation.as_ref().map_or("", |operation| &*operation.arguments);
             of_call(failure.stage, call, arguments, Errno::from_raw(*errno))
         }
+        Cause::Malformed { what: Malformed::Truncated, .. } => of_damage(Damage::Truncated),
         Cause::Malformed { .. } => None,
         Cause::Compressed { what, .. } => of_damage(*what),
         Cause::PathEscapes => Some("--escaping-names clamp keeps such names inside"),

@@ -88,6 +88,7 @@ fn causes_name_the_option_that_helps() {
             Cause::Malformed { what: Malformed::Checksum, offset: 512 },
             "at byte 512 of the uncompressed stream: the check",
         ),
+        (Cause::Malformed { what: Malformed::Truncated, offset: 512 }, "get the archive again"),
         (Cause::Os(0), "error 0"),
         (Cause::Os(4095), "error 4095"),
     ] {

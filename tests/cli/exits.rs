@@ -1,7 +1,7 @@
 //! Exit statuses, by a table.
 
 use super::{Dest, PROGRAM, can_run, children_of, fixture, program, run, start};
-use crate::support::privilege::{need_mount, need_root, need_tool};
+use crate::support::privilege::{need_root, need_tool};
 use crate::support::tarball::{Checksum, Tarball, gz};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
@@ -89,7 +89,7 @@ fn failures_of_input_and_output_are_5() {
     let missing = dest.scratch.join("missing.tar");
     run([&dest.path, &missing], b"").ended(5, "opening the archive");
     run([&dest.path, &dest.scratch.dir("dir")], b"").ended(5, "the archive is a directory");
-    if !need_mount("failures_of_input_and_output_are_5") {
+    if !need_root("failures_of_input_and_output_are_5") {
         return;
     }
     let small = dest.scratch.tmpfs("small", 64 << 10).expect("tmpfs");

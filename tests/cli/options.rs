@@ -1,7 +1,7 @@
 //! Every option does what `--help` says, where that can be shown.
 
 use super::{Dest, can_run};
-use crate::support::privilege::{need_mount, need_root, need_userns};
+use crate::support::privilege::{need_root, need_userns};
 use crate::support::tarball::Tarball;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -29,6 +29,7 @@ fn overlay_writes_whiteouts_and_lower_lends_metadata() {
     let lower = dest.scratch.dir("lower");
     fs::create_dir(lower.join("dir")).expect("dir");
     fs::set_permissions(lower.join("dir"), fs::Permissions::from_mode(0o711)).expect("mode");
+    fs::write(lower.join("gone"), "").expect("file");
     let archive = Tarball::new().whiteout("gone").file("dir/new", "x").build();
     dest.run(&["--overlay=user", "--lower", lower.to_str().expect("UTF-8")], &archive).silent();
     let gone = fs::symlink_metadata(dest.join("gone")).expect("whiteout");
@@ -87,6 +88,29 @@ fn isolation_is_as_asked() {
     for (how, want) in [("auto", "pivot"), ("pivot", "pivot"), ("chroot", "chroot_in_namespace")] {
         let ran = dest.run(&["--json", "--isolation", how], &archive).ended(0, "");
         assert_eq!((&ran.json()["report"]["confinement"]["root"], &*ran.err), (&want.into(), ""), "{how}");
+    }
+}
+
+#[test]
+fn walls_are_as_asked() {
+    if !can_run("walls_are_as_asked") {
+        return;
+    }
+    let dest = Dest::new();
+    let archive = Tarball::new().file("f", "x").build();
+    let confinement = |options: &[&str]| {
+        let ran = dest.run(&[options, &["--json"]].concat(), &archive).ended(0, "");
+        ran.json()["report"]["confinement"].clone()
+    };
+    let best = confinement(&[]);
+    let off = confinement(&["--seccomp", "off", "--landlock", "off"]);
+    assert_eq!((&off["seccomp"], &off["landlock_abi"]), (&false.into(), &0.into()));
+    if best["seccomp"] == true {
+        assert_eq!(confinement(&["--seccomp", "required"])["seccomp"], true);
+    }
+    if best["landlock_abi"] != 0 {
+        let required = confinement(&["--landlock", "required", "--landlock-paths"]);
+        assert_eq!((&required["landlock_abi"], &required["landlock_paths"]), (&best["landlock_abi"], &true.into()));
     }
 }
 
@@ -223,7 +247,7 @@ fn what_is_there_gives_way_or_stays() {
 
 #[test]
 fn mounts_are_crossed_only_when_asked() {
-    if !need_mount("mounts_are_crossed_only_when_asked") {
+    if !need_root("mounts_are_crossed_only_when_asked") {
         return;
     }
     let dest = Dest::new();

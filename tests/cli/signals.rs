@@ -94,7 +94,9 @@ fn signals_end_a_program_whose_output_nobody_takes() {
         return;
     }
     let archive = (0..20_000).fold(Tarball::new(), |t, n| t.file(format!("file-{n}"), "")).build();
-    let mut child = start(program().arg("-t"));
+    let dest = Dest::new();
+    let temporary = dest.scratch.dir("tmp");
+    let mut child = start(program().env("TMPDIR", &temporary).arg("-t"));
     let mut stdin = child.stdin.take().expect("stdin");
     let writer = std::thread::spawn(move || _ = stdin.write_all(&archive));
     let helper = helper_of(child.id());
@@ -111,6 +113,7 @@ fn signals_end_a_program_whose_output_nobody_takes() {
     };
     assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
     assert_gone(helper);
+    assert_eq!(std::fs::read_dir(&temporary).expect("tmp").count(), 0);
     writer.join().expect("writer");
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use untar_in_root::{Devices, IdRange, Isolation, Mode, Options, Program, Untar, UserNamespace};
 
-use super::run::{line, program_path};
+use super::run::{describe, line, program_path};
 use super::scratch::Scratch;
 use super::tree::Tree;
 
@@ -104,9 +104,12 @@ fn child_process() {
     let path = |name: &str| PathBuf::from(env::var_os(name).expect("a job"));
     let (dest, archive) = (path("UNTAR_JOB_DEST"), path("UNTAR_JOB_ARCHIVE"));
     let options = env::var("UNTAR_JOB_OPTIONS").expect("a job");
+    if env::var("UNTAR_JOB_OPTIONS").is_ok_and(|words| words == "leaks") {
+        return say(&format!("leaks: {}", crate::faults::leaks(&dest, &Program::at(program))));
+    }
     let mut untar = match Untar::open(&dest) {
         Ok(untar) => untar.program(Program::at(program)),
-        Err(error) => return say(&format!("outcome: {error:?}")),
+        Err(error) => return say(&format!("outcome: {}", describe(&error))),
     };
     change(untar.options_mut(), &options);
     if options.contains("stall") {
@@ -115,7 +118,7 @@ fn child_process() {
     let result = untar.apply_fd(File::open(archive).expect("archive"));
     let text = match &result {
         Ok(report) => format!("outcome: ok\nconfinement: {:?}\nevents: {:?}", report.confinement, report.events),
-        Err(error) => format!("outcome: {error:?}\nmessage: {error}"),
+        Err(error) => format!("outcome: {}", describe(error)),
     };
     say(&format!("{text}\ntree: {}", line(&Tree::read(&dest))));
 }
@@ -125,7 +128,7 @@ fn stall(untar: Untar, archive: &Path, options: &str) {
     let bytes = fs::read(archive).expect("archive");
     if options.contains("stall-fd") {
         let (read, mut write) = std::io::pipe().expect("pipe");
-        write.write_all(&bytes[..bytes.len() / 2]).expect("room in the pipe");
+        write.write_all(&bytes[..bytes.len().min(60_000)]).expect("room in the pipe");
         say("half: given");
         drop(untar.apply_fd(std::os::fd::OwnedFd::from(read)));
         return drop(write);

@@ -3,6 +3,7 @@
 pub mod child;
 pub mod debian;
 pub mod privilege;
+pub mod process;
 pub mod run;
 pub mod scratch;
 pub mod tarball;

@@ -99,12 +99,12 @@ impl Run {
         self
     }
 
-    /// It failed in this way; `cause` is part of the failure's debug text.
+    /// It failed in this way; `cause` is part of what `describe` says.
     #[track_caller]
     pub fn fails(self, kind: ErrorKind, cause: &str) -> Run {
         let error = self.error();
         assert_eq!(error.kind(), kind, "{error:?}");
-        let told = format!("{error:?}");
+        let told = describe(error);
         assert!(told.contains(cause), "{cause:?} is not in {told}");
         self
     }
@@ -137,6 +137,11 @@ impl Run {
         assert_eq!(self.tree().get(path, field), want, "{field} of {path}");
         self
     }
+}
+
+/// Kind, failure and message of an error, on one line.
+pub fn describe(error: &Error) -> String {
+    format!("kind: {:?}, {:?}: {error}", error.kind(), error.failure())
 }
 
 /// As a layer on layers.

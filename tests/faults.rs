@@ -1,0 +1,286 @@
+//! Faults: a full disk, a read-only root, a reader that fails or panics, truncation, stalls; nothing leaks.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::mount::{MountFlags, mount, mount_remount};
+use untar_in_root::{Cause, ErrorKind, Limit, Stage};
+
+use crate::support::child::Job;
+use crate::support::privilege::{need_mount, need_tool};
+use crate::support::process::{is_gone, my_helper_on};
+use crate::support::run::{apply, literal, untar};
+use crate::support::scratch::Scratch;
+use crate::support::tarball::{Tarball, bz2, gz, xz, zst};
+use crate::support::tree::Tree;
+
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+#[test]
+fn a_full_disk_is_a_storage_error_that_names_the_entry() {
+    if !need_mount("a_full_disk_is_a_storage_error_that_names_the_entry") {
+        return;
+    }
+    let small = (0..20).fold(Tarball::new(), |tar, i| tar.file(format!("f{i}"), noise(100_000)));
+    let large = Tarball::new().file("a", "1").file("large", noise(3 << 20));
+    for (archive, name) in [(small, &b"f"[..]), (large, b"large")] {
+        let scratch = Scratch::new();
+        let dest = scratch.tmpfs("dest", 1 << 20).expect("tmpfs");
+        let error = apply(&dest, &archive.build(), literal).expect_err("full");
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Storage, Some(28)), "{error:?}");
+        let entry = error.failure().and_then(|f| f.entry.as_ref()).expect("the entry");
+        assert!(entry.path.starts_with(name), "{entry:?}");
+        assert!(error.report().is_some_and(|report| report.entries.files > 0));
+    }
+}
+
+#[test]
+fn no_inodes_left_is_a_storage_error() {
+    if !need_mount("no_inodes_left_is_a_storage_error") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    mount("tmpfs", &dest, "tmpfs", MountFlags::empty(), Some(c"nr_inodes=10")).expect("tmpfs");
+    let archive = (0..20).fold(Tarball::new(), |tar, i| tar.dir(format!("d{i}"))).build();
+    let error = apply(&dest, &archive, literal).expect_err("full");
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Storage, Some(28)), "{error:?}");
+}
+
+#[test]
+fn a_read_only_root_is_a_storage_error() {
+    if !need_mount("a_read_only_root_is_a_storage_error") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.tmpfs("dest", 1 << 20).expect("tmpfs");
+    fs::write(dest.join("old"), "1").expect("file");
+    mount_remount(&dest, MountFlags::RDONLY, "").expect("remount");
+    for archive in [Tarball::new().file("f", "1"), Tarball::new().dir("."), Tarball::new().symlink("old", "x")] {
+        let error = apply(&dest, &archive.build(), literal).expect_err("read-only");
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Storage, Some(30)), "{error:?}");
+    }
+    apply(&dest, &Tarball::new().build(), literal).expect("nothing to write");
+    assert_eq!(Tree::read(&dest).get("old", "content"), "1");
+}
+
+#[test]
+fn a_file_size_limit_of_the_process_is_an_error_not_a_death() {
+    if !need_tool("a_file_size_limit_of_the_process_is_an_error_not_a_death", "prlimit") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    let archive = scratch.file("archive.tar", Tarball::new().file("a", "1").file("f", noise(100_000)).build());
+    let job = Job::new(&dest, &archive, "").behind(&["prlimit", "--fsize=20000"]);
+    // The binaries are copied before the limit is there.
+    job.run(&scratch).has("outcome", "Os(27)").has("outcome", "kind: Entry");
+}
+
+#[test]
+fn a_reader_that_fails_is_told_with_its_own_error() {
+    struct Fails<'a>(&'a [u8]);
+    impl Read for Fails<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(io::Error::new(io::ErrorKind::ConnectionReset, "the registry hung up")),
+                n => Ok(n),
+            }
+        }
+    }
+    let bytes = Tarball::new().file("a", "1").file("f", noise(100_000)).build();
+    for cut in [0, 100, 1024, 50_000] {
+        let scratch = Scratch::new();
+        let error = untar(scratch.path(), literal).apply(Fails(&bytes[..cut])).expect_err("the reader fails");
+        assert_eq!(error.kind(), ErrorKind::Read, "{error:?}");
+        assert!(error.to_string().contains("the registry hung up"), "{error}");
+        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::Other);
+    }
+}
+
+#[test]
+fn a_reader_that_panics_leaves_no_helper() {
+    struct Panics<'a>(&'a Path, &'a mut Option<u32>);
+    impl Read for Panics<'_> {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            *self.1 = my_helper_on(self.0);
+            panic!("on purpose");
+        }
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    let mut pid = None;
+    let reader = AssertUnwindSafe(Panics(&dest, &mut pid));
+    let run = untar(&dest, literal);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(move || {
+        let reader = reader;
+        run.apply(reader.0)
+    }));
+    assert!(result.is_err());
+    assert!(is_gone(pid.expect("a helper")));
+}
+
+#[test]
+fn a_descriptor_that_cannot_be_read_is_a_read_error() {
+    let scratch = Scratch::new();
+    let directory = File::open(scratch.path()).expect("directory");
+    let error = untar(&scratch.dir("dest"), literal).apply_fd(directory).expect_err("a directory");
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Read, Some(21)), "{error:?}");
+    assert_eq!(error.failure().map(|f| f.stage), Some(Stage::Read));
+    let write_only = fs::OpenOptions::new().write(true).open(scratch.file("w", "")).expect("file");
+    let error = untar(&scratch.dir("dest"), literal).apply_fd(write_only).expect_err("write-only");
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Read, Some(9)), "{error:?}");
+    // With a digest the parent reads, too.
+    let directory = File::open(scratch.path()).expect("directory");
+    let error = untar(&scratch.dir("dest"), literal).compute_digest().apply_fd(directory).expect_err("a directory");
+    assert_eq!(error.kind(), ErrorKind::Read, "{error:?}");
+}
+
+#[test]
+fn every_way_of_giving_the_archive_leads_to_the_same() {
+    let bytes = gz(&Tarball::new().dir("d").file("d/f", noise(200_000)).file("z", "1").build());
+    let scratch = Scratch::new();
+    let file = scratch.file("archive.tar.gz", &bytes);
+    let outcomes = [true, false].map(|digest| {
+        let run = |name: &str| {
+            let untar = untar(&scratch.dir(name), literal);
+            if digest { untar.compute_digest() } else { untar }
+        };
+        let pipe = || {
+            let (read, mut write) = io::pipe().expect("pipe");
+            let bytes = bytes.clone();
+            std::thread::spawn(move || write.write_all(&bytes));
+            OwnedFd::from(read)
+        };
+        let mut session = run("a").spawn().expect("helper");
+        session.write_all(&bytes).expect("written");
+        let from_session = session.finish().expect("applied");
+        let reports = [
+            from_session,
+            run("b").apply(&bytes[..]).expect("applied"),
+            run("c").apply_fd(File::open(&file).expect("file")).expect("applied"),
+            run("d").apply_fd(pipe()).expect("applied"),
+        ];
+        for report in &reports {
+            assert_eq!((report.bytes_in, report.digest), (reports[0].bytes_in, reports[0].digest));
+            assert_eq!((report.diff_id, report.entries.files), (reports[0].diff_id, 2));
+            assert_eq!(report.digest.is_some(), digest);
+        }
+        reports[0].bytes_in
+    });
+    assert_eq!(outcomes, [bytes.len() as u64; 2]);
+    for name in ["b", "c", "d"] {
+        assert_eq!(Tree::read(&scratch.join("a")).get("d/f", "content"), Tree::read(&scratch.join(name)).get("d/f", "content"));
+    }
+}
+
+#[test]
+fn a_file_is_read_from_its_position_on() {
+    use std::io::Seek;
+    let scratch = Scratch::new();
+    let bytes = [&b"something else"[..], &Tarball::new().file("f", "1").build()].concat();
+    let path = scratch.file("archive", bytes);
+    for digest in [false, true] {
+        let mut file = File::open(&path).expect("file");
+        file.seek(io::SeekFrom::Start(14)).expect("seek");
+        let run = untar(&scratch.dir("dest"), literal);
+        let run = if digest { run.compute_digest() } else { run };
+        assert_eq!(run.apply_fd(file).expect("applied").entries.files, 1);
+    }
+}
+
+#[test]
+fn truncation_in_every_compression_at_many_lengths() {
+    let plain = Tarball::new().file("a", "1").file("f", noise(3000)).file("z", "2").build();
+    let packers: [fn(&[u8]) -> Vec<u8>; 4] = [gz, zst, xz, bz2];
+    for pack in packers {
+        let whole = pack(&plain);
+        for length in (1..whole.len()).step_by(whole.len() / 40 + 1) {
+            let scratch = Scratch::new();
+            let error = apply(scratch.path(), &whole[..length], literal).expect_err("truncated");
+            assert_eq!(error.kind(), ErrorKind::Archive, "{length} of {}: {error:?}", whole.len());
+            assert!(!error.to_string().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_stalled_source_ends_at_the_time_limit() {
+    let scratch = Scratch::new();
+    let (read, write) = io::pipe().expect("pipe");
+    let start = Instant::now();
+    let error = untar(scratch.path(), |o| o.limits.timeout_ms = 200).apply_fd(OwnedFd::from(read)).expect_err("stalled");
+    assert!(start.elapsed() < Duration::from_secs(2) && start.elapsed() >= Duration::from_millis(190));
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    let cause = error.failure().map(|failure| failure.cause.clone());
+    assert_eq!(cause, Some(Cause::Limit { limit: Limit::Timeout, value: 200 }));
+    drop(write);
+}
+
+#[test]
+fn a_slow_source_is_waited_for() {
+    let scratch = Scratch::new();
+    let bytes = Tarball::new().file("a", "1").file("b", "2").build();
+    let mut session = untar(scratch.path(), literal).spawn().expect("helper");
+    for piece in bytes.chunks(700) {
+        session.write_all(piece).expect("written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(session.finish().expect("applied").entries.files, 2);
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("proc").count()
+}
+
+#[test]
+fn no_descriptor_and_no_zombie_is_left() {
+    // In a process of its own: other tests open and close beside this one.
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    let archive = scratch.file("archive.tar", Tarball::new().file("f", "1").build());
+    let said = Job::new(&dest, &archive, "leaks").run(&scratch);
+    said.has("leaks", "none");
+}
+
+/// What the child of the test above does.
+pub fn leaks(dest: &Path, program: &untar_in_root::Program) -> String {
+    use rustix::process::{WaitOptions, wait};
+    let good = Tarball::new().file("f", "1").build();
+    let run = |program: &untar_in_root::Program| untar_in_root::Untar::open(dest).expect("root").program(program.clone());
+    let before = descriptors();
+    for turn in 0..12 {
+        let bad = untar_in_root::Program::at(["/bin/true", "/bin/cat", "/missing"][turn % 3]);
+        _ = run(&bad).apply(&good[..]);
+        _ = run(program).apply(&good[..]).expect("applied");
+        _ = run(program).apply(&good[..400]).expect_err("truncated");
+        _ = run(program).compute_digest().apply(io::empty());
+        drop(run(program).spawn());
+        let (pipe, pending) = run(program).spawn().expect("helper").into_parts();
+        drop(pipe);
+        _ = pending.wait();
+    }
+    let zombies = wait(WaitOptions::NOHANG);
+    match (descriptors() - before, zombies) {
+        (0, Err(rustix::io::Errno::CHILD)) => "none".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_helper_ends_by_itself_when_standard_input_is_closed_at_once() {
+    let scratch = Scratch::new();
+    let report = untar(scratch.path(), literal).spawn().expect("helper").finish().expect("an empty archive");
+    assert_eq!((report.entries.total(), report.event_count), (0, 1));
+}

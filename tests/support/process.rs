@@ -1,0 +1,61 @@
+//! Looking at helper processes from outside, through `/proc`.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The first word of a helper's command line.
+const ARGV0: &[u8] = b"untar-in-root:helper";
+
+/// Is there no such process, or only its remains?
+pub fn is_gone(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])),
+        Err(_) => true,
+    }
+}
+
+/// The helpers that are children of this process.
+pub fn helpers_of(parent: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let pids: Vec<u32> =
+        lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    pids.into_iter().filter(|pid| is_helper(*pid)).collect()
+}
+
+fn is_helper(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split(|b| *b == 0).next() == Some(ARGV0))
+}
+
+/// One of them.
+pub fn helper_of(parent: u32) -> Option<u32> {
+    helpers_of(parent).into_iter().next()
+}
+
+/// The child of this very process that works on this directory: other tests run beside this one. The
+/// helper is not dumpable, so only a privileged test sees where it is; else a single one is taken.
+pub fn my_helper_now(dest: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let all = helpers_of(std::process::id());
+    let want = fs::metadata(dest).ok().map(|m| (m.dev(), m.ino()))?;
+    let there = |pid: &u32| {
+        let cwd = fs::metadata(format!("/proc/{pid}/cwd")).ok();
+        cwd.is_some_and(|m| (m.dev(), m.ino()) == want)
+    };
+    let found = all.iter().copied().find(there);
+    let single = if let [one] = all[..] { Some(one) } else { None };
+    found.or(single.filter(|_| !super::privilege::is_root()))
+}
+
+/// The same, waited for: while it enters the root, its directory is another for a moment.
+pub fn my_helper_on(dest: &Path) -> Option<u32> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let found = my_helper_now(dest);
+        if found.is_some() || Instant::now() > deadline {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
