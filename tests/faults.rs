@@ -181,7 +181,10 @@ fn every_way_of_giving_the_archive_leads_to_the_same() {
     });
     assert_eq!(outcomes, [bytes.len() as u64; 2]);
     for name in ["b", "c", "d"] {
-        assert_eq!(Tree::read(&scratch.join("a")).get("d/f", "content"), Tree::read(&scratch.join(name)).get("d/f", "content"));
+        assert_eq!(
+            Tree::read(&scratch.join("a")).get("d/f", "content"),
+            Tree::read(&scratch.join(name)).get("d/f", "content")
+        );
     }
 }
 
@@ -220,7 +223,8 @@ fn a_stalled_source_ends_at_the_time_limit() {
     let scratch = Scratch::new();
     let (read, write) = io::pipe().expect("pipe");
     let start = Instant::now();
-    let error = untar(scratch.path(), |o| o.limits.timeout_ms = 200).apply_fd(OwnedFd::from(read)).expect_err("stalled");
+    let error =
+        untar(scratch.path(), |o| o.limits.timeout_ms = 200).apply_fd(OwnedFd::from(read)).expect_err("stalled");
     assert!(start.elapsed() < Duration::from_secs(2) && start.elapsed() >= Duration::from_millis(190));
     assert_eq!(error.kind(), ErrorKind::Limit);
     let cause = error.failure().map(|failure| failure.cause.clone());
@@ -258,7 +262,8 @@ fn no_descriptor_and_no_zombie_is_left() {
 pub fn leaks(dest: &Path, program: &untar_in_root::Program) -> String {
     use rustix::process::{WaitOptions, wait};
     let good = Tarball::new().file("f", "1").build();
-    let run = |program: &untar_in_root::Program| untar_in_root::Untar::open(dest).expect("root").program(program.clone());
+    let run =
+        |program: &untar_in_root::Program| untar_in_root::Untar::open(dest).expect("root").program(program.clone());
     let before = descriptors();
     for turn in 0..12 {
         let bad = untar_in_root::Program::at(["/bin/true", "/bin/cat", "/missing"][turn % 3]);
