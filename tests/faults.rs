@@ -206,7 +206,8 @@ fn a_file_is_read_from_its_position_on() {
 #[test]
 fn truncation_in_every_compression_at_many_lengths() {
     let plain = Tarball::new().file("a", "1").file("f", noise(3000)).file("z", "2").build();
-    let packers: [fn(&[u8]) -> Vec<u8>; 4] = [gz, zst, xz, bz2];
+    type Packer = fn(&[u8]) -> Vec<u8>;
+    let packers: [Packer; 4] = [gz, zst, xz, bz2];
     for pack in packers {
         let whole = pack(&plain);
         for length in (1..whole.len()).step_by(whole.len() / 40 + 1) {

@@ -190,14 +190,18 @@ fn overlay_implied_parents_take_the_metadata_of_the_lower_ones() {
         return;
     }
     let acl = "user::rwx,user:7:r-x,group::r-x,mask::r-x,other::---";
-    let below = || tar().dir("a").with(|e| {
-        _ = e.mode(0o3750).uid(5).gid(6).mtime_ns(7, 8).xattr("user.a", "1").pax("SCHILY.acl.default", acl);
-    });
+    let below = || {
+        tar().dir("a").with(|e| {
+            _ = e.mode(0o3750).uid(5).gid(6).mtime_ns(7, 8).xattr("user.a", "1").pax("SCHILY.acl.default", acl);
+        })
+    };
     for archive in [tar().file("a/n", "n"), tar().whiteout("a/f")] {
         let over = Over::new(&below().file("a/f", ""), &archive, false);
         over.result.as_ref().expect("applied");
         let (upper, mounted) = (over.upper(), over.mounted());
-        for (field, want) in [("mode", "3750"), ("uid", "5"), ("gid", "6"), ("mtime", "7.000000008"), ("xattr.user.a", "1")] {
+        for (field, want) in
+            [("mode", "3750"), ("uid", "5"), ("gid", "6"), ("mtime", "7.000000008"), ("xattr.user.a", "1")]
+        {
             assert_eq!((upper.get("a", field), mounted.get("a", field)), (want, want), "{field}");
         }
         assert!(!upper.get("a", "xattr.system.posix_acl_default").is_empty());
@@ -270,7 +274,10 @@ fn overlay_attributes_of_the_archive_are_escaped() {
         assert!(told.contains(&&EventKind::XattrEscaped { name: b"user.overlay.opaque".into() }), "{told:?}");
         let upper = over.upper();
         assert_eq!(upper.get("a", "xattr.user.overlay.overlay.opaque"), "y");
-        assert_eq!((upper.get("a", "xattr.user.overlay.opaque"), upper.get("a", "xattr.trusted.overlay.opaque")), ("", ""));
+        assert_eq!(
+            (upper.get("a", "xattr.user.overlay.opaque"), upper.get("a", "xattr.trusted.overlay.opaque")),
+            ("", "")
+        );
         assert!(line(&over.mounted()).contains("a/f=f"), "not hidden");
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! `UNTAR_WITHOUT_ALL=1` tries every archive; without it, every eighth.
 #![allow(clippy::print_stdout, reason = "a test that cannot run says so")]
-#![allow(dead_code, reason = "the support is there for other tests, too")]
+#![allow(dead_code, unused_imports, reason = "the support is there for other tests, too")]
 #![allow(unreachable_pub, reason = "`pub` marks what tests may use of a support module")]
 
 mod hostile {

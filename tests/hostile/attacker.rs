@@ -81,7 +81,7 @@ fn to_another(dir: &Path, outside: &Path, _: u64) {
 }
 
 fn chmod_to_nothing(dir: &Path, _: &Path, _: u64) {
-    _ = fs::set_permissions(dir, fs::Permissions::from_mode(0));
+    _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o000));
 }
 
 fn fill(dir: &Path, _: &Path, round: u64) {

@@ -47,7 +47,7 @@ impl Setting {
 /// The id that root of the user namespace has outside.
 const FIRST_ID: u32 = 1_000_000;
 /// A run that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What may come of an archive.
 #[derive(Clone, Debug)]
