@@ -131,7 +131,7 @@ fn attack(
             let (stop, rounds, turn) = (Arc::clone(&stop), Arc::clone(&rounds), Arc::clone(&turn));
             thread::spawn(move || {
                 let tricks: Vec<&Trick> =
-                    TRICKS.iter().filter(|t| is_root() || **t as usize != to_device as usize).collect();
+                    TRICKS.iter().filter(|t| is_root() || **t as *const () as usize != to_device as *const () as usize).collect();
                 while !stop.load(Ordering::Relaxed) {
                     let turn = turn.lock().expect("turn");
                     let round = rounds.fetch_add(1, Ordering::Relaxed);
