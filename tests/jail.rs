@@ -190,7 +190,7 @@ fn the_helper_is_not_to_be_traced_or_dumped() {
 #[test]
 fn a_program_without_init_is_told_so() {
     // The test harness has no `helper::init()`.
-    let error = Program::this().err().expect("not initialised");
+    let error = Program::this().expect_err("not initialised");
     assert_eq!(error.kind(), ErrorKind::NotInitialised);
     assert!(error.to_string().contains("init"), "{error}");
     let scratch = Scratch::new();
