@@ -44,6 +44,7 @@ use reporter::Reporter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 use stream::Stream;
 
@@ -76,14 +77,16 @@ fn run() -> ! {
     report_panics();
     limits::start_clean();
     let (archive, control) = sys::take_standard();
+    // Held to the end: no file that is made may get the number that the filter guards.
+    let archive = Arc::new(archive);
     let exit = match control.try_clone() {
-        Ok(socket) => serve(archive, control, Reporter::new(socket), started),
+        Ok(socket) => serve(&archive, control, Reporter::new(socket), started),
         Err(_) => 1,
     };
     sys::exit_now(exit)
 }
 
-fn serve(archive: OwnedFd, control: OwnedFd, mut reporter: Reporter, started: Instant) -> i32 {
+fn serve(archive: &Arc<OwnedFd>, control: OwnedFd, mut reporter: Reporter, started: Instant) -> i32 {
     let request = match reporter.channel().receive() {
         Ok(Down::Request(request)) => request,
         // Nobody is there, or nobody that could make sense of a reply.
@@ -96,7 +99,7 @@ fn serve(archive: OwnedFd, control: OwnedFd, mut reporter: Reporter, started: In
 }
 
 fn work(
-    archive: OwnedFd,
+    archive: &Arc<OwnedFd>,
     control: OwnedFd,
     request: &Request,
     reporter: &mut Reporter,
@@ -126,7 +129,7 @@ fn work(
     let mark = Instant::now();
     let mut applier =
         Applier::new(confined, options, &request.destination, watch.clone(), reporter).map_err(at(Stage::Apply))?;
-    let decoder = decode::Decoder::open(Input::new(archive, watch), options.compression)
+    let decoder = decode::Decoder::open(Input::new(Arc::clone(archive), watch), options.compression)
         .map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
     let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded);

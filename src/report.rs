@@ -471,6 +471,13 @@ pub enum EventKind {
         /// The kernel's answer.
         errno: i32,
     },
+    /// The set-id bits of a FIFO or device were not set.
+    ModeIgnored {
+        /// The mode that it should have.
+        mode: u32,
+        /// The kernel's answer.
+        errno: i32,
+    },
     /// The device was left out.
     DeviceSkipped {
         /// The kernel's answer.

@@ -6,9 +6,12 @@
 mod bad_helpers;
 mod cli;
 mod deaths;
+mod debian_root;
 mod destination;
 mod faults;
 mod hostile;
+mod jail;
+mod overlay;
 mod privileges;
 mod rules;
 mod support;

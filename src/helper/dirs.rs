@@ -443,6 +443,12 @@ impl Dirs {
         Ok(Step::Dir(id))
     }
 
+    /// The directory hides the lower layers from now on: links of theirs, which known paths lead through, too.
+    pub(crate) fn set_opaque(&mut self, id: NodeId) {
+        self.node_mut(id).opaque = true;
+        self.generation += 1;
+    }
+
     /// A known path leads through this link from now on.
     fn note_link(&mut self, at: NodeId, name: &[u8]) {
         self.node_mut(at).children.entry(name.into()).or_insert(Child::Link);

@@ -86,7 +86,7 @@ pub fn fuzz_decode(data: &[u8]) {
     ];
     let Some((choice, data)) = data.split_first() else { return };
     let Ok((fd, control)) = memory_file(data).and_then(|fd| Ok((fd, memory_file(b"")?))) else { return };
-    let input = Input::new(fd, Watch::new(control, 0));
+    let input = Input::new(std::sync::Arc::new(fd), Watch::new(control, 0));
     let format = formats[usize::from(*choice) % formats.len()];
     let Ok(mut decoder) = Decoder::open(input, format) else { return };
     let mut buffer = vec![0; 64 << 10];

@@ -6,7 +6,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt;
 use std::io::{self, Read};
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -69,8 +68,8 @@ impl Watch {
 
 /// The archive's bytes, counted.
 pub(crate) struct Input {
-    /// Never closed: the next file made would be descriptor 0, which the system-call filter takes for the archive.
-    fd: ManuallyDrop<OwnedFd>,
+    /// Shared with whoever keeps the number 0 taken when the input has been read to its end.
+    fd: Arc<OwnedFd>,
     watch: Watch,
     count: Arc<AtomicU64>,
     patience: Patience,
@@ -87,13 +86,8 @@ impl Patience {
 }
 
 impl Input {
-    pub(crate) fn new(fd: OwnedFd, watch: Watch) -> Input {
-        Input {
-            fd: ManuallyDrop::new(fd),
-            watch,
-            count: Arc::default(),
-            patience: Patience(Arc::new(AtomicBool::new(true))),
-        }
+    pub(crate) fn new(fd: Arc<OwnedFd>, watch: Watch) -> Input {
+        Input { fd, watch, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
     }
 
     pub(crate) fn patience(&self) -> Patience {

@@ -8,7 +8,7 @@ use super::{acl, open, sys};
 use crate::{EventKind, Xattrs};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat};
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, fstatat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr, lremovexattr, lsetxattr};
@@ -221,8 +221,7 @@ impl Setter {
             set_at(dir, name, ACL_ACCESS, &plain).call("setxattrat", || format!("dir, {}, ACL", quoted(name)))?;
         }
         if !symlink && (inherit.acl || mode & 0o7000 != 0) {
-            sys::fchmodat2(dir.as_fd(), &c_string(name)?, mode)
-                .call("fchmodat2", || format!("dir, {}, 0{mode:o}, AT_SYMLINK_NOFOLLOW", quoted(name)))?;
+            softened.extend(chmod_special(dir, name, mode)?);
         }
         for (attribute, value) in &meta.xattrs {
             let result = set_at(dir, name, attribute, value);
@@ -247,6 +246,21 @@ fn allowed_mode(mode: u32, owned: bool) -> u32 {
 
 fn chmod(fd: &OwnedFd, mode: u32) -> Result<()> {
     fchmod(fd, Mode::from_bits_truncate(mode)).call("fchmod", || format!("fd, 0{mode:o}"))
+}
+
+/// Of a FIFO or a device, by its name. Before Linux 6.6 there is no call that does not follow links, and set-id
+/// bits of such a thing mean nothing: then what is lacking is told.
+fn chmod_special(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<Option<EventKind>> {
+    let errno = match sys::fchmodat2(dir.as_fd(), &c_string(name)?, mode) {
+        Err(errno @ Errno::ENOSYS) => errno,
+        result => {
+            let arguments = || format!("dir, {}, 0{mode:o}, AT_SYMLINK_NOFOLLOW", quoted(name));
+            return result.call("fchmodat2", arguments).map(|()| None);
+        }
+    };
+    let stat = fstatat(dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW)
+        .call("newfstatat", || format!("dir, {}", quoted(name)))?;
+    Ok((stat.st_mode & 0o7777 != mode).then_some(EventKind::ModeIgnored { mode, errno: errno as i32 }))
 }
 
 fn remove(fd: &OwnedFd, name: &CStr) -> Result<()> {

@@ -150,6 +150,7 @@ fn events_say_what_was_lost() {
         (EventKind::XattrDropped { name: name() }, "\"user.a\\n\" dropped"),
         (EventKind::XattrDropped { name: b"trusted.a".into() }, "--trusted-xattrs allow"),
         (EventKind::XattrEscaped { name: name() }, "renamed"),
+        (EventKind::ModeIgnored { mode: 0o6660, errno: eperm }, "mode 06660 not set: EPERM"),
         (EventKind::OwnerIgnored { uid: 5, gid: 6, errno: eperm }, "owner 5:6 not set: EPERM"),
         (EventKind::DeviceSkipped { errno: eperm }, "left out: EPERM"),
         (EventKind::DevicePlaceholder { errno: eperm }, "empty file"),

@@ -54,6 +54,8 @@ found! {
     finds_a_link_hidden_after_it_was_followed: ["link b -> a", "file b/a ; hide b ; fifo b/a"];
     finds_a_link_replaced_after_it_was_followed: ["link b -> a", "file b/a ; dir b ; fifo b/c"];
     finds_a_link_covered_after_it_was_followed: ["link b -> a", "file b/a ; file b ; file b/c"];
+    finds_a_link_below_an_opaque_directory_after_it_was_followed:
+        ["link c/a -> b ; link a -> c/a", "file a/x ; opaque c ; file a/y"];
     /// What a link only passed through counted as touched.
     finds_a_directory_hidden_after_it_was_passed_through: ["link b -> c/../a ; dir c", "file b/a ; hide c"];
 }

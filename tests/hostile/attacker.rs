@@ -81,7 +81,7 @@ fn to_another(dir: &Path, outside: &Path, _: u64) {
 }
 
 fn chmod_to_nothing(dir: &Path, _: &Path, _: u64) {
-    _ = fs::set_permissions(dir, fs::Permissions::from_mode(0));
+    _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o000));
 }
 
 fn fill(dir: &Path, _: &Path, round: u64) {
@@ -130,8 +130,10 @@ fn attack(
             let (dir, outside, dest) = (dest.join(target), outside.clone(), dest.clone());
             let (stop, rounds, turn) = (Arc::clone(&stop), Arc::clone(&rounds), Arc::clone(&turn));
             thread::spawn(move || {
-                let tricks: Vec<&Trick> =
-                    TRICKS.iter().filter(|t| is_root() || **t as usize != to_device as usize).collect();
+                let tricks: Vec<&Trick> = TRICKS
+                    .iter()
+                    .filter(|t| is_root() || !std::ptr::eq(**t as *const (), to_device as *const ()))
+                    .collect();
                 while !stop.load(Ordering::Relaxed) {
                     let turn = turn.lock().expect("turn");
                     let round = rounds.fetch_add(1, Ordering::Relaxed);

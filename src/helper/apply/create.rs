@@ -230,7 +230,8 @@ impl Applier<'_> {
             EntryKind::CharDevice => (SFlag::S_IFCHR, device_number(entry.device)?),
             _ => (SFlag::S_IFBLK, device_number(entry.device)?),
         };
-        let mode = Mode::from_bits_truncate(meta.mode & 0o777);
+        // The sticky bit at once: kernels before 6.6 cannot set it later without following links.
+        let mode = Mode::from_bits_truncate(meta.mode & 0o1777);
         let made = self.make(spot, || {
             mknodat(&spot.handle, spot.path(), kind, mode, device)
                 .call("mknodat", || format!("dir, {}, {kind:?}, {:?}", quoted(spot.name), entry.device))

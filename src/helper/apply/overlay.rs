@@ -110,7 +110,7 @@ impl Applier<'_> {
 
     pub(super) fn mark_opaque(&mut self, directory: NodeId) -> Result<()> {
         let handle = self.dirs.handle(directory)?;
-        self.dirs.node_mut(directory).opaque = true;
+        self.dirs.set_opaque(directory);
         self.marks.set_opaque(&handle)
     }
 
