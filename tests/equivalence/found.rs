@@ -56,6 +56,10 @@ found! {
     finds_a_link_covered_after_it_was_followed: ["link b -> a", "file b/a ; file b ; file b/c"];
     finds_a_link_below_an_opaque_directory_after_it_was_followed:
         ["link c/a -> b ; link a -> c/a", "file a/x ; opaque c ; file a/y"];
+    finds_a_link_hidden_by_an_opaque_marker_after_it_was_followed:
+        ["link c/a -> b ; link a -> ../c/a", "file a/b/x ; opaque c ; file a/b/c"];
+    finds_a_link_hidden_by_an_opaque_root_after_it_was_followed:
+        ["link a -> b", "file a/b/x ; opaque . ; file a/b/c"];
     /// What a link only passed through counted as touched.
     finds_a_directory_hidden_after_it_was_passed_through: ["link b -> c/../a ; dir c", "file b/a ; hide c"];
 }
