@@ -1,48 +1,12 @@
 //! The one error type of the parent, and which of several errors is told.
 
 use crate::wire::{Garbled, Reply};
-use crate::{Cause, Digest, Failure, Report, Stage};
+use crate::{Cause, Digest, ErrorKind, Failure, Report, Stage};
 use nix::errno::Errno;
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-
-/// What kind of error, for a caller that decides what to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The archive is malformed, damaged or cut short.
-    Archive,
-    /// An entry could not be applied: the kernel refused a call.
-    Entry,
-    /// An entry is refused: it escapes, crosses a mount, or a policy forbids it.
-    Refused,
-    /// A limit was reached.
-    Limit,
-    /// A digest is not the expected one.
-    Digest,
-    /// The file system is full, over quota, read-only or failing.
-    Storage,
-    /// The archive could not be read: the caller's reader or the descriptor failed.
-    Read,
-    /// The root is missing, not a directory, or cannot be entered.
-    Root,
-    /// Confinement could not be had, or the helper was stopped for violating it.
-    Confinement,
-    /// The helper could not be started, died, or panicked.
-    Helper,
-    /// The other side is not a helper of this version.
-    Protocol,
-    /// The caller cancelled.
-    Cancelled,
-    /// [`Program::this`](crate::Program::this) without `helper::init()`.
-    NotInitialised,
-    /// The options contradict each other.
-    Options,
-    /// Not on this system.
-    Unsupported,
-}
 
 /// Why a run failed. `Display` is one line for a person; the parts are there for programs.
 pub struct Error(Box<Inner>);

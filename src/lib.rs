@@ -38,24 +38,47 @@
 //!
 //! `helper` (on by default): the child side. Without it the crate is the parent alone, on serde, bincode, sha2
 //! and nix, with no code that reads archives.
+//!
+//! # Other systems than Linux
+//!
+//! The crate compiles there with the same interface, so that a program for several systems need not leave it
+//! out, but nothing is applied: whatever can fail answers [`ErrorKind::Unsupported`].
 
-mod error;
+// The vocabulary, which every system has.
+mod kind;
 mod options;
-mod program;
 mod report;
-mod session;
 mod text;
-mod wire;
 
-pub use error::{Error, ErrorKind};
+pub use kind::ErrorKind;
 pub use options::*;
-pub use program::Program;
 pub use report::*;
-pub use session::{Canceller, Pending, Session, Untar};
 pub use text::Escaped;
 
-#[cfg(feature = "helper")]
+// What does the work, on Linux, and what answers in its place elsewhere. Tests on Linux look at both.
+#[cfg(any(test, not(target_os = "linux")))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod error;
+#[cfg(all(target_os = "linux", feature = "helper"))]
 pub mod helper;
+#[cfg(target_os = "linux")]
+mod program;
+#[cfg(target_os = "linux")]
+mod session;
+#[cfg(target_os = "linux")]
+mod wire;
+
+#[cfg(all(not(target_os = "linux"), feature = "helper"))]
+pub use elsewhere::helper;
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::{Canceller, Error, Pending, Program, Session, Untar};
+#[cfg(target_os = "linux")]
+pub use error::Error;
+#[cfg(target_os = "linux")]
+pub use program::Program;
+#[cfg(target_os = "linux")]
+pub use session::{Canceller, Pending, Session, Untar};
 
 /// The README's examples compile.
 #[cfg(all(doctest, feature = "helper"))]

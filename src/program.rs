@@ -1,6 +1,6 @@
 //! Which program the helper is.
 
-use crate::error::{Error, ErrorKind};
+use crate::{Error, ErrorKind};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

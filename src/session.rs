@@ -3,10 +3,10 @@
 mod child;
 mod idmap;
 
-use crate::error::{Error, ErrorKind, Known, Outcome, verdict};
+use crate::error::{Error, Known, Outcome, verdict};
 use crate::program::Program;
 use crate::wire::{Down, Request};
-use crate::{Digest, Listed, Mode, Options, Progress, Report};
+use crate::{Digest, ErrorKind, Listed, Mode, Options, Progress, Report};
 use child::{Child, Ready};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;

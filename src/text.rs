@@ -3,17 +3,28 @@
 mod cause;
 mod confinement;
 mod errno;
+#[cfg(target_os = "linux")]
 mod error;
 mod event;
 mod failure;
+#[cfg(target_os = "linux")]
 mod hint;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 use crate::Digest;
 use std::fmt;
 
+#[cfg(target_os = "linux")]
 pub(crate) use error::error;
+
+/// Advice is about Linux.
+#[cfg(not(target_os = "linux"))]
+mod hint {
+    pub(super) fn of(_: &crate::Failure) -> Option<&'static str> {
+        None
+    }
+}
 
 /// Bytes from an archive, shown so that no terminal obeys them: printable UTF-8 stays, control bytes,
 /// backslashes and invalid UTF-8 become `\n`, `\t`, `\\`, `\ooo`.

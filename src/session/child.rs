@@ -1,10 +1,10 @@
 //! The helper process as its parent sees it: compromised until proven otherwise.
 
 use super::{Callbacks, PIECE, idmap};
-use crate::error::{Error, ErrorKind, Known, Outcome};
+use crate::error::{Error, Known, Outcome};
 use crate::program::Program;
 use crate::wire::{Channel, Down, Garbled, Received, Reply, Up, WireError};
-use crate::{Confinement, Event, Options, Progress};
+use crate::{Confinement, ErrorKind, Event, Options, Progress};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
