@@ -2,6 +2,7 @@
 
 mod archive;
 mod files;
+mod image;
 mod jail;
 mod limits;
 mod output;
@@ -16,6 +17,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use std::path::{Path, PathBuf};
 use untar_in_root::Options;
 
+pub(crate) use image::{Check, Command, Forget, Image, Inspect, Store, StoreArgs, StoreCommand};
 pub(crate) use output::When;
 
 const EXAMPLES: &str = "\
@@ -24,6 +26,7 @@ Examples:
   untar-in-root --layer /srv/root layer.tar.gz      apply an image layer, whiteouts too
   curl -s URL | untar-in-root --digest sha256:… DIR unpack what comes, if it is the right thing
   untar-in-root -t unknown.tar                      look into an archive without writing
+  untar-in-root image oci:DIR:tag /srv/root         all layers of an image; `untar-in-root image --help`
 ";
 
 /// Unpacks a tar archive or an image layer, from inside a process that sees nothing but the destination.
@@ -41,8 +44,10 @@ Examples:
 #[command(name = "untar-in-root", version, max_term_width = 100, after_help = "--help says more.")]
 #[command(after_long_help = format!("{EXAMPLES}\n{}", exit::TABLE))]
 #[command(
-    override_usage = "untar-in-root [OPTIONS] ROOT [ARCHIVE]\n       untar-in-root --list [OPTIONS] [[ROOT] ARCHIVE]"
+    override_usage = "untar-in-root [OPTIONS] ROOT [ARCHIVE]\n       untar-in-root --list [OPTIONS] [[ROOT] ARCHIVE]\n       \
+        untar-in-root image|inspect|store|check …"
 )]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
     /// The directory to unpack into; it must exist
     #[arg(value_name = "ROOT", required_unless_present = "list")]
@@ -51,6 +56,9 @@ pub(crate) struct Args {
     /// The archive; `-` or nothing is standard input
     #[arg(value_name = "ARCHIVE")]
     archive: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
 
     #[command(flatten)]
     pub(crate) source: archive::Archive,
@@ -112,6 +120,9 @@ impl Args {
         if let Some(id) = WRITING.iter().find(given).filter(|_| self.output.list) {
             let words = format!("--list writes nothing, so --{} means nothing; leave one out", id.replace('_', "-"));
             return Err((ErrorKind::ArgumentConflict, words));
+        }
+        if let Some(Command::Image(image)) = &self.command {
+            image.check()?;
         }
         self.files.check()?;
         self.jail.check()?;

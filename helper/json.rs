@@ -14,27 +14,33 @@ pub(crate) fn entry(listed: &Listed) -> String {
 
 /// The one object that says how a run ended.
 pub(crate) fn outcome(result: &Result<Report, Trouble>) -> String {
-    let value = match result {
-        Ok(report) => json!({ "ok": true, "exit": 0, "report": plain(report), "error": null }),
-        Err(trouble) => json!({
-            "ok": false,
-            "exit": trouble.exit(),
-            "report": trouble.run_error().and_then(|error| error.report()).map(plain),
-            "error": error(trouble),
-        }),
-    };
-    line(&value)
+    match result {
+        Ok(report) => line(&json!({ "ok": true, "exit": 0, "report": plain(report), "error": null })),
+        Err(trouble) => failed(trouble),
+    }
+}
+
+/// The one object of a failure.
+pub(crate) fn failed(trouble: &Trouble) -> String {
+    line(&json!({
+        "ok": false,
+        "exit": trouble.exit(),
+        "report": trouble.run_error().and_then(|error| error.report()).map(plain),
+        "error": error(trouble),
+    }))
 }
 
 fn error(trouble: &Trouble) -> Value {
     let errno = trouble.raw_os_error();
     let run = trouble.run_error();
     let status = run.and_then(|error| error.status());
+    let layer = run.and_then(|error| error.layer());
     let mut value = json!({
         "kind": snake(&trouble.kind()),
         "message": trouble.to_string(),
         "errno": errno,
         "errno_name": errno.map(Errno::from_raw).map(|errno| format!("{errno:?}")),
+        "layer": layer.map(|l| json!({ "number": l.number, "of": l.of, "diff_id": l.diff_id.to_string() })),
         "failure": run.and_then(|error| error.failure()).map(plain),
         "helper_status": status.map(|status| json!({ "code": status.code(), "signal": status.signal() })),
     });
@@ -45,7 +51,7 @@ fn error(trouble: &Trouble) -> Value {
 }
 
 /// The library's own serialisation, its bytes made text.
-fn plain(value: &impl serde::Serialize) -> Value {
+pub(crate) fn plain(value: &impl serde::Serialize) -> Value {
     // Plain data always serialises.
     readable(serde_json::to_value(value).unwrap_or(Value::Null))
 }
@@ -135,7 +141,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Without line breaks, and with everything that a terminal may obey escaped.
-fn line(value: &Value) -> String {
+pub(crate) fn line(value: &Value) -> String {
     let mut out = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, Tame);
     // Neither a map with keys that are no strings nor a vector that fails can come here.

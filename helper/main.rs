@@ -1,19 +1,31 @@
 //! The `untar-in-root` program: the helper, and a command line that uses the library on itself.
 
 mod args;
+mod check;
 mod exit;
+mod image;
+mod inspect;
 mod json;
 mod listing;
 mod progress;
 mod run;
 mod screen;
 mod signals;
+mod store;
 mod trouble;
 
+use args::Command;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     untar_in_root::helper::init();
     let args = args::Args::from_command_line();
-    run::run(&args).leave()
+    let exit = match &args.command {
+        None => run::run(&args),
+        Some(Command::Image(args)) => image::run(args),
+        Some(Command::Inspect(args)) => inspect::run(args),
+        Some(Command::Store(args)) => store::run(args),
+        Some(Command::Check(args)) => check::run(args),
+    };
+    exit.leave()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use untar_in_root::Progress;
 
 /// A run that is over before that needs no bar.
-const PATIENCE: Duration = Duration::from_millis(400);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(400);
 /// Between two lines where there is no terminal.
 const LINE_PACE: Duration = Duration::from_secs(1);
 /// Cells of the bar itself.
@@ -66,7 +66,7 @@ impl Bar {
 }
 
 /// ` 45% [##########..............] 12.3 MiB of 27.1 MiB, 3456 entries, 85.2 MiB/s, 0:12 left`
-fn text(progress: Progress, total: Option<u64>, elapsed: Duration) -> String {
+pub(crate) fn text(progress: Progress, total: Option<u64>, elapsed: Duration) -> String {
     let mut text = String::new();
     let done = progress.bytes_in;
     let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
@@ -88,7 +88,7 @@ fn text(progress: Progress, total: Option<u64>, elapsed: Duration) -> String {
 }
 
 /// `27.1 MiB`
-fn bytes(count: f64) -> String {
+pub(crate) fn bytes(count: f64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut count = count;
     let mut unit = 0;

@@ -54,12 +54,12 @@ pub(crate) fn run(args: &Args) -> Exit {
 }
 
 /// Did the helper die of a signal that may have been sent to us both?
-fn killed(trouble: &Trouble) -> bool {
+pub(crate) fn killed(trouble: &Trouble) -> bool {
     let signal = trouble.run_error().and_then(|error| error.status()).and_then(|status| status.signal());
     [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT].into_iter().any(|ours| signal == Some(ours as i32))
 }
 
-fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
+pub(crate) fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
     screen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -125,16 +125,21 @@ fn listener(args: &Args, screen: Arc<Mutex<Screen>>, canceller: Canceller) -> im
 }
 
 fn shows_progress(args: &Args) -> bool {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     match args.output.progress {
         When::Never => false,
         When::Always => true,
         // A listing on the same terminal is progress enough.
         When::Auto => {
             let listing_there = args.output.list && io::stdout().is_terminal();
-            io::stderr().is_terminal() && !dumb && !args.output.quiet && !listing_there
+            on_terminal() && !args.output.quiet && !listing_there
         }
     }
+}
+
+/// Standard error is a terminal on which lines can be drawn again.
+pub(crate) fn on_terminal() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    io::stderr().is_terminal() && !dumb
 }
 
 /// What is left of a regular file.
@@ -181,7 +186,7 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
 }
 
 /// A weaker switch of root than was asked for, and what was skipped or softened.
-fn remarks(screen: &mut Screen, report: &Report) {
+pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
     if let Some(fallback) = report.confinement.fallback.as_ref().filter(|fallback| fallback.errno != 0) {
         screen.say(&format_args!("note: confined by {} only, because {fallback}", report.confinement.root));
     }

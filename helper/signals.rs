@@ -12,10 +12,13 @@ use untar_in_root::Canceller;
 /// How long the run may take to end before the signal ends the program where it stands: the main thread may
 /// be writing to a terminal that nobody reads. The helper then sees the hang-up and leaves by itself.
 const PATIENCE_MS: u16 = 1000;
+/// The same where a tree may have to be removed first.
+const LONG_PATIENCE_MS: u16 = 30_000;
 
 /// The signals, blocked.
 pub(crate) struct Signals {
     fd: SignalFd,
+    patience_ms: u16,
 }
 
 /// What has been caught.
@@ -47,7 +50,12 @@ impl Signals {
             [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(|s| !is_in(ignored, *s)).collect();
         mask.thread_block()?;
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC)?;
-        Ok(Signals { fd })
+        Ok(Signals { fd, patience_ms: PATIENCE_MS })
+    }
+
+    /// Gives the run time to remove what it has made.
+    pub(crate) fn patient(self) -> Signals {
+        Signals { patience_ms: LONG_PATIENCE_MS, ..self }
     }
 
     /// Waits in a thread of its own. `clean_up` is for the case that the main thread does not get to it.
@@ -58,7 +66,7 @@ impl Signals {
             let Some(first) = self.next(PollTimeout::NONE) else { return };
             told.0.store(first as i32, Ordering::Release);
             canceller.cancel();
-            let second = self.next(PollTimeout::from(PATIENCE_MS));
+            let second = self.next(PollTimeout::from(self.patience_ms));
             clean_up();
             die_of(second.unwrap_or(first));
         };

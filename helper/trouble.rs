@@ -16,6 +16,8 @@ pub(crate) enum Trouble {
     Archive { path: PathBuf, error: io::Error },
     /// No directory to be the jail of a listing.
     Jail(io::Error),
+    /// No directory for `check` to try things in.
+    Scratch { dir: PathBuf, error: io::Error },
     /// Standard output is full, or closed.
     Output(io::Error),
     /// Signals could not be set up.
@@ -35,7 +37,7 @@ impl Trouble {
             Trouble::Archive { .. } => exit::IO,
             Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + nix::libc::SIGPIPE as u8,
             Trouble::Output(_) => exit::IO,
-            Trouble::Jail(_) | Trouble::Signals(_) => exit::JAIL,
+            Trouble::Jail(_) | Trouble::Scratch { .. } | Trouble::Signals(_) => exit::JAIL,
         }
     }
 
@@ -45,7 +47,7 @@ impl Trouble {
             Trouble::Run(error) => format!("{:?}", error.kind()),
             Trouble::Archive { .. } => "Read".to_owned(),
             Trouble::Output(_) => "Output".to_owned(),
-            Trouble::Jail(_) => "Root".to_owned(),
+            Trouble::Jail(_) | Trouble::Scratch { .. } => "Root".to_owned(),
             Trouble::Signals(_) => "Helper".to_owned(),
         }
     }
@@ -55,6 +57,7 @@ impl Trouble {
             Trouble::Run(error) => error.raw_os_error(),
             Trouble::Archive { error, .. }
             | Trouble::Jail(error)
+            | Trouble::Scratch { error, .. }
             | Trouble::Output(error)
             | Trouble::Signals(error) => error.raw_os_error(),
         }
@@ -99,6 +102,11 @@ impl fmt::Display for Trouble {
             Trouble::Jail(error) => write!(
                 f,
                 "making an empty directory to read the archive in: {error}; name one: untar-in-root --list ROOT ARCHIVE"
+            ),
+            Trouble::Scratch { dir, error } => write!(
+                f,
+                "making a directory in {:?} to try things in: {error}; name another: untar-in-root check DIR",
+                Escaped(dir.as_os_str().as_bytes())
             ),
             Trouble::Output(error) => write!(f, "writing to standard output: {error}"),
             Trouble::Signals(error) => write!(f, "setting signals up: {error}"),

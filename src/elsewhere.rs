@@ -3,7 +3,7 @@
 //! Compiled for the tests on Linux too, which is where it is tested.
 #![cfg_attr(test, allow(dead_code, unreachable_pub))]
 
-use crate::{Digest, ErrorKind, Failure, Listed, Options, Progress, Report};
+use crate::{Digest, ErrorKind, Failure, LayerRef, Listed, Options, Progress, Report};
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -39,6 +39,12 @@ impl Error {
     /// `None`: there was no helper.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
+        None
+    }
+
+    /// `None`: there was no image.
+    #[must_use]
+    pub fn layer(&self) -> Option<LayerRef> {
         None
     }
 

@@ -1,7 +1,7 @@
 //! The one error type of the parent, and which of several errors is told.
 
 use crate::wire::{Garbled, Reply};
-use crate::{Cause, Digest, ErrorKind, Failure, Report, Stage};
+use crate::{Cause, Digest, ErrorKind, Failure, LayerRef, Report, Stage};
 use nix::errno::Errno;
 use std::fmt;
 use std::io;
@@ -16,6 +16,7 @@ struct Inner {
     detail: Detail,
     report: Option<Box<Report>>,
     stderr: Vec<u8>,
+    layer: Option<LayerRef>,
 }
 
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) enum Detail {
         actual: Option<Digest>,
     },
     Text(&'static str),
+    #[cfg(feature = "image")]
+    Image(Box<crate::image::Flaw>),
 }
 
 impl Error {
@@ -44,7 +47,7 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, detail: Detail) -> Error {
-        Error(Box::new(Inner { kind, detail, report: None, stderr: Vec::new() }))
+        Error(Box::new(Inner { kind, detail, report: None, stderr: Vec::new(), layer: None }))
     }
 
     pub(crate) fn io(kind: ErrorKind, doing: &'static str, error: impl Into<io::Error>) -> Error {
@@ -59,6 +62,18 @@ impl Error {
         self.0.report = report;
         self.0.stderr = stderr;
         self
+    }
+
+    #[cfg(feature = "image")]
+    pub(crate) fn in_layer(mut self, layer: LayerRef) -> Error {
+        self.0.layer = Some(layer);
+        self
+    }
+
+    /// In which layer of an image, if one was being applied.
+    #[must_use]
+    pub fn layer(&self) -> Option<LayerRef> {
+        self.0.layer
     }
 
     /// What kind of error.
@@ -134,7 +149,9 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match (error.raw_os_error(), error.kind()) {
             (Some(errno), _) => io::Error::from_raw_os_error(errno).kind(),
-            (None, ErrorKind::Archive | ErrorKind::Digest | ErrorKind::Limit) => io::ErrorKind::InvalidData,
+            (None, ErrorKind::Archive | ErrorKind::Image | ErrorKind::Digest | ErrorKind::Limit) => {
+                io::ErrorKind::InvalidData
+            }
             (None, ErrorKind::Refused) => io::ErrorKind::PermissionDenied,
             (None, ErrorKind::Cancelled) => io::ErrorKind::Interrupted,
             (None, ErrorKind::Options) => io::ErrorKind::InvalidInput,

@@ -127,8 +127,7 @@ fn work(
 
     let threaded = confined.processors > 1;
     let mark = Instant::now();
-    let mut applier =
-        Applier::new(confined, options, &request.destination, watch.clone(), reporter).map_err(at(Stage::Apply))?;
+    let mut applier = Applier::new(confined, request, watch.clone(), reporter).map_err(at(Stage::Apply))?;
     let decoder = decode::Decoder::open(Input::new(Arc::clone(archive), watch), options.compression)
         .map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();

@@ -12,6 +12,8 @@ pub enum ErrorKind {
     Refused,
     /// A limit was reached.
     Limit,
+    /// An image's layout, manifest or configuration is not what it should be.
+    Image,
     /// A digest is not the expected one.
     Digest,
     /// The file system is full, over quota, read-only or failing.

@@ -39,6 +39,9 @@
 //! `helper` (on by default): the child side. Without it the crate is the parent alone, on serde, bincode, sha2
 //! and nix, with no code that reads archives.
 //!
+//! `image` (Linux only): whole images, the module `image`. Parent side too: serde_json and rustix beside the
+//! others.
+//!
 //! # Other systems than Linux
 //!
 //! The crate compiles there with the same interface, so that a program for several systems need not leave it
@@ -62,6 +65,8 @@ mod elsewhere;
 mod error;
 #[cfg(all(target_os = "linux", feature = "helper"))]
 pub mod helper;
+#[cfg(all(target_os = "linux", feature = "image"))]
+pub mod image;
 #[cfg(target_os = "linux")]
 mod program;
 #[cfg(target_os = "linux")]

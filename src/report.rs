@@ -223,6 +223,18 @@ impl EntryRef {
     }
 }
 
+/// Which layer of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerRef {
+    /// Counted from 1, the bottom one first.
+    pub number: usize,
+    /// Of so many.
+    pub of: usize,
+    /// The diff ID.
+    pub diff_id: Digest,
+}
+
 /// A system call as `strace(1)` would print it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

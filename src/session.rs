@@ -54,6 +54,8 @@ enum Demand {
 struct Callbacks {
     progress: Option<Box<dyn FnMut(Progress) + Send>>,
     listed: Option<Box<dyn FnMut(Listed) + Send>>,
+    /// Returns once the lower directories are complete.
+    lowers: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Untar {
@@ -77,12 +79,7 @@ impl Untar {
     ///
     /// [`ErrorKind::Root`] if it is missing or not a directory.
     pub fn open(root: impl AsRef<Path>) -> Result<Untar, Error> {
-        use nix::fcntl::{OFlag, open};
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = root.as_ref();
-        let fd = open(root, flags, nix::sys::stat::Mode::empty())
-            .map_err(|e| Error::io_at(ErrorKind::Root, "opening the root", root, e.into()))?;
-        Ok(Untar::new(fd))
+        open_root(root.as_ref()).map(Untar::new)
     }
 
     /// Which program is the helper; without it, [`Program::this`].
@@ -151,6 +148,21 @@ impl Untar {
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
+    }
+
+    /// One canceller for several runs.
+    #[cfg(feature = "image")]
+    pub(crate) fn cancelled_by(mut self, canceller: Canceller) -> Untar {
+        self.canceller = canceller;
+        self
+    }
+
+    /// Overlay mode: the lower directories are there, but still being made. `wait` is called before the helper
+    /// first looks at them, and returns once they are complete (or never will be, and this run is cancelled).
+    #[cfg(feature = "image")]
+    pub(crate) fn lowers_later(mut self, wait: impl FnMut() + Send + 'static) -> Untar {
+        self.callbacks.lowers = Some(Box::new(wait));
+        self
     }
 
     /// Starts the helper, to which the caller then writes the archive.
@@ -251,7 +263,8 @@ impl Untar {
         let program = self.program.map_or_else(Program::this, Ok)?;
         let destination = self.destination.as_os_str().as_bytes().to_vec();
         let options = absolute_lowers(self.options)?;
-        let request = Request { destination, options: options.clone() };
+        let lowers_later = self.callbacks.lowers.is_some();
+        let request = Request { destination, options: options.clone(), lowers_later };
         let mut child = Child::spawn(&program, &self.root, archive, pipe, options, self.callbacks, self.canceller)?;
         child.send(&Down::Request(Box::new(request)));
         let (hasher, expected_digest) = match self.digest {
@@ -269,6 +282,13 @@ impl Untar {
             expected_diff_id: self.expected_diff_id,
         })
     }
+}
+
+pub(crate) fn open_root(root: &Path) -> Result<OwnedFd, Error> {
+    use nix::fcntl::{OFlag, open};
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let opened = open(root, flags, nix::sys::stat::Mode::empty());
+    opened.map_err(|e| Error::io_at(ErrorKind::Root, "opening the root", root, e.into()))
 }
 
 fn position(file: &File) -> Option<u64> {

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// The most bytes that one frame may carry.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// Raised with every change of a frame's content: parent and helper must be of one version.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER: usize = 12;
 /// The most bytes taken from the socket before other descriptors get their turn.
 const TURN: usize = 64 << 10;
@@ -26,6 +26,8 @@ pub(crate) enum Down {
     Request(Box<Request>),
     /// The user namespace is mapped, or the error number that kept it from being.
     IdMapDone(Result<(), IdMapFailure>),
+    /// The lower directories are complete.
+    LowersReady,
 }
 
 /// Everything that the helper is told.
@@ -34,6 +36,8 @@ pub(crate) struct Request {
     pub(crate) options: Options,
     /// Inside the root; empty is the root itself.
     pub(crate) destination: Vec<u8>,
+    /// The lower directories are still being made: they are asked for before the first look at them.
+    pub(crate) lowers_later: bool,
 }
 
 /// Why ids could not be mapped.
@@ -55,6 +59,8 @@ pub(crate) enum Up {
     Event(Box<Event>),
     /// The last frame.
     Reply(Box<Reply>),
+    /// The helper waits until the lower directories are complete.
+    NeedLowers,
 }
 
 /// How it ended.

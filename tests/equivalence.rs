@@ -16,7 +16,7 @@ mod generate;
 mod model;
 mod run;
 
-use generate::{Case, cases};
+pub use generate::{Case, cases, tar as layer_tar};
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 use run::Bench;
 

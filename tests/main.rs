@@ -10,6 +10,7 @@ mod debian_root;
 mod destination;
 mod faults;
 mod hostile;
+mod image;
 mod jail;
 mod overlay;
 mod privileges;

@@ -5,13 +5,13 @@ use clap::error::ErrorKind;
 use std::path::PathBuf;
 use untar_in_root::{Devices, Durability, EscapingNames, IdRange, Options, Owner, Xattrs};
 
-const DEVICES: &[Word<Devices>] = &[
+pub(super) const DEVICES: &[Word<Devices>] = &[
     ("error", "the entry fails", Devices::Error),
     ("skip", "it is left out, with a warning", Devices::Skip),
     ("placeholder", "an empty file takes its place, with a warning", Devices::Placeholder),
 ];
 
-const XATTRS: &[Word<Xattrs>] = &[
+pub(super) const XATTRS: &[Word<Xattrs>] = &[
     ("best-effort", "what is not supported here is a warning", Xattrs::BestEffort),
     ("strict", "what cannot be set is an error", Xattrs::Strict),
     ("none", "they are ignored", Xattrs::None),
@@ -30,7 +30,7 @@ const ROOT_METADATA: &[Word<bool>] = &[
     ("ignore", "the destination keeps its own", true),
 ];
 
-const DURABILITIES: &[Word<Durability>] = &[
+pub(super) const DURABILITIES: &[Word<Durability>] = &[
     ("none", "whatever the kernel has written by then", Durability::None),
     ("file-system", "everything: one syncfs(2) at the end", Durability::FileSystem),
     ("per-file", "everything: an fsync(2) for each file, many times slower", Durability::PerFile),

@@ -18,6 +18,7 @@ use super::remove::Remover;
 use super::reporter::Reporter;
 use super::stream::Stream;
 use super::writers::Writers;
+use crate::wire::Request;
 use crate::{
     Cause, Durability, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Mode, Options, Owner,
     Progress, Refusal, Stage,
@@ -43,6 +44,8 @@ pub(crate) struct Applier<'a> {
     marks: Marks,
     counts: EntryCounts,
     bytes_written: u64,
+    /// The archive has said what the destination itself is like.
+    root_listed: bool,
     /// Softened on the entry at hand, to be told with its name.
     noted: Vec<EventKind>,
     /// The entry that a writer failed on, if that is what failed.
@@ -53,11 +56,11 @@ impl<'a> Applier<'a> {
     /// Ready to apply below `destination`, which is made where it is missing.
     pub(crate) fn new(
         confined: Confined,
-        options: &'a Options,
-        destination: &[u8],
+        request: &'a Request,
         watch: Watch,
         reporter: &'a mut Reporter,
     ) -> Result<Applier<'a>> {
+        let options = &request.options;
         let setter = Setter {
             own: confined.own,
             ignore_chown_errors: options.ignore_chown_errors,
@@ -72,7 +75,9 @@ impl<'a> Applier<'a> {
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
         };
         let writers = Rc::new(Writers::new(threads(options.writers, confined.processors), maker.clone()));
-        let lowers = matches!(options.mode, Mode::Overlay(_)).then(|| Lowers::new(&confined.lowers)).transpose()?;
+        let unfinished = request.lowers_later.then(|| reporter.second_channel()).transpose()?;
+        let overlay = matches!(options.mode, Mode::Overlay(_));
+        let lowers = overlay.then(|| Lowers::new(&confined.lowers, unfinished)).transpose()?;
         let mut applier = Applier {
             options,
             reporter,
@@ -87,10 +92,11 @@ impl<'a> Applier<'a> {
             memo: Memo::default(),
             counts: EntryCounts::default(),
             bytes_written: 0,
+            root_listed: false,
             noted: Vec::new(),
             elsewhere: None,
         };
-        applier.enter_destination(destination)?;
+        applier.enter_destination(&request.destination)?;
         Ok(applier)
     }
 
@@ -99,15 +105,19 @@ impl<'a> Applier<'a> {
         if self.options.list {
             return Ok(());
         }
-        if !self.options.ignore_root_metadata
-            && let Some(metadata) = self.dirs.root_below()?
-        {
-            self.merge(NodeId::ROOT, metadata)?;
-        }
         if let Some(id) = self.resolve(NodeId::ROOT, &parts, Missing::Make)? {
             self.destination = id;
         }
         Ok(())
+    }
+
+    /// Overlay mode: every path implies the root. Last, because the layers below may not be complete before.
+    fn imply_root(&mut self) -> Result<()> {
+        let wanted = !self.options.list && !self.options.ignore_root_metadata && !self.root_listed;
+        match wanted.then(|| self.dirs.root_below()).transpose()?.flatten() {
+            Some(metadata) => self.merge(NodeId::ROOT, metadata),
+            None => Ok(()),
+        }
     }
 
     /// Applies every entry. What was deferred is done by [`finish`](Applier::finish), after an error too.
@@ -116,7 +126,7 @@ impl<'a> Applier<'a> {
         // What was handed over is finished, and an earlier entry's failure is told before a later one's.
         match self.settle() {
             Err(fault) => Err(failure(Stage::Apply, fault, self.elsewhere.take())),
-            Ok(()) => applied,
+            Ok(()) => applied.and_then(|()| self.imply_root().map_err(|fault| failure(Stage::Apply, fault, None))),
         }
     }
 

@@ -6,6 +6,8 @@ use super::entry::Time;
 use super::fault::{Call, Fault, Result, quoted};
 use super::metadata::{self, Metadata};
 use super::open;
+use crate::Cause;
+use crate::wire::{Channel, Down, Up};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
@@ -18,6 +20,8 @@ use std::rc::Rc;
 /// The lower layers, the topmost first.
 pub(crate) struct Lowers {
     roots: Rc<[OwnedFd]>,
+    /// They are still being made; the parent says when they are complete, and is asked before the first look.
+    unfinished: RefCell<Option<Channel<Down, Up>>>,
     /// The directory looked at last. Nothing changes in the layers during a run.
     last: RefCell<Option<Looked>>,
 }
@@ -46,9 +50,21 @@ enum Found {
 }
 
 impl Lowers {
-    pub(crate) fn new(roots: &[OwnedFd]) -> Result<Lowers> {
+    pub(crate) fn new(roots: &[OwnedFd], unfinished: Option<Channel<Down, Up>>) -> Result<Lowers> {
         let open = |root| open::directory(root, b".", true);
-        Ok(Lowers { roots: roots.iter().map(open).collect::<Result<_>>()?, last: RefCell::default() })
+        let roots = roots.iter().map(open).collect::<Result<_>>()?;
+        Ok(Lowers { roots, unfinished: RefCell::new(unfinished), last: RefCell::default() })
+    }
+
+    /// Every look goes through here.
+    fn complete(&self) -> Result<&Rc<[OwnedFd]>> {
+        if let Some(mut parent) = self.unfinished.take() {
+            let sent = parent.send(&Up::NeedLowers);
+            if sent.is_err() || !matches!(parent.receive(), Ok(Down::LowersReady)) {
+                return Err(Cause::Cancelled.into());
+            }
+        }
+        Ok(&self.roots)
     }
 
     /// Whether the caller has named any.
@@ -58,7 +74,7 @@ impl Lowers {
 
     /// Metadata of the merged root.
     pub(crate) fn root(&self) -> Result<Option<Metadata>> {
-        self.roots.first().map(read_metadata).transpose()
+        self.complete()?.first().map(read_metadata).transpose()
     }
 
     /// What they have at the last of these names.
@@ -105,12 +121,13 @@ impl Lowers {
 
     /// The directories that this one merges from, the topmost first.
     fn merged(&self, path: &[&[u8]]) -> Result<Rc<[OwnedFd]>> {
-        let Some((first, rest)) = path.split_first() else { return Ok(Rc::clone(&self.roots)) };
+        let roots = self.complete()?;
+        let Some((first, rest)) = path.split_first() else { return Ok(Rc::clone(roots)) };
         let joined = path.join(&b'/');
         if let Some((_, stack)) = self.last.borrow().as_ref().filter(|(last, _)| *last == joined) {
             return Ok(Rc::clone(stack));
         }
-        let mut stack = descend(&self.roots, first)?;
+        let mut stack = descend(roots, first)?;
         for name in rest {
             stack = descend(&stack, name)?;
         }

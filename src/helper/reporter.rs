@@ -1,8 +1,9 @@
 //! What is told to the parent while the run goes on: events, counted and capped; progress, when it is time.
 
+use super::fault::Result;
 use crate::wire::{Channel, Down, Up};
-use crate::{EntryRef, Event, EventKind, Listed, Progress};
-use std::os::fd::OwnedFd;
+use crate::{Cause, EntryRef, Event, EventKind, Listed, Progress};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Between two progress frames.
@@ -23,6 +24,14 @@ impl Reporter {
 
     pub(crate) fn channel(&mut self) -> &mut Channel<Down, Up> {
         &mut self.channel
+    }
+
+    /// Another handle of the same socket, for a question in the middle of a run.
+    pub(crate) fn second_channel(&self) -> Result<Channel<Down, Up>> {
+        match self.channel.as_fd().try_clone_to_owned() {
+            Ok(socket) => Ok(Channel::new(socket)),
+            Err(error) => Err(Cause::Os(error.raw_os_error().unwrap_or_default()).into()),
+        }
     }
 
     /// What the caller wants to hear.

@@ -37,9 +37,9 @@ impl Ready {
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 #[derive(Clone, Default)]
 pub struct Canceller {
-    /// Of the helper, once there is one. Whoever cancels sets the flag before locking, whoever starts looks
-    /// at the flag after unlocking, so a helper is either not waited for or hung up on.
-    socket: Arc<Mutex<Option<OwnedFd>>>,
+    /// Of its helpers, numbered. Whoever cancels sets the flag before locking, whoever starts looks at the flag
+    /// after unlocking, so a helper is either not waited for or hung up on.
+    socket: Arc<Mutex<Vec<(u32, OwnedFd)>>>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -48,21 +48,30 @@ impl Canceller {
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         // The helper sees the hang-up, the parent the end of the stream; no process id is involved.
-        if let Ok(Some(socket)) = self.socket.lock().as_deref() {
-            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+        if let Ok(sockets) = self.socket.lock() {
+            for (_, socket) in sockets.iter() {
+                let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+            }
         }
     }
 
-    fn detach(&self) {
-        if let Ok(mut place) = self.socket.lock() {
-            *place = None;
+    /// Whether somebody has.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    fn detach(&self, number: u32) {
+        if let Ok(mut sockets) = self.socket.lock() {
+            sockets.retain(|(of, _)| *of != number);
         }
     }
 
-    fn attach(&self, socket: OwnedFd) {
-        if let Ok(mut place) = self.socket.lock() {
-            *place = Some(socket);
-        }
+    /// The number is for [`detach`](Canceller::detach).
+    fn attach(&self, socket: OwnedFd) -> u32 {
+        let Ok(mut sockets) = self.socket.lock() else { return 0 };
+        let number = sockets.last().map_or(0, |(last, _)| last.wrapping_add(1));
+        sockets.push((number, socket));
+        number
     }
 }
 
@@ -70,6 +79,7 @@ pub(super) struct Child {
     process: std::process::Child,
     channel: Channel<Up, Down>,
     canceller: Canceller,
+    attached: u32,
     pipe: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     tail: Vec<u8>,
@@ -77,6 +87,8 @@ pub(super) struct Child {
     callbacks: Callbacks,
     /// The ids of its user namespace were mapped, or could not be.
     mapped: bool,
+    /// The lower directories have been asked for.
+    lowers_asked: bool,
     confinement: Option<Confinement>,
     progress: Progress,
     events: Vec<Event>,
@@ -134,7 +146,7 @@ impl Child {
             .stderr(Stdio::from(their_stderr))
             .spawn()
             .map_err(|e| spawn_error(program, root, e))?;
-        canceller.attach(second);
+        let attached = canceller.attach(second);
         let limit = options.limits.timeout_ms;
         let deadline = (limit > 0).then(|| Instant::now().checked_add(Duration::from_millis(limit) + GRACE)).flatten();
         Ok(Child {
@@ -143,12 +155,14 @@ impl Child {
             process,
             channel: Channel::new(ours),
             canceller,
+            attached,
             pipe,
             stderr: Some(stderr),
             tail: Vec::new(),
             options,
             callbacks,
             mapped: false,
+            lowers_asked: false,
             confinement: None,
             progress: Progress::default(),
             events: Vec::new(),
@@ -203,7 +217,7 @@ impl Child {
     }
 
     fn cancelled(&self) -> bool {
-        self.canceller.cancelled.load(Ordering::Acquire)
+        self.canceller.is_cancelled()
     }
 
     /// Writes some of the archive, taking note of what the helper says while the pipe is full.
@@ -303,6 +317,14 @@ impl Child {
                 }
             }
             Up::Event(event) => self.take_event(*event),
+            Up::NeedLowers => match &mut self.callbacks.lowers {
+                Some(wait) if !self.lowers_asked => {
+                    self.lowers_asked = true;
+                    wait();
+                    self.send(&Down::LowersReady);
+                }
+                _ => self.garbled = Some(Garbled::Unexpected),
+            },
             Up::Reply(reply) => self.reply = Some(*reply),
         }
     }
@@ -409,7 +431,7 @@ impl Drop for Child {
         if !self.reaped {
             self.kill();
         }
-        self.canceller.detach();
+        self.canceller.detach(self.attached);
     }
 }
 

@@ -15,10 +15,15 @@ use std::process::ExitStatus;
 const TAIL: usize = 512;
 
 pub(crate) fn error(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
+    if let Some(layer) = error.layer() {
+        write!(f, "layer {} of {} ({}): ", layer.number, layer.of, layer.diff_id)?;
+    }
     match error.detail() {
         Detail::None => f.write_str(of_kind(error.kind())),
         Detail::Text(text) => f.write_str(text),
         Detail::Failure(failure) => failure.fmt(f),
+        #[cfg(feature = "image")]
+        Detail::Image(flaw) => flaw.fmt(f),
         Detail::Died(status) => {
             died(f, *status)?;
             last_words(f, error.helper_stderr())
@@ -47,6 +52,7 @@ fn of_kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Entry => "an entry could not be applied",
         ErrorKind::Refused => "an entry is refused",
         ErrorKind::Limit => "a limit was reached",
+        ErrorKind::Image => "the image is not what it should be",
         ErrorKind::Digest => "a digest is not the expected one",
         ErrorKind::Storage => "the file system failed",
         ErrorKind::Read => "the archive could not be read",

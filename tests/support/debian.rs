@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::privilege;
 
-/// Raise it when `debian-root.sh` makes something else: then the cache is made anew.
+/// Raise it when `debian-root.sh` or `debian-image.sh` makes something else: then the cache is made anew.
 const VERSION: &str = "2";
 
 /// The archives.
@@ -55,6 +55,26 @@ pub fn debian(test: &str) -> Option<&'static Debian> {
     Some(MADE.get_or_init(|| make(dir)))
 }
 
+/// An image of that root and packages on it; `debian-image.sh` says what is where. Its tools must be there.
+///
+/// # Panics
+/// When making it fails.
+pub fn debian_image(debian: &Debian) -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let dir = debian.dir.join("image");
+        fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        let lock = File::create(dir.join("lock")).expect("lock file");
+        flock(&lock, FlockOperation::LockExclusive).expect("lock");
+        if !is_made(&dir) {
+            run_script("debian-image.sh", &[&debian.root("tar"), &dir]);
+            fs::write(dir.join("made"), VERSION).expect("mark");
+        }
+        dir
+    };
+    MADE.get_or_init(make).clone()
+}
+
 fn can_make(test: &str) -> bool {
     privilege::need_root(test)
         && privilege::need_tools(test, &["mmdebstrap", "apt-get", "tar", "gzip", "zstd", "xz", "getcap"])
@@ -80,16 +100,16 @@ fn make(dir: PathBuf) -> Debian {
     let lock = File::create(dir.join("lock")).expect("lock file");
     flock(&lock, FlockOperation::LockExclusive).expect("lock");
     if !is_made(&dir) {
-        run_script(&dir);
+        run_script("debian-root.sh", &[&dir]);
         fs::write(dir.join("made"), VERSION).expect("mark");
     }
     Debian { dir }
 }
 
-fn run_script(dir: &Path) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/support/debian-root.sh");
-    let output = Command::new("bash").arg(script).arg(dir).output().expect("bash");
+fn run_script(name: &str, words: &[&Path]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/support").join(name);
+    let output = Command::new("bash").arg(script).args(words).output().expect("bash");
     let said = String::from_utf8_lossy(&output.stderr);
     let last: Vec<_> = said.lines().rev().take(20).collect();
-    assert!(output.status.success(), "debian-root.sh: {}, last words first: {last:#?}", output.status);
+    assert!(output.status.success(), "{name}: {}, last words first: {last:#?}", output.status);
 }

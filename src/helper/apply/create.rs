@@ -84,6 +84,7 @@ impl Applier<'_> {
         if self.options.ignore_root_metadata {
             return Ok(());
         }
+        self.root_listed = true;
         self.softened(events);
         self.merge(self.destination, meta)
     }

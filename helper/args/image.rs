@@ -1,0 +1,273 @@
+//! Subcommands about whole images, and about what this machine allows.
+
+use super::files::{DEVICES, DURABILITIES, XATTRS};
+use super::output::{WHENS, When};
+use super::values;
+use super::{jail, limits};
+use clap::error::ErrorKind;
+use std::path::PathBuf;
+use untar_in_root::image::{Platform, Source};
+use untar_in_root::{Devices, Durability, Options, Owner, Xattrs};
+
+const SOURCES: &str = "\
+Sources:
+  oci:DIR[:REF]              an OCI layout, as skopeo, buildah and umoci write it
+  oci-archive:FILE[:REF]     a tar archive of one
+  docker-archive:FILE[:REF]  what `docker save` and `skopeo copy … docker-archive:FILE` write
+  PATH[:REF]                 any of them, found out
+
+REF is a tag, a name, or the digest of a manifest, an index or a configuration (sha256:…).";
+
+const IMAGE_EXAMPLES: &str = "\
+Examples:
+  untar-in-root image oci:/srv/layouts/debian:12 /srv/root      all layers in one directory
+  untar-in-root image docker-archive:app.tar --layers /srv/app  a directory for each, and the line to mount them
+  untar-in-root image app.tar --store /srv/store                the same, kept and found again";
+
+/// What else there is to be done. A ROOT of such a name is written ./image.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Apply a whole image: all its layers, in one directory or one for each
+    Image(Box<Image>),
+    /// Show what is in an image: platforms, layers, sizes, digests
+    Inspect(Inspect),
+    /// Look after a store of layers
+    Store(Store),
+    /// Find out what this machine lets the helper do
+    Check(Check),
+}
+
+/// Applies a whole image.
+///
+/// Manifest, configuration and layers are verified by size and SHA-256, each layer by its diff ID too. The result
+/// appears at its place when all of it is right; after an error nothing is left. Archives of images are unpacked
+/// by the confined helper first, beside the result.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SOURCES, after_long_help = format!("{SOURCES}\n\n{IMAGE_EXAMPLES}"))]
+#[command(override_usage = "untar-in-root image [OPTIONS] SOURCE ROOT\n       \
+    untar-in-root image [OPTIONS] SOURCE --layers DIR\n       untar-in-root image [OPTIONS] SOURCE --store DIR")]
+pub(crate) struct Image {
+    /// Where the image is
+    #[arg(value_name = "SOURCE")]
+    source: std::ffi::OsString,
+
+    /// All layers in this directory, which must be empty or missing
+    #[arg(value_name = "ROOT", required_unless_present_any = ["layers", "store"],
+          conflicts_with_all = ["layers", "store"])]
+    pub(crate) root: Option<PathBuf>,
+
+    /// A directory for each layer in DIR, `1` the bottom one, for overlayfs
+    ///
+    /// DIR must be empty or missing. What `mount -t overlay -o` takes is written to standard output. Layers are
+    /// applied several at a time.
+    #[arg(long, value_name = "DIR", conflicts_with = "store")]
+    pub(crate) layers: Option<PathBuf>,
+
+    /// The same in a store, which keeps layers and does not apply them again
+    ///
+    /// It is made if it is missing. The image is recorded in it, under its name, so that `store gc` keeps its
+    /// layers.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// The name under which the image is recorded in the store; its ID if not given
+    #[arg(long, value_name = "NAME", requires = "store")]
+    pub(crate) name: Option<String>,
+
+    /// Apply to ROOT as it is, as if it were a layer below
+    ///
+    /// For mount points and such. Nothing is rolled back after an error.
+    #[arg(long, requires = "root")]
+    pub(crate) in_place: bool,
+
+    /// Which platform; if not given, the only image, or the one for this machine
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    pub(crate) platform: Option<Platform>,
+
+    /// Layers applied at once; as many as there are processors if not given
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: Option<u16>,
+
+    /// Where archives of images are unpacked; beside the result if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) staging: Option<PathBuf>,
+
+    /// What has reached the disk at the end; in a store always everything
+    #[arg(long, value_name = "POLICY", default_value = "none", value_parser = values::words(DURABILITIES))]
+    durability: Durability,
+
+    /// Threads that create files, for each layer
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    writers: Option<u32>,
+
+    /// Leave everything to whoever the helper runs as
+    #[arg(long, help_heading = "Metadata", conflicts_with = "ignore_chown_errors")]
+    no_same_owner: bool,
+
+    /// An owner that the kernel refuses is a warning, not an error
+    #[arg(long, help_heading = "Metadata")]
+    ignore_chown_errors: bool,
+
+    /// What becomes of devices that may not be made here
+    #[arg(long, value_name = "POLICY", default_value = "error", help_heading = "Metadata",
+          value_parser = values::words(DEVICES))]
+    devices: Devices,
+
+    /// What becomes of extended attributes and ACLs
+    #[arg(long, value_name = "POLICY", default_value = "best-effort", help_heading = "Metadata",
+          value_parser = values::words(XATTRS))]
+    xattrs: Xattrs,
+
+    #[command(flatten)]
+    jail: jail::Jail,
+    #[command(flatten)]
+    limits: limits::Limits,
+
+    /// Write one JSON object to standard output: what has been made, or what failed
+    ///
+    /// With --progress always there is one object {"event": …} on a line for each thing that happens before it.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+
+    /// No warnings, no notes, no progress; errors only
+    #[arg(long, short, help_heading = "Output")]
+    pub(crate) quiet: bool,
+
+    /// Show how far it has come: a line for each layer
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::words(WHENS),
+          help_heading = "Output")]
+    pub(crate) progress: When,
+}
+
+impl Image {
+    pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+        self.jail.check()?;
+        // clap takes a requirement for met where it conflicts with what is there.
+        if self.name.is_some() && self.store.is_none() {
+            return Err((ErrorKind::MissingRequiredArgument, "--name is for images in a store: --store DIR".into()));
+        }
+        if self.quiet && self.progress == When::Always {
+            let words = "--quiet shows no progress; leave it or --progress always out";
+            return Err((ErrorKind::ArgumentConflict, words.into()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        Source::parse(&self.source)
+    }
+
+    /// As the library wants them.
+    pub(crate) fn options(&self) -> Options {
+        let mut options = Options::default();
+        self.jail.set(&mut options);
+        self.limits.set(&mut options.limits);
+        options.durability = self.durability;
+        options.writers = self.writers.unwrap_or(0);
+        options.owner = if self.no_same_owner { Owner::Caller } else { Owner::Archive };
+        options.ignore_chown_errors = self.ignore_chown_errors;
+        options.devices = self.devices;
+        options.xattrs = self.xattrs;
+        options
+    }
+}
+
+/// Shows what is in an image, or in all images of a layout or archive. Archives are unpacked by the confined
+/// helper into a temporary directory first. No layer is read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SOURCES)]
+pub(crate) struct Inspect {
+    /// Where the image is; without a REF all of them
+    #[arg(value_name = "SOURCE")]
+    source: std::ffi::OsString,
+
+    /// Only the image for this platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    pub(crate) platform: Option<Platform>,
+
+    /// Where archives of images are unpacked; the temporary directory if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) staging: Option<PathBuf>,
+
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Inspect {
+    pub(crate) fn source(&self) -> Source {
+        Source::parse(&self.source)
+    }
+}
+
+/// Looks after a store of layers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+/// What is done with a store.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum StoreCommand {
+    /// List the images that are recorded in it
+    List(StoreArgs),
+    /// Forget images by their names; `gc` then removes what only they needed
+    Forget(Forget),
+    /// Remove every layer that no recorded image needs
+    ///
+    /// Layers that are mounted are removed like any others: forget an image when it is mounted nowhere.
+    Gc(StoreArgs),
+    /// Compare every layer with what was recorded when it was made
+    ///
+    /// Names, types, owners, modes, times, sizes, links, attributes and content. It says what differs from then, and
+    /// exits with 1 if anything does. Whoever can change the store can change the record too: this finds damage,
+    /// not intent.
+    Verify(StoreArgs),
+}
+
+/// Names a store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The store
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Names images of a store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Forget {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    /// As `list` shows them
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+/// Finds out what this machine lets the helper do.
+///
+/// A helper is started on an empty temporary directory, as for an archive, and says what the kernel confirmed. What
+/// is missing is told with its remedy. Exit status 0 if archives can be applied here, 3 if not.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The directory to try it in: another file system may answer otherwise
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// What `check` starts itself with, to mount an overlay in DIR: it takes a process with one thread
+    #[arg(long, hide = true, requires = "dir")]
+    pub(crate) mount_here: bool,
+
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    Platform::parse(text).ok_or_else(|| "expected OS/ARCH or OS/ARCH/VARIANT, as in linux/arm64".into())
+}

@@ -1,0 +1,251 @@
+//! `untar-in-root check`: what this machine lets the helper do, by trying it.
+
+mod archive;
+mod overlay;
+
+use crate::args::Check;
+use crate::exit::{self, Exit};
+use crate::json;
+use crate::screen::Screen;
+use crate::trouble::Trouble;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use untar_in_root::{Devices, Error, EventKind, Program, Report, RootSwitch, Untar};
+
+/// One thing, and whether it can be had.
+struct Item {
+    what: &'static str,
+    state: State,
+    detail: String,
+    /// What to do about it.
+    remedy: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Yes,
+    /// Not as strong or complete as it could be.
+    Partly,
+    No,
+}
+
+pub(crate) fn run(args: &Check) -> Exit {
+    if let (true, Some(dir)) = (args.mount_here, &args.dir) {
+        return overlay::mount_here(dir);
+    }
+    let mut screen = Screen::new();
+    let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
+    // Whoever mounts changes its directory.
+    let parent = std::path::absolute(&parent).unwrap_or(parent);
+    let scratch = match Scratch::new(&parent) {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let trouble = Trouble::Scratch { dir: parent, error };
+            screen.say(&trouble);
+            return Exit::Code(trouble.exit());
+        }
+    };
+    // A user namespace may not set trusted.* attributes: then all the rest is tried without them.
+    let with_all = try_helper(&scratch.0.join("all"), true);
+    let (tried, trusted) = match with_all {
+        Ok(report) => (Ok(report), None),
+        Err(error) => (try_helper(&scratch.0.join("rest"), false), Some(error.to_string())),
+    };
+    let mut items = match &tried {
+        Ok(report) => of_report(report, trusted),
+        Err(error) => vec![Item {
+            what: "applying an archive",
+            state: State::No,
+            detail: error.to_string(),
+            remedy: Some(
+                "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
+                          user.max_user_namespaces>0, and AppArmor's kernel.apparmor_restrict_unprivileged_userns=0)",
+            ),
+        }],
+    };
+    items.push(overlay::item(&scratch.0));
+    let code = if tried.is_ok() { exit::DONE } else { exit::JAIL };
+    show(&mut screen, args, &items, code, &parent);
+    drop(scratch);
+    match screen.finish() {
+        Err(error) if code == exit::DONE => Exit::Code(Trouble::Output(error).exit()),
+        _ => Exit::Code(code),
+    }
+}
+
+/// A directory that is gone with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(parent: &Path) -> std::io::Result<Scratch> {
+        Ok(Scratch(nix::unistd::mkdtemp(&parent.join("untar-in-root-check-XXXXXX"))?))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        overlay::make_removable(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Applies a small archive of one thing of each kind; what could not be had is an event.
+fn try_helper(root: &Path, trusted_xattrs: bool) -> Result<Report, Error> {
+    // If it cannot be made, opening it says why.
+    let _ = std::fs::create_dir(root);
+    let mut untar = Untar::open(root)?.program(Program::this()?);
+    let options = untar.options_mut();
+    options.devices = Devices::Skip;
+    options.ignore_chown_errors = true;
+    options.trusted_xattrs = trusted_xattrs;
+    untar.apply(&archive::of_each_kind()[..])
+}
+
+fn of_report(report: &Report, trusted: Option<String>) -> Vec<Item> {
+    let mut items = confinement(report);
+    items.extend(files(report, trusted));
+    items
+}
+
+fn confinement(report: &Report) -> Vec<Item> {
+    let c = &report.confinement;
+    let yes = |stands: bool| if stands { State::Yes } else { State::No };
+    let mut items = Vec::new();
+    let why = c.fallback.as_ref().map(|fallback| format!(", because {fallback}")).unwrap_or_default();
+    items.push(Item {
+        what: "root switch",
+        state: if c.root == RootSwitch::Pivot { State::Yes } else { State::Partly },
+        detail: format!("{}{why}", c.root),
+        remedy: (c.root != RootSwitch::Pivot).then_some(
+            "allow mount and pivot_root: run as root, or allow user namespaces; in a container, CAP_SYS_ADMIN and a \
+             seccomp and AppArmor profile that permit them",
+        ),
+    });
+    items.push(Item {
+        what: "mount without devices, set-uid, execution",
+        state: yes(c.mount_restricted),
+        detail: if c.mount_restricted { "nosuid, nodev, noexec" } else { "not in force" }.into(),
+        remedy: (!c.mount_restricted).then_some("Linux 5.12 or later, and the right to mount"),
+    });
+    let (state, detail, remedy) = match &c.user_namespace {
+        None => (State::Yes, "not needed: the caller has the rights".to_owned(), None),
+        Some(maps) if maps.uids.iter().map(|range| u64::from(range.count)).sum::<u64>() > 1 => {
+            (State::Yes, maps.to_string(), None)
+        }
+        Some(maps) => (
+            State::Partly,
+            format!("{maps}: one id only"),
+            Some(
+                "for owners other than yourself: install newuidmap and newgidmap (package uidmap) and give yourself \
+                  ranges in /etc/subuid and /etc/subgid",
+            ),
+        ),
+    };
+    items.push(Item { what: "user namespace", state, detail, remedy });
+    items.push(Item {
+        what: "capabilities dropped",
+        state: yes(c.no_new_privs),
+        detail: format!(
+            "left: {}; no_new_privs{}",
+            if c.capabilities.is_empty() { "none".into() } else { c.capabilities.join(" ") },
+            if c.groups_cleared { ", supplementary groups cleared" } else { "" }
+        ),
+        remedy: None,
+    });
+    items.push(Item {
+        what: "seccomp",
+        state: yes(c.seccomp),
+        detail: if c.seccomp { "filter in force" } else { "no filter" }.into(),
+        remedy: (!c.seccomp).then_some("a kernel with CONFIG_SECCOMP_FILTER"),
+    });
+    let paths = if c.landlock_paths { ", path rules" } else { "" };
+    items.push(Item {
+        what: "Landlock",
+        state: if c.landlock_abi == 0 { State::Partly } else { State::Yes },
+        detail: if c.landlock_abi == 0 { "not there".into() } else { format!("ABI {}{paths}", c.landlock_abi) },
+        remedy: (c.landlock_abi == 0).then_some("Linux 5.13 or later with landlock among the modules of `lsm=`"),
+    });
+    items
+}
+
+fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
+    let failed = |wanted: fn(&EventKind) -> bool| {
+        report.events.iter().find(|event| wanted(&event.what)).map(|event| event.what.to_string())
+    };
+    let attribute = |prefix: &'static [u8]| {
+        report.events.iter().find_map(|event| match &event.what {
+            EventKind::XattrUnsupported { name, .. } | EventKind::XattrDropped { name } if name.starts_with(prefix) => {
+                Some(event.what.to_string())
+            }
+            _ => None,
+        })
+    };
+    let item = |what, failure: Option<String>, state, remedy| match failure {
+        None => Item { what, state: State::Yes, detail: "yes".into(), remedy: None },
+        Some(detail) => Item { what, state, detail, remedy: Some(remedy) },
+    };
+    vec![
+        item(
+            "any owner",
+            failed(|what| matches!(what, EventKind::OwnerIgnored { .. })),
+            State::Partly,
+            "run as root or with subordinate ids (see user namespace), or use --no-same-owner or --ignore-chown-errors",
+        ),
+        item(
+            "devices",
+            failed(|what| matches!(what, EventKind::DeviceSkipped { .. })),
+            State::Partly,
+            "only root in the first user namespace makes devices: use --devices skip or placeholder",
+        ),
+        item(
+            "user.* attributes",
+            attribute(b"user."),
+            State::Partly,
+            "another file system; tmpfs has them since Linux 6.6",
+        ),
+        item("file capabilities", attribute(b"security.capability"), State::Partly, "another file system, or root"),
+        item("ACLs", attribute(b"system.posix_acl"), State::Partly, "a file system mounted with ACLs"),
+        item(
+            "trusted.* attributes",
+            trusted.or_else(|| attribute(b"trusted.")),
+            State::Partly,
+            "only root in the first user namespace has them; overlay marks then go into user.overlay.*, and the \
+             mount takes userxattr",
+        ),
+    ]
+}
+
+fn show(screen: &mut Screen, args: &Check, items: &[Item], code: u8, dir: &Path) {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.trim();
+    if args.json {
+        let items: Vec<_> = items
+            .iter()
+            .map(|item| {
+                json!({ "what": item.what, "state": word(item.state), "detail": item.detail, "remedy": item.remedy })
+            })
+            .collect();
+        let value = json!({ "ok": code == exit::DONE, "exit": code, "error": null, "kernel": kernel,
+            "dir": dir.to_string_lossy(), "items": items });
+        screen.print(&json::line(&value));
+        return;
+    }
+    screen.print(&format_args!(
+        "Linux {kernel}, tried in {}",
+        untar_in_root::Escaped(dir.as_os_str().as_encoded_bytes())
+    ));
+    for item in items {
+        screen.print(&format_args!("{:<7} {}: {}", word(item.state), item.what, item.detail));
+        if let Some(remedy) = item.remedy {
+            screen.print(&format_args!("        to have it: {remedy}"));
+        }
+    }
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Yes => "yes",
+        State::Partly => "partly",
+        State::No => "no",
+    }
+}

@@ -1,0 +1,199 @@
+//! `untar-in-root image`: open, apply, show, tell how it ended.
+
+mod board;
+
+use crate::args::{Image, When};
+use crate::exit::{self, Exit};
+use crate::json;
+use crate::run::{killed, on_terminal, remarks};
+use crate::screen::Screen;
+use crate::signals::Signals;
+use crate::trouble::Trouble;
+use board::Board;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use untar_in_root::image::{Image as Opened, Layers, Opener, Store, Unpack};
+use untar_in_root::{Canceller, Escaped, Program, Report};
+
+/// What has been made.
+enum Made {
+    Root(Vec<Report>),
+    Layers(Layers, PathBuf),
+}
+
+pub(crate) fn run(args: &Image) -> Exit {
+    let mut screen = Screen::new();
+    let signals = match Signals::block() {
+        Ok(signals) => signals.patient(),
+        Err(errno) => return tell(args, &mut screen, Err(Trouble::Signals(errno.into()))),
+    };
+    let canceller = Canceller::default();
+    let caught = signals.watch(canceller.clone(), || ());
+    let result = make(args, &canceller);
+    let signal = match &result {
+        Ok(_) => None,
+        Err(trouble) if killed(trouble) => caught.signal_soon(),
+        Err(_) => caught.signal(),
+    };
+    match signal {
+        Some(signal) => Exit::Signal(signal),
+        None => tell(args, &mut screen, result),
+    }
+}
+
+fn make(args: &Image, canceller: &Canceller) -> Result<Made, Trouble> {
+    let program = Program::this()?;
+    let opener = Opener::new(args.source()).program(program.clone()).cancelled_by(canceller.clone());
+    let opener = opener.staging_in(staging(args)).limits(args.options().limits);
+    let image = match &args.platform {
+        Some(platform) => opener.platform(platform.clone()),
+        None => opener,
+    }
+    .open()?;
+    let mut options = args.options();
+    let board = board(args, &image).map(|board| Arc::new(Mutex::new(board)));
+    options.progress = board.is_some();
+    let mut unpack = image.unpack().program(program).options(options).cancelled_by(canceller.clone());
+    if let Some(jobs) = args.jobs {
+        unpack = unpack.jobs(jobs.into());
+    }
+    if let Some(board) = board.clone() {
+        unpack = unpack.on_step(move |step| board.lock().unwrap_or_else(PoisonError::into_inner).step(step));
+    }
+    let made = apply(args, &image, unpack);
+    if let Some(board) = board {
+        board.lock().unwrap_or_else(PoisonError::into_inner).end();
+    }
+    made
+}
+
+fn apply(args: &Image, image: &Opened, unpack: Unpack<'_>) -> Result<Made, Trouble> {
+    match (&args.root, &args.layers, &args.store) {
+        (Some(root), ..) if args.in_place => Ok(Made::Root(unpack.flatten_in_place(root)?.layers)),
+        (Some(root), ..) => Ok(Made::Root(unpack.flatten(root)?.layers)),
+        (_, Some(dir), _) => Ok(Made::Layers(unpack.layers(dir)?, dir.clone())),
+        (_, _, Some(dir)) => {
+            let store = Store::open_or_make(dir)?;
+            let name = args.name.clone().unwrap_or_else(|| image.id().to_string());
+            Ok(Made::Layers(unpack.into_store(&store, &name)?, dir.clone()))
+        }
+        // clap has seen to it that one of the three is there.
+        (None, None, None) => Ok(Made::Root(Vec::new())),
+    }
+}
+
+/// On the same file system as the result, and not in a temporary directory that may be memory.
+fn staging(args: &Image) -> PathBuf {
+    if let Some(dir) = &args.staging {
+        return dir.clone();
+    }
+    match (args.root.as_deref().or(args.layers.as_deref()), &args.store) {
+        (Some(place), _) if args.in_place && place.parent().is_none() => std::env::temp_dir(),
+        (Some(place), _) => beside(place),
+        (None, Some(store)) => beside(store),
+        (None, None) => std::env::temp_dir(),
+    }
+}
+
+fn beside(place: &Path) -> PathBuf {
+    match place.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) => parent.to_path_buf(),
+        None => std::env::temp_dir(),
+    }
+}
+
+fn board(args: &Image, image: &Opened) -> Option<Board> {
+    let terminal = on_terminal();
+    match args.progress {
+        When::Never => None,
+        When::Always if args.json => Some(Board::json(image)),
+        When::Always => Some(Board::lines(image, terminal)),
+        When::Auto if terminal && !args.quiet && !args.json => Some(Board::lines(image, true)),
+        When::Auto => None,
+    }
+}
+
+fn tell(args: &Image, screen: &mut Screen, result: Result<Made, Trouble>) -> Exit {
+    let code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);
+    match &result {
+        Ok(made) => {
+            let reports: Vec<&Report> = match made {
+                Made::Root(reports) => reports.iter().collect(),
+                Made::Layers(layers, _) => layers.reports.iter().flatten().collect(),
+            };
+            if !args.quiet {
+                reports.iter().for_each(|report| remarks(screen, report));
+            }
+            if args.json {
+                screen.print(&json::line(&done(made)));
+            } else if let Made::Layers(layers, dir) = made {
+                mount_line(screen, layers, dir, args.quiet);
+            }
+        }
+        Err(trouble) => {
+            if !trouble.is_quiet() {
+                screen.say(trouble);
+            }
+            if args.json {
+                screen.print(&json::failed(trouble));
+            }
+        }
+    }
+    match screen.finish() {
+        Err(error) if code == exit::DONE => {
+            let trouble = Trouble::Output(error);
+            if !trouble.is_quiet() {
+                screen.say(&trouble);
+            }
+            Exit::Code(trouble.exit())
+        }
+        _ => Exit::Code(code),
+    }
+}
+
+/// As bytes: names need not be UTF-8, and this line is for a program.
+struct Raw<'a>(&'a OsString);
+
+impl std::fmt::Display for Raw<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.to_str() {
+            Some(text) if !text.chars().any(char::is_control) => f.write_str(text),
+            _ => Escaped(self.0.as_bytes()).fmt(f),
+        }
+    }
+}
+
+fn mount_line(screen: &mut Screen, layers: &Layers, dir: &Path, quiet: bool) {
+    // What the kernel takes in one mount(2).
+    const PAGE: usize = 4095;
+    let line = layers.mount_options();
+    if line.len() > PAGE && !quiet {
+        let dir = Escaped(dir.as_os_str().as_bytes());
+        screen.say(&format_args!(
+            "note: {} bytes of mount options are more than the kernel takes at once ({PAGE}); mount with names \
+             relative to {dir}, or with one lowerdir+ for each layer (Linux 6.5)",
+            line.len()
+        ));
+    }
+    screen.print(&Raw(&line));
+}
+
+fn done(made: &Made) -> Value {
+    match made {
+        Made::Root(reports) => json!({ "ok": true, "exit": 0, "error": null,
+            "layers": reports.iter().map(json::plain).collect::<Vec<_>>() }),
+        Made::Layers(layers, _) => {
+            let text = |path: &Path| path.to_string_lossy().into_owned();
+            let each = layers.dirs.iter().zip(&layers.reports);
+            let each = each.map(|(dir, report)| {
+                json!({ "dir": text(dir), "found": report.is_none(), "report": report.as_ref().map(json::plain) })
+            });
+            json!({ "ok": true, "exit": 0, "error": null, "userxattr": layers.userxattr,
+                "mount_options": text(layers.mount_options().as_ref()), "layers": each.collect::<Vec<_>>() })
+        }
+    }
+}

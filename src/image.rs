@@ -1,0 +1,210 @@
+//! Whole images: an OCI layout, an archive of one, or what `docker save` writes, applied layer by layer.
+//!
+//! Open one, then choose an outcome:
+//!
+//! ```no_run
+//! use untar_in_root::Program;
+//! use untar_in_root::image::{Opener, Source};
+//! # fn main() -> Result<(), untar_in_root::Error> {
+//! let program = Program::at("/usr/bin/untar-in-root");
+//! let image = Opener::new(Source::parse("oci:/srv/layouts/debian:12")).program(program.clone()).open()?;
+//! let flat = image.unpack().program(program.clone()).flatten("/srv/rootfs")?;
+//! let stack = image.unpack().program(program).jobs(4).layers("/srv/layers")?;
+//! println!("{} layers; mount -t overlay -o {}", flat.layers.len(), stack.mount_options().display());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to have | use |
+//! |---|---|
+//! | one directory with all layers in it | [`Unpack::flatten`], or [`Unpack::flatten_in_place`] on what is there |
+//! | an overlayfs upper directory for each layer | [`Unpack::layers`], several at a time |
+//! | the same, kept and found again | [`Unpack::into_store`] with a [`Store`] |
+//! | a look | [`Opener::list`], [`Image::layers`] |
+//!
+//! # What is checked
+//!
+//! Nothing in an image is trusted. Its files are opened beneath its directory, only regular ones and without ever
+//! waiting for one; documents have at most [`MAX_DOCUMENT`] bytes; a document that could be read in two ways is
+//! refused. Manifests, configurations and layers have the size and SHA-256 that their descriptors say, and each
+//! layer's uncompressed stream has the diff ID of the configuration. A layer passes through this process, so what
+//! was digested is what was applied, whoever writes to the file meanwhile. Its first bytes must be of the format
+//! that its media type declares. Foreign and encrypted layers, artifacts and unknown types are refused by name.
+//! Digests are known to be right only when the last byte has been read, so a result appears at its place only
+//! after all of them were: until then it is made beside it, and after an error nothing is left.
+//!
+//! Decompressing and tar stay in the helper, for archives of images too.
+
+mod archive;
+mod beneath;
+mod blob;
+mod digest;
+mod docker;
+mod document;
+mod flatten;
+mod layers;
+mod media;
+mod oci;
+mod open;
+mod platform;
+mod problem;
+mod schedule;
+mod select;
+mod source;
+mod staged;
+mod store;
+mod unpack;
+
+pub(crate) use problem::Flaw;
+
+pub use flatten::Flattened;
+pub use layers::Layers;
+pub use open::Opener;
+pub use platform::Platform;
+pub use problem::Problem;
+pub use source::{Form, Source};
+pub use store::{Difference, Removed, Store};
+pub use unpack::{Step, Unpack, What};
+
+use crate::{Compression, Digest};
+use beneath::Beneath;
+use std::fmt;
+use std::sync::Arc;
+
+/// The most bytes of a manifest, index or configuration. Registries take no more than 4 MiB.
+pub const MAX_DOCUMENT: u64 = 4 << 20;
+/// The most layers of an image: overlayfs (`OVL_MAX_STACK`) mounts no more than 500; docker makes no more than 127.
+pub const MAX_LAYERS: usize = 500;
+/// The most images, and the most indexes, of a layout or archive.
+pub const MAX_IMAGES: usize = 1_000;
+
+/// An image: its manifest and configuration have been read and verified, its layers not yet.
+#[derive(Clone)]
+pub struct Image {
+    names: Vec<String>,
+    digest: Option<Digest>,
+    id: Digest,
+    platform: Platform,
+    layers: Vec<Layer>,
+    config: Vec<u8>,
+    files: Option<Arc<Files>>,
+}
+
+/// Where the files of an image are, and what keeps them there.
+struct Files {
+    beneath: Beneath,
+    _staging: Option<staged::Staged>,
+}
+
+/// One layer of an image.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    digest: Option<Digest>,
+    diff_id: Digest,
+    size: u64,
+    media_type: Option<String>,
+    /// By the media type; `None` if only the bytes say it.
+    compression: Option<Compression>,
+    /// Why it cannot be applied.
+    refusal: Option<Problem>,
+    /// Within the image.
+    file: String,
+}
+
+impl Layer {
+    /// SHA-256 of the blob as it lies in the image. Docker archives of the older form have none.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
+    /// SHA-256 of the uncompressed tar, as the configuration has it.
+    #[must_use]
+    pub fn diff_id(&self) -> Digest {
+        self.diff_id
+    }
+
+    /// Bytes of the blob.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// As the manifest has it, unchecked text; docker archives have none.
+    #[must_use]
+    pub fn media_type(&self) -> Option<&str> {
+        self.media_type.as_deref()
+    }
+
+    /// Why this layer cannot be applied: it is foreign, encrypted or of an unknown type.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Problem> {
+        self.refusal.as_ref()
+    }
+}
+
+impl Image {
+    fn new(
+        names: Vec<String>,
+        digest: Option<Digest>,
+        id: Digest,
+        platform: Platform,
+        layers: Vec<Layer>,
+        config: Vec<u8>,
+    ) -> Image {
+        Image { names, digest, id, platform, layers, config, files: None }
+    }
+
+    /// Tags and names that it has in its layout or archive; unchecked text.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Of its manifest; a docker archive has none.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
+    /// Of its configuration: what docker calls the image ID.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        self.id
+    }
+
+    /// As its configuration has it; unchecked text.
+    #[must_use]
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// The bottom one first.
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The bytes of its configuration, JSON as in the image-spec's `config.md`: entry point, environment, history.
+    #[must_use]
+    pub fn config(&self) -> &[u8] {
+        &self.config
+    }
+
+    /// The chain IDs of its layers, the bottom one first (image-spec, `config.md`): each stands for a layer on all
+    /// those below it.
+    #[must_use]
+    pub fn chain_ids(&self) -> Vec<Digest> {
+        let mut below = None;
+        let mut chain = |layer: &Layer| *below.insert(digest::chain(below, layer.diff_id));
+        self.layers.iter().map(&mut chain).collect()
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Image");
+        fields.field("names", &self.names).field("digest", &self.digest).field("id", &self.id);
+        fields.field("platform", &self.platform).field("layers", &self.layers).finish_non_exhaustive()
+    }
+}

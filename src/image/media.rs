@@ -1,0 +1,123 @@
+//! Media types, and what the first bytes of a layer are.
+
+use super::problem::Problem;
+use crate::Compression;
+
+const OCI: &str = "application/vnd.oci.image.";
+const DOCKER: &str = "application/vnd.docker.";
+
+/// What a descriptor in an index points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Index,
+    Manifest,
+    Other,
+}
+
+/// Of a descriptor in an index.
+pub(super) fn kind(media_type: &str) -> Kind {
+    match media_type {
+        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json" => {
+            Kind::Index
+        }
+        "application/vnd.oci.image.manifest.v1+json" | "application/vnd.docker.distribution.manifest.v2+json" => {
+            Kind::Manifest
+        }
+        _ => Kind::Other,
+    }
+}
+
+/// Is this the configuration of a container image?
+pub(super) fn is_config(media_type: &str) -> bool {
+    matches!(media_type, "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json")
+}
+
+/// How a layer of this media type is compressed.
+pub(super) fn compression(media_type: &str) -> Result<Compression, Problem> {
+    let own = || media_type.to_owned();
+    if media_type.ends_with("+encrypted") {
+        return Err(Problem::Encrypted(own()));
+    }
+    let foreign = media_type.contains(".layer.nondistributable.v1.") || media_type.contains(".rootfs.foreign.");
+    if foreign && (media_type.starts_with(OCI) || media_type.starts_with(DOCKER)) {
+        return Err(Problem::Foreign(own()));
+    }
+    match media_type {
+        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
+            Ok(Compression::None)
+        }
+        "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+            Ok(Compression::Gzip)
+        }
+        "application/vnd.oci.image.layer.v1.tar+zstd" | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
+            Ok(Compression::Zstd)
+        }
+        _ => Err(Problem::MediaType(own())),
+    }
+}
+
+/// What the first bytes are; anything that is not compressed in a known way is [`Compression::None`].
+pub(super) fn sniff(start: &[u8]) -> Compression {
+    const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+    match start {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        // A skippable frame first, as pzstd and estargz-like writers do.
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        start if start.starts_with(&ZSTD) => Compression::Zstd,
+        start if start.starts_with(b"\xfd7zXZ\0") => Compression::Xz,
+        start if start.starts_with(b"BZh") && matches!(start.get(3), Some(b'1'..=b'9')) => match start.get(4..10) {
+            Some(b"\x31\x41\x59\x26\x53\x59" | b"\x17\x72\x45\x38\x50\x90") => Compression::Bzip2,
+            _ => Compression::None,
+        },
+        _ => Compression::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_what_the_specification_lists() {
+        for (media_type, want) in [
+            ("application/vnd.oci.image.layer.v1.tar", Compression::None),
+            ("application/vnd.oci.image.layer.v1.tar+gzip", Compression::Gzip),
+            ("application/vnd.oci.image.layer.v1.tar+zstd", Compression::Zstd),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", Compression::Gzip),
+        ] {
+            assert_eq!(compression(media_type), Ok(want), "{media_type}");
+        }
+        for media_type in [
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        ] {
+            assert_eq!(compression(media_type), Err(Problem::Foreign(media_type.into())));
+        }
+        for media_type in [
+            "application/vnd.oci.image.layer.v1.tar+encrypted",
+            "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
+        ] {
+            assert_eq!(compression(media_type), Err(Problem::Encrypted(media_type.into())));
+        }
+        for media_type in ["", "application/octet-stream", "application/vnd.oci.image.layer.v1.tar+xz", "text/plain"] {
+            assert_eq!(compression(media_type), Err(Problem::MediaType(media_type.into())));
+        }
+    }
+
+    #[test]
+    fn first_bytes() {
+        for (bytes, want) in [
+            (&b"\x1f\x8b\x08\0"[..], Compression::Gzip),
+            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
+            (b"\x5f\x2a\x4d\x18", Compression::Zstd),
+            (b"\xfd7zXZ\0", Compression::Xz),
+            (b"BZh91AY&SY", Compression::Bzip2),
+            // A file name of a tar.
+            (b"BZh9/file\0", Compression::None),
+            (b"", Compression::None),
+            (b"etc/passwd", Compression::None),
+        ] {
+            assert_eq!(sniff(bytes), want, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Opening: the directory, or the archive unpacked first; then the images in it.
+
+use super::archive;
+use super::beneath::Beneath;
+use super::problem::Problem;
+use super::select::{self, Candidate};
+use super::staged::Staged;
+use super::{Files, Form, Image, Platform, Source, docker, oci};
+use crate::{Canceller, Error, Limits, Program};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Opens an image: a builder.
+#[derive(Clone)]
+pub struct Opener {
+    source: Source,
+    platform: Option<Platform>,
+    program: Option<Program>,
+    staging: PathBuf,
+    limits: Limits,
+    canceller: Canceller,
+}
+
+impl Opener {
+    /// Of this source.
+    #[must_use]
+    pub fn new(source: Source) -> Opener {
+        let staging = std::env::temp_dir();
+        let (platform, program) = (None, None);
+        Opener { source, platform, program, staging, limits: Limits::default(), canceller: Canceller::default() }
+    }
+
+    /// Which platform is wanted. Without it, the only image is taken whatever it is for, and of several the one
+    /// for this machine.
+    #[must_use]
+    pub fn platform(mut self, platform: Platform) -> Opener {
+        self.platform = Some(platform);
+        self
+    }
+
+    /// Which program is the helper that unpacks archives; without it, [`Program::this`].
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Opener {
+        self.program = Some(program);
+        self
+    }
+
+    /// The directory in which archives are unpacked, below a directory of mode 0700 that goes away with the
+    /// [`Image`]; it takes as much room as the archive. Without it, the temporary directory (`TMPDIR`).
+    #[must_use]
+    pub fn staging_in(mut self, dir: impl Into<PathBuf>) -> Opener {
+        self.staging = dir.into();
+        self
+    }
+
+    /// Bounds on what unpacking an archive may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Opener {
+        self.limits = limits;
+        self
+    }
+
+    /// Ends the unpacking of an archive from another thread.
+    #[must_use]
+    pub fn cancelled_by(mut self, canceller: Canceller) -> Opener {
+        self.canceller = canceller;
+        self
+    }
+
+    /// Opens the image that is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Image`](crate::ErrorKind::Image) and others with a [`Problem`];
+    /// [`ErrorKind::Read`](crate::ErrorKind::Read); for archives, any of the helper.
+    pub fn open(&self) -> Result<Image, Error> {
+        let (files, candidates) = self.look()?;
+        let reference = self.source.reference.as_deref();
+        let mut image = select::one(&files.beneath, candidates, reference, self.platform.as_ref())?;
+        image.files = Some(files);
+        Ok(image)
+    }
+
+    /// Opens all images, whatever reference and platform are wanted. Attestations and artifacts are passed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Opener::open).
+    pub fn list(&self) -> Result<Vec<Image>, Error> {
+        let (files, candidates) = self.look()?;
+        let mut images = select::all(&files.beneath, &candidates)?;
+        images.iter_mut().for_each(|image| image.files = Some(Arc::clone(&files)));
+        Ok(images)
+    }
+
+    fn look(&self) -> Result<(Arc<Files>, Vec<Candidate>), Error> {
+        let path = &self.source.path;
+        let packed = match self.source.form {
+            Form::OciLayout => false,
+            Form::OciArchive | Form::DockerArchive => true,
+            Form::Detect => !path.is_dir(),
+        };
+        let staging = packed.then(|| self.unpack()).transpose()?;
+        let beneath = Beneath::open(staging.as_ref().map_or(path.as_path(), Staged::path))?.called(path);
+        let oci = match self.source.form {
+            Form::OciLayout | Form::OciArchive => true,
+            Form::DockerArchive => false,
+            // `docker save` writes both since version 25; the layout says more.
+            Form::Detect => oci::is_layout(&beneath),
+        };
+        let candidates = match oci {
+            true if !oci::is_layout(&beneath) => return Err(Problem::NotAnImage.at(path)),
+            true => oci::find(&beneath)?.into_iter().map(|found| Candidate::Oci(Box::new(found))).collect(),
+            false if !docker::is_archive(&beneath) => return Err(Problem::NotAnImage.at(path)),
+            false => docker::find(&beneath)?.into_iter().map(Candidate::Docker).collect(),
+        };
+        Ok((Arc::new(Files { beneath, _staging: staging }), candidates))
+    }
+
+    fn unpack(&self) -> Result<Staged, Error> {
+        let program = self.program.clone().map_or_else(Program::this, Ok)?;
+        archive::unpack(&self.source.path, &self.staging, program, self.limits, self.canceller.clone())
+    }
+}

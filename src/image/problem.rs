@@ -1,0 +1,249 @@
+//! What can be wrong with an image, and in which of its files.
+
+use crate::error::Detail;
+use crate::{Compression, Digest, Error, ErrorKind, Escaped};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What is wrong with an image. Text in it comes from the image and is escaped when it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Neither an OCI layout nor a docker archive.
+    NotAnImage,
+    /// A file of the image is not there.
+    Missing,
+    /// A file of the image is a FIFO, a device, a directory.
+    NotAFile,
+    /// A name, or a symlink on its way, leads out of the image.
+    Leaves,
+    /// A document is larger than 4 MiB.
+    DocumentSize(u64),
+    /// A document is no JSON, or not of the form that it must have.
+    Json(String),
+    /// The version of the layout or of a document is not supported.
+    Version(String),
+    /// A file has another size than its descriptor says.
+    Size {
+        /// In the descriptor.
+        declared: u64,
+        /// On disk.
+        actual: u64,
+    },
+    /// A file has another digest than its descriptor or name says.
+    Digest {
+        /// What was meant.
+        declared: Digest,
+        /// What is there.
+        actual: Digest,
+    },
+    /// A digest is not `sha256:` and 64 hexadecimal digits, lower case.
+    DigestText(String),
+    /// Something is of a type that is not known or has no place there.
+    MediaType(String),
+    /// A document calls itself something else than its descriptor does.
+    MediaTypeDiffers {
+        /// In the descriptor.
+        declared: String,
+        /// In the document.
+        says: String,
+    },
+    /// A document is an index and a manifest at once (CVE-2021-41190).
+    Ambiguous,
+    /// The layer's content is not in the image but elsewhere, and not to be distributed.
+    Foreign(String),
+    /// The layer is encrypted.
+    Encrypted(String),
+    /// No image but something else that a registry keeps.
+    Artifact(String),
+    /// The bytes of a layer are not of the format that is declared.
+    Format {
+        /// In the media type.
+        declared: Compression,
+        /// By the first bytes.
+        found: Compression,
+    },
+    /// The manifest and the configuration do not have the same number of layers.
+    LayerCount {
+        /// In the manifest.
+        layers: usize,
+        /// In the configuration.
+        diff_ids: usize,
+    },
+    /// More layers than [`MAX_LAYERS`](super::MAX_LAYERS).
+    Layers(usize),
+    /// The configuration's `rootfs.type` is not `layers`.
+    RootfsType(String),
+    /// An index that contains itself.
+    Cycle,
+    /// Indexes in indexes in indexes.
+    Depth,
+    /// More images than a thousand.
+    Images,
+    /// No image of this name or digest; these are there.
+    NoReference {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        there: Vec<String>,
+    },
+    /// No image for this platform; these are there.
+    NoPlatform {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        there: Vec<String>,
+    },
+    /// Several images, and none was asked for; these are there.
+    Several(Vec<String>),
+    /// No image at all.
+    Empty,
+    /// The store was written by another version, or for mounts of the other kind.
+    Store(String),
+    /// The place for the result is not empty.
+    Occupied,
+}
+
+impl Problem {
+    /// About this file.
+    pub(super) fn at(self, file: impl Into<PathBuf>) -> Error {
+        let kind = match self {
+            Problem::Digest { .. } => ErrorKind::Digest,
+            Problem::NoReference { .. } | Problem::NoPlatform { .. } | Problem::Several(_) | Problem::Occupied => {
+                ErrorKind::Options
+            }
+            Problem::DocumentSize(_) | Problem::Layers(_) | Problem::Images | Problem::Depth => ErrorKind::Limit,
+            _ => ErrorKind::Image,
+        };
+        Error::new(kind, Detail::Image(Box::new(Flaw { file: file.into(), problem: self })))
+    }
+}
+
+/// A problem and where it is.
+#[derive(Debug)]
+pub(crate) struct Flaw {
+    /// The file that it is in: a path, or a name within the image.
+    pub(crate) file: PathBuf,
+    pub(crate) problem: Problem,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Escaped(self.file.as_os_str().as_encoded_bytes()), self.problem)
+    }
+}
+
+/// Text of an image, as an [`Escaped`] name; cut where it is long.
+struct Text<'a>(&'a str);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 200;
+        let end = self.0.char_indices().nth(LONGEST).map_or(self.0.len(), |(at, _)| at);
+        write!(f, "{:?}{}", Escaped(&self.0.as_bytes()[..end]), if end < self.0.len() { "…" } else { "" })
+    }
+}
+
+/// A list for people: the first twelve.
+struct List<'a>(&'a [String]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 12;
+        if self.0.is_empty() {
+            return f.write_str("nothing");
+        }
+        for (at, item) in self.0.iter().take(SHOWN).enumerate() {
+            write!(f, "{}{}", if at > 0 { ", " } else { "" }, Escaped(item.as_bytes()))?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NotAnImage => f.write_str(
+                "this is no image: an OCI layout has oci-layout and index.json, a docker archive has manifest.json",
+            ),
+            Problem::Missing => f.write_str("this file of the image is not there"),
+            Problem::NotAFile => f.write_str("refused: this is not a regular file"),
+            Problem::Leaves => f.write_str("refused: the name or a symlink on its way leads out of the image"),
+            Problem::DocumentSize(size) => {
+                write!(f, "refused: a document of {size} bytes; {} are the most", super::MAX_DOCUMENT)
+            }
+            Problem::Json(what) => write!(f, "not a document of this kind: {}", Text(what).0.escape_debug()),
+            Problem::Version(version) => write!(f, "version {} is not supported", Text(version)),
+            Problem::Size { declared, actual } => {
+                write!(f, "{actual} bytes, but {declared} are declared: cut short, or not what was meant")
+            }
+            Problem::Digest { declared, actual } => {
+                write!(f, "digest mismatch: declared {declared}, got {actual}: damaged, or not what was meant")
+            }
+            Problem::DigestText(text) if text.starts_with("sha512:") => {
+                write!(f, "digest {}: SHA-512 is not supported, only sha256", Text(text))
+            }
+            Problem::DigestText(text) => {
+                write!(f, "refused: digest {} is not sha256: and 64 hexadecimal digits in lower case", Text(text))
+            }
+            Problem::MediaType(found) => write!(f, "refused: media type {} is not known here", Text(found)),
+            Problem::MediaTypeDiffers { declared, says } => {
+                write!(f, "refused: declared as {}, but it says that it is {}", Text(declared), Text(says))
+            }
+            Problem::Ambiguous => f.write_str("refused: the document is an index and a manifest at once"),
+            Problem::Foreign(what) => {
+                write!(f, "refused: a foreign layer, whose content is not in the image: {}", Text(what))
+            }
+            Problem::Encrypted(media_type) => {
+                write!(f, "refused: an encrypted layer ({}); decrypt the image first", Text(media_type))
+            }
+            Problem::Artifact(what) => write!(f, "refused: this is no container image but {}", Text(what)),
+            Problem::Format { declared, found } => {
+                write!(f, "refused: declared as {}, but its bytes are {}", format_name(*declared), format_name(*found))
+            }
+            Problem::LayerCount { layers, diff_ids } => {
+                write!(f, "refused: {layers} layers in the manifest, but {diff_ids} diff IDs in the configuration")
+            }
+            Problem::Layers(count) => write!(f, "refused: {count} layers; {} are the most", super::MAX_LAYERS),
+            Problem::RootfsType(kind) => write!(f, "refused: rootfs.type is {}, not \"layers\"", Text(kind)),
+            Problem::Cycle => f.write_str("refused: an index that contains itself"),
+            Problem::Depth => f.write_str("refused: indexes nested too deep"),
+            Problem::Images => write!(f, "refused: more than {} images", super::MAX_IMAGES),
+            Problem::NoReference { wanted, there } => {
+                write!(f, "no image {} in it; there is {}", Text(wanted), List(there))
+            }
+            Problem::NoPlatform { wanted, there } => {
+                write!(f, "no image for the platform {wanted}; there is {}", List(there))
+            }
+            Problem::Several(there) => write!(f, "several images, say which: {}", List(there)),
+            Problem::Empty => f.write_str("there is no image in it"),
+            Problem::Store(what) => f.write_str(what),
+            Problem::Occupied => f.write_str("not empty: name a directory that is empty or does not exist"),
+        }
+    }
+}
+
+/// For people.
+fn format_name(format: Compression) -> &'static str {
+    match format {
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+        Compression::Xz => "xz",
+        Compression::Bzip2 => "bzip2",
+        _ => "a plain tar or nothing known",
+    }
+}
+
+impl Error {
+    /// What is wrong with the image, if that is what failed.
+    #[must_use]
+    pub fn image_problem(&self) -> Option<&Problem> {
+        match self.detail() {
+            Detail::Image(flaw) => Some(&flaw.problem),
+            _ => None,
+        }
+    }
+}

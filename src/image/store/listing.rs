@@ -1,0 +1,226 @@
+//! A tree as one digest: every name with its type, owner, mode, time, size, link, device, attributes and content.
+//!
+//! Each directory is a sequence of records in the order of names, each field preceded by its length, so no two trees
+//! share a listing. Change times, access times, link counts and inode numbers are left out: they are not the
+//! layer's. Which names share an inode is told by the first of them.
+
+use super::storage;
+use crate::{Digest, Error};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+
+/// The listing of the tree at this open directory; `path` is for messages.
+pub(super) fn digest(root: &OwnedFd, path: &Path) -> Result<Digest, Error> {
+    let mut walk = Walk { hasher: Sha256::new(), inodes: HashMap::new(), buffer: vec![0; 1 << 20] };
+    walk.all(root).map_err(|(inside, errno)| storage("reading", &path.join(inside), errno.into()))?;
+    Ok(Digest(walk.hasher.finalize().into()))
+}
+
+type Failed = (PathBuf, Errno);
+
+struct Walk {
+    hasher: Sha256,
+    /// The first path of each inode with several names.
+    inodes: HashMap<(u64, u64), PathBuf>,
+    buffer: Vec<u8>,
+}
+
+/// A directory whose names are still to be visited, the next one last.
+struct Level {
+    dir: OwnedFd,
+    path: PathBuf,
+    names: Vec<OsString>,
+}
+
+impl Walk {
+    /// Without recursion: trees may be deeper than the stack, and than the descriptors that a process may have.
+    fn all(&mut self, root: &OwnedFd) -> Result<(), Failed> {
+        let top = PathBuf::new();
+        let at = |path: &Path| {
+            let path = path.to_path_buf();
+            move |errno| (path, errno)
+        };
+        let root = openat(root, ".", DIRECTORY, Mode::empty()).map_err(at(&top))?;
+        let stat = fstatat(&root, ".", AtFlags::AT_SYMLINK_NOFOLLOW).map_err(at(&top))?;
+        self.entry(&root, OsStr::new("."), &top, &stat).map_err(at(&top))?;
+        let mut names = names(&root).map_err(at(&top))?;
+        let mut levels: Vec<Level> = Vec::new();
+        let (mut here, mut path) = (root, top);
+        loop {
+            let Some(name) = names.pop() else {
+                self.field(b"up");
+                let Some(level) = levels.pop() else { return Ok(()) };
+                (here, path, names) = (level.dir, level.path, level.names);
+                continue;
+            };
+            let own = path.join(&name);
+            let stat = fstatat(&here, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(at(&own))?;
+            self.entry(&here, &name, &own, &stat).map_err(at(&own))?;
+            if kind(&stat) == SFlag::S_IFDIR {
+                let child = openat(&here, name.as_os_str(), DIRECTORY, Mode::empty()).map_err(at(&own))?;
+                let below = self::names(&child).map_err(at(&own))?;
+                let above = std::mem::replace(&mut here, child);
+                levels.push(Level {
+                    dir: above,
+                    path: std::mem::replace(&mut path, own),
+                    names: std::mem::replace(&mut names, below),
+                });
+            }
+        }
+    }
+
+    fn entry(&mut self, dir: &OwnedFd, name: &OsStr, path: &Path, stat: &FileStat) -> Result<(), Errno> {
+        self.field(name.as_bytes());
+        let several = kind(stat) != SFlag::S_IFDIR && stat.st_nlink > 1;
+        if several && let Some(first) = self.inodes.get(&(stat.st_dev, stat.st_ino)) {
+            let first = first.clone();
+            self.field(b"link");
+            self.field(first.as_os_str().as_bytes());
+            return Ok(());
+        }
+        if several {
+            self.inodes.insert((stat.st_dev, stat.st_ino), path.to_path_buf());
+        }
+        for number in
+            [i64::from(stat.st_mode), i64::from(stat.st_uid), i64::from(stat.st_gid), stat.st_mtime, stat.st_mtime_nsec]
+        {
+            self.field(&number.to_le_bytes());
+        }
+        match kind(stat) {
+            SFlag::S_IFREG => self.content(dir, name, stat)?,
+            SFlag::S_IFLNK => {
+                let target = readlinkat(dir, name)?;
+                self.field(target.as_bytes());
+            }
+            SFlag::S_IFCHR | SFlag::S_IFBLK => self.field(&stat.st_rdev.to_le_bytes()),
+            _ => {}
+        }
+        self.attributes(dir, name)
+    }
+
+    fn content(&mut self, dir: &OwnedFd, name: &OsStr, stat: &FileStat) -> Result<(), Errno> {
+        let file = openat(dir, name, FILE, Mode::empty())?;
+        let mut left = stat.st_size.cast_unsigned();
+        self.hasher.update(left.to_le_bytes());
+        // As many as the length says, so that a file that grows does not run into the next field.
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
+            match nix::unistd::read(&file, &mut self.buffer[..want]) {
+                Ok(0) => return Err(Errno::EIO),
+                Ok(n) => {
+                    self.hasher.update(&self.buffer[..n]);
+                    left -= n as u64;
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// By way of /proc: links, devices and FIFOs are not opened.
+    fn attributes(&mut self, dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+        let place = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
+        let raw = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
+        let mut list = vec![0_u8; 64 << 10];
+        let length = match rustix::fs::llistxattr(&place, &mut list[..]) {
+            Ok(length) => length,
+            Err(rustix::io::Errno::NOTSUP) => 0,
+            Err(errno) => return Err(raw(errno)),
+        };
+        let mut found: Vec<&[u8]> = list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+        // SELinux labels are the host's.
+        found.retain(|name| *name != b"security.selinux");
+        found.sort_unstable();
+        let mut value = vec![0_u8; 64 << 10];
+        for attribute in found {
+            let length = rustix::fs::lgetxattr(&place, OsStr::from_bytes(attribute), &mut value[..]).map_err(raw)?;
+            self.field(attribute);
+            self.field(&value[..length]);
+        }
+        self.field(b"");
+        Ok(())
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.hasher.update((bytes.len() as u64).to_le_bytes());
+        self.hasher.update(bytes);
+    }
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// In descending order: they are taken from the end.
+fn names(dir: &OwnedFd) -> Result<Vec<OsString>, Errno> {
+    let again = openat(dir.as_fd(), ".", DIRECTORY, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in Dir::from_fd(again)? {
+        let name = entry?.file_name().to_owned();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(OsStr::from_bytes(name.to_bytes()).to_owned());
+        }
+    }
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn of(dir: &Path) -> Digest {
+        digest(&crate::session::open_root(dir).expect("directory"), dir).expect("listing")
+    }
+
+    #[test]
+    fn every_change_shows() {
+        let dir = std::env::temp_dir().join(format!("untar-in-root-listing-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("a/b")).expect("scratch");
+        std::fs::write(dir.join("a/file"), b"content").expect("scratch");
+        symlink("file", dir.join("a/link")).expect("scratch");
+        std::fs::hard_link(dir.join("a/file"), dir.join("a/b/other")).expect("scratch");
+        let first = of(&dir);
+        assert_eq!(first, of(&dir));
+        let time = std::fs::metadata(dir.join("a")).and_then(|m| m.modified()).expect("time");
+        let keep_time = |path: &str| File::open(dir.join(path)).and_then(|f| f.set_modified(time)).expect("time");
+        use std::fs::File;
+        let mut seen = vec![first];
+        let mut changed = |what: &str| {
+            let now = of(&dir);
+            assert!(!seen.contains(&now), "{what}");
+            seen.push(now);
+        };
+        std::fs::write(dir.join("a/file"), b"Content").expect("scratch");
+        keep_time("a/file");
+        changed("content");
+        std::fs::set_permissions(dir.join("a/file"), std::fs::Permissions::from_mode(0o600)).expect("scratch");
+        changed("mode");
+        std::fs::remove_file(dir.join("a/b/other"))
+            .and_then(|()| std::fs::copy(dir.join("a/file"), dir.join("a/b/other")))
+            .expect("scratch");
+        keep_time("a/b/other");
+        keep_time("a/b");
+        changed("a copy for a hardlink");
+        std::fs::rename(dir.join("a/link"), dir.join("a/lynx")).expect("scratch");
+        keep_time("a");
+        changed("name");
+        std::fs::rename(dir.join("a/lynx"), dir.join("lynx")).expect("scratch");
+        keep_time("a");
+        changed("place");
+        std::fs::remove_dir_all(dir).expect("scratch");
+    }
+}

@@ -1,0 +1,107 @@
+//! Comparing what is kept with what was recorded when it was made.
+
+use super::record::{self, LayerRecord};
+use super::{Store, listing};
+use crate::image::digest;
+use crate::session::open_root;
+use crate::{Canceller, Digest, Error};
+use std::fmt;
+
+/// What is not as it was, or cannot be compared.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Difference {
+    /// A name in `layers` that is no chain ID.
+    Stray(String),
+    /// A layer whose record or tree cannot be read.
+    Unreadable(Digest, Error),
+    /// A layer whose record is that of another.
+    Record(Digest),
+    /// A layer whose tree is not what it was.
+    Tree {
+        /// Its chain ID.
+        layer: Digest,
+        /// The listing that was recorded.
+        recorded: String,
+        /// The listing of what is there.
+        actual: Digest,
+    },
+    /// A layer on one that is not there.
+    Below(Digest),
+    /// A recorded image without this layer.
+    Missing {
+        /// Its name.
+        image: String,
+        /// The chain ID.
+        layer: String,
+    },
+}
+
+impl Store {
+    /// Reads every layer and compares its listing (names, types, owners, modes, times, sizes, links, devices,
+    /// attributes, content) with that of when it was made, and records with each other. Returns how many layers
+    /// there are, and what differs. Whoever can change a layer can change its record too: this finds damage, not
+    /// intent.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage), [`ErrorKind::Image`](crate::ErrorKind::Image) if the store
+    /// itself cannot be read.
+    pub fn verify(&self) -> Result<(usize, Vec<Difference>), Error> {
+        let _held = self.lock(&Canceller::default(), || ())?;
+        let layers = self.layers()?;
+        let there: Vec<Digest> = layers.iter().filter_map(|(_, chain)| *chain).collect();
+        let mut found = Vec::new();
+        for (name, chain) in &layers {
+            match chain {
+                None => found.push(Difference::Stray(name.to_string_lossy().into_owned())),
+                Some(chain) => match self.compare(chain, &there) {
+                    Ok(difference) => found.extend(difference),
+                    Err(error) => found.push(Difference::Unreadable(*chain, error)),
+                },
+            }
+        }
+        for image in record::images(&self.path)? {
+            let lacks = |layer: &String| !digest::parse(layer).is_ok_and(|layer| there.contains(&layer));
+            let missing = image.chain.iter().filter(|layer| lacks(layer)).cloned();
+            found.extend(missing.map(|layer| Difference::Missing { image: image.name.clone(), layer }));
+        }
+        Ok((there.len(), found))
+    }
+
+    fn compare(&self, chain: &Digest, there: &[Digest]) -> Result<Option<Difference>, Error> {
+        let path = self.layer_path(chain);
+        let record = LayerRecord::read(&path)?;
+        if record.chain() != Some(*chain) {
+            return Ok(Some(Difference::Record(*chain)));
+        }
+        let below = record.below.as_deref().and_then(|below| digest::parse(below).ok());
+        if below.is_some_and(|below| !there.contains(&below)) {
+            return Ok(Some(Difference::Below(*chain)));
+        }
+        let tree = path.join("tree");
+        let actual = listing::digest(&open_root(&tree)?, &tree)?;
+        let same = actual.to_string() == record.listing;
+        Ok((!same).then_some(Difference::Tree { layer: *chain, recorded: record.listing, actual }))
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Stray(name) => write!(f, "layers/{}: not a layer", crate::Escaped(name.as_bytes())),
+            Difference::Unreadable(layer, error) => write!(f, "layer {layer}: {error}"),
+            Difference::Record(layer) => write!(f, "layer {layer}: its record is that of another layer"),
+            Difference::Tree { layer, .. } => write!(f, "layer {layer}: its tree is not what it was when it was made"),
+            Difference::Below(layer) => write!(f, "layer {layer}: the layer below it is not there"),
+            Difference::Missing { image, layer } => {
+                write!(
+                    f,
+                    "image {:?}: its layer {} is not there",
+                    crate::Escaped(image.as_bytes()),
+                    crate::Escaped(layer.as_bytes())
+                )
+            }
+        }
+    }
+}
