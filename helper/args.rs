@@ -11,7 +11,7 @@ mod tests;
 mod values;
 
 use crate::exit;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use std::path::{Path, PathBuf};
@@ -104,7 +104,7 @@ impl Args {
     fn parse_checked<T: Into<std::ffi::OsString> + Clone>(
         words: impl IntoIterator<Item = T>,
     ) -> Result<Args, clap::Error> {
-        let matches = Args::command().try_get_matches_from(words)?;
+        let matches = Args::command().try_get_matches_from(words).map_err(misplaced)?;
         let mut args = Args::from_arg_matches(&matches)?;
         args.check(&matches).map_err(|(kind, words)| usage(kind, &words))?;
         // `--list ARCHIVE`: a listing needs no root.
@@ -147,6 +147,16 @@ impl Args {
         self.limits.set(&mut options.limits);
         self.output.set(&mut options);
         options
+    }
+}
+
+/// clap takes a word too many for a subcommand.
+fn misplaced(error: clap::Error) -> clap::Error {
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if error.kind() == ErrorKind::ArgumentConflict => {
+            usage(ErrorKind::UnknownArgument, &format!("unexpected argument '{word}' found"))
+        }
+        _ => error,
     }
 }
 

@@ -124,6 +124,7 @@ fn wrong_words_are_told_what_to_do() {
     for (words, want) in [
         (&[][..], "ROOT"),
         (&["a", "b", "c"], "unexpected argument 'c'"),
+        (&["--layer", "image", "a", "b"], "unexpected argument 'b'"),
         (&["root", "--layer", "--overlay"], "cannot be used with"),
         (&["root", "--lower", "x"], "--overlay"),
         (&["root", "--digest", "sha256:12"], "64 hexadecimal digits"),

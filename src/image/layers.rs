@@ -32,7 +32,7 @@ pub struct Layers {
 impl Layers {
     /// What `mount -t overlay -o` takes: `lowerdir=TOP:…:BOTTOM`, and `userxattr` where it is needed, with `:`, `,`
     /// and `\` in names escaped. The kernel takes no more than a page of options, 4,095 bytes on most machines: for
-    /// many layers use [`names`](Layers::names) relative to a working directory, or `fsconfig(2)` with one
+    /// many layers use [names relative to a working directory](Layers::mount_options_in), or `fsconfig(2)` with one
     /// `lowerdir+` for each (since Linux 6.5).
     #[must_use]
     pub fn mount_options(&self) -> OsString {

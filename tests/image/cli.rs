@@ -139,7 +139,7 @@ fn image_failures_have_the_usual_exit_status() {
         (&["image", "oci", "root", "--max-entries", "1"], 1, "layer 1 of 3"),
         (&["image", "oci", "--store", "oci"], 2, "not empty"),
         (&["store", "gc", "oci"], 1, "no store"),
-        (&["--json", "image", "oci", "root"], 2, "cannot be used with"),
+        (&["--json", "image", "oci", "root"], 2, "unexpected argument 'root'"),
     ] {
         failed(&run(&scratch, words), code, text);
     }
