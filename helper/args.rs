@@ -146,6 +146,8 @@ impl Args {
         self.jail.set(&mut options);
         self.limits.set(&mut options.limits);
         self.output.set(&mut options);
+        // Nobody would see it, and on large plain archives it costs more than all the rest.
+        options.skip_diff_id |= !self.output.json && self.source.diff_id.is_none();
         options
     }
 }

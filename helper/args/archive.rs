@@ -61,6 +61,8 @@ pub(crate) struct Archive {
     pub(crate) diff_id: Option<Digest>,
 
     /// Do not compute the digest of the uncompressed archive
+    ///
+    /// It is computed only for --diff-id and for the report of --json.
     #[arg(long, conflicts_with = "diff_id", hide_short_help = true)]
     no_diff_id: bool,
 

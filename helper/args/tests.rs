@@ -20,10 +20,30 @@ fn clap_is_content() {
     <Args as clap::CommandFactory>::command().debug_assert();
 }
 
+/// The defaults, without the digest that nobody would see.
+fn unseen() -> Options {
+    let mut options = Options::default();
+    options.skip_diff_id = true;
+    options
+}
+
+#[test]
+fn the_diff_id_is_computed_where_somebody_sees_it() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for (words, skipped) in [
+        (&["root"][..], true),
+        (&["root", "--json"], false),
+        (&["root", "--diff-id", &digest], false),
+        (&["root", "--json", "--no-diff-id"], true),
+    ] {
+        assert_eq!(parse(words).expect("arguments").options().skip_diff_id, skipped, "{words:?}");
+    }
+}
+
 #[test]
 fn without_options_the_library_decides() {
     let args = parse(&["root"]).expect("arguments");
-    assert_eq!(args.options(), Options::default());
+    assert_eq!(args.options(), unseen());
     assert!(args.archive().is_none() && parse(&["root", "-"]).expect("arguments").archive().is_none());
 }
 
@@ -111,7 +131,7 @@ fn each_option_means_one_thing() {
         (&["-v"], |o| o.verbose = true),
     ];
     for (words, change) in table {
-        let mut want = Options::default();
+        let mut want = unseen();
         change(&mut want);
         let words: Vec<&str> = words.iter().copied().chain(["root"]).collect();
         let args = parse(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));

@@ -22,15 +22,19 @@ struct Inner {
 struct State {
     free: Vec<Vec<u8>>,
     out: usize,
+    /// The decoder waits for one to come back.
+    awaited: bool,
 }
 
 impl Pool {
     /// A whole buffer, its content left over from before.
     pub(crate) fn take(&self) -> Vec<u8> {
         let Ok(state) = self.0.state.lock() else { return vec![0; CHUNK] };
-        let Ok(mut state) = self.0.returned.wait_while(state, |state| state.out >= OUT) else {
-            return vec![0; CHUNK];
+        let full = |state: &mut State| {
+            state.awaited = state.out >= OUT;
+            state.awaited
         };
+        let Ok(mut state) = self.0.returned.wait_while(state, full) else { return vec![0; CHUNK] };
         state.out += 1;
         state.free.pop().unwrap_or_else(|| vec![0; CHUNK])
     }
@@ -58,7 +62,11 @@ impl Drop for Lent {
         if let Ok(mut state) = self.pool.0.state.lock() {
             state.free.push(std::mem::take(&mut self.buffer));
             state.out -= 1;
-            self.pool.0.returned.notify_one();
+            let awaited = state.awaited;
+            drop(state);
+            if awaited {
+                self.pool.0.returned.notify_one();
+            }
         }
     }
 }

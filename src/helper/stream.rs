@@ -1,5 +1,5 @@
-//! The uncompressed stream as recycled, reference-counted chunks, counted, digested and bounded; decoded in a
-//! thread of its own once the archive proves to be large.
+//! The uncompressed stream as recycled, reference-counted chunks, counted, digested and bounded; decoded in one
+//! thread and digested in another once the archive proves to be large.
 
 use super::decode::Decoder;
 use super::entry::Source;
@@ -10,8 +10,9 @@ use bytes::Bytes;
 use nix::errno::Errno;
 use sha2::{Digest as _, Sha256};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
 
 /// Uncompressed bytes below which a ratio says nothing.
 const RATIO_FLOOR: u64 = 64 << 20;
@@ -21,6 +22,8 @@ const INLINE: u32 = 4;
 const QUEUE: usize = 24;
 /// The decoders' own state is on the heap, but for zstd's Huffman tables.
 const STACK: usize = 1 << 20;
+
+const HASHING_STACK: usize = 128 << 10;
 
 /// What is known of the stream at its end, or so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +41,14 @@ struct Told {
     diff_id: Mutex<Option<Digest>>,
 }
 
+impl Told {
+    fn digest(&self, hasher: Sha256) {
+        if let Ok(mut digest) = self.diff_id.lock() {
+            *digest = Some(Digest(hasher.finalize().into()));
+        }
+    }
+}
+
 /// Decodes into chunks.
 pub(crate) struct Stream {
     work: Work,
@@ -45,6 +56,8 @@ pub(crate) struct Stream {
     told: Arc<Told>,
     threaded: bool,
     decoded: u32,
+    /// The thread that digests; it has ended when the digest is told.
+    hashing: Option<JoinHandle<()>>,
 }
 
 enum Work {
@@ -54,15 +67,22 @@ enum Work {
     Gone,
 }
 
+/// Who digests the chunks.
+enum Digesting {
+    Nobody,
+    Here(Sha256),
+    Elsewhere(SyncSender<Bytes>),
+}
+
 impl Stream {
     /// `threaded`: large archives are decoded in a thread.
     pub(crate) fn new(decoder: Decoder, digest: bool, limits: Limits, threaded: bool) -> Stream {
         let told = Arc::<Told>::default();
         let bytes_in = decoder.counter();
         let pool = Pool::default();
-        let hasher = digest.then(Sha256::new);
-        let decoding = Decoding { decoder, hasher, pool, bytes: 0, limits, told: Arc::clone(&told) };
-        Stream { work: Work::Here(Box::new(decoding)), bytes_in, told, threaded, decoded: 0 }
+        let digesting = if digest { Digesting::Here(Sha256::new()) } else { Digesting::Nobody };
+        let decoding = Decoding { decoder, digesting, pool, bytes: 0, limits, told: Arc::clone(&told) };
+        Stream { work: Work::Here(Box::new(decoding)), bytes_in, told, threaded, decoded: 0, hashing: None }
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -81,16 +101,29 @@ impl Stream {
     }
 
     fn move_to_thread(&mut self) -> Result<()> {
-        let Work::Here(decoding) = std::mem::replace(&mut self.work, Work::Gone) else { return Ok(()) };
+        let Work::Here(mut decoding) = std::mem::replace(&mut self.work, Work::Gone) else { return Ok(()) };
+        self.hashing = decoding.digest_elsewhere()?;
         let (sender, receiver) = sync_channel(QUEUE);
-        std::thread::Builder::new()
-            .stack_size(STACK)
-            .spawn(move || decoding.run(&sender))
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-            .call("clone", || "CLONE_THREAD")?;
+        start(STACK, move || decoding.run(&sender))?;
         self.work = Work::Elsewhere(receiver);
         Ok(())
     }
+
+    /// At the end of the stream the digest is only as far away as the chunks that are still queued for it.
+    fn wait_for_digest(&mut self) {
+        if let Some(hashing) = self.hashing.take() {
+            // It cannot fail: a panic ends the process.
+            let _ = hashing.join();
+        }
+    }
+}
+
+fn start(stack: usize, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    Builder::new()
+        .stack_size(stack)
+        .spawn(run)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+        .call("clone", || "CLONE_THREAD")
 }
 
 impl Source for Stream {
@@ -99,18 +132,22 @@ impl Source for Stream {
             self.move_to_thread()?;
         }
         self.decoded = self.decoded.saturating_add(1);
-        match &mut self.work {
+        let chunk = match &mut self.work {
             Work::Here(decoding) => decoding.next(),
             Work::Elsewhere(receiver) => receiver.recv().ok().transpose(),
             Work::Gone => Ok(None),
+        };
+        if let Ok(None) = chunk {
+            self.wait_for_digest();
         }
+        chunk
     }
 }
 
-/// The decoder and what is done with each chunk while it is in the cache.
+/// The decoder and what is done with each chunk.
 struct Decoding {
     decoder: Decoder,
-    hasher: Option<Sha256>,
+    digesting: Digesting,
     pool: Pool,
     bytes: u64,
     limits: Limits,
@@ -121,23 +158,42 @@ impl Decoding {
     fn next(&mut self) -> Result<Option<Bytes>> {
         let mut buffer = self.pool.take();
         let filled = self.decoder.fill(&mut buffer)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&buffer[..filled]);
-        }
         self.bytes += filled as u64;
         self.told.bytes_tar.store(self.bytes, Ordering::Relaxed);
         self.bound()?;
+        let chunk = self.pool.lend(buffer, filled);
         if filled == 0 {
             self.end();
+            return Ok(None);
         }
-        let chunk = self.pool.lend(buffer, filled);
-        Ok((filled > 0).then_some(chunk))
+        match &mut self.digesting {
+            Digesting::Nobody => {}
+            Digesting::Here(hasher) => hasher.update(&chunk),
+            // It listens to the end.
+            Digesting::Elsewhere(sender) => drop(sender.send(chunk.clone())),
+        }
+        Ok(Some(chunk))
     }
 
     fn end(&mut self) {
-        if let (Some(hasher), Ok(mut digest)) = (self.hasher.take(), self.told.diff_id.lock()) {
-            *digest = Some(Digest(hasher.finalize().into()));
+        if let Digesting::Here(hasher) = std::mem::replace(&mut self.digesting, Digesting::Nobody) {
+            self.told.digest(hasher);
         }
+    }
+
+    /// Digests in a thread of its own from now on: decoding and digesting take turns on no core.
+    fn digest_elsewhere(&mut self) -> Result<Option<JoinHandle<()>>> {
+        let Digesting::Here(mut hasher) = std::mem::replace(&mut self.digesting, Digesting::Nobody) else {
+            return Ok(None);
+        };
+        let (sender, receiver) = sync_channel::<Bytes>(QUEUE);
+        let told = Arc::clone(&self.told);
+        self.digesting = Digesting::Elsewhere(sender);
+        let hash = move || {
+            receiver.iter().for_each(|chunk| hasher.update(&chunk));
+            told.digest(hasher);
+        };
+        start(HASHING_STACK, hash).map(Some)
     }
 
     /// Until the end, an error, or nobody listens any more.

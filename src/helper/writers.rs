@@ -21,6 +21,8 @@ const BATCH_FILES: usize = 32;
 /// Bytes waiting to be written; the reader waits while there are more.
 const QUEUE_BYTES: usize = 8 << 20;
 const QUEUE_BATCHES: usize = 128;
+/// Batches between two looks at whether the parent is still there: a few milliseconds.
+const CHECK: u32 = 8;
 const STACK: usize = 256 << 10;
 /// Softened things kept between two settlements.
 const KEPT: usize = 10_000;
@@ -90,6 +92,9 @@ struct State {
     pending: Vec<u32>,
     busy: Vec<NodeId>,
     bytes: usize,
+    /// Writers with nothing to do, and whether the reader waits: nobody else is woken, since each wake is a call.
+    idle: usize,
+    awaited: bool,
     outcome: Outcome,
 }
 
@@ -162,16 +167,16 @@ impl Writers {
 
     fn submit(&self, batch: Option<Batch>) {
         let Some(batch) = batch else { return };
-        let state = self.shared.lock();
-        let mut state = self.shared.wait_while(&self.shared.done, state, |state| {
-            state.bytes >= QUEUE_BYTES || state.pending.len() >= QUEUE_BATCHES
-        });
+        let full = |state: &State| state.bytes >= QUEUE_BYTES || state.pending.len() >= QUEUE_BATCHES;
+        let mut state = self.shared.wait_until(|state| !full(state));
         state.bytes += batch.bytes;
         state.pending.push(batch.number);
         state.queue.push_back(batch);
-        let waiting = state.queue.len();
+        let (waiting, idle) = (state.queue.len(), state.idle);
         drop(state);
-        self.shared.work.notify_one();
+        if idle > 0 {
+            self.shared.work.notify_one();
+        }
         self.start_one_for(waiting);
     }
 
@@ -200,15 +205,13 @@ impl Writers {
         if open.as_ref().is_some_and(|batch| batch.number == number) {
             self.submit(open.take());
         }
-        let state = self.shared.lock();
-        drop(self.shared.wait_while(&self.shared.done, state, |state| state.pending.contains(&number)));
+        drop(self.shared.wait_until(|state| !state.pending.contains(&number)));
     }
 
     /// Waits until every file is written, and tells what happened since the last time.
     pub(crate) fn drain(&self) -> Outcome {
         self.submit(self.open.borrow_mut().take());
-        let state = self.shared.lock();
-        let mut state = self.shared.wait_while(&self.shared.done, state, |state| !state.pending.is_empty());
+        let mut state = self.shared.wait_until(|state| state.pending.is_empty());
         std::mem::take(&mut state.outcome)
     }
 
@@ -224,20 +227,26 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_while<'a>(
-        &self,
-        condition: &Condvar,
-        state: MutexGuard<'a, State>,
-        until: impl FnMut(&mut State) -> bool,
-    ) -> MutexGuard<'a, State> {
-        condition.wait_while(state, until).unwrap_or_else(PoisonError::into_inner)
+    /// The reader waits, alone.
+    fn wait_until(&self, settled: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        while !settled(&state) {
+            state.awaited = true;
+            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.awaited = false;
+        }
+        state
     }
 
     /// A thread's life: until the process ends.
     fn work(&self, maker: &Maker) {
         loop {
-            let state = self.lock();
-            let mut state = self.wait_while(&self.work, state, |state| state.next().is_none());
+            let mut state = self.lock();
+            while state.next().is_none() {
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+            }
             let Some(batch) = state.take() else { continue };
             drop(state);
             self.write(batch, maker);
@@ -256,7 +265,9 @@ impl Shared {
         let mut outcome = Outcome::default();
         let (number, dir, bytes) = (batch.number, batch.dir, batch.bytes);
         // What is queued is up to thousands of files: nobody wants them once the parent is gone.
-        if let (Some(first), Err(cause)) = (batch.jobs.first(), maker.remover.watch.check()) {
+        if number.is_multiple_of(CHECK)
+            && let (Some(first), Err(cause)) = (batch.jobs.first(), maker.remover.watch.check())
+        {
             outcome.failure = Some((first.named(), cause.into()));
             self.failed.store(true, Ordering::Relaxed);
         }
@@ -282,13 +293,24 @@ impl Shared {
         state.bytes -= bytes;
         state.pending.retain(|pending| *pending != number);
         state.busy.retain(|busy| *busy != dir);
+        // This writer takes what is next; another is needed only if there is more than that.
+        let (awaited, more) = (state.awaited, state.idle > 0 && state.ready() > 1);
         drop(state);
-        self.done.notify_all();
-        self.work.notify_one();
+        if awaited {
+            self.done.notify_all();
+        }
+        if more {
+            self.work.notify_one();
+        }
     }
 }
 
 impl State {
+    /// How many batches could be taken now, as far as two.
+    fn ready(&self) -> usize {
+        self.queue.iter().filter(|batch| !self.busy.contains(&batch.dir)).take(2).count()
+    }
+
     /// The first batch whose directory nobody is writing to.
     fn next(&self) -> Option<usize> {
         self.queue.iter().position(|batch| !self.busy.contains(&batch.dir))
