@@ -38,7 +38,7 @@ Examples:
 /// Without --layer or --overlay the archive is unpacked as `tar -xp --numeric-owner` would: owners, modes,
 /// times, extended attributes and ACLs are restored, and names that begin with `.wh.` are ordinary files.
 ///
-/// When something fails, nothing is rolled back: what has been unpacked stays. Nothing is printed when all
+/// When something fails, nothing is rolled back: what has been unpacked stays, unless --atomic is given. Nothing is printed when all
 /// went well.
 #[derive(Debug, Parser)]
 #[command(name = "untar-in-root", version, max_term_width = 100, after_help = "--help says more.")]
@@ -49,7 +49,7 @@ Examples:
 )]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
-    /// The directory to unpack into; it must exist
+    /// The directory to unpack into; it must exist, unless --atomic makes it
     #[arg(value_name = "ROOT", required_unless_present = "list")]
     root: Option<PathBuf>,
 
@@ -73,11 +73,12 @@ pub(crate) struct Args {
 }
 
 /// Options that say how to write, and so say nothing to --list.
-const WRITING: [&str; 19] = [
+const WRITING: [&str; 20] = [
     "layer",
     "overlay",
     "lower",
     "into",
+    "atomic",
     "chown",
     "uid_map",
     "gid_map",

@@ -80,6 +80,7 @@ fn prepare(
     jail: &mut Option<EmptyDirectory>,
 ) -> Result<Untar, Trouble> {
     let mut untar = match args.root() {
+        Some(root) if args.files.atomic => Untar::atomic(root)?,
         Some(root) => Untar::open(root)?,
         None => Untar::open(&jail.insert(EmptyDirectory::new().map_err(Trouble::Jail)?).0)?,
     };
@@ -168,7 +169,8 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
         screen.say(trouble);
         let done = report.map_or(0, |report| report.entries.total());
         if done > 0 && !args.output.list && !args.output.quiet {
-            screen.say(&format_args!("stopped after {done} entries; what they made is still there"));
+            let left = if args.files.atomic { "nothing of it is left" } else { "what they made is still there" };
+            screen.say(&format_args!("stopped after {done} entries; {left}"));
         }
     }
     let mut code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);

@@ -142,6 +142,15 @@ impl Untar {
         Err(Error)
     }
 
+    /// Applies to a directory that appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// Always [`ErrorKind::Unsupported`].
+    pub fn atomic(_place: impl AsRef<Path>) -> Result<Untar, Error> {
+        Err(Error)
+    }
+
     /// Which program is the helper.
     #[must_use]
     pub fn program(self, _program: Program) -> Untar {
@@ -355,6 +364,7 @@ mod tests {
     fn whatever_can_fail_answers_unsupported() {
         let errors = [
             Untar::open("/").err(),
+            Untar::atomic("/new").err(),
             Program::this().err(),
             any().spawn().err(),
             any().apply(io::empty()).err(),

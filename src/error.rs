@@ -58,7 +58,7 @@ impl Error {
         Error::new(kind, Detail::Io { doing, path: Some(path.to_path_buf()), error })
     }
 
-    fn with(mut self, report: Option<Box<Report>>, stderr: Vec<u8>) -> Error {
+    pub(crate) fn with(mut self, report: Option<Box<Report>>, stderr: Vec<u8>) -> Error {
         self.0.report = report;
         self.0.stderr = stderr;
         self

@@ -28,6 +28,7 @@
 //! | write the archive yourself | [`Untar::spawn`], a [`Session`] that is an [`io::Write`](std::io::Write) |
 //! | do that in an asynchronous program | [`Session::into_parts`] |
 //! | end a run from another thread | [`Session::canceller`] |
+//! | have a directory appear whole or not at all | [`Untar::atomic`] |
 //! | let your own program be the helper | [`helper::init`], then [`Program::this`] |
 //!
 //! The parent treats the helper as compromised: its frames are bounded and checked, its events capped, and
@@ -71,6 +72,8 @@ pub mod image;
 mod program;
 #[cfg(target_os = "linux")]
 mod session;
+#[cfg(target_os = "linux")]
+mod staging;
 #[cfg(target_os = "linux")]
 mod wire;
 

@@ -5,8 +5,9 @@ mod idmap;
 
 use crate::error::{Error, Known, Outcome, verdict};
 use crate::program::Program;
+use crate::staging::{Place, Staging};
 use crate::wire::{Down, Request};
-use crate::{Digest, ErrorKind, Listed, Mode, Options, Progress, Report};
+use crate::{Digest, Durability, ErrorKind, Listed, Mode, Options, Progress, Report};
 use child::{Child, Ready};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
@@ -30,7 +31,7 @@ const PIECE: usize = 1 << 20;
 /// use. Names in the archive are relative to the [destination](Untar::destination), which is the root itself
 /// unless said otherwise.
 pub struct Untar {
-    root: OwnedFd,
+    root: Root,
     program: Option<Program>,
     destination: PathBuf,
     options: Options,
@@ -38,6 +39,13 @@ pub struct Untar {
     expected_diff_id: Option<Digest>,
     callbacks: Callbacks,
     canceller: Canceller,
+}
+
+/// Where the archive is applied.
+enum Root {
+    There(OwnedFd),
+    /// To be made, beside its place first.
+    Made(Place),
 }
 
 /// What is wanted of the digest of the archive as it came.
@@ -61,8 +69,12 @@ struct Callbacks {
 impl Untar {
     /// Applies to this open directory.
     pub fn new(root: impl Into<OwnedFd>) -> Untar {
+        Untar::on(Root::There(root.into()))
+    }
+
+    fn on(root: Root) -> Untar {
         Untar {
-            root: root.into(),
+            root,
             program: None,
             destination: PathBuf::new(),
             options: Options::default(),
@@ -80,6 +92,25 @@ impl Untar {
     /// [`ErrorKind::Root`] if it is missing or not a directory.
     pub fn open(root: impl AsRef<Path>) -> Result<Untar, Error> {
         open_root(root.as_ref()).map(Untar::new)
+    }
+
+    /// Applies to a directory that appears whole or not at all: it is made beside its place, below a directory
+    /// of mode 0700, and renamed when everything is right, digests included.
+    ///
+    /// The place must be missing, or an empty directory (whose owner and mode the new one begins with; otherwise
+    /// it belongs to the caller, 0755); the directory that it is in must exist, and is held open from now on. With
+    /// a [`Durability`], the whole is on disk before it has its name, and the name when the run returns.
+    ///
+    /// After an error nothing is left, also if it is an error of moving the result to its place. A process that
+    /// is killed leaves a directory `.untar-in-root-staging-…` beside the place, which the next such run beside
+    /// it removes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Root`] if the place is taken or the directory that it is in is missing; later
+    /// [`ErrorKind::Storage`] if nothing can be made there.
+    pub fn atomic(place: impl AsRef<Path>) -> Result<Untar, Error> {
+        Place::open(place.as_ref()).map(|place| Untar::on(Root::Made(place)))
     }
 
     /// Which program is the helper; without it, [`Program::this`].
@@ -265,7 +296,19 @@ impl Untar {
         let options = absolute_lowers(self.options)?;
         let lowers_later = self.callbacks.lowers.is_some();
         let request = Request { destination, options: options.clone(), lowers_later };
-        let mut child = Child::spawn(&program, &self.root, archive, pipe, options, self.callbacks, self.canceller)?;
+        let durable = options.durability != Durability::None;
+        let (root, making) = match self.root {
+            Root::There(root) => (root, None),
+            Root::Made(_) if options.list || !self.destination.as_os_str().is_empty() => {
+                let text = "a listing makes nothing, and a destination inside the root needs a root that is there";
+                return Err(Error::new(ErrorKind::Options, crate::error::Detail::Text(text)));
+            }
+            Root::Made(place) => {
+                let (staging, root) = Staging::beside(&place, Some(program.clone()))?;
+                (root, Some(Making { staging, place, durable }))
+            }
+        };
+        let mut child = Child::spawn(&program, &root, archive, pipe, options, self.callbacks, self.canceller)?;
         child.send(&Down::Request(Box::new(request)));
         let (hasher, expected_digest) = match self.digest {
             Demand::None => (None, None),
@@ -280,7 +323,24 @@ impl Untar {
             bytes_in: 0,
             expected_digest,
             expected_diff_id: self.expected_diff_id,
+            making,
         })
+    }
+}
+
+/// A root that has no name yet.
+struct Making {
+    staging: Staging,
+    place: Place,
+    durable: bool,
+}
+
+impl Making {
+    fn complete(self, report: Report) -> Result<Report, Error> {
+        match self.staging.commit(&self.place, self.durable) {
+            Ok(()) => Ok(report),
+            Err(error) => Err(error.with(Some(Box::new(report)), Vec::new())),
+        }
     }
 }
 
@@ -336,6 +396,8 @@ pub struct Session {
     counts: bool,
     expected_digest: Option<Digest>,
     expected_diff_id: Option<Digest>,
+    /// Dropped after the child: what nobody writes to any more is removed.
+    making: Option<Making>,
 }
 
 impl Session {
@@ -414,7 +476,11 @@ impl Session {
             total_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             ..outcome.known
         };
-        verdict(outcome)
+        let report = verdict(outcome)?;
+        match self.making {
+            Some(making) => making.complete(report),
+            None => Ok(report),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) struct Archive {
     /// Fail unless the uncompressed archive has this digest
     ///
     /// An image's configuration lists it as the layer's diff ID. Like --digest it is known only at the end, when
-    /// the files are already there: on status 4, throw them away.
+    /// the files are already there: on status 4, throw them away, or use --atomic.
     #[arg(long, value_name = "sha256:HEX", value_parser = values::digest)]
     pub(crate) diff_id: Option<Digest>,
 

@@ -48,6 +48,15 @@ pub(crate) struct Files {
     #[arg(long, value_name = "PATH", help_heading = "Destination")]
     pub(crate) into: Option<PathBuf>,
 
+    /// Make ROOT whole or not at all
+    ///
+    /// ROOT must be missing, or an empty directory, whose owner and mode it begins with. It is made beside its
+    /// place, below a directory .untar-in-root-staging-… of mode 0700, and renamed when everything is right,
+    /// digests included; after an error nothing is left. What a killed run has left there is removed by the next
+    /// with --atomic and a ROOT in the same directory.
+    #[arg(long, help_heading = "Destination", conflicts_with = "into")]
+    pub(crate) atomic: bool,
+
     /// What becomes of names that climb above the destination
     #[arg(long, value_name = "POLICY", default_value = "refuse", help_heading = "Destination",
           value_parser = values::words(ESCAPING), hide_short_help = true)]

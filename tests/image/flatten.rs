@@ -155,7 +155,9 @@ fn flatten_sweeps_what_a_killed_run_left() {
     }
     let scratch = Scratch::new();
     sample().write(&scratch.join("oci"));
-    let left = scratch.dir("place/.untar-in-root-image-dead00/root/usr");
+    let left = scratch.dir("place/.untar-in-root-staging-dead00/root/usr");
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(scratch.join("place/.untar-in-root-staging-dead00"), private).expect("mode");
     fs::set_permissions(&left, fs::Permissions::from_mode(0o000)).expect("mode");
     flatten(&open(&scratch.join("oci")).expect("opened"), &scratch.join("place/root")).expect("flattened");
     assert_eq!(names(&scratch.join("place")), ["root"]);

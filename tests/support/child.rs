@@ -107,7 +107,8 @@ fn child_process() {
     if env::var("UNTAR_JOB_OPTIONS").is_ok_and(|words| words == "leaks") {
         return say(&format!("leaks: {}", crate::faults::leaks(&dest, &Program::at(program))));
     }
-    let mut untar = match Untar::open(&dest) {
+    let open = if options.contains("atomic") { Untar::atomic } else { Untar::open };
+    let mut untar = match open(&dest) {
         Ok(untar) => untar.program(Program::at(program)),
         Err(error) => return say(&format!("outcome: {}", describe(&error))),
     };
@@ -120,7 +121,8 @@ fn child_process() {
         Ok(report) => format!("outcome: ok\nconfinement: {:?}\nevents: {:?}", report.confinement, report.events),
         Err(error) => format!("outcome: {}", describe(error)),
     };
-    say(&format!("{text}\ntree: {}", line(&Tree::read(&dest))));
+    let tree = if dest.exists() { line(&Tree::read(&dest)) } else { "missing".to_owned() };
+    say(&format!("{text}\ntree: {tree}"));
 }
 
 /// Gives half the archive, says so, and waits to be killed.
