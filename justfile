@@ -25,6 +25,18 @@ doc:
 static:
     cargo build --release --target x86_64-unknown-linux-musl -p untar-in-root-helper
 
+# The Debian package, in dist/out.
+deb:
+    dist/make deb
+
+# The program for any Linux, with its pages, in dist/out.
+tarball:
+    dist/make tarball
+
+# What the next version number must be; there is nothing to compare with before the first release.
+semver:
+    cargo semver-checks -p untar-in-root
+
 # The command of the README.
 hello dir="/tmp/hello":
     mkdir -p {{ dir }}

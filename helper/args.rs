@@ -20,7 +20,7 @@ use untar_in_root::Options;
 pub(crate) use image::{Check, Command, Forget, Image, Inspect, Store, StoreArgs, StoreCommand};
 pub(crate) use output::When;
 
-const EXAMPLES: &str = "\
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   untar-in-root /srv/root debian.tar.zst            unpack a root file system
   untar-in-root --layer /srv/root layer.tar.gz      apply an image layer, whiteouts too

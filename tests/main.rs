@@ -9,6 +9,7 @@ mod cli;
 mod deaths;
 mod debian_root;
 mod destination;
+mod examples;
 mod faults;
 mod hostile;
 mod image;
