@@ -22,6 +22,7 @@ pub use verify::Difference;
 
 use super::layers::{Layers, Slot, userxattr};
 use super::problem::Problem;
+use super::schedule::Schedule;
 use super::staged::{Staged, synchronise_names};
 use super::unpack::{Unpack, What};
 use super::{digest, staged};
@@ -214,15 +215,17 @@ impl Held<'_> {
         let staged = Staged::inside(&self.store.path, unpack.program.clone())?;
         let slots = self.slots(&chain, &staged)?;
         let reports = unpack.stack(&slots, &staged)?;
-        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| !slot.found) {
+        // The listings, several at a time as well.
+        let complete = slots.iter().map(|slot| slot.found).collect();
+        Schedule::new(complete, unpack.jobs, unpack.canceller.clone()).run(|at| {
             let record = LayerRecord {
                 below: at.checked_sub(1).map(|below| chain[below].to_string()),
                 diff_id: unpack.image.layers[at].diff_id.to_string(),
                 blob: unpack.image.layers[at].digest.map(|digest| digest.to_string()),
-                listing: listing::digest(&slot.dir, &slot.path)?.to_string(),
+                listing: listing::digest(&slots[at].dir, &slots[at].path)?.to_string(),
             };
-            write_whole(&slot.path.with_file_name("layer"), &record::json(&record))?;
-        }
+            write_whole(&slots[at].path.with_file_name("layer"), &record::json(&record))
+        })?;
         staged.synchronise()?;
         let open = slots.iter().zip(&chain).filter(|(slot, _)| !slot.found);
         for (slot, chain) in open {

@@ -22,7 +22,8 @@ const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONB
 
 /// The listing of the tree at this open directory; `path` is for messages.
 pub(super) fn digest(root: &OwnedFd, path: &Path) -> Result<Digest, Error> {
-    let mut walk = Walk { hasher: Sha256::new(), inodes: HashMap::new(), buffer: vec![0; 1 << 20] };
+    let mut walk =
+        Walk { hasher: Sha256::new(), inodes: HashMap::new(), buffer: vec![0; 1 << 20], list: vec![0; 64 << 10] };
     walk.all(root).map_err(|(inside, errno)| storage("reading", &path.join(inside), errno.into()))?;
     Ok(Digest(walk.hasher.finalize().into()))
 }
@@ -34,6 +35,8 @@ struct Walk {
     /// The first path of each inode with several names.
     inodes: HashMap<(u64, u64), PathBuf>,
     buffer: Vec<u8>,
+    /// Names of attributes.
+    list: Vec<u8>,
 }
 
 /// A directory whose names are still to be visited, the next one last.
@@ -98,7 +101,11 @@ impl Walk {
             self.field(&number.to_le_bytes());
         }
         match kind(stat) {
-            SFlag::S_IFREG => self.content(dir, name, stat)?,
+            SFlag::S_IFREG => {
+                let file = openat(dir, name, FILE, Mode::empty())?;
+                self.content(&file, stat)?;
+                return self.attributes(&Attributed::Open(&file));
+            }
             SFlag::S_IFLNK => {
                 let target = readlinkat(dir, name)?;
                 self.field(target.as_bytes());
@@ -106,17 +113,18 @@ impl Walk {
             SFlag::S_IFCHR | SFlag::S_IFBLK => self.field(&stat.st_rdev.to_le_bytes()),
             _ => {}
         }
-        self.attributes(dir, name)
+        // Links, devices and FIFOs are not opened.
+        let place = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
+        self.attributes(&Attributed::Named(place))
     }
 
-    fn content(&mut self, dir: &OwnedFd, name: &OsStr, stat: &FileStat) -> Result<(), Errno> {
-        let file = openat(dir, name, FILE, Mode::empty())?;
+    fn content(&mut self, file: &OwnedFd, stat: &FileStat) -> Result<(), Errno> {
         let mut left = stat.st_size.cast_unsigned();
         self.hasher.update(left.to_le_bytes());
         // As many as the length says, so that a file that grows does not run into the next field.
         while left > 0 {
             let want = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
-            match nix::unistd::read(&file, &mut self.buffer[..want]) {
+            match nix::unistd::read(file, &mut self.buffer[..want]) {
                 Ok(0) => return Err(Errno::EIO),
                 Ok(n) => {
                     self.hasher.update(&self.buffer[..n]);
@@ -129,23 +137,27 @@ impl Walk {
         Ok(())
     }
 
-    /// By way of /proc: links, devices and FIFOs are not opened.
-    fn attributes(&mut self, dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
-        let place = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
-        let raw = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
-        let mut list = vec![0_u8; 64 << 10];
-        let length = match rustix::fs::llistxattr(&place, &mut list[..]) {
+    /// Sorted, with their values. SELinux labels are the host's and left out.
+    fn attributes(&mut self, of: &Attributed<'_>) -> Result<(), Errno> {
+        // Most have none: the room is made once.
+        let mut list = std::mem::take(&mut self.list);
+        let result = self.listed(of, &mut list);
+        self.list = list;
+        result
+    }
+
+    fn listed(&mut self, of: &Attributed<'_>, list: &mut [u8]) -> Result<(), Errno> {
+        let length = match of.list(list) {
             Ok(length) => length,
-            Err(rustix::io::Errno::NOTSUP) => 0,
-            Err(errno) => return Err(raw(errno)),
+            Err(Errno::EOPNOTSUPP) => 0,
+            Err(errno) => return Err(errno),
         };
         let mut found: Vec<&[u8]> = list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
-        // SELinux labels are the host's.
         found.retain(|name| *name != b"security.selinux");
         found.sort_unstable();
-        let mut value = vec![0_u8; 64 << 10];
         for attribute in found {
-            let length = rustix::fs::lgetxattr(&place, OsStr::from_bytes(attribute), &mut value[..]).map_err(raw)?;
+            let mut value = vec![0_u8; 64 << 10];
+            let length = of.get(OsStr::from_bytes(attribute), &mut value)?;
             self.field(attribute);
             self.field(&value[..length]);
         }
@@ -157,6 +169,34 @@ impl Walk {
         self.hasher.update((bytes.len() as u64).to_le_bytes());
         self.hasher.update(bytes);
     }
+}
+
+/// What has attributes.
+enum Attributed<'a> {
+    Open(&'a OwnedFd),
+    Named(PathBuf),
+}
+
+impl Attributed<'_> {
+    fn list(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let listed = match self {
+            Attributed::Open(file) => rustix::fs::flistxattr(file, buffer),
+            Attributed::Named(place) => rustix::fs::llistxattr(place, buffer),
+        };
+        listed.map_err(raw)
+    }
+
+    fn get(&self, name: &OsStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let value = match self {
+            Attributed::Open(file) => rustix::fs::fgetxattr(file, name, buffer),
+            Attributed::Named(place) => rustix::fs::lgetxattr(place, name, buffer),
+        };
+        value.map_err(raw)
+    }
+}
+
+fn raw(errno: rustix::io::Errno) -> Errno {
+    Errno::from_raw(errno.raw_os_error())
 }
 
 fn kind(stat: &FileStat) -> SFlag {
