@@ -8,8 +8,10 @@ mod dirs;
 mod entry;
 mod fault;
 mod files;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 mod fuzz;
+#[cfg(fuzzing)]
+mod fuzz_entries;
 mod input;
 mod landlock;
 mod limits;
@@ -30,9 +32,12 @@ mod userns;
 mod whiteout;
 mod writers;
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use fuzz_entries::{Seen, fuzz_entries};
 
 use crate::program::{ARGV0, mark_initialised};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};

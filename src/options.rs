@@ -289,7 +289,7 @@ pub struct Limits {
     pub total_bytes: u64,
     /// Bytes of one file, holes included.
     pub file_bytes: u64,
-    /// Entries, whiteouts and skipped ones included.
+    /// Entries, whiteouts and skipped ones included; beyond 16,384, directories that entries imply, too.
     pub entries: u64,
     /// Uncompressed over compressed bytes, tested once 64 MiB are out.
     pub ratio: u64,

@@ -253,7 +253,7 @@ fn decode<M: Message>(inbox: &mut Vec<u8>) -> Result<Option<M>, Garbled> {
 }
 
 /// What `fuzz/` calls: frames in both directions, whole and in pieces, must come to the same messages.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, all(test, feature = "helper")))]
 pub(crate) fn fuzz_frames(data: &[u8]) {
     fn all<M: Message + std::fmt::Debug>(data: &[u8], piece: usize) -> (Vec<String>, Option<Garbled>) {
         let (mut inbox, mut messages) = (Vec::new(), Vec::new());

@@ -1,5 +1,7 @@
 //! The jail seen from outside: `/proc/PID` of a helper that is stopped mid-archive, and `strace` of a whole run.
 
+mod loads;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use untar_in_root::{ErrorKind, Options, Program, Session};
 
-use crate::support::child::Job;
+use crate::support::child::{Job, Said};
 use crate::support::privilege::{need_root, need_tool};
 use crate::support::process::my_helper_on;
 use crate::support::run::{literal, untar};
@@ -203,20 +205,27 @@ struct Trace(Vec<(u32, String)>);
 
 impl Trace {
     fn of(options: &str) -> Trace {
-        let scratch = Scratch::new();
-        let dest = scratch.dir("dest");
         let entries =
             Tarball::new().dir("d").file("d/f", "1").symlink("l", "/etc").file("l/passwd", "2").hardlink("h", "d/f");
-        let archive = scratch.file("archive.tar", entries.fifo("p").build());
+        let (trace, said) = Trace::on(options, &entries.fifo("p").build(), |_| {});
+        said.leads_to("d/ d/f=1 etc/ etc/passwd=2 h==d/f l->/etc p|");
+        trace
+    }
+
+    /// Of this archive, on what is put into the destination before.
+    fn on(options: &str, archive: &[u8], before: impl FnOnce(&Path)) -> (Trace, Said) {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        before(&dest);
+        let archive = scratch.file("archive.tar", archive);
         let log = scratch.join("trace");
         let log = log.to_str().expect("UTF-8");
         let said = Job::new(&dest, &archive, options).behind(&["strace", "-ff", "-s", "300", "-o", log]).run(&scratch);
-        said.leads_to("d/ d/f=1 etc/ etc/passwd=2 h==d/f l->/etc p|");
         let files = fs::read_dir(scratch.path()).expect("directory").flatten().filter_map(|entry| {
             let pid = entry.file_name().to_str()?.strip_prefix("trace.")?.parse().ok()?;
             Some((pid, fs::read_to_string(entry.path()).ok()?))
         });
-        Trace(files.collect())
+        (Trace(files.collect()), said)
     }
 
     /// The helper's threads: its own file from its start on, and those that it made.

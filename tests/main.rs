@@ -5,6 +5,7 @@
 
 mod atomic;
 mod bad_helpers;
+mod bombs;
 mod cli;
 mod deaths;
 mod debian_root;
@@ -14,6 +15,7 @@ mod faults;
 mod hostile;
 mod image;
 mod jail;
+mod leaks;
 mod overlay;
 mod privileges;
 mod rules;

@@ -82,7 +82,7 @@ impl<'a> Applier<'a> {
             options,
             reporter,
             root: Arc::new(confined.root),
-            dirs: Dirs::new(root, options.cross_mounts, lowers, Rc::clone(&writers))?,
+            dirs: Dirs::new(root, options.cross_mounts, lowers, Rc::clone(&writers))?.bound(options.limits.entries),
             marks: Marks::new(confined.trusted_marks),
             destination: NodeId::ROOT,
             policy: Policy::new(options),

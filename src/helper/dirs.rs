@@ -9,7 +9,7 @@ use super::lower::{Lower, Lowers};
 use super::metadata::Metadata;
 use super::open;
 use super::writers::Writers;
-use crate::Cause;
+use crate::{Cause, Limit};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use std::collections::HashMap;
@@ -21,6 +21,8 @@ use std::sync::Arc;
 const OPEN: usize = 192;
 /// As the kernel: `path_resolution(7)`.
 const LINKS: u32 = 40;
+/// Directories that may be known however few entries are allowed: one path of the greatest depth, and more.
+const FEWEST: u64 = 16_384;
 
 /// A directory in the trie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,6 +118,8 @@ pub(crate) struct Dirs {
     lowers: Option<Lowers>,
     /// Files that are on their way are waited for where something depends on them.
     writers: Rc<Writers>,
+    /// The most entries: one entry can imply thousands of directories, so they are counted, too.
+    most: u64,
 }
 
 impl Dirs {
@@ -123,7 +127,14 @@ impl Dirs {
         let inherit = inherit_of(&root)?;
         let node = Node { handle: Some(Arc::new(root)), inherit, ..Node::default() };
         let (free, open) = (Vec::new(), Vec::new());
-        Ok(Dirs { nodes: vec![node], free, open, clock: 0, generation: 0, cross_mounts, lowers, writers })
+        let most = u64::MAX;
+        Ok(Dirs { nodes: vec![node], free, open, clock: 0, generation: 0, cross_mounts, lowers, writers, most })
+    }
+
+    /// At most so many directories, or a few if that is less.
+    pub(crate) fn bound(mut self, entries: u64) -> Dirs {
+        self.most = entries.max(FEWEST);
+        self
     }
 
     pub(crate) fn node(&self, id: NodeId) -> &Node {
@@ -226,7 +237,7 @@ impl Dirs {
     /// Sets what was deferred, if the directory has changed since.
     fn leave(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
         let node = self.node_mut(id);
-        let Some(metadata) = node.deferred.take_if(|_| node.dirty) else { return Ok(()) };
+        let Some(mut metadata) = node.deferred.take_if(|_| node.dirty) else { return Ok(()) };
         let handle = self.handle(id);
         if let Ok(handle) = &handle {
             leave(handle, &metadata)?;
@@ -235,6 +246,7 @@ impl Dirs {
         node.inherit.acl |= metadata.has_default_acl();
         node.inherit.group |= metadata.mode & 0o2000 != 0;
         node.dirty = false;
+        metadata.forget_what_stays();
         node.deferred = Some(metadata);
         handle.map(drop)
     }
@@ -325,6 +337,9 @@ impl Dirs {
             Some(id) => {
                 self.nodes[id as usize] = node;
                 NodeId(id)
+            }
+            None if self.nodes.len() as u64 > self.most => {
+                return Err(Cause::Limit { limit: Limit::Entries, value: self.most }.into());
             }
             None => {
                 self.nodes.push(node);

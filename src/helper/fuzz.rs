@@ -1,4 +1,4 @@
-//! What `fuzz/` calls; not part of the interface.
+//! What `fuzz/` calls; not part of the interface. The tests replay its seeds, and mutations of them.
 
 use super::decode::Decoder;
 use super::dirs::{Child, Dirs, Implied, Missing, NodeId};
@@ -23,12 +23,16 @@ use std::rc::Rc;
 /// The first byte chooses how; check sums are made right first, since no fuzzer guesses them.
 pub fn fuzz_reader(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
-    let mut bytes = data.to_vec();
-    bytes.as_chunks_mut::<512>().0.iter_mut().for_each(seal);
+    let bytes = sealed(data);
     let strictness = Strictness { sizes: choice & 1 != 0, pax_globals: choice & 2 != 0 };
-    let bytes = Bytes::from(bytes);
     let whole = run(&bytes, usize::MAX, strictness);
     assert_eq!(whole, run(&bytes, 1 + usize::from(choice >> 2) * 7, strictness));
+}
+
+pub(super) fn sealed(data: &[u8]) -> Bytes {
+    let mut bytes = data.to_vec();
+    bytes.as_chunks_mut::<512>().0.iter_mut().for_each(seal);
+    bytes.into()
 }
 
 /// Only blocks with a magic, so that bodies, the end and V7 headers stay as they are.
@@ -41,7 +45,7 @@ fn seal(block: &mut [u8; 512]) {
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
-struct Pieces(Bytes, usize);
+pub(super) struct Pieces(pub(super) Bytes, pub(super) usize);
 
 impl Source for Pieces {
     fn next_chunk(&mut self) -> Result<Option<Bytes>> {
@@ -224,5 +228,73 @@ impl Steps<'_> {
         let text = [piece(first), piece(first >> 3), piece(second)].join(&b'/');
         let text = [start, &text].concat();
         if text.is_empty() { b".".to_vec() } else { text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::Rng;
+    use proptest::test_runner::{RngAlgorithm, TestRng};
+
+    /// The stored inputs of a target: seeds, and what was found once.
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+        let files = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let mut paths: Vec<_> = files.map(|file| file.expect("entry").path()).collect();
+        paths.sort();
+        assert!(!paths.is_empty(), "{}", dir.display());
+        paths.iter().map(|path| std::fs::read(path).expect("seed")).collect()
+    }
+
+    /// Every seed as it is, then `rounds` mutations; always the same ones. `UNTAR_FUZZ_ROUNDS` multiplies them.
+    fn replay(target: &str, rounds: usize, run: impl Fn(&[u8])) {
+        let times: usize = std::env::var("UNTAR_FUZZ_ROUNDS").map_or(1, |text| text.parse().expect("a number"));
+        let seeds = seeds(target);
+        seeds.iter().for_each(|seed| run(seed));
+        let mut random = TestRng::deterministic_rng(RngAlgorithm::XorShift);
+        let mut below = |n: usize| random.next_u64() as usize % n.max(1);
+        for _ in 0..rounds * times {
+            let mut data = seeds[below(seeds.len())].clone();
+            for _ in 0..=below(6) {
+                let (at, other) = (below(data.len()), below(data.len()));
+                match below(6) {
+                    0 if !data.is_empty() => data[at] ^= 1 << below(8),
+                    1 if !data.is_empty() => data[at] = [0, b' ', b'0', b'7', b'9', 0x80, 0xff][below(7)],
+                    2 => data.truncate(at),
+                    3 => data.insert(at.min(data.len()), below(256) as u8),
+                    4 => drop(data.drain(at.min(other)..(at.min(other) + below(600)).min(data.len()))),
+                    // A block of one archive in another.
+                    _ => {
+                        let from = &seeds[below(seeds.len())];
+                        let start = below(from.len()) / 512 * 512;
+                        let piece = from[start.min(from.len())..(start + 512).min(from.len())].to_vec();
+                        let at = at.min(data.len());
+                        data.splice(at..at, piece).for_each(drop);
+                    }
+                }
+            }
+            run(&data);
+        }
+    }
+
+    #[test]
+    fn the_reader_takes_its_seeds_and_mutations_of_them() {
+        replay("reader", 4000, fuzz_reader);
+    }
+
+    #[test]
+    fn the_decoders_take_their_seeds_and_mutations_of_them() {
+        replay("decode", 3000, fuzz_decode);
+    }
+
+    #[test]
+    fn the_parent_takes_frames_and_mutations_of_them() {
+        replay("frame", 20_000, fuzz_frames);
+    }
+
+    #[test]
+    fn the_resolver_agrees_with_the_kernel_on_its_seeds_and_mutations_of_them() {
+        replay("resolver", 400, fuzz_resolver);
     }
 }

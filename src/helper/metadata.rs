@@ -39,6 +39,16 @@ impl Metadata {
         self.xattrs.iter().any(|(name, _)| name.as_c_str() == ACL_DEFAULT)
     }
 
+    /// Once set on a directory only its times have to be set again. Attributes are let go of: 64 KiB for every
+    /// directory of an archive would be the helper's memory.
+    pub(crate) fn forget_what_stays(&mut self) {
+        if !self.xattrs.is_empty() {
+            self.xattrs = Vec::new();
+            // An ACL has changed the mode on disk, and must not be undone by it.
+            self.mode_now = Some(self.mode);
+        }
+    }
+
     fn times(&self) -> (TimeSpec, TimeSpec) {
         let spec = |time: Time| TimeSpec::new(time.seconds, time.nanoseconds.into());
         (spec(self.atime), spec(self.mtime))

@@ -107,6 +107,12 @@ fn child_process() {
     if env::var("UNTAR_JOB_OPTIONS").is_ok_and(|words| words == "leaks") {
         return say(&format!("leaks: {}", crate::faults::leaks(&dest, &Program::at(program))));
     }
+    if options.starts_with("bomb ") {
+        return say(&crate::bombs::child(&dest, &archive, &options, Program::at(program)));
+    }
+    if options.starts_with("many ") {
+        return say(&crate::leaks::child(&dest, &options, &Program::at(program)));
+    }
     let open = if options.contains("atomic") { Untar::atomic } else { Untar::open };
     let mut untar = match open(&dest) {
         Ok(untar) => untar.program(Program::at(program)),
