@@ -87,12 +87,12 @@ pub fn child(dest: &Path, words: &str, program: &Program) -> String {
 fn one(run: usize, dest: &Path, program: &Program, archives: &Archives) {
     let untar = |program: &Program| {
         let mut untar = Untar::open(dest).expect("destination").program(program.clone());
-        if is_root() && run % 3 == 0 {
+        if is_root() && run.is_multiple_of(3) {
             untar.options_mut().isolation = Isolation::Chroot;
         }
         untar
     };
-    if run % 2 == 0 {
+    if run.is_multiple_of(2) {
         untar(program).apply(&archives.good[..]).expect("a good run");
         return;
     }

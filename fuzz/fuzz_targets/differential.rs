@@ -9,7 +9,8 @@
 //! - A header-only type with a size: it has no body for us, as for Go; for tar-core it has one.
 //! - A meta flag in a V7 header: an extended header for us, as for Go and GNU tar; an entry for tar-core.
 //! - A global header after an extended one: it ends the extended one's wait in tar-core, not for us.
-//! - star's shorter prefix, and GNU headers with a ustar prefix (Go before 1.8): unknown to tar-core.
+//! - star's shorter prefix, and what Go before 1.8 wrote into GNU headers, a ustar prefix over the times: unknown
+//!   to tar-core.
 //! - A ustar magic without the version `00`: ustar for us, as for Go and GNU tar; V7 for tar-core.
 //! - A number behind a NUL: a number for us, as for Go and GNU tar; 0 for tar-core. Negative numbers in base 256:
 //!   negative for us; tar-core knows no sign.
@@ -92,7 +93,7 @@ fn allowed(theirs: &Theirs<'_>) -> bool {
         || (header[257..263] == *b"ustar\0" && !entry.header.is_ustar())
         || matches!(entry.entry_type, EntryType::GnuLongName | EntryType::GnuLongLink | EntryType::XHeader)
         || (entry.header.is_ustar() && header[508..] == *b"tar\0")
-        || (entry.header.is_gnu() && !header[345..369].iter().all(|byte| matches!(byte, 0 | b' ' | b'0'..=b'7')))
+        || (entry.header.is_gnu() && header[345..369].iter().any(|byte| *byte != 0))
         || (entry.pax.is_some() && any_header(headers, |block| matches!(block[156], b'L' | b'K')))
         || any_header(headers, |block| FIELDS.iter().any(|field| odd_number(&block[field.clone()])))
         || empty_value
