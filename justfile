@@ -45,3 +45,7 @@ hello dir="/tmp/hello":
 # Write the fixtures again, with the tools that are installed.
 fixtures:
     fixtures/make
+
+# Measure beside every tool that is installed, on archives it makes: as root, on a quiet machine.
+bench *args:
+    benches/compare.py {{ args }}

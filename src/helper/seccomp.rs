@@ -1,6 +1,8 @@
 //! The system-call filter: an allow-list of what reading and applying takes; anything else ends the process.
 //! `seccomp(2)`. Paths, pointers and descriptors are beyond a filter: those are the switched root's business.
 
+mod tree;
+
 use super::fault::{Fault, Result};
 use crate::Wall;
 use nix::errno::Errno;
@@ -134,27 +136,37 @@ fn refused(what: &'static str) -> Fault {
 
 /// The one that answers `clone3`, then the allow-list; the kernel takes the stricter verdict of the two.
 fn filters() -> Result<[BpfProgram; 2]> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH)
-        .map_err(|_| Fault::os(Errno::EOPNOTSUPP, "seccomp", std::env::consts::ARCH))?;
     let no_clone3 = compile(
         [(libc::SYS_clone3, Vec::new())].into(),
         SeccompAction::Allow,
         SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
-        arch,
     )?;
-    let allowed = compile(rules()?, SeccompAction::KillProcess, SeccompAction::Allow, arch)?;
-    Ok([no_clone3, allowed])
+    Ok([no_clone3, program(true).or_else(|_| program(false))?])
+}
+
+/// The allow-list; what is allowed whatever its arguments comes first, as a tree, or is looked for in turn.
+fn program(as_tree: bool) -> Result<BpfProgram> {
+    let plain: Vec<libc::c_long> = ALLOWED.iter().chain(OLDER).copied().collect();
+    let mut rules = conditional()?;
+    if !as_tree {
+        rules.extend(plain.iter().map(|call| (*call, Vec::new())));
+    }
+    let compiled = compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)?;
+    if as_tree { tree::allow_first(compiled, &plain).ok_or_else(|| refused("tree")) } else { Ok(compiled) }
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn compile(rules: Rules, otherwise: SeccompAction, matched: SeccompAction, arch: TargetArch) -> Result<BpfProgram> {
+fn compile(rules: Rules, otherwise: SeccompAction, matched: SeccompAction) -> Result<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)
+        .map_err(|_| Fault::os(Errno::EOPNOTSUPP, "seccomp", std::env::consts::ARCH))?;
     let filter = SeccompFilter::new(rules, otherwise, matched, arch).map_err(|_| refused("filter"))?;
     filter.try_into().map_err(|_| refused("program"))
 }
 
-fn rules() -> Result<Rules> {
-    let mut rules: Rules = ALLOWED.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
+/// What is allowed only with certain arguments.
+fn conditional() -> Result<Rules> {
+    let mut rules = Rules::new();
     // Threads, never processes or namespaces.
     rules.insert(libc::SYS_clone, vec![masked(0, bits(CLONE_FLAGS), bits(libc::CLONE_THREAD))?]);
     for call in NOT_ON_THE_ARCHIVE {
