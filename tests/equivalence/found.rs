@@ -40,6 +40,8 @@ found! {
     /// A looping link was an error in overlay mode only, and a link of this layer to a lower directory was lost.
     finds_a_kept_link_that_loops: ["link b -> ../b", "dir b"] keep_links;
     finds_a_kept_link_to_a_lower_directory: ["file a/x", "link b -> a ; dir b mode=700"] keep_links;
+    /// At the end the root took the lower root's metadata in place of the entry's.
+    finds_a_kept_link_to_the_root: ["link a -> .. ; dir /a mode=700 mtime=5.5"] keep_links;
     /// rustix 1.1.6 gives no size for an empty buffer, so the default ACL of a directory that was there was unseen.
     finds_a_default_acl_of_a_lower_directory: ["dir . xattr=acl ; dir a xattr=acl", "file b ; file a/b ; dir a/c"];
     finds_a_default_acl_over_a_fifo: ["dir . xattr=acl", "fifo a ; null b"];

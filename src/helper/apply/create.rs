@@ -287,8 +287,7 @@ impl Applier<'_> {
         // What this layer has put there hid a directory of the lower layers, if they have one.
         let hides = over_whiteout || self.overlay() && matches!(child, Some(Child::Leaf(_)));
         if let Some(id) = self.kept_symlink_below(spot)? {
-            self.dirs.touch(id);
-            return self.merge(id, meta);
+            return self.merge_listed(id, meta);
         }
         self.refuse_conflict_below(spot, true)?;
         for _ in 0..files::TRIES {
@@ -303,8 +302,7 @@ impl Applier<'_> {
                 Err(fault) => return Err(fault),
             }
             if let Some(id) = self.directory_there(spot)? {
-                self.dirs.touch(id);
-                return self.merge(id, meta);
+                return self.merge_listed(id, meta);
             }
             if self.options.no_overwrite_dir_nondir && !over_whiteout {
                 return Err(refused(Refusal::DirectoryConflict));
@@ -340,6 +338,16 @@ impl Applier<'_> {
             return Ok(None);
         }
         self.existing(spot.parent, &[spot.name])
+    }
+
+    /// A directory that an entry names. A kept symlink may lead to the root, which then has its own entry.
+    fn merge_listed(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
+        self.dirs.touch(id);
+        if id == self.destination && self.options.ignore_root_metadata {
+            return Ok(());
+        }
+        self.root_listed |= id == NodeId::ROOT;
+        self.merge(id, meta)
     }
 
     /// Rule 9: a directory over a directory replaces owner, mode and time, and clears other attributes.
