@@ -6,10 +6,12 @@
 mod atomic;
 mod bad_helpers;
 mod bombs;
+mod builders;
 mod cli;
 mod deaths;
 mod debian_root;
 mod destination;
+mod differential;
 mod examples;
 mod faults;
 mod hostile;
