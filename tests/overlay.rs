@@ -228,6 +228,30 @@ fn overlay_a_hardlink_to_a_lower_file_copies_it_up() {
 }
 
 #[test]
+fn overlay_lower_directories_are_named_from_here_and_only_read() {
+    if !need_root("overlay_lower_directories_are_named_from_here_and_only_read") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (below, upper) = (scratch.dir("lower"), scratch.dir("upper"));
+    scratch.file("secret", "outside");
+    let start = lower().symlink("out", "../secret").symlink("up", "/..").symlink("abs", "/a");
+    apply(&below, &start.build(), |_| {}).expect("lower");
+    let before = Tree::read(&below);
+    let archive = tar().hardlink("h", "abs/f").file("out/x", "1").file("up/y", "2").whiteout("t").opaque("abs");
+    let archive = scratch.file("layer.tar", archive.build());
+    // Relative to the caller's directory, which the helper does not have.
+    let mut command = std::process::Command::new(crate::support::run::program_path());
+    command.current_dir(scratch.path()).args(["--overlay", "--lower", "lower", "upper"]).arg(archive);
+    let output = command.output().expect("the program");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Neither `..` nor an absolute target leads out of it, and nothing in it has changed.
+    assert_eq!(line(&Tree::read(&upper)), "a/ h=f secret/ secret/x=1 t:0,0 y=2");
+    assert_eq!(crate::support::tree::compare_all(&Tree::read(&below), &before, &[]), Vec::<String>::new());
+    assert_eq!(std::fs::read_to_string(scratch.join("secret")).expect("secret"), "outside");
+}
+
+#[test]
 fn overlay_symlinked_parents_resolve_through_the_lower_layers() {
     if !need_root("overlay_symlinked_parents_resolve_through_the_lower_layers") {
         return;

@@ -25,7 +25,7 @@ use hostile::case::{Expect, Setting, run_all};
 use nix::libc;
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
 use support::privilege::need_root;
-use support::run::{layer, program_path};
+use support::run::{self, layer, program_path};
 use support::scratch::Scratch;
 use support::tarball::Tarball;
 use support::tree::{But, Tree, assert_same};
@@ -80,6 +80,9 @@ const ALL: &[Without] = &[
     },
 ];
 
+/// A file system, or a container, where no device can be made; answers `EPERM`.
+const NO_DEVICES: Without = Without { name: "devices", calls: &[libc::SYS_mknodat], expect: FULL };
+
 fn main() -> ExitCode {
     if env::args_os().next().is_some_and(|name| name == ARGV0) {
         return wrap();
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
     if !need_root("without") {
         return ExitCode::SUCCESS;
     }
+    overlay_whiteouts_where_devices_cannot_be_made_are_attributes();
     let whole = env::var_os("UNTAR_WITHOUT_ALL").is_some();
     for (number, without) in ALL.iter().enumerate() {
         let scratch = Scratch::new();
@@ -124,9 +128,10 @@ fn wrapper(scratch: &Scratch, without: &Without) -> Program {
 fn wrap() -> ExitCode {
     let path = env::current_exe().expect(ENV);
     let name = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).expect(ENV);
-    let without = ALL.iter().find(|without| without.name == name).expect(ENV);
+    let without = ALL.iter().chain([&NO_DEVICES]).find(|without| without.name == name).expect(ENV);
     let rules = without.calls.iter().map(|call| (*call, Vec::new())).collect();
-    let refusal = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    let errno = if name == NO_DEVICES.name { libc::EPERM } else { libc::ENOSYS };
+    let refusal = SeccompAction::Errno(errno.cast_unsigned());
     let arch = TargetArch::try_from(env::consts::ARCH).expect(ENV);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).expect(ENV);
     let program: seccompiler::BpfProgram = filter.try_into().expect(ENV);
@@ -192,4 +197,43 @@ fn above() -> Tarball {
         .symlink("d/new/attributes", "x")
         .with(|e| _ = e.pax("SCHILY.xattr.trusted.a", "1"));
     (0..300).fold(tar, |tar, i| tar.file(format!("many/{i}"), "y".repeat(i))).file(deep, "deep")
+}
+
+/// Whiteouts are files with overlay's attribute then, as overlayfs reads them since Linux 6.7.
+fn overlay_whiteouts_where_devices_cannot_be_made_are_attributes() {
+    let scratch = Scratch::new();
+    let wrapper = wrapper(&scratch, &NO_DEVICES);
+    let (below, upper) = (scratch.dir("lower"), scratch.dir("upper"));
+    let lower = Tarball::new().file("d/gone", "1").file("d/kept", "2").file("top", "3").file("e/f", "4");
+    run::apply(&below, &lower.build(), layer).expect("lower");
+    let mut untar = untar_in_root::Untar::open(&upper).expect("destination").program(wrapper);
+    let mut overlay = untar_in_root::Overlay::default();
+    overlay.lower = vec![below.clone()];
+    untar.options_mut().mode = untar_in_root::Mode::Overlay(overlay);
+    let layer = Tarball::new().whiteout("d/gone").whiteout("top").file("e/g", "5");
+    untar.apply(&layer.build()[..]).expect("a layer");
+    let tree = Tree::read(&upper);
+    for path in ["d/gone", "top"] {
+        let fields = ["type", "size", "xattr.trusted.overlay.whiteout"].map(|field| tree.get(path, field));
+        assert_eq!(fields, ["file", "0", "y"], "{path}");
+    }
+    // Only where overlayfs is told to look for such whiteouts.
+    let marked = ["d", ".", "e"].map(|path| tree.get(path, "xattr.trusted.overlay.opaque"));
+    assert_eq!(marked, ["x", "x", ""]);
+    let place = scratch.dir("merged");
+    let data = format!("lowerdir={}:{}", upper.display(), below.display());
+    let data = std::ffi::CString::new(data).expect("no NUL");
+    rustix::mount::mount("overlay", &place, "overlay", rustix::mount::MountFlags::RDONLY, Some(data.as_c_str()))
+        .expect("overlayfs");
+    let shown = run::line(&Tree::read(&place));
+    if is_at_least(6, 7) {
+        assert_eq!(shown, "d/ d/kept=2 e/ e/f=4 e/g=5");
+    }
+    println!("without devices: {shown}");
+}
+
+fn is_at_least(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("release");
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }

@@ -6,6 +6,7 @@ mod existing;
 mod formats;
 mod metadata;
 mod names;
+mod state;
 mod traps;
 mod types;
 mod whiteouts;

@@ -133,6 +133,15 @@ fn trap_truncation_anywhere() {
     run.has("f", "size", "600");
 }
 
+/// Go drops what does not parse, and wraps; this page refuses.
+#[test]
+fn trap_where_go_is_lenient_this_page_wins() {
+    // A type flag that Go passes on, an id that it keeps as it is, a climbing name that it hands to its caller.
+    plain(tar().entry("f", b'Z', "")).fails(ErrorKind::Refused, "UnknownType").leaves("");
+    plain(tar().file("f", "").with(|e| _ = e.uid(-5))).fails(ErrorKind::Refused, "Uid").leaves("");
+    plain(tar().file("a/../../f", "")).fails(ErrorKind::Refused, "PathEscapes").leaves("");
+}
+
 #[test]
 fn trap_an_empty_archive() {
     both(&[tar()], |run| {

@@ -206,6 +206,15 @@ fn rule_08_the_directory_itself_keeps_its_metadata() {
 }
 
 #[test]
+fn rule_08_without_a_directory_it_is_a_no_op() {
+    let all = "a/ a/f=f a/s/ a/s/g=g t=t";
+    for parent in ["t", "no", "no/such", "t/x", "a/f"] {
+        layers(&[lower(), tar().opaque(parent)]).leads_to(all);
+    }
+    layers(&[lower().symlink("l", "no/where"), tar().opaque("l")]).leads_to("a/ a/f=f a/s/ a/s/g=g l->no/where t=t");
+}
+
+#[test]
 fn whiteouts_through_a_link_that_the_layer_has_removed() {
     // The parent of the entry before may lead elsewhere now.
     let below = || tar().dir("d").symlink("l", "d");
