@@ -8,6 +8,7 @@ mod bad_helpers;
 mod bombs;
 mod builders;
 mod cli;
+mod cve_table;
 mod deaths;
 mod debian_root;
 mod destination;
