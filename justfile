@@ -49,3 +49,7 @@ fixtures:
 # Measure beside every tool that is installed, on archives it makes: as root, on a quiet machine.
 bench *args:
     benches/compare.py {{ args }}
+
+# Measure reader, resolver and trie by themselves.
+bench-parts *args:
+    RUSTFLAGS='--cfg fuzzing' cargo bench --target-dir target/parts --bench parts -- {{ args }}

@@ -5,7 +5,8 @@
 
 Runs as root on Linux. Makes four archives from Debian and npm packages in DIR (kept for the next time), each plain, in
 gzip and in zstd, and unpacks them on tmpfs and on ext4 in a loop file on tmpfs, since a disk of its own poisons such
-figures. Rounds are interleaved, the first is a warm-up and not counted, medians are told. A line of JSON for each
+figures. Rounds are interleaved, the first is a warm-up and not counted, medians are told; a tool that takes more than
+twice our time in the warm-up is run in three rounds only, which its row says. A line of JSON for each
 case goes to FILE, a table to standard output. Only ratios within one run mean anything.
 """
 
@@ -184,8 +185,11 @@ def commands(program, file, compression, layout):
 
 def compare(tools, place, rounds, repeats):
     taken = {name: [] for name in tools}
+    warm = {}
     for counted in range(-1, rounds):
         for name in list(taken):
+            if counted >= 3 and warm[name] > 2 * warm[next(iter(tools))]:
+                continue
             try:
                 result = once(tools[name], place / "x", repeats)
             except subprocess.CalledProcessError as error:
@@ -195,8 +199,11 @@ def compare(tools, place, rounds, repeats):
                 continue
             if counted >= 0:
                 taken[name].append(result)
+            else:
+                warm[name] = result["wall"]
     middle = lambda results, key: round(statistics.median(result[key] for result in results), 5)
-    return {name: {key: middle(results, key) for key in ("wall", "cpu", "peak_mib")} for name, results in taken.items()}
+    keys = ("wall", "cpu", "peak_mib")
+    return {n: {"rounds": len(r), **{key: middle(r, key) for key in keys}} for n, r in taken.items()}
 
 
 def once(command, directory, repeats):

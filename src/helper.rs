@@ -2,6 +2,8 @@
 
 mod acl;
 mod apply;
+#[cfg(fuzzing)]
+mod bench;
 mod confine;
 mod decode;
 mod dirs;
@@ -32,6 +34,9 @@ mod userns;
 mod whiteout;
 mod writers;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use bench::{BenchDirs, bench_reader};
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver};

@@ -165,13 +165,13 @@ fn remover() -> Remover {
     Remover { watch: Watch::new(memory_file(b"").expect("memory"), 0), cross_mounts: true }
 }
 
-fn make(implied: Implied<'_>) -> Result<OwnedFd> {
+pub(super) fn make(implied: Implied<'_>) -> Result<OwnedFd> {
     nix::sys::stat::mkdirat(implied.dir, OsStr::from_bytes(implied.name), nix::sys::stat::Mode::S_IRWXU)
         .call("mkdirat", || "fuzz")?;
     super::open::directory(implied.dir, implied.name, true)
 }
 
-fn dirs_of(root: &OwnedFd) -> Dirs {
+pub(super) fn dirs_of(root: &OwnedFd) -> Dirs {
     let setter = Setter {
         own: (0, 0),
         ignore_chown_errors: false,
@@ -183,7 +183,7 @@ fn dirs_of(root: &OwnedFd) -> Dirs {
     Dirs::new(root.try_clone().expect("descriptor"), true, None, Rc::new(Writers::new(0, maker))).expect("root")
 }
 
-fn open_directory(path: &std::path::Path) -> OwnedFd {
+pub(super) fn open_directory(path: &std::path::Path) -> OwnedFd {
     nix::fcntl::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty()).expect("directory")
 }
 
