@@ -88,6 +88,11 @@ pub use program::Program;
 #[cfg(target_os = "linux")]
 pub use session::{Canceller, Pending, Session, Untar};
 
+/// The guide's examples compile.
+#[cfg(all(doctest, feature = "helper"))]
+#[doc = include_str!("../docs/importing.md")]
+struct Importing;
+
 /// The README's examples compile.
 #[cfg(all(doctest, feature = "helper"))]
 #[doc = include_str!("../README.md")]
