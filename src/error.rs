@@ -189,6 +189,8 @@ pub(crate) struct Outcome {
     pub(crate) cancelled: bool,
     /// The helper outlived its time limit, in milliseconds.
     pub(crate) expired: Option<u64>,
+    /// The helper's memory was limited to so many bytes.
+    pub(crate) memory: Option<u64>,
     /// The caller's own reader failed.
     pub(crate) reader: Option<io::Error>,
     pub(crate) reply: Option<Reply>,
@@ -219,6 +221,7 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
     let Outcome {
         cancelled,
         expired,
+        memory,
         reader,
         reply,
         status,
@@ -232,6 +235,18 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
         Some(reply) => (Some(merge(reply.report, known)), reply.failure),
         None => (known.confinement.is_some().then(|| merge(Report::default(), known)), None),
     };
+    let limit = |limit, value| Failure {
+        stage: Stage::Read,
+        entry: None,
+        operation: None,
+        cause: Cause::Limit { limit, value },
+    };
+    let expired = expired.map(|value| limit(crate::Limit::Timeout, value));
+    let starved = memory.filter(|_| starved(failure.as_ref(), status, &stderr));
+    let starved = starved.map(|value| match &failure {
+        Some(failure) => Failure { cause: limit(crate::Limit::Memory, value).cause, ..failure.clone() },
+        None => limit(crate::Limit::Memory, value),
+    });
     let fail = |error: Error, report: Option<Report>| Err(error.with(report.map(Box::new), stderr));
     if cancelled {
         return fail(Error::of(ErrorKind::Cancelled), report);
@@ -239,13 +254,7 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
     if let Some(error) = reader {
         return fail(Error::io(ErrorKind::Read, "reading the archive", error), report);
     }
-    let expired = expired.map(|value| Failure {
-        stage: Stage::Read,
-        entry: None,
-        operation: None,
-        cause: Cause::Limit { limit: crate::Limit::Timeout, value },
-    });
-    if let Some(failure) = failure.or(expired) {
+    if let Some(failure) = starved.or(failure).or(expired) {
         return fail(Error::new(kind_of(&failure), Detail::Failure(failure)), report);
     }
     if status.is_some_and(|s| !s.success()) || (report.is_none() && garbled.is_none()) {
@@ -262,6 +271,20 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
     match wrong {
         Some(detail) => fail(Error::new(ErrorKind::Digest, detail), Some(report)),
         None => Ok(report),
+    }
+}
+
+/// Did the helper run out of memory? A call then fails, or the allocator's last words say so.
+fn starved(failure: Option<&Failure>, status: Option<ExitStatus>, stderr: &[u8]) -> bool {
+    const WORDS: &[u8] = b"memory allocation of";
+    match failure {
+        Some(Failure { cause: Cause::Os(errno), operation, .. }) => {
+            // clone(2) of a thread without room for its stack: pthread_create(3).
+            let clone = operation.as_ref().is_some_and(|operation| operation.call == "clone");
+            *errno == Errno::ENOMEM as i32 || clone && *errno == Errno::EAGAIN as i32
+        }
+        Some(_) => false,
+        None => status.is_some_and(|s| s.signal().is_some()) && stderr.windows(WORDS.len()).any(|words| words == WORDS),
     }
 }
 

@@ -111,3 +111,15 @@ fn every_vulnerability_has_a_test_that_exists() {
         }
     }
 }
+
+#[test]
+fn every_fault_has_a_test_that_exists() {
+    let faults = read("docs/faults.md");
+    let cells: Vec<_> = tests_of(&faults, &["| "]).into_iter().filter(|cell| cell != "test").collect();
+    assert!(cells.len() >= 40, "{} rows", cells.len());
+    for cell in &cells {
+        let functions: Vec<_> = between(cell, '`').collect();
+        assert!(!functions.is_empty(), "no test in: {cell}");
+        functions.iter().for_each(|function| assert!(is_a_test(function), "no such test: {function}"));
+    }
+}

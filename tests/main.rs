@@ -14,6 +14,7 @@ mod debian_root;
 mod destination;
 mod differential;
 mod examples;
+mod fault_table;
 mod faults;
 mod hostile;
 mod image;

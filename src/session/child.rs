@@ -373,6 +373,7 @@ impl Child {
         Outcome {
             cancelled: self.cancelled(),
             expired: self.expired.then_some(self.options.limits.timeout_ms),
+            memory: Some(self.options.limits.memory_bytes).filter(|bytes| *bytes > 0),
             reply: self.reply.take(),
             status,
             garbled: self.garbled,

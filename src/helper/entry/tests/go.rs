@@ -104,6 +104,77 @@ fn go_takes_and_refuses_the_same() {
     }
 }
 
+/// In no table above, each with a test of its own below or the reason why it has none.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("pax.tar", "go_headers"),
+    ("gnu-utf8.tar", "go_headers"),
+    ("trailing-slash.tar", "go_headers"),
+    ("gnu-not-utf8.tar", "go_names_that_are_not_utf8"),
+    ("ustar.tar", "go_ustar_prefix"),
+    ("hdr-only.tar", "go_header_only_types"),
+    ("pax-path-hdr.tar", "go_dangling_header"),
+    ("gnu-sparse-big.tar", "go_big_sparse_files"),
+    ("pax-sparse-big.tar", "go_big_sparse_files"),
+    ("writer-big.tar", "go_big_files_are_cut_short"),
+    ("writer-big-long.tar", "go_big_files_are_cut_short"),
+    ("pax-bad-hdr-large.tar.bz2", "go_large_pax_header"),
+    ("small.txt", "no archive: what the archives were made of"),
+    ("small2.txt", "no archive: what the archives were made of"),
+];
+
+#[test]
+fn go_every_archive_is_accounted_for() {
+    let Some(dir) = testdata() else { return };
+    let known = |name: &str| TABLE.iter().any(|(n, _)| *n == name) || ELSEWHERE.iter().any(|(n, _)| *n == name);
+    let names = std::fs::read_dir(dir).expect("a directory").flatten();
+    let names: Vec<_> = names.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.len() >= 45, "{names:?}");
+    let unknown: Vec<_> = names.iter().filter(|name| !known(name)).collect();
+    assert!(unknown.is_empty(), "without an expectation: {unknown:?}");
+}
+
+#[test]
+fn go_names_that_are_not_utf8() {
+    let Some(entries) = entries("gnu-not-utf8.tar") else { return };
+    assert_eq!(entries[0].0.path, b"hi\x80\x81\x82\x83bye");
+}
+
+#[test]
+fn go_ustar_prefix() {
+    let Some(entries) = entries("ustar.tar") else { return };
+    assert_eq!(entries[0].0.path, format!("{}file.txt", "longname/".repeat(15)).into_bytes());
+    assert_eq!(entries[0].1, b"hello\n");
+}
+
+/// Sizes on entries that have none: no body follows, whatever the size says.
+#[test]
+fn go_header_only_types() {
+    let Some(entries) = entries("hdr-only.tar") else { return };
+    use EntryKind::{BlockDevice, CharDevice, Directory, Fifo, File, Hardlink, Symlink};
+    let kinds: Vec<_> = entries.iter().map(|(entry, _)| entry.kind).collect();
+    let once = [Directory, Fifo, File, Hardlink, CharDevice, BlockDevice, Symlink];
+    assert_eq!(kinds[..7], once);
+    assert!(entries.iter().all(|(entry, body)| body.is_empty() || entry.kind == File));
+}
+
+/// One extended header and nothing after it: Go takes that for the end, this page for malformed (rule 1).
+#[test]
+fn go_dangling_header() {
+    let Some(outcome) = load("pax-path-hdr.tar") else { return };
+    let cause = outcome.fault.expect("a fault").cause;
+    assert!(matches!(cause, Cause::Malformed { what: Malformed::DanglingExtendedHeader, .. }), "{cause:?}");
+}
+
+/// 60 GB, nearly all of it holes.
+#[test]
+fn go_big_sparse_files() {
+    for name in ["gnu-sparse-big.tar", "pax-sparse-big.tar"] {
+        let Some(entries) = entries(name) else { return };
+        let (entry, _) = &entries[0];
+        assert_eq!((entry.size, entry.sparse.as_ref().map(Vec::len)), (60_000_000_000, Some(6)), "{name}");
+    }
+}
+
 /// Every archive there is comes to one end or the other, the same in any chunks.
 #[test]
 fn go_archives_in_any_chunks() {
