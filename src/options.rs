@@ -29,7 +29,8 @@ pub struct Options {
     pub cross_mounts: bool,
     /// Who owns what is made.
     pub owner: Owner,
-    /// An owner or group that the kernel refuses (`EPERM`, `EINVAL`) is an event, not a failure.
+    /// An owner or group that the kernel refuses (`EPERM`, `EINVAL`) is an event, not a failure; so is an ACL that
+    /// names an id which the user namespace lacks (`EINVAL`).
     pub ignore_chown_errors: bool,
     /// Devices that cannot be made.
     pub devices: Devices,

@@ -286,7 +286,7 @@ impl<'a> Applier<'a> {
             Ok(())
         });
         self.softened(softened);
-        let gone = result.map_err(|fault| failure(Stage::Finish, fault, None))?;
+        let gone = result.map_err(|(path, fault)| failure(Stage::Finish, fault.on(&path), None))?;
         for path in gone {
             let named = EntryRef::new(0, 0, &path, EntryKind::Directory);
             self.reporter.event(Some(named), EventKind::DirectoryGone);

@@ -252,8 +252,8 @@ impl Dirs {
     }
 
     /// Leaves every directory, the deepest first and the root last. Those that are no longer what they were
-    /// are returned by their path.
-    pub(crate) fn leave_all(&mut self, leave: Leaver<'_>) -> Result<Vec<Vec<u8>>> {
+    /// are returned by their path; so is the one that could not be left.
+    pub(crate) fn leave_all(&mut self, leave: Leaver<'_>) -> Result<Vec<Vec<u8>>, (Vec<u8>, Fault)> {
         let mut gone = Vec::new();
         for (id, entering) in self.walk() {
             if entering {
@@ -264,7 +264,7 @@ impl Dirs {
                 gone.push(self.path(id));
                 continue;
             }
-            self.leave(id, leave)?;
+            self.leave(id, leave).map_err(|fault| (self.path(id), fault))?;
             if id != NodeId::ROOT {
                 self.node_mut(id).handle = None;
             }

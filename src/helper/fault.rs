@@ -25,6 +25,14 @@ impl Fault {
         Fault { operation: Some(Operation::new(call, arguments)), cause: Cause::Os(errno as i32) }
     }
 
+    /// The same, where the descriptor alone would not say of what.
+    pub(crate) fn on(mut self, path: &[u8]) -> Fault {
+        if let Some(operation) = &mut self.operation {
+            operation.arguments = operation.arguments.replacen("fd", &quoted(path), 1);
+        }
+        self
+    }
+
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self.cause {
             Cause::Os(errno) => Some(Errno::from_raw(errno)),
