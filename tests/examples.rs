@@ -6,7 +6,9 @@ use crate::support::scratch::Scratch;
 use crate::support::tarball::{Tarball, gz};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 /// Cargo builds the examples of the workspace with its tests, in a directory beside the program's.
@@ -54,6 +56,19 @@ fn complains(output: &Output, want: &str) {
     assert!(!output.status.success() && err.contains(want), "{}: {err}", output.status);
 }
 
+/// It ends by itself in this time; otherwise it is killed. What it prints meanwhile must fit into a pipe.
+#[track_caller]
+fn ends_within(child: &mut Child, limit: Duration) {
+    let start = Instant::now();
+    while child.try_wait().expect("its status").is_none() {
+        if start.elapsed() > limit {
+            child.kill().and_then(|()| child.wait()).expect("killed");
+            panic!("still running after {limit:?}");
+        }
+        sleep(Duration::from_millis(10));
+    }
+}
+
 fn open(path: &Path) -> Stdio {
     fs::File::open(path).expect("input").into()
 }
@@ -80,8 +95,8 @@ fn async_host_hears_of_a_bad_archive_while_its_source_is_stalled() {
     // Held open to the end: nothing more comes, and the archive does not end.
     let mut source = child.stdin.take().expect("a pipe");
     io::Write::write_all(&mut source, &[b'x'; 512]).expect("written");
-    let output = child.wait_with_output().expect("ended");
-    complains(&output, "checksum");
+    ends_within(&mut child, Duration::from_secs(60));
+    complains(&child.wait_with_output().expect("its output"), "checksum");
     drop(source);
 }
 
