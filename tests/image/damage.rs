@@ -194,7 +194,7 @@ fn damage_to_documents() {
         return;
     }
     use Document::{Config, Index, Manifest};
-    use ErrorKind::{Digest, Image, Limit, Options};
+    use ErrorKind::{Digest, Image, Limit};
     let at = |wanted: Document, change: fn(&mut Value)| {
         move |document: Document, value: &mut Value| {
             if document == wanted {
@@ -203,8 +203,6 @@ fn damage_to_documents() {
         }
     };
     let image = image();
-    let zeros = || Value::from(format!("sha256:{}", "0".repeat(64)));
-    _ = zeros;
     for (what, tweak, kind, words) in [
         ("no image", at(Index, |v| v["manifests"] = json!([])), Image, "no image in it"),
         ("index of version 1", at(Index, |v| v["schemaVersion"] = 1.into()), Image, "version \"1\""),
@@ -393,7 +391,6 @@ fn damage_to_documents() {
     let scratch = Scratch::new();
     image.write_with(&scratch.join("oci"), unknown);
     assert_eq!(super::opener(scratch.join("oci")).list().expect("none").len(), 0);
-    _ = Options;
 }
 
 #[test]
