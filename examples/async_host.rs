@@ -18,7 +18,7 @@ fn main() -> Result<(), Failure> {
     let session = Untar::open(root)?.program(Program::this()?).spawn()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (pipe, mut pending) = session.into_parts();
+        let (pipe, mut pending) = session.into_parts()?;
         let pipe = Sender::from_owned_fd(pipe.ok_or("the session has a pipe")?)?;
         tokio::select! {
             // The archive has been written, or the helper no longer takes it: either way the outcome tells.

@@ -291,8 +291,11 @@ impl Session {
     }
 
     /// Takes the session apart for an asynchronous host.
-    #[must_use]
-    pub fn into_parts(self) -> (Option<OwnedFd>, Pending) {
+    ///
+    /// # Errors
+    ///
+    /// Never called.
+    pub fn into_parts(self) -> Result<(Option<OwnedFd>, Pending), Error> {
         match self.0 {}
     }
 }

@@ -446,15 +446,22 @@ impl Session {
     }
 
     /// Takes the session apart for an asynchronous host: the pipe that the archive goes into, non-blocking,
-    /// and the outcome to wait for. Dropping the pipe ends the archive. Bytes written to the pipe are not
-    /// counted or digested here, so a demanded digest is not computed. `None` for the pipe if the helper
+    /// and the outcome to wait for. Dropping the pipe ends the archive. `None` for the pipe if the helper
     /// reads a descriptor of the caller's.
-    #[must_use]
-    pub fn into_parts(mut self) -> (Option<OwnedFd>, Pending) {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Options`] if a digest of the archive as it comes is demanded: bytes written to the pipe do
+    /// not pass here. The uncompressed stream's ([`Untar::expect_diff_id`]) is the helper's to compute.
+    pub fn into_parts(mut self) -> Result<(Option<OwnedFd>, Pending), Error> {
+        if self.hasher.is_some() {
+            let text = "the archive goes past a session that is taken apart, so its digest must be the caller's to \
+                        compute; a diff ID can be expected";
+            return Err(Error::new(ErrorKind::Options, crate::error::Detail::Text(text)));
+        }
         let pipe = self.child.take_pipe();
         self.counts = false;
-        self.hasher = None;
-        (pipe, Pending { session: self })
+        Ok((pipe, Pending { session: self }))
     }
 
     fn count(&mut self, bytes: &[u8]) {

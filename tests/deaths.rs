@@ -194,7 +194,7 @@ fn cancelling_ends_a_run_whose_source_is_stalled() {
     let dest = scratch.dir("dest");
     let session = untar(&dest, literal).spawn().expect("helper");
     let canceller = session.canceller();
-    let (pipe, pending) = session.into_parts();
+    let (pipe, pending) = session.into_parts().expect("parts");
     let start = Instant::now();
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(50));

@@ -157,7 +157,7 @@ const WAYS: &[(&str, Way)] = &[
             std::thread::sleep(Duration::from_millis(3));
             canceller.cancel();
         });
-        let (pipe, pending) = session.into_parts();
+        let (pipe, pending) = session.into_parts()?;
         let result = pending.wait();
         drop(pipe);
         thread.join().expect("thread");
@@ -179,7 +179,7 @@ const WAYS: &[(&str, Way)] = &[
         start(&Program::at("/missing")).apply(&a.good[..])
     }),
     ("taken apart and dropped", |start, p, a| {
-        drop(start(p).spawn()?.into_parts());
+        drop(start(p).spawn()?.into_parts()?);
         start(&Program::at("/missing")).apply(&a.good[..])
     }),
 ];
