@@ -156,7 +156,7 @@ fn confinement(report: &Report) -> Vec<Item> {
         what: "seccomp",
         state: yes(c.seccomp),
         detail: if c.seccomp { "filter in force" } else { "no filter" }.into(),
-        remedy: (!c.seccomp).then_some("a kernel with CONFIG_SECCOMP_FILTER"),
+        remedy: (!c.seccomp).then_some("a kernel with CONFIG_SECCOMP_FILTER, on x86_64, aarch64 or riscv64"),
     });
     let paths = if c.landlock_paths { ", path rules" } else { "" };
     items.push(Item {

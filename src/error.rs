@@ -238,6 +238,7 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
     let limit = |limit, value| Failure {
         stage: Stage::Read,
         entry: None,
+        after: None,
         operation: None,
         cause: Cause::Limit { limit, value },
     };
@@ -315,5 +316,153 @@ fn merge(mut report: Report, known: Known) -> Report {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         crate::text::error(f, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compression, Damage, Limit, Malformed, Operation, Refusal};
+
+    fn failure(stage: Stage, call: Option<&'static str>, cause: Cause) -> Failure {
+        let operation = call.map(|call| Operation::new(call, ""));
+        Failure { stage, entry: None, after: None, operation, cause }
+    }
+
+    fn reply(failure: Option<Failure>) -> Option<Reply> {
+        Some(Reply { report: Report::default(), failure })
+    }
+
+    fn status(raw: i32) -> Option<ExitStatus> {
+        Some(ExitStatus::from_raw(raw))
+    }
+
+    fn kind(outcome: Outcome) -> Result<(), ErrorKind> {
+        verdict(outcome).map(drop).map_err(|error| error.kind())
+    }
+
+    /// What a run looks like that ends well.
+    fn good() -> Outcome {
+        Outcome { reply: reply(None), status: status(0), ..Outcome::default() }
+    }
+
+    /// Everything that can go wrong does; what is told is taken away, then the next.
+    #[test]
+    fn of_several_errors_the_first_of_this_table_is_told() {
+        type Step = (ErrorKind, fn(&mut Outcome));
+        let steps: [Step; 8] = [
+            (ErrorKind::Cancelled, |o| o.cancelled = true),
+            (ErrorKind::Read, |o| o.reader = Some(io::Error::other("the reader"))),
+            (ErrorKind::Refused, |o| o.reply = reply(Some(failure(Stage::Apply, None, Cause::PathEscapes)))),
+            (ErrorKind::Limit, |o| o.expired = Some(200)),
+            (ErrorKind::Confinement, |o| o.status = status(31)),
+            (ErrorKind::Protocol, |o| o.garbled = Some(Garbled::Magic)),
+            (ErrorKind::Digest, |o| o.expected_digest = Some(Digest([1; 32]))),
+            (ErrorKind::Digest, |o| o.expected_diff_id = Some(Digest([2; 32]))),
+        ];
+        for first in 0..steps.len() {
+            let mut outcome = good();
+            steps[first..].iter().for_each(|(_, happen)| happen(&mut outcome));
+            assert_eq!(kind(outcome), Err(steps[first].0), "step {first}");
+        }
+        assert_eq!(kind(good()), Ok(()));
+    }
+
+    #[test]
+    fn how_a_helper_ended_is_told_by_what_it_left() {
+        type Row = (&'static str, fn(&mut Outcome), Result<(), ErrorKind>);
+        let table: [Row; 9] = [
+            ("a status that nobody could have: SIGCHLD is ignored", |o| o.status = None, Ok(())),
+            ("no word", |o| o.reply = None, Err(ErrorKind::Helper)),
+            ("no word and no status", |o| (o.reply, o.status) = (None, None), Err(ErrorKind::Helper)),
+            ("a word, then a crash", |o| o.status = status(11), Err(ErrorKind::Helper)),
+            ("a word, then an exit status", |o| o.status = status(101 << 8), Err(ErrorKind::Helper)),
+            ("a violation", |o| (o.reply, o.status) = (None, status(31)), Err(ErrorKind::Confinement)),
+            (
+                "garbage from one that had to be killed",
+                |o| (o.reply, o.status, o.garbled) = (None, None, Some(Garbled::Content)),
+                Err(ErrorKind::Protocol),
+            ),
+            (
+                "a failure and an exit status",
+                |o| {
+                    o.reply = reply(Some(failure(Stage::Apply, None, Cause::PathEscapes)));
+                    o.status = status(1 << 8);
+                },
+                Err(ErrorKind::Refused),
+            ),
+            (
+                "out of time, and killed for it",
+                |o| (o.reply, o.status, o.expired) = (None, None, Some(1)),
+                Err(ErrorKind::Limit),
+            ),
+        ];
+        for (what, happen, want) in table {
+            let mut outcome = good();
+            happen(&mut outcome);
+            assert_eq!(kind(outcome), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_helper_that_starves_has_reached_its_limit_if_it_had_one() {
+        fn os(call: &'static str, errno: Errno) -> Outcome {
+            Outcome { reply: reply(Some(failure(Stage::Apply, Some(call), Cause::Os(errno as i32)))), ..good() }
+        }
+        fn aborted(stderr: &[u8]) -> Outcome {
+            Outcome { status: status(6), stderr: stderr.to_vec(), ..Outcome::default() }
+        }
+        type Row = (&'static str, fn() -> Outcome, ErrorKind, bool);
+        let table: [Row; 5] = [
+            ("a call", || os("mkdirat", Errno::ENOMEM), ErrorKind::Entry, true),
+            ("a thread", || os("clone", Errno::EAGAIN), ErrorKind::Entry, true),
+            ("the allocator", || aborted(b"memory allocation of 65536 bytes failed"), ErrorKind::Helper, true),
+            ("another call", || os("mkdirat", Errno::EAGAIN), ErrorKind::Entry, false),
+            ("another death", || aborted(b"other words"), ErrorKind::Helper, false),
+        ];
+        for (what, outcome, without, starved) in table {
+            assert_eq!(kind(outcome()), Err(without), "{what}, no limit");
+            let error = verdict(Outcome { memory: Some(1 << 20), ..outcome() }).expect_err(what);
+            let cause = error.failure().map(|failure| failure.cause.clone());
+            let limit = Cause::Limit { limit: Limit::Memory, value: 1 << 20 };
+            assert_eq!(cause == Some(limit), starved, "{what}: {error:?}");
+            assert_eq!(error.kind(), if starved { ErrorKind::Limit } else { without }, "{what}");
+        }
+    }
+
+    #[test]
+    fn each_cause_has_its_kind() {
+        let os = |errno: Errno| Cause::Os(errno as i32);
+        let table = [
+            (Stage::Apply, None, Cause::Panic { message: String::new() }, ErrorKind::Helper),
+            (Stage::Enter, None, Cause::Cancelled, ErrorKind::Cancelled),
+            (Stage::Parse, None, Cause::Limit { limit: Limit::Depth, value: 1 }, ErrorKind::Limit),
+            (Stage::Enter, Some("unshare"), os(Errno::EPERM), ErrorKind::Root),
+            (Stage::Confine, Some("seccomp"), os(Errno::EOPNOTSUPP), ErrorKind::Confinement),
+            (Stage::Request, None, os(Errno::EIO), ErrorKind::Protocol),
+            (Stage::Read, Some("read"), os(Errno::EIO), ErrorKind::Read),
+            (Stage::Apply, Some("glob"), os(Errno::EINVAL), ErrorKind::Options),
+            (Stage::Apply, Some("write"), os(Errno::ENOSPC), ErrorKind::Storage),
+            (Stage::Apply, Some("write"), os(Errno::EDQUOT), ErrorKind::Storage),
+            (Stage::Finish, Some("syncfs"), os(Errno::EIO), ErrorKind::Storage),
+            (Stage::Apply, Some("mkdirat"), os(Errno::EROFS), ErrorKind::Storage),
+            (Stage::Apply, Some("mkdirat"), os(Errno::EACCES), ErrorKind::Entry),
+            (Stage::Parse, None, Cause::Malformed { what: Malformed::Checksum, offset: 0 }, ErrorKind::Archive),
+            (
+                Stage::Decode,
+                None,
+                Cause::Compressed { format: Compression::Xz, what: Damage::Corrupt, offset: 0 },
+                ErrorKind::Archive,
+            ),
+            (Stage::Apply, None, Cause::LinkTargetMissing { target: Vec::new() }, ErrorKind::Entry),
+            (Stage::Apply, None, Cause::PathEscapes, ErrorKind::Refused),
+            (Stage::Apply, None, Cause::LinkEscapes, ErrorKind::Refused),
+            (Stage::Apply, None, Cause::CrossesMount, ErrorKind::Refused),
+            (Stage::Apply, None, Cause::Refused(Refusal::Uid), ErrorKind::Refused),
+        ];
+        for (stage, call, cause, want) in table {
+            let failure = failure(stage, call, cause);
+            assert_eq!(kind_of(&failure), want, "{failure:?}");
+        }
     }
 }

@@ -192,10 +192,62 @@ fn report_panics() {
         let failure = Failure {
             stage: Stage::Apply,
             entry: None,
+            after: None,
             operation: None,
             cause: Cause::Panic { message: info.to_string() },
         };
         sys::last_words(&frame_of_panic(failure));
         sys::exit_now(101);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Channel;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    const IN_CHILD: &str = "UNTAR_PANICS";
+
+    /// Not a test: what the child of the one below does.
+    #[test]
+    fn panics_where_it_is_asked_to() {
+        if std::env::var_os(IN_CHILD).is_some() {
+            report_panics();
+            let numbers: Vec<u8> = Vec::new();
+            panic!("on purpose: {:?}", numbers.first());
+        }
+    }
+
+    #[test]
+    fn a_panic_is_the_last_word() {
+        let (mut ours, theirs) = UnixStream::pair().expect("sockets");
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "helper::tests::panics_where_it_is_asked_to", "--nocapture"])
+            .env(IN_CHILD, "1")
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a child");
+        let status = child.wait().expect("its end");
+        let mut said = Vec::new();
+        ours.read_to_end(&mut said).expect("its words");
+        assert_eq!(status.code(), Some(101));
+        // libtest talks first.
+        let start = said.windows(4).position(|bytes| bytes == b"uirU").expect("a frame");
+        let (mut again, end) = UnixStream::pair().expect("sockets");
+        again.write_all(&said[start..]).expect("room");
+        let reply = match Channel::<Up, Down>::new(end.into()).receive() {
+            Ok(Up::Reply(reply)) => reply,
+            other => panic!("{other:?}"),
+        };
+        match reply.failure.map(|failure| failure.cause) {
+            Some(Cause::Panic { message }) => {
+                assert!(message.contains("src/helper.rs") && message.contains("on purpose: None"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -197,17 +197,17 @@ pub enum EntryKind {
     Other(u8),
 }
 
-/// Names one entry of the archive.
+/// Names one entry of the archive, or a directory that was left after the entries that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EntryRef {
-    /// Counted from 0, extended headers not counted.
+    /// Counted from 0, extended headers not counted; `u64::MAX` for a directory that was left.
     pub index: u64,
-    /// Of its own header block in the uncompressed stream.
+    /// Of its own header block in the uncompressed stream; `u64::MAX` for a directory that was left.
     pub offset: u64,
     /// The raw name, at most 4096 bytes of it.
     pub path: Vec<u8>,
-    /// Its kind.
+    /// Its kind; `Other(0)` while only extended headers are known of it.
     pub kind: EntryKind,
 }
 
@@ -220,6 +220,12 @@ impl EntryRef {
     pub fn new(index: u64, offset: u64, path: &[u8], kind: EntryKind) -> EntryRef {
         let path = path[..path.len().min(Self::MAX_PATH)].to_vec();
         EntryRef { index, offset, path, kind }
+    }
+
+    /// A directory whose metadata is set as it is left; several entries may have made it.
+    #[cfg_attr(not(feature = "helper"), allow(dead_code))]
+    pub(crate) fn left(path: &[u8]) -> EntryRef {
+        EntryRef::new(u64::MAX, u64::MAX, path, EntryKind::Directory)
     }
 }
 
@@ -261,6 +267,8 @@ pub struct Failure {
     pub stage: Stage,
     /// On which entry.
     pub entry: Option<EntryRef>,
+    /// After which entry, where it failed before anything was known of the next: no header came, or a bad one.
+    pub after: Option<EntryRef>,
     /// In which call.
     pub operation: Option<Operation>,
     /// Why.

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// The most bytes that one frame may carry.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// Raised with every change of a frame's content: parent and helper must be of one version.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER: usize = 12;
 /// The most bytes taken from the socket before other descriptors get their turn.
 const TURN: usize = 64 << 10;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -100,8 +100,14 @@ fn storage(rows: &mut Rows) {
         mount_remount(&root, rustix::mount::MountFlags::RDONLY, "").expect("remount");
         apply(&root, literal)
     });
+    rows.library("over quota", "faults::a_quota_is_a_storage_error", |scratch| {
+        let root = scratch.with_quota("dest", 4 << 20);
+        let mut filler = File::create(root.join("filler")).expect("file");
+        let full = std::iter::repeat_n([7; 4096], 2000).find_map(|block| filler.write_all(&block).err());
+        assert_eq!(full.and_then(|error| error.raw_os_error()), Some(122));
+        apply(&root, literal)
+    });
     for (fault, call, errno) in [
-        ("over quota (injected)", "mkdirat", "EDQUOT"),
         ("a device that fails (injected)", "utimensat", "EIO"),
         ("the kernel is out of memory (injected)", "mkdirat", "ENOMEM"),
         ("too many open files in the system (injected)", "mkdirat", "ENFILE"),
@@ -114,7 +120,12 @@ fn storage(rows: &mut Rows) {
     let test = "faults::a_file_size_limit_of_the_process_is_an_error_not_a_death";
     rows.command("the caller's limit on file sizes", test, &words, &sample());
     let test = "fault_table::faults_are_told_as_the_table_says";
-    rows.command("no descriptors left in the caller", test, &["prlimit", "--nofile=4"], &sample());
+    // Whatever descriptors this test was started with.
+    const FEW: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec prlimit --nofile=\"$@\"";
+    let few = |limit: &'static str| ["bash", "-c", FEW, "bash", limit];
+    rows.command("no descriptors left in the caller", test, &few("4"), &sample());
+    let deep = Tarball::new().dir("d/".repeat(30));
+    rows.command("no descriptors left in the helper", test, &few("16"), &deep);
     rows.library("the root is missing", "cli::exits::failures_of_the_root_and_of_the_helper_are_3", |scratch| {
         Untar::open(scratch.join("missing")).and_then(|untar| untar.apply(io::empty()))
     });
@@ -213,7 +224,7 @@ fn helpers(rows: &mut Rows) {
 #[test]
 fn faults_are_told_as_the_table_says() {
     let test = "faults_are_told_as_the_table_says";
-    if !need_root(test) || !need_tools(test, &["strace", "prlimit", "python3"]) {
+    if !need_root(test) || !need_tools(test, &["strace", "prlimit", "python3", "mkfs.btrfs", "btrfs"]) {
         return;
     }
     let mut rows = Rows::default();

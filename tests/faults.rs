@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, mount, mount_remount};
 use untar_in_root::{Cause, ErrorKind, Limit, Stage};
 
 use crate::support::child::Job;
-use crate::support::privilege::{need_mount, need_tool};
+use crate::support::privilege::{need_mount, need_root, need_tool, need_tools};
 use crate::support::process::{is_gone, my_helper_on};
 use crate::support::run::{apply, literal, untar};
 use crate::support::scratch::Scratch;
@@ -73,6 +73,24 @@ fn a_read_only_root_is_a_storage_error() {
     }
     apply(&dest, &Tarball::new().build(), literal).expect("nothing to write");
     assert_eq!(Tree::read(&dest).get("old", "content"), "1");
+}
+
+#[test]
+fn a_quota_is_a_storage_error() {
+    let test = "a_quota_is_a_storage_error";
+    if !need_root(test) || !need_tools(test, &["mkfs.btrfs", "btrfs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.with_quota("dest", 4 << 20);
+    let archive = Tarball::new().file("a", "1").file("large", noise(8 << 20)).build();
+    let error = apply(&dest, &archive, literal).expect_err("over quota");
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Storage, Some(122)), "{error:?}");
+    let entry = error.failure().and_then(|f| f.entry.as_ref()).expect("the entry");
+    assert_eq!(entry.path, b"large", "{error:?}");
+    assert!(error.to_string().contains("quota is used up"), "{error}");
+    // What was there before is whole.
+    assert_eq!(fs::read(dest.join("a")).expect("file"), b"1");
 }
 
 #[test]
@@ -220,6 +238,65 @@ fn truncation_in_every_compression_at_many_lengths() {
 }
 
 #[test]
+fn a_header_that_does_not_come_is_no_entry() {
+    let cut = |entries: usize| {
+        let tar = (0..entries).fold(Tarball::new(), |tar, i| tar.file(format!("f{i}"), "1"));
+        let mut bytes = tar.build();
+        bytes.truncate(entries * 1024);
+        [&bytes[..], &[b'x'; 100]].concat()
+    };
+    let error = |bytes: &[u8]| apply(Scratch::new().path(), bytes, literal).expect_err("cut short");
+    // There is none before it.
+    let first = error(&cut(0));
+    assert_eq!(
+        first.to_string(),
+        "reading tar headers: malformed at byte 100 of the uncompressed stream: the stream ends in the middle of a \
+         header or a body: the download or copy was cut short; get the archive again"
+    );
+    let later = error(&cut(2));
+    let failure = later.failure().expect("failure");
+    assert_eq!((failure.entry.as_ref(), failure.after.as_ref().map(|e| e.index)), (None, Some(1)));
+    let begins = "reading tar headers: where a header was due, after file \"f1\" (entry 1, at byte 1024): malformed at \
+                  byte 2148 of the uncompressed stream: the stream ends";
+    assert!(later.to_string().starts_with(begins), "{later}");
+    // The same if the compressed stream ends there, or the header is a bad one.
+    let packed = gz(&cut(2));
+    let later = error(&packed[..packed.len() - 9]).to_string();
+    assert!(later.starts_with("decompressing: where a header was due, after file \"f1\""), "{later}");
+    let mut bad = cut(2);
+    bad.extend([b'x'; 412]);
+    let later = error(&bad).to_string();
+    assert!(later.starts_with("reading tar headers: where a header was due, after file \"f1\""), "{later}");
+    // What an extended header has named is the entry, of a type that is not known.
+    let mut named = Tarball::new().file("f", "1").with(|e| _ = e.pax("path", "long")).build();
+    named.truncate(1024 + 100);
+    let later = error(&named).to_string();
+    assert!(later.starts_with("reading tar headers: entry \"long\" (entry 0, at byte 1024): malformed"), "{later}");
+}
+
+#[test]
+fn a_digest_that_nobody_could_compute_is_refused_at_once() {
+    let scratch = Scratch::new();
+    let run = || untar(scratch.path(), literal);
+    for run in [run().compute_digest(), run().expect_digest(untar_in_root::Digest([7; 32]))] {
+        let error = run.spawn().expect("helper").into_parts().err().expect("refused");
+        assert_eq!(error.kind(), ErrorKind::Options, "{error:?}");
+        assert!(error.to_string().contains("digest") && error.to_string().contains("diff ID"), "{error}");
+    }
+    // The diff ID is the helper's to compute.
+    let bytes = Tarball::new().file("f", "1").build();
+    let diff_id = run().apply(&bytes[..]).expect("applied").diff_id.expect("diff ID");
+    for (expected, right) in [(diff_id, true), (untar_in_root::Digest([7; 32]), false)] {
+        let (pipe, pending) = run().expect_diff_id(expected).spawn().expect("helper").into_parts().expect("parts");
+        File::from(pipe.expect("pipe")).write_all(&bytes).expect("room");
+        assert_eq!(
+            pending.wait().map(drop).map_err(|error| error.kind()),
+            if right { Ok(()) } else { Err(ErrorKind::Digest) }
+        );
+    }
+}
+
+#[test]
 fn a_stalled_source_ends_at_the_time_limit() {
     let scratch = Scratch::new();
     let (read, write) = io::pipe().expect("pipe");
@@ -273,7 +350,7 @@ pub fn leaks(dest: &Path, program: &untar_in_root::Program) -> String {
         _ = run(program).apply(&good[..400]).expect_err("truncated");
         _ = run(program).compute_digest().apply(io::empty());
         drop(run(program).spawn());
-        let (pipe, pending) = run(program).spawn().expect("helper").into_parts();
+        let (pipe, pending) = run(program).spawn().expect("helper").into_parts().expect("parts");
         drop(pipe);
         _ = pending.wait();
     }

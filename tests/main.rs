@@ -18,10 +18,12 @@ mod fault_table;
 mod faults;
 mod hostile;
 mod image;
+mod interrupted;
 mod jail;
 mod leaks;
 mod overlay;
 mod privileges;
+mod replays;
 mod rules;
 mod support;
 

@@ -194,6 +194,29 @@ fn an_acl_of_another_id_is_ignored_with_its_owner() {
     told.has("outcome", "posix_acl_access").has("outcome", "fsetxattr(\"d\"");
     let setting = Setting::for_nobody(&archive);
     setting.run(&AS_NOBODY, "ignore-owners").leads_to("d/ d/f=1").has("events", "XattrUnsupported");
+    // What is softened as a directory is left is told, too, and of which.
+    let setting = Setting::for_nobody(&only_directory);
+    let left = format!("path: {:?}, kind: Directory", b"d");
+    setting.run(&AS_NOBODY, "ignore-owners").leads_to("d/").has("events", "XattrUnsupported").has("events", &left);
+}
+
+/// More directories than are kept open: those that were not used lately are left in the middle of the archive.
+#[test]
+fn a_directory_that_cannot_be_left_is_told_by_its_own_name() {
+    let test = "a_directory_that_cannot_be_left_is_told_by_its_own_name";
+    if !need_root(test) || !need_tools(test, &["setpriv"]) {
+        return;
+    }
+    let acl = |e: &mut Entry| _ = e.pax("SCHILY.acl.access", "user::rwx,user:7:r-x,group::r-x,mask::r-x,other::r-x");
+    let archive = (0..400).fold(Tarball::new().dir("a").dir("a/bad").with(acl), |tar, i| tar.dir(format!("d{i}")));
+    let setting = Setting::for_nobody(&archive);
+    let said = setting.run(&AS_NOBODY, "");
+    said.has("outcome", "fsetxattr(\"a/bad\"").has("outcome", "stage: Finish").has("outcome", "entry: None");
+    assert!(!setting.dest.join("d399").exists(), "it was left in the middle");
+    let setting = Setting::for_nobody(&archive);
+    let said = setting.run(&AS_NOBODY, "ignore-owners");
+    said.has("outcome", "ok").has("events", &format!("path: {:?}, kind: Directory", b"a/bad"));
+    assert!(setting.dest.join("d399").exists());
 }
 
 #[test]

@@ -182,3 +182,22 @@ fn wrong_words_are_told_what_to_do() {
         assert!(error.contains(want), "{words:?}: {error}");
     }
 }
+
+/// What `--help` says of a limit's default is what the library does without it.
+#[test]
+fn the_defaults_of_limits_are_those_that_help_names() {
+    let limits = <Args as clap::CommandFactory>::command();
+    let named = limits.get_arguments().filter_map(|arg| {
+        let (long, help) = (arg.get_long()?, arg.get_help()?.to_string());
+        let limit = long == "timeout" || long.starts_with("max-");
+        let default = help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']')).map(str::to_owned);
+        limit.then(|| (format!("--{long}"), default.unwrap_or_else(|| panic!("--{long} names no default: {help}"))))
+    });
+    let named: Vec<(String, String)> = named.collect();
+    assert_eq!(named.len(), 13, "{named:?}");
+    for (option, default) in named {
+        let value = if default == "none" { "0" } else { &default };
+        let args = parse(&[&option, value, "root"]).expect("arguments");
+        assert_eq!(args.options().limits, untar_in_root::Limits::default(), "{option} {default}");
+    }
+}

@@ -6,7 +6,7 @@ mod overlay;
 mod place;
 
 use super::confine::Confined;
-use super::dirs::{Dirs, Implied, Missing, NodeId};
+use super::dirs::{Dirs, Implied, Leaving, Missing, NodeId};
 use super::entry::{End, Entry, Reader};
 use super::fault::{Call, Fault, Result};
 use super::files::Maker;
@@ -135,7 +135,10 @@ impl<'a> Applier<'a> {
             let mut entry = match reader.next() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => break,
-                Err(fault) => return Err(read_failure(fault, reader.current())),
+                Err(fault) => {
+                    let failure = read_failure(fault, reader.current());
+                    return Err(Box::new(Failure { after: reader.before(), ..*failure }));
+                }
             };
             let (index, offset, kind) = (entry.index, entry.offset, entry.kind);
             let mut path = std::mem::take(&mut entry.path);
@@ -148,6 +151,7 @@ impl<'a> Applier<'a> {
                 return Err(match failed {
                     Failed::Reading(fault) => read_failure(fault, Some(named)),
                     Failed::Applying(fault) => failure(Stage::Apply, fault, Some(named)),
+                    Failed::Leaving(path, fault) => failure(Stage::Finish, fault.on(&path), None),
                 });
             }
             let (bytes_in, bytes_tar) = reader.source_mut().progress();
@@ -246,15 +250,9 @@ impl<'a> Applier<'a> {
     }
 
     /// Gives up handles of directories that were not used lately, setting their metadata.
-    fn trim(&mut self) -> Result<()> {
-        let setter = self.maker.setter;
-        let mut softened = Softened::new();
-        let result = self.dirs.trim(&mut |dir, meta| {
-            softened.extend(setter.leave_directory(dir, meta)?);
-            Ok(())
-        });
-        self.softened(softened);
-        result
+    fn trim(&mut self) -> Result<(), Failed> {
+        let leave = &mut leaver(self.maker.setter, self.reporter);
+        self.dirs.trim(leave).map_err(|(path, fault)| Failed::Leaving(path, fault))
     }
 
     /// Resolves directories, making what is missing as implied parents are made.
@@ -279,17 +277,10 @@ impl<'a> Applier<'a> {
 
     /// Sets what was deferred, the deepest first and the root last, then synchronises.
     pub(crate) fn finish(&mut self) -> Result<(), Box<Failure>> {
-        let setter = self.maker.setter;
-        let mut softened = Softened::new();
-        let result = self.dirs.leave_all(&mut |dir, meta| {
-            softened.extend(setter.leave_directory(dir, meta)?);
-            Ok(())
-        });
-        self.softened(softened);
+        let result = self.dirs.leave_all(&mut leaver(self.maker.setter, self.reporter));
         let gone = result.map_err(|(path, fault)| failure(Stage::Finish, fault.on(&path), None))?;
         for path in gone {
-            let named = EntryRef::new(0, 0, &path, EntryKind::Directory);
-            self.reporter.event(Some(named), EventKind::DirectoryGone);
+            self.reporter.event(Some(EntryRef::left(&path)), EventKind::DirectoryGone);
         }
         Ok(())
     }
@@ -325,6 +316,16 @@ impl<'a> Applier<'a> {
     }
 }
 
+/// Sets a directory's metadata as it is left, and tells what was softened with the directory's own name.
+fn leaver(setter: Setter, reporter: &mut Reporter) -> impl FnMut(Leaving<'_>) -> Result<()> {
+    move |left| {
+        for what in setter.leave_directory(left.handle, left.metadata)? {
+            reporter.event(Some(EntryRef::left(&left.path())), what);
+        }
+        Ok(())
+    }
+}
+
 /// How many writers: as many as there are processors, within reason, unless the caller says it.
 fn threads(wanted: u32, processors: usize) -> usize {
     if wanted == 0 { processors.min(8) } else { usize::try_from(wanted).unwrap_or(1).min(64) }
@@ -334,6 +335,8 @@ fn threads(wanted: u32, processors: usize) -> usize {
 enum Failed {
     Reading(Fault),
     Applying(Fault),
+    /// Not the entry at hand, but a directory of before.
+    Leaving(Vec<u8>, Fault),
 }
 
 impl From<Fault> for Failed {
@@ -377,5 +380,5 @@ pub(crate) fn read_failure(fault: Fault, entry: Option<EntryRef>) -> Box<Failure
 
 /// Adds what is known where the fault is caught.
 pub(crate) fn failure(stage: Stage, fault: Fault, entry: Option<EntryRef>) -> Box<Failure> {
-    Box::new(Failure { stage, entry, operation: fault.operation, cause: fault.cause })
+    Box::new(Failure { stage, entry, after: None, operation: fault.operation, cause: fault.cause })
 }

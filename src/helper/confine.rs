@@ -36,7 +36,7 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
     };
     let trusted_marks = initial && wants_trusted_marks(&options.mode) || asks_for_trusted_marks(&options.mode);
-    reduce_capabilities(&needed(options, trusted_marks))?;
+    reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
     prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
     let capabilities = read(CapSet::Permitted)?;
     let paths = options.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
@@ -64,14 +64,18 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
     Ok(Confined { root, own, processors, lowers, report, group_from_directory, trusted_marks, _made_here: () })
 }
 
-/// The capabilities that applying entries with these options takes.
-fn needed(options: &Options, trusted_marks: bool) -> CapsHashSet {
+/// The capabilities that applying entries with these options takes. Where a device could be used, none is made:
+/// the policy for devices then applies.
+fn needed(options: &Options, trusted_marks: bool, nodev: bool) -> CapsHashSet {
     let mut set = CapsHashSet::new();
     if options.list {
         return set;
     }
     set.extend([Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER, Capability::CAP_FSETID]);
-    set.extend([Capability::CAP_MKNOD, Capability::CAP_SETFCAP]);
+    set.insert(Capability::CAP_SETFCAP);
+    if nodev {
+        set.insert(Capability::CAP_MKNOD);
+    }
     if options.owner != Owner::Caller {
         set.insert(Capability::CAP_CHOWN);
     }

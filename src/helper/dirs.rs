@@ -103,8 +103,23 @@ pub(crate) struct Implied<'a> {
 /// Makes and opens an implied directory.
 pub(crate) type Maker<'a> = &'a mut dyn FnMut(Implied<'_>) -> Result<OwnedFd>;
 
+/// A directory that is left, and what was deferred until then.
+pub(crate) struct Leaving<'a> {
+    pub(crate) handle: &'a OwnedFd,
+    pub(crate) metadata: &'a Metadata,
+    dirs: &'a Dirs,
+    id: NodeId,
+}
+
+impl Leaving<'_> {
+    /// From the root, for messages.
+    pub(crate) fn path(&self) -> Vec<u8> {
+        self.dirs.path(self.id)
+    }
+}
+
 /// Sets a directory's metadata as it is left.
-pub(crate) type Leaver<'a> = &'a mut dyn FnMut(&OwnedFd, &Metadata) -> Result<()>;
+pub(crate) type Leaver<'a> = &'a mut dyn FnMut(Leaving<'_>) -> Result<()>;
 
 pub(crate) struct Dirs {
     nodes: Vec<Node>,
@@ -201,8 +216,9 @@ impl Dirs {
         handle
     }
 
-    /// Gives up the handles used longest ago, if there are too many; what is given up is left.
-    pub(crate) fn trim(&mut self, leave: Leaver<'_>) -> Result<()> {
+    /// Gives up the handles used longest ago, if there are too many; what is given up is left. A directory that
+    /// cannot be left is returned by its path.
+    pub(crate) fn trim(&mut self, leave: Leaver<'_>) -> Result<(), (Vec<u8>, Fault)> {
         if self.open.len() <= OPEN {
             return Ok(());
         }
@@ -213,8 +229,9 @@ impl Dirs {
         let mut kept: Vec<u32> = open.drain(..open.len().min(OPEN / 2)).collect();
         for id in open {
             // A writer may still be making files in it: it is left another time.
-            if !self.give_up(NodeId(id), leave)? {
-                kept.push(id);
+            let id = NodeId(id);
+            if !self.give_up(id, leave).map_err(|fault| (self.path(id), fault))? {
+                kept.push(id.0);
             }
         }
         self.open = kept;
@@ -240,7 +257,7 @@ impl Dirs {
         let Some(mut metadata) = node.deferred.take_if(|_| node.dirty) else { return Ok(()) };
         let handle = self.handle(id);
         if let Ok(handle) = &handle {
-            leave(handle, &metadata)?;
+            leave(Leaving { handle, metadata: &metadata, dirs: self, id })?;
         }
         let node = self.node_mut(id);
         node.inherit.acl |= metadata.has_default_acl();

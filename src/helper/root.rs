@@ -22,6 +22,8 @@ pub(crate) struct Inside {
     pub(crate) switch: RootSwitch,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) mount_restricted: bool,
+    /// Devices below the root cannot be opened.
+    pub(crate) nodev: bool,
     /// Lower layers of overlay mode, detached and read-only.
     pub(crate) lowers: Vec<OwnedFd>,
     /// Mount points below the root, relative to it.
@@ -193,6 +195,7 @@ fn confirm(
         switch,
         fallback,
         mount_restricted: flags.contains(FsFlags::ST_NOSUID | FsFlags::ST_NODEV | FsFlags::ST_NOEXEC),
+        nodev: flags.contains(FsFlags::ST_NODEV),
         lowers,
         mounts_below: mounts.points,
         group_from_directory: mounts.group_from_directory,

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// The last words kept of the helper's standard error.
 const TAIL: usize = 8 << 10;
 /// How long a helper may take to exit after its last word.
-const GRACE: Duration = Duration::from_millis(900);
+const GRACE: Duration = Duration::from_millis(700);
 
 /// What the pump waits for, and what it found.
 #[derive(Clone, Copy, Default)]

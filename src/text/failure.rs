@@ -29,17 +29,20 @@ impl Display for EntryKind {
             EntryKind::CharDevice => f.write_str("character device"),
             EntryKind::BlockDevice => f.write_str("block device"),
             EntryKind::Fifo => f.write_str("FIFO"),
+            EntryKind::Other(0) => f.write_str("entry"),
             EntryKind::Other(flag) => write!(f, "type '{}'", flag.escape_ascii()),
         }
     }
 }
 
-/// `file "etc/passwd" (entry 12, at byte 6144)`; the byte is of the uncompressed stream.
+/// `file "etc/passwd" (entry 12, at byte 6144)`; the byte is of the uncompressed stream. Without them for a
+/// directory that was left.
 impl Display for EntryRef {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let cut = if self.path.len() >= EntryRef::MAX_PATH { "…" } else { "" };
         let EntryRef { index, offset, path, kind } = self;
-        write!(f, "{kind} {:?}{cut} (entry {index}, at byte {offset})", Escaped(path))
+        write!(f, "{kind} {:?}{cut}", Escaped(path))?;
+        if *index == u64::MAX { Ok(()) } else { write!(f, " (entry {index}, at byte {offset})") }
     }
 }
 
@@ -53,8 +56,10 @@ impl Display for Operation {
 impl Display for Failure {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.stage)?;
-        if let Some(entry) = &self.entry {
-            write!(f, "{entry}: ")?;
+        match (&self.entry, &self.after) {
+            (Some(entry), _) => write!(f, "{entry}: ")?,
+            (None, Some(before)) => write!(f, "where a header was due, after {before}: ")?,
+            (None, None) => {}
         }
         match (&self.operation, &self.cause) {
             (Some(operation), Cause::Os(_)) => write!(f, "{operation} = -1 {}", self.cause)?,

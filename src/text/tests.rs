@@ -11,11 +11,11 @@ fn entry(kind: EntryKind) -> Option<EntryRef> {
 
 fn os(stage: Stage, call: &'static str, arguments: &str, errno: Errno) -> Failure {
     let operation = Some(Operation::new(call, arguments));
-    Failure { stage, entry: entry(EntryKind::File), operation, cause: Cause::Os(errno as i32) }
+    Failure { stage, entry: entry(EntryKind::File), after: None, operation, cause: Cause::Os(errno as i32) }
 }
 
 fn cause(cause: Cause) -> Failure {
-    Failure { stage: Stage::Apply, entry: entry(EntryKind::File), operation: None, cause }
+    Failure { stage: Stage::Apply, entry: entry(EntryKind::File), after: None, operation: None, cause }
 }
 
 /// One line, nothing that a terminal obeys, and these words in it.
@@ -98,6 +98,7 @@ fn causes_name_the_option_that_helps() {
     let failure = Failure {
         stage: Stage::Decode,
         entry: None,
+        after: None,
         operation: None,
         cause: Cause::Compressed { format, what, offset },
     };
@@ -105,6 +106,19 @@ fn causes_name_the_option_that_helps() {
         &failure,
         &["decompressing: damaged gzip at byte 99 of the archive: it ends too soon", "get the archive again"],
     );
+    let after = Failure { after: entry(EntryKind::File), ..failure };
+    says(
+        &after,
+        &["decompressing: where a header was due, after file \"etc/a", "(entry 12, at byte 6144): damaged gzip"],
+    );
+}
+
+#[test]
+fn an_entry_of_which_little_is_known_is_no_other() {
+    let known = |index, kind| EntryRef::new(index, index, b"a", kind);
+    assert_eq!(known(3, EntryKind::Other(0)).to_string(), "entry \"a\" (entry 3, at byte 3)");
+    assert_eq!(known(3, EntryKind::Other(b'Z')).to_string(), "type 'Z' \"a\" (entry 3, at byte 3)");
+    assert_eq!(EntryRef::left(b"a").to_string(), "directory \"a\"");
 }
 
 #[test]

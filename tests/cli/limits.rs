@@ -36,6 +36,17 @@ fn limits_name_themselves() {
 }
 
 #[test]
+fn the_ratio_has_a_floor() {
+    if !can_run("the_ratio_has_a_floor") {
+        return;
+    }
+    // 64 MiB, headers included: what is smaller passes, however well it is compressed.
+    let zeros = |mebibytes: usize| gz(&Tarball::new().file("zeros", vec![0; mebibytes << 20]).build());
+    Dest::new().run(&["--max-ratio", "1"], &zeros(63)).ended(0, "");
+    Dest::new().run(&["--max-ratio", "1"], &zeros(65)).ended(1, "--max-ratio");
+}
+
+#[test]
 fn a_stalled_source_runs_into_the_timeout() {
     if !can_run("a_stalled_source_runs_into_the_timeout") {
         return;

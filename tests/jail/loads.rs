@@ -10,7 +10,7 @@ use super::{Stopped, Trace};
 use crate::support::privilege::{need_root, need_tool};
 use crate::support::run::{layer, literal, program_path};
 use crate::support::scratch::Scratch;
-use crate::support::tarball::Tarball;
+use crate::support::tarball::{Tarball, bz2, gz, xz, zst};
 use untar_in_root::{Isolation, Options, Program, Untar};
 
 /// What a loader and a C library look for, each with something in it that they would take.
@@ -103,6 +103,35 @@ fn strace_nothing_that_is_planted_is_opened_for_reading() {
         }
         for line in threads[0][at..].iter().filter(|line| line.starts_with("mmap(")) {
             assert!(line.contains("MAP_ANON") || line.contains("PROT_NONE"), "{options}: {line}");
+        }
+    }
+}
+
+/// CVE-2014-9357, CVE-2026-41567: the decompressor was looked for in the root, which was another's by then.
+#[test]
+fn strace_no_decompressor_of_the_tree_is_run() {
+    let test = "strace_no_decompressor_of_the_tree_is_run";
+    if !need_root(test) || !need_tool(test, "strace") {
+        return;
+    }
+    const TOOLS: &[&str] =
+        &["xz", "unxz", "gzip", "gunzip", "pigz", "unpigz", "igzip", "zstd", "unzstd", "bzip2", "tar"];
+    let planted = |dest: &Path| {
+        for dir in ["bin", "usr/bin", "usr/local/bin", "sbin"] {
+            fs::create_dir_all(dest.join(dir)).expect("directory");
+            for tool in TOOLS.iter().chain(&["sh", "untar-in-root"]) {
+                fs::copy("/bin/true", dest.join(dir).join(tool)).expect("a program");
+            }
+        }
+    };
+    type Packer = fn(&[u8]) -> Vec<u8>;
+    let packers: [Packer; 4] = [gz, xz, zst, bz2];
+    for (pack, options) in packers.iter().flat_map(|pack| [(pack, "pivot"), (pack, "chroot")]) {
+        let (trace, said) = Trace::on(options, &pack(&Tarball::new().file("f", "1").build()), planted);
+        said.has("outcome", "ok");
+        for line in trace.helper().iter().flatten() {
+            assert!(!line.starts_with("exec") && !line.starts_with("fork") && !line.starts_with("vfork"), "{line}");
+            assert!(!line.starts_with("clone") || line.contains("CLONE_THREAD"), "{line}");
         }
     }
 }

@@ -113,6 +113,9 @@ fn child_process() {
     if options.starts_with("many ") {
         return say(&crate::leaks::child(&dest, &options, &Program::at(program)));
     }
+    if options == "signals" {
+        return say(&crate::interrupted::child(&dest, &archive, &Program::at(program)));
+    }
     let open = if options.contains("atomic") { Untar::atomic } else { Untar::open };
     let mut untar = match open(&dest) {
         Ok(untar) => untar.program(Program::at(program)),

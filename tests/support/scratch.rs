@@ -64,6 +64,27 @@ impl Scratch {
         Ok(path)
     }
 
+    /// A directory below it on a btrfs in a file in memory, which may hold so many bytes: its quota is enforced.
+    ///
+    /// # Panics
+    /// When it cannot be made: it takes root, `mkfs.btrfs`, `btrfs` and a loop device.
+    pub fn with_quota(&self, name: &str, bytes: u64) -> PathBuf {
+        let memory = self.tmpfs(&format!("{name}-memory"), 512 << 20).expect("tmpfs");
+        let (image, place) = (memory.join("image"), self.dir(format!("{name}-btrfs")));
+        fs::File::create(&image).and_then(|file| file.set_len(256 << 20)).expect("image");
+        let directory = place.join(name);
+        let run = |words: &[&str], last: &[&Path]| {
+            let output = Command::new(words[0]).args(&words[1..]).args(last).output().expect("a tool");
+            assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        run(&["mkfs.btrfs", "-q"], &[&image]);
+        run(&["mount", "-o", "loop"], &[&image, &place]);
+        run(&["btrfs", "quota", "enable"], &[&place]);
+        run(&["btrfs", "subvolume", "create"], &[&directory]);
+        run(&["btrfs", "qgroup", "limit", &bytes.to_string()], &[&directory]);
+        directory
+    }
+
     /// Directories of this name in each other, so many, and a file `end` in the last: deeper than any path.
     ///
     /// # Panics

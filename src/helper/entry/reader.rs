@@ -32,12 +32,14 @@ struct Body {
     padding: u64,
 }
 
-/// Enough of the current entry to name it; the buffer is used again.
+/// Enough of the current entry to name it, or of the last one while a header is due; the buffer is used again.
 struct Naming {
     index: u64,
     offset: u64,
     path: Vec<u8>,
     kind: EntryKind,
+    /// Nothing is known yet of the entry whose turn it is.
+    due: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl<S: Source> Reader<S> {
             index: 0,
             pending: Pending::default(),
             body: Body::default(),
-            naming: Naming { index: 0, offset: 0, path: Vec::new(), kind: EntryKind::Other(0) },
+            naming: Naming { index: 0, offset: 0, path: Vec::new(), kind: EntryKind::Other(0), due: true },
             state: State::Start,
         }
     }
@@ -77,7 +79,7 @@ impl<S: Source> Reader<S> {
         self.state = State::Entries;
         loop {
             let offset = self.blocks.position();
-            self.naming.begin(self.index, offset, self.pending.name_so_far());
+            self.naming.expect(self.index, offset, self.pending.name_so_far());
             match self.step(offset)? {
                 Step::Meta(fields) => self.extend(&fields, offset)?,
                 Step::Entry(draft, holes) => return self.enter(draft, holes, offset).map(Some),
@@ -114,8 +116,12 @@ impl<S: Source> Reader<S> {
 
     /// The current entry, or as much as is known of the one that failed.
     pub(crate) fn current(&self) -> Option<EntryRef> {
-        let Naming { index, offset, path, kind } = &self.naming;
-        (self.state == State::Entries).then(|| EntryRef::new(*index, *offset, path, *kind))
+        (self.state == State::Entries && !self.naming.due).then(|| self.naming.named())
+    }
+
+    /// The entry after which a header was due, if that is where it failed.
+    pub(crate) fn before(&self) -> Option<EntryRef> {
+        (self.state == State::Entries && self.naming.due && self.index > 0).then(|| self.naming.named())
     }
 
     pub(crate) fn source_mut(&mut self) -> &mut S {
@@ -142,7 +148,7 @@ impl<S: Source> Reader<S> {
             return Err(limit(Limit::Entries, self.limits.entries));
         }
         let mut draft = Draft::new(block, fields, self.pending.take(&self.limits)?);
-        self.naming.name(&draft.path, draft.kind);
+        self.naming.begin(self.index, offset, &draft.path, draft.kind);
         draft.check(offset, &self.limits)?;
         let holes = draft.holes(block, offset, &self.limits)?;
         Ok(Step::Entry(draft, holes))
@@ -221,14 +227,22 @@ impl<S: Source> Reader<S> {
 }
 
 impl Naming {
-    fn begin(&mut self, index: u64, offset: u64, path: &[u8]) {
-        (self.index, self.offset) = (index, offset);
-        self.name(path, EntryKind::Other(0));
+    /// A header is due; extended headers may have named its entry already.
+    fn expect(&mut self, index: u64, offset: u64, path: &[u8]) {
+        if path.is_empty() {
+            self.due = true;
+        } else {
+            self.begin(index, offset, path, EntryKind::Other(0));
+        }
     }
 
-    fn name(&mut self, path: &[u8], kind: EntryKind) {
-        self.kind = kind;
+    fn begin(&mut self, index: u64, offset: u64, path: &[u8], kind: EntryKind) {
+        (self.index, self.offset, self.kind, self.due) = (index, offset, kind, false);
         self.path.clear();
         self.path.extend_from_slice(path.get(..EntryRef::MAX_PATH).unwrap_or(path));
+    }
+
+    fn named(&self) -> EntryRef {
+        EntryRef::new(self.index, self.offset, &self.path, self.kind)
     }
 }

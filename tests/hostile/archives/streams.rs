@@ -57,6 +57,8 @@ pub fn cases() -> Vec<Case> {
         bytes("a gzip extra field that is not there", b"\x1f\x8b\x08\x04\0\0\0\0\0\x03\xff\xff".to_vec())
             .malformed("Truncated"),
         bytes("a tar in a gzip in a gzip", gz(&gz(&plain))).malformed(""),
+        bytes("xz of what is no tar, more than a pipe holds (CVE-2021-20291)", xz(&noise(3 << 20)))
+            .malformed("Checksum"),
         bytes("a zip bomb's neighbour", b"PK\x03\x04".repeat(200)).malformed("Checksum"),
     ];
     for (format, pack) in PACKERS {

@@ -164,6 +164,7 @@ pub(super) struct Outcome {
     pub(super) entries: Vec<(Entry, Vec<u8>)>,
     pub(super) fault: Option<Fault>,
     pub(super) current: Option<EntryRef>,
+    pub(super) before: Option<EntryRef>,
     pub(super) end: Option<End>,
     pub(super) position: u64,
 }
@@ -189,7 +190,8 @@ pub(super) fn read_chunks(chunks: VecDeque<Bytes>, limits: Limits, strictness: S
         Ok(end) => (None, Some(end)),
         Err(fault) => (Some(fault), None),
     };
-    Outcome { entries, fault, current: reader.current(), end, position: reader.position() }
+    let (current, before) = (reader.current(), reader.before());
+    Outcome { entries, fault, current, before, end, position: reader.position() }
 }
 
 fn read_all(reader: &mut Reader<Pieces>, entries: &mut Vec<(Entry, Vec<u8>)>) -> Result<End> {

@@ -105,8 +105,10 @@ fn trap_checksum() {
     let mut wrong = tar().file(b"a", b"").file(b"b", b"");
     wrong.0[512 + 10] ^= 1;
     wrong.malformed(Malformed::Checksum, 512);
-    let current = wrong.read().current.expect("a place");
-    assert_eq!((current.index, current.offset, &current.path[..]), (1, 512, &b""[..]));
+    let outcome = wrong.read();
+    assert_eq!(outcome.current, None);
+    let before = outcome.before.expect("a place");
+    assert_eq!((before.index, before.offset, &before.path[..]), (0, 0, &b"a"[..]));
 }
 
 #[test]
@@ -144,6 +146,19 @@ fn trap_truncated_block() {
     let mut tar = tar().file(b"a", b"");
     tar.0.extend([b'x'; 100]);
     tar.malformed(Malformed::Truncated, 612);
+    let outcome = tar.read();
+    assert_eq!((outcome.current, outcome.before.map(|before| before.path)), (None, Some(b"a".to_vec())));
+    let nothing = super::build::tar().bytes(&[b'x'; 100]).read();
+    assert_eq!((nothing.current, nothing.before), (None, None));
+}
+
+#[test]
+fn trap_truncated_after_an_extended_header_names_what_is_known() {
+    let tar = tar().file(b"a", b"").pax(&[("path", "long")]);
+    let outcome = tar.bytes(&[b'x'; 100]).read();
+    assert_eq!(outcome.before, None);
+    let current = outcome.current.expect("a name");
+    assert_eq!((current.index, &current.path[..], current.kind), (1, &b"long"[..], crate::EntryKind::Other(0)));
 }
 
 #[test]
