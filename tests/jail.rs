@@ -120,6 +120,25 @@ fn five_capability_sets_and_no_way_back() {
     }
 }
 
+/// Landlock handles the right to execute, and with it that to link from one directory to another: without a rule for
+/// `REFER` each such link would be `EXDEV`.
+#[test]
+fn under_landlocks_path_rules_hardlinks_lead_from_one_directory_to_another() {
+    if !need_root("under_landlocks_path_rules_hardlinks_lead_from_one_directory_to_another") {
+        return;
+    }
+    let archive = Tarball::new().dir("a").dir("b").file("a/f", "1").hardlink("b/c/h", "a/f").hardlink("b/f", "/b/c/h");
+    let changes: [fn(&mut Options); 2] =
+        [|o| o.sandbox.landlock_paths = true, |o| o.isolation = untar_in_root::Isolation::Chroot];
+    for change in changes {
+        let scratch = Scratch::new();
+        let report = untar(scratch.path(), change).apply(&archive.build()[..]).expect("applied");
+        assert!(report.confinement.landlock_paths && report.confinement.landlock_abi > 0, "{:?}", report.confinement);
+        let names = ["a/f", "b/c/h", "b/f"].map(|name| identity(&scratch.join(name)));
+        assert_eq!(names, [names[0]; 3]);
+    }
+}
+
 #[test]
 fn capabilities_follow_the_options() {
     if !need_root("capabilities_follow_the_options") {
