@@ -286,31 +286,33 @@ pub enum Wall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of the uncompressed stream, and of file content written, in all.
+    /// Bytes of the uncompressed stream, and of file content written, in all; default 256 GiB.
     pub total_bytes: u64,
-    /// Bytes of one file, holes included.
+    /// Bytes of one file, holes included; default 64 GiB.
     pub file_bytes: u64,
-    /// Entries, whiteouts and skipped ones included; beyond 16,384, directories that entries imply, too.
+    /// Entries, whiteouts and skipped ones included; beyond 16,384, directories that entries imply, too; default
+    /// 10 million.
     pub entries: u64,
-    /// Uncompressed over compressed bytes, tested once 64 MiB are out.
+    /// Uncompressed over compressed bytes, tested once 64 MiB are out; default 1,000.
     pub ratio: u64,
-    /// Components of one name.
+    /// Components of one name; default 8,192.
     pub depth: u32,
-    /// Bytes of one name or link target.
+    /// Bytes of one name or link target; default 128 KiB.
     pub name_bytes: u32,
-    /// Bytes of all extended headers of one entry together.
+    /// Bytes of all extended headers of one entry together; default 1 MiB.
     pub extended_header_bytes: u32,
-    /// Extended attributes of one entry.
+    /// Extended attributes of one entry; default 256.
     pub xattrs: u32,
-    /// Bytes of one extended attribute.
+    /// Bytes of one extended attribute; default 64 KiB.
     pub xattr_bytes: u32,
-    /// Data regions of one sparse file.
+    /// Data regions of one sparse file; default 100,000.
     pub sparse_regions: u32,
-    /// Events reported; the rest are counted.
+    /// Events reported; the rest are counted, which is no error; default 1,000.
     pub events: u32,
-    /// Address space of the helper in bytes (`RLIMIT_AS`); 0 is unlimited.
+    /// Address space of the helper in bytes (`RLIMIT_AS`); 0 is unlimited, the default. A cgroup that the caller is
+    /// in holds for the helper, too.
     pub memory_bytes: u64,
-    /// Wall time in milliseconds; 0 is unlimited.
+    /// Wall time in milliseconds; 0 is unlimited, the default.
     pub timeout_ms: u64,
 }
 
