@@ -124,7 +124,7 @@ fn work(
     let user_namespace = userns::enter(&options.user_namespace, reporter).map_err(at(Stage::Enter))?;
     limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
     let trusted_marks = userns::is_initial() && user_namespace.is_none();
-    let inside = root::enter(options.isolation, lowers_of(options)).map_err(at(Stage::Enter))?;
+    let inside = root::enter(options.isolation, lowers_of(options), options.cross_mounts).map_err(at(Stage::Enter))?;
     report.times.enter_us = micros(started);
 
     let mark = Instant::now();

@@ -36,7 +36,8 @@ pub(crate) struct Inside {
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
 /// Enters the working directory as the new root, taking handles of the lower layers along.
-pub(crate) fn enter(isolation: Isolation, lowers: &[PathBuf]) -> Result<Inside> {
+/// `cross_mounts`: what is mounted below the root may be written, too.
+pub(crate) fn enter(isolation: Isolation, lowers: &[PathBuf], cross_mounts: bool) -> Result<Inside> {
     let root = open(".", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_DIRECTORY")?;
     let before = fstat(&root).call("fstat", || "root")?;
     drop(root);
@@ -46,7 +47,7 @@ pub(crate) fn enter(isolation: Isolation, lowers: &[PathBuf]) -> Result<Inside> 
         Err(_) => Vec::new(),
     };
     let (switch, fallback, mounts) = match separated {
-        Ok(()) => switch_in_namespace(isolation)?,
+        Ok(()) => switch_in_namespace(isolation, cross_mounts)?,
         // From a plain descriptor of a lower layer, `..` would reach the host.
         Err(fault) if isolation == Isolation::Pivot || !lowers.is_empty() => return Err(fault),
         Err(fault) => {
@@ -68,9 +69,10 @@ fn separate() -> Result<()> {
 
 type Switched = (RootSwitch, Option<Fallback>, mounts::Below);
 
-fn switch_in_namespace(isolation: Isolation) -> Result<Switched> {
+fn switch_in_namespace(isolation: Isolation, cross_mounts: bool) -> Result<Switched> {
     let mounts = mounts::below_cwd();
-    let bound = clone_root().or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
+    let sealed = !cross_mounts && !mounts.points.is_empty();
+    let bound = clone_root(sealed).or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
     let pivoted = match (isolation, bound) {
         (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, "pivot_root", "\".\", \".\"")),
         (_, Err(fault)) => Err(fault),
@@ -88,7 +90,7 @@ fn switch_in_namespace(isolation: Isolation) -> Result<Switched> {
 
 /// A clone of the root's mount and those below it, without devices, set-uid and execution, put in its place
 /// and made the working directory.
-fn clone_root() -> Result<()> {
+fn clone_root(sealed: bool) -> Result<()> {
     let recursive = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
@@ -99,9 +101,25 @@ fn clone_root() -> Result<()> {
     let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     sys::mount_set(tree.as_fd(), attributes)
         .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH|AT_RECURSIVE, nosuid|nodev|noexec")?;
+    if sealed {
+        seal_below(&tree)?;
+    }
     move_mount(&tree, "", rustix::fs::CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .call("move_mount", || "tree, \"\", AT_FDCWD, \".\", MOVE_MOUNT_F_EMPTY_PATH")?;
     fchdir(tree).call("fchdir", || "tree")
+}
+
+/// What is mounted below the root is not the archive's to write: read-only for the helper, whoever has it by then.
+/// There may be a `/proc` with the kernel's settings.
+fn seal_below(tree: &OwnedFd) -> Result<()> {
+    let read_only = fstatvfs(tree).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY));
+    sys::mount_set(tree.as_fd(), libc::MOUNT_ATTR_RDONLY)
+        .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH|AT_RECURSIVE, rdonly")?;
+    if read_only {
+        return Ok(());
+    }
+    sys::mount_clear(tree.as_fd(), libc::MOUNT_ATTR_RDONLY)
+        .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH, not rdonly")
 }
 
 /// A lower layer: detached, so that its `..` ends at its root, and read-only.

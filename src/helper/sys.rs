@@ -35,8 +35,17 @@ pub(crate) fn close_number(fd: i32) {
 
 /// `mount_setattr(2)` on an open mount and everything below it: sets these attributes.
 pub(crate) fn mount_set(tree: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
-    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    mount_setattr(tree, attributes, 0, libc::AT_RECURSIVE)
+}
+
+/// `mount_setattr(2)` on an open mount alone: takes these attributes off.
+pub(crate) fn mount_clear(mount: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
+    mount_setattr(mount, 0, attributes, 0)
+}
+
+fn mount_setattr(tree: BorrowedFd<'_>, set: u64, clear: u64, recursive: i32) -> Result<(), Errno> {
+    let attr = libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | recursive;
     // SAFETY: the path is a constant C string; `attr` lives across the call and its true size is passed.
     let result = unsafe {
         libc::syscall(

@@ -10,12 +10,15 @@ mod captive;
 
 use std::collections::BTreeMap;
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::Signal;
+use rustix::mount::{MountFlags, mount};
 use untar_in_root::{ErrorKind, Isolation, Sandbox, Wall};
 
 use crate::support::privilege::need_root;
 use attempts::{ATTEMPTS, Verdict};
-use captive::Captive;
+use captive::{Answer, Captive};
 
 const BOTH: [Isolation; 2] = [Isolation::Pivot, Isolation::Chroot];
 
@@ -85,6 +88,36 @@ fn no_wall_stands_alone() {
                 assert!(new.is_empty(), "{isolation:?}, {what}: {new:?} {verdicts:#?}");
             }
         }
+    }
+}
+
+/// What the host has mounted below the root is in the helper's sight, a `/proc` with the kernel's settings for example.
+#[test]
+fn nothing_is_written_on_mounts_below_the_root() {
+    if !need_root("nothing_is_written_on_mounts_below_the_root") {
+        return;
+    }
+    let host = |dest: &std::path::Path| {
+        for (name, kind) in [("proc", "proc"), ("m", "tmpfs"), ("m/n", "tmpfs")] {
+            let place = dest.join(name);
+            std::fs::create_dir_all(&place).expect("directory");
+            mount(kind, &place, kind, MountFlags::empty(), None).expect("mount");
+        }
+    };
+    for (isolation, wall) in
+        BOTH.into_iter().flat_map(|isolation| [(isolation, Wall::Required), (isolation, Wall::Off)])
+    {
+        let mut captive = Captive::take_on(isolation, walls(wall, wall), host);
+        for path in ["/proc/sys/kernel/core_pattern", "/m/file", "/m/n/file"] {
+            let name = captive.text(path);
+            let flags = (libc::O_WRONLY | if path.starts_with("/m") { libc::O_CREAT } else { 0 }) as u64;
+            let answer = captive.call(libc::SYS_openat, &[libc::AT_FDCWD as i64 as u64, name, flags, 0o644]);
+            assert_eq!(answer, Answer::Refused(Errno::EROFS), "{isolation:?}, {wall:?}: {path}");
+        }
+        let name = captive.text("/file");
+        let flags = (libc::O_WRONLY | libc::O_CREAT) as u64;
+        let answer = captive.call(libc::SYS_openat, &[libc::AT_FDCWD as i64 as u64, name, flags, 0o644]);
+        assert!(matches!(answer, Answer::Value(_)), "{isolation:?}: the root itself can be written: {answer:?}");
     }
 }
 

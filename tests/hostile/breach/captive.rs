@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc::{self, user_regs_struct};
@@ -36,8 +37,14 @@ pub struct Captive {
 impl Captive {
     /// Starts a helper and stops it where it waits for the archive.
     pub fn take(isolation: Isolation, sandbox: Sandbox) -> Captive {
+        Captive::take_on(isolation, sandbox, |_| {})
+    }
+
+    /// The same in a destination that somebody has prepared.
+    pub fn take_on(isolation: Isolation, sandbox: Sandbox, before: impl FnOnce(&Path)) -> Captive {
         let scratch = Scratch::new();
         let dest = scratch.dir("dest");
+        before(&dest);
         let session = untar(&dest, |options| {
             options.isolation = isolation;
             options.sandbox = sandbox;
