@@ -30,11 +30,40 @@ fn main() -> io::Result<()> {
     fs::create_dir_all(&pages)?;
     fs::create_dir_all(&completions)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        generate_to(shell, &mut args::Args::command(), NAME, &completions)?;
+        let file = generate_to(shell, &mut args::Args::command(), NAME, &completions)?;
+        let text = fs::read_to_string(&file)?;
+        let mended = match shell {
+            Shell::Bash => bash(&text),
+            Shell::Zsh => zsh(&text),
+            _ => Some(text),
+        };
+        fs::write(file, mended.ok_or_else(|| io::Error::other(format!("{shell}: not as clap_complete wrote it")))?)?;
     }
     // One for each command; the program's own is written again, with more sections.
     clap_mangen::generate_to(command(), &pages)?;
     fs::write(pages.join(format!("{NAME}.1")), page()?)
+}
+
+/// clap_complete 4.6 writes the hyphens of our name in two ways, so that the options of commands are never found.
+fn bash(text: &str) -> Option<String> {
+    let (wrong, right) = (NAME.replace('-', "__subcmd__"), NAME.replace('-', "__"));
+    text.contains(&wrong).then(|| text.replace(&wrong, &right))
+}
+
+/// It takes a command for ROOT, which may stand in the same place: what follows a command is looked at first.
+fn zsh(text: &str) -> Option<String> {
+    let commands = args::Args::command();
+    let names: Vec<&str> = commands.get_subcommands().map(Command::get_name).collect();
+    let look = format!(
+        "if (( CURRENT > 2 )) && [[ $words[2] == ({}) ]]; then\n        line=('' '' \"$words[2]\") state={NAME}\n        \
+         shift 2 words\n        (( CURRENT -= 2 ))\n    else\n    ",
+        names.join("|")
+    );
+    let start = text.find("_arguments \"${_arguments_options[@]}\"")?;
+    let end = start + text[start..].find("&& ret=0")?;
+    let (arguments, rest) = (&text[start..end], &text[end..]);
+    let rest = rest.strip_prefix("&& ret=0")?;
+    rest.contains("$line[3]").then(|| format!("{}{look}{arguments}&& ret=0\n    fi{rest}", &text[..start]))
 }
 
 /// clap_mangen leaves the help of an option out that `-h` does.
