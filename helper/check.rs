@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Check) -> Exit {
     let with_all = try_helper(&scratch.0.join("all"), true);
     let (tried, trusted) = match with_all {
         Ok(report) => (Ok(report), None),
-        Err(error) => (try_helper(&scratch.0.join("rest"), false), Some(error.to_string())),
+        Err(error) => (try_helper(&scratch.0.join("rest"), false), Some(not_set(&error))),
     };
     let mut items = match &tried {
         Ok(report) => of_report(report, trusted),
@@ -99,6 +99,12 @@ fn try_helper(root: &Path, trusted_xattrs: bool) -> Result<Report, Error> {
     options.ignore_chown_errors = true;
     options.trusted_xattrs = trusted_xattrs;
     untar.apply(&archive::of_each_kind()[..])
+}
+
+/// Shorter than the error, which has an entry of ours in it.
+fn not_set(error: &Error) -> String {
+    let errno = error.raw_os_error().map(nix::errno::Errno::from_raw);
+    errno.map_or_else(|| error.to_string(), |errno| format!("not set: {errno:?} ({})", errno.desc()))
 }
 
 fn of_report(report: &Report, trusted: Option<String>) -> Vec<Item> {
