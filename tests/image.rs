@@ -5,6 +5,7 @@ mod cli;
 mod damage;
 mod flatten;
 mod random;
+mod rootless;
 mod select;
 mod stack;
 mod store;

@@ -41,6 +41,9 @@ use std::time::Duration;
 const VERSION: &str = "untar-in-root store 1";
 /// Between two tries for a lock that another process has.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// Reads any file; sets trusted.* attributes. Numbers of `capabilities(7)`.
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_SYS_ADMIN: u32 = 21;
 
 /// A directory in which layers are kept.
 ///
@@ -77,14 +80,18 @@ impl Store {
 
     /// Opens a store, or makes one in a directory that is empty or missing.
     ///
+    /// A store is kept by root, or by root of a user namespace (`unshare --map-root-user --map-auto`), who mounts its
+    /// layers too: whoever else applies a layer cannot read back what belongs to other ids in it.
+    ///
     /// # Errors
     ///
-    /// As [`open`](Store::open); [`ErrorKind::Storage`].
+    /// As [`open`](Store::open); [`ErrorKind::Options`] for who is not root; [`ErrorKind::Storage`].
     pub fn open_or_make(dir: impl AsRef<Path>) -> Result<Store, Error> {
         let dir = dir.as_ref();
         if dir.join("version").exists() {
             return Store::open(dir);
         }
+        whoever_reads_back()?;
         staged::vacant_but(dir, &["lock", "layers", "images", "version", "version.part"])?;
         for path in [dir.to_path_buf(), dir.join("layers"), dir.join("images")] {
             match DirBuilder::new().mode(0o700).create(&path) {
@@ -93,7 +100,8 @@ impl Store {
             }
         }
         // Last, so that a store without it is only one that is being made.
-        let marks = if userxattr(&Mode::Literal, &[]) { "user" } else { "trusted" };
+        let user = userxattr(&Mode::Literal, &[]) || !has_capability(CAP_SYS_ADMIN);
+        let marks = if user { "user" } else { "trusted" };
         let written = write_whole(&dir.join("version"), format!("{VERSION}\nmarks {marks}\n").as_bytes());
         // Somebody else may be making the same at the same moment.
         Store::open(dir).or_else(|error| written.and(Err(error)))
@@ -183,6 +191,7 @@ impl Unpack<'_> {
     /// Any, with [`Error::layer`] where a layer was being applied.
     pub fn into_store(mut self, store: &Store, name: &str) -> Result<Layers, Error> {
         self.check()?;
+        whoever_reads_back()?;
         self.shape(store)?;
         if name.is_empty() || name.len() > 512 {
             return Err(Problem::Store("a name in a store has 1 to 512 bytes".to_owned()).at(&store.path));
@@ -272,6 +281,24 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     })();
     written.map_err(|error| storage("writing", path, error))?;
     path.parent().map_or(Ok(()), synchronise_names)
+}
+
+/// Listings are of all files in a layer, whatever their owner and mode.
+fn whoever_reads_back() -> Result<(), Error> {
+    if nix::unistd::geteuid().is_root() && has_capability(CAP_DAC_OVERRIDE) {
+        return Ok(());
+    }
+    let text = "a store is kept by root, or by root of a user namespace, who can read everything in a layer and mount \
+                it: run this under `unshare --map-root-user --map-auto`, or make a directory for each layer instead \
+                (--layers)";
+    Err(Error::new(ErrorKind::Options, Detail::Text(text)))
+}
+
+/// Is it in force here, in whatever user namespace this is?
+fn has_capability(number: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    field.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set >> number & 1 == 1)
 }
 
 fn storage(doing: &'static str, path: &Path, error: std::io::Error) -> Error {
