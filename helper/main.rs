@@ -17,6 +17,11 @@ mod trouble;
 use args::Command;
 use std::process::ExitCode;
 
+// Why not musl's: Cargo.toml.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     untar_in_root::helper::init();
     let args = args::Args::from_command_line();

@@ -17,7 +17,7 @@ pub(crate) const MAX_FRAME: usize = 1 << 20;
 const VERSION: u16 = 3;
 const HEADER: usize = 12;
 /// The most bytes taken from the socket before other descriptors get their turn.
-const TURN: usize = 64 << 10;
+const TURN: usize = 16 << 10;
 
 /// Towards the helper.
 #[derive(Debug, Serialize, Deserialize)]

@@ -100,8 +100,10 @@ fn reduce_capabilities(keep: &CapsHashSet) -> Result<()> {
     if had.contains(&Capability::CAP_SETPCAP) {
         for capability in caps::all().difference(&keep) {
             // Capabilities that this kernel does not have cannot be dropped and need not be.
-            if caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false) {
-                caps::drop(None, CapSet::Bounding, *capability).map_err(|_| refused("PR_CAPBSET_DROP"))?;
+            if caps::drop(None, CapSet::Bounding, *capability).is_err()
+                && caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false)
+            {
+                return Err(refused("PR_CAPBSET_DROP"));
             }
         }
     }

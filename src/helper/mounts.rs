@@ -1,5 +1,7 @@
 //! What is mounted at and below the working directory, read from `/proc` before the root is entered.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
 /// See `proc_pid_mountinfo(5)`.
@@ -13,11 +15,17 @@ pub(crate) struct Below {
 
 /// Best effort: without `/proc` nothing is known, and entering a mount is noticed when it happens.
 pub(crate) fn below_cwd() -> Below {
-    let (Ok(text), Ok(cwd)) = (std::fs::read("/proc/self/mountinfo"), nix::unistd::getcwd()) else {
+    let mut text = Vec::with_capacity(TYPICAL);
+    let read = File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut text));
+    let (Ok(_), Ok(cwd)) = (read, nix::unistd::getcwd()) else {
         return Below::default();
     };
     below(&text, cwd.as_os_str().as_bytes())
 }
+
+/// Bytes of the file on an ordinary host. The kernel tells no size beforehand, and growing towards it costs more
+/// than the reading.
+const TYPICAL: usize = 16 << 10;
 
 fn below(mountinfo: &[u8], dir: &[u8]) -> Below {
     let mut found = Below::default();

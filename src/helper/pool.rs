@@ -5,6 +5,10 @@ use std::sync::{Arc, Condvar, Mutex};
 
 /// Bytes of one chunk: a multiple of the tar block, small enough for the cache.
 const CHUNK: usize = 256 << 10;
+/// Bytes of the first ones, which is all that a small archive takes; they are not used again.
+const FIRST_CHUNK: usize = 32 << 10;
+/// How many are that small: a small archive's only one, and the one that finds its end.
+const FIRST: usize = 2;
 /// Chunks out at once: 24 MiB. More wait until one comes back, which a writer brings about.
 const OUT: usize = 96;
 
@@ -22,6 +26,7 @@ struct Inner {
 struct State {
     free: Vec<Vec<u8>>,
     out: usize,
+    made: usize,
     /// The decoder waits for one to come back.
     awaited: bool,
 }
@@ -36,7 +41,10 @@ impl Pool {
         };
         let Ok(mut state) = self.0.returned.wait_while(state, full) else { return vec![0; CHUNK] };
         state.out += 1;
-        state.free.pop().unwrap_or_else(|| vec![0; CHUNK])
+        state.free.pop().unwrap_or_else(|| {
+            state.made += 1;
+            vec![0; if state.made > FIRST { CHUNK } else { FIRST_CHUNK }]
+        })
     }
 
     /// Its first `filled` bytes; the buffer comes back with the last slice of them.
@@ -60,7 +68,9 @@ impl AsRef<[u8]> for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Ok(mut state) = self.pool.0.state.lock() {
-            state.free.push(std::mem::take(&mut self.buffer));
+            if self.buffer.len() == CHUNK {
+                state.free.push(std::mem::take(&mut self.buffer));
+            }
             state.out -= 1;
             let awaited = state.awaited;
             drop(state);
@@ -78,6 +88,8 @@ mod tests {
     #[test]
     fn a_buffer_comes_back_with_its_last_slice() {
         let pool = Pool::default();
+        drop([pool.lend(pool.take(), 1), pool.lend(pool.take(), 1)]);
+        assert_eq!(pool.0.state.lock().unwrap().free.len(), 0, "small ones do not come back");
         let chunk = pool.lend(pool.take(), 100);
         let slice = chunk.slice(10..20);
         drop(chunk);

@@ -10,6 +10,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 use std::collections::BTreeMap;
+use tree::Verdict;
 
 /// The calls that the helper makes once confined, whatever their arguments.
 const ALLOWED: &[libc::c_long] = &[
@@ -69,8 +70,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_restart_syscall,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // Answered with ENOSYS by the second filter: its flags are beyond a filter, and libc falls back to clone.
-    libc::SYS_clone3,
 ];
 
 /// The calls that change what their first argument leads to, which is never the archive: descriptor 0 can be a
@@ -139,26 +138,31 @@ fn refused(what: &'static str) -> Fault {
     Fault::os(Errno::last(), "seccomp", what)
 }
 
-/// The one that answers `clone3`, then the allow-list; the kernel takes the stricter verdict of the two.
-fn filters(arch: TargetArch) -> Result<[BpfProgram; 2]> {
-    let no_clone3 = compile(
-        arch,
-        [(libc::SYS_clone3, Vec::new())].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
-    )?;
-    Ok([no_clone3, program(arch, true).or_else(|_| program(arch, false))?])
+/// One program where the compiler's output allows it.
+fn filters(arch: TargetArch) -> Result<Vec<BpfProgram>> {
+    one(arch).map(|filter| vec![filter]).or_else(|_| two(arch).map(Vec::from))
 }
 
-/// The allow-list; what is allowed whatever its arguments comes first, as a tree, or is looked for in turn.
-fn program(arch: TargetArch, as_tree: bool) -> Result<BpfProgram> {
-    let plain: Vec<libc::c_long> = ALLOWED.iter().chain(OLDER).copied().collect();
+/// What the number decides is searched for; only calls with conditions are looked for in turn.
+fn one(arch: TargetArch) -> Result<BpfProgram> {
+    let plain = ALLOWED.iter().chain(OLDER).map(|call| (*call, Verdict::Allow));
+    let guarded = NOT_ON_THE_ARCHIVE.iter().map(|call| (*call, Verdict::NotOnTheArchive));
+    // The flags of clone3 are beyond a filter; libc falls back to clone.
+    let calls: Vec<_> = plain.chain(guarded).chain([(libc::SYS_clone3, Verdict::Unknown)]).collect();
+    let compiled = compile(arch, conditional()?, SeccompAction::KillProcess, SeccompAction::Allow)?;
+    tree::search_first(compiled, &calls).ok_or_else(|| refused("tree"))
+}
+
+/// The same as lists: one that answers `clone3`, and the allow-list. The kernel takes the stricter verdict.
+fn two(arch: TargetArch) -> Result<[BpfProgram; 2]> {
+    let clone3 = [(libc::SYS_clone3, Vec::new())].into();
+    let no_clone3 = compile(arch, clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()))?;
     let mut rules = conditional()?;
-    if !as_tree {
-        rules.extend(plain.iter().map(|call| (*call, Vec::new())));
+    for call in NOT_ON_THE_ARCHIVE {
+        rules.insert(*call, vec![all_of(vec![other_than(0, 0)?])?]);
     }
-    let compiled = compile(arch, rules, SeccompAction::KillProcess, SeccompAction::Allow)?;
-    if as_tree { tree::allow_first(compiled, &plain).ok_or_else(|| refused("tree")) } else { Ok(compiled) }
+    rules.extend(ALLOWED.iter().chain(OLDER).chain([&libc::SYS_clone3]).map(|call| (*call, Vec::new())));
+    Ok([no_clone3, compile(arch, rules, SeccompAction::KillProcess, SeccompAction::Allow)?])
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -172,14 +176,11 @@ fn compile(arch: TargetArch, rules: Rules, otherwise: SeccompAction, matched: Se
     filter.try_into().map_err(|_| refused("program"))
 }
 
-/// What is allowed only with certain arguments.
+/// What is allowed only with certain arguments, other than those of `NOT_ON_THE_ARCHIVE`.
 fn conditional() -> Result<Rules> {
     let mut rules = Rules::new();
     // Threads, never processes or namespaces.
     rules.insert(libc::SYS_clone, vec![masked(0, bits(CLONE_FLAGS), bits(libc::CLONE_THREAD))?]);
-    for call in NOT_ON_THE_ARCHIVE {
-        rules.insert(*call, vec![all_of(vec![other_than(0, 0)?])?]);
-    }
     // Neither a copy of the archive nor signals to a descriptor's owner (F_SETOWN, F_SETSIG).
     let mut fcntl = vec![all_of(vec![other_than(0, 0)?, is(1, libc::F_DUPFD_CLOEXEC)?])?];
     for command in [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL] {

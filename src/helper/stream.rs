@@ -16,8 +16,8 @@ use std::thread::{Builder, JoinHandle};
 
 /// Uncompressed bytes below which a ratio says nothing.
 const RATIO_FLOOR: u64 = 64 << 20;
-/// Chunks decoded before a thread is started: 1 MiB, most of what a thread costs.
-const INLINE: u32 = 4;
+/// Bytes decoded before a thread is started: most of what a thread costs.
+const INLINE: u64 = 1 << 20;
 /// Chunks waiting between the decoder and the reader.
 const QUEUE: usize = 24;
 /// The decoders' own state is on the heap, but for zstd's Huffman tables.
@@ -55,7 +55,6 @@ pub(crate) struct Stream {
     bytes_in: Arc<AtomicU64>,
     told: Arc<Told>,
     threaded: bool,
-    decoded: u32,
     /// The thread that digests; it has ended when the digest is told.
     hashing: Option<JoinHandle<()>>,
 }
@@ -82,7 +81,7 @@ impl Stream {
         let pool = Pool::default();
         let digesting = if digest { Digesting::Here(Sha256::new()) } else { Digesting::Nobody };
         let decoding = Decoding { decoder, digesting, pool, bytes: 0, limits, told: Arc::clone(&told) };
-        Stream { work: Work::Here(Box::new(decoding)), bytes_in, told, threaded, decoded: 0, hashing: None }
+        Stream { work: Work::Here(Box::new(decoding)), bytes_in, told, threaded, hashing: None }
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -128,10 +127,9 @@ fn start(stack: usize, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
 
 impl Source for Stream {
     fn next_chunk(&mut self) -> Result<Option<Bytes>> {
-        if self.threaded && self.decoded == INLINE {
+        if self.threaded && matches!(&self.work, Work::Here(decoding) if decoding.bytes >= INLINE) {
             self.move_to_thread()?;
         }
-        self.decoded = self.decoded.saturating_add(1);
         let chunk = match &mut self.work {
             Work::Here(decoding) => decoding.next(),
             Work::Elsewhere(receiver) => receiver.recv().ok().transpose(),

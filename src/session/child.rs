@@ -397,7 +397,8 @@ impl Child {
     fn reap(&mut self) -> Option<ExitStatus> {
         let leaving = (self.closed || self.reply.is_some()) && !self.cancelled();
         let deadline = Instant::now() + if leaving { GRACE } else { Duration::ZERO };
-        let mut pause = Duration::from_micros(50);
+        let mut pause = Duration::from_micros(10);
+        self.wait_for_hang_up(deadline);
         loop {
             match self.process.try_wait() {
                 Ok(Some(status)) => {
@@ -417,6 +418,18 @@ impl Child {
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    /// A process that ends closes its descriptors shortly before it can be reaped.
+    fn wait_for_hang_up(&mut self, deadline: Instant) {
+        while let Some(stderr) = &self.stderr
+            && Instant::now() < deadline
+        {
+            let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, until(deadline)).is_ok() {
+                self.read_stderr();
+            }
         }
     }
 

@@ -1,73 +1,104 @@
-//! The calls that are allowed whatever their arguments, as a binary search in front of the compiled filter: the
-//! kernel follows a new filter once for every call there is, and a list of a hundred comparisons makes that the
-//! dearest part of a small run.
+//! What the call's number alone decides, as a binary search in front of the compiled filter: the kernel follows a
+//! new filter once for every call there is and translates it step by step, which makes a list of a hundred
+//! comparisons the dearest part of a small run.
 
 use seccompiler::{BpfProgram, sock_filter};
 
 /// Load a word of `struct seccomp_data`; its first is the call's number, its second the architecture.
 const LOAD: u16 = 0x20;
-const JUMP: u16 = 0x05;
 const JUMP_IF_EQUAL: u16 = 0x15;
-const JUMP_IF_GREATER: u16 = 0x25;
 const JUMP_IF_AT_LEAST: u16 = 0x35;
 const RETURN: u16 = 0x06;
 
 /// What the compiler begins each program with: the architecture's check, then the call's number is loaded.
 const HEAD: usize = 4;
 
-/// `program` with these calls allowed before it looks at any. `None` if it does not begin as expected.
-pub(super) fn allow_first(mut program: BpfProgram, calls: &[libc::c_long]) -> Option<BpfProgram> {
+/// Where the lower half of the first argument is.
+const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Allow,
+    /// Allowed, but on descriptor 0 it ends the process.
+    NotOnTheArchive,
+    /// Answered with `ENOSYS`.
+    Unknown,
+    /// The program that follows decides.
+    Other,
+}
+
+/// `program` with a search in front that gives each of `calls` its verdict, and leaves the others to it. `None` if
+/// it does not begin as expected, or the search gets too long for a conditional jump's 255 steps.
+pub(super) fn search_first(mut program: BpfProgram, calls: &[(libc::c_long, Verdict)]) -> Option<BpfProgram> {
     let head = program.get(..HEAD)?;
     let codes: Vec<u16> = head.iter().map(|step| step.code).collect();
     if codes != [LOAD, JUMP_IF_EQUAL, RETURN, LOAD] || (head[0].k, head[3].k) != (4, 0) {
         return None;
     }
-    let mut tree = node(&ranges(calls)?);
-    let length = tree.len();
-    for (at, step) in tree.iter_mut().enumerate().filter(|(_, step)| step.code == JUMP && step.k == MISS) {
-        step.k = u32::try_from(length - at - 1).ok()?;
-    }
-    program.splice(HEAD..HEAD, tree);
+    let (first, rest) = segments(calls)?;
+    let mut steps = Vec::with_capacity(rest.len() + TAIL);
+    search(&mut steps, first, &rest, rest.len())?;
+    steps.extend(tail());
+    program.splice(HEAD..HEAD, steps);
     Some(program)
 }
 
-/// Jumps to behind the tree, until it is known how far that is.
-const MISS: u32 = u32::MAX;
-
-/// Adjacent numbers together.
-fn ranges(calls: &[libc::c_long]) -> Option<Vec<(u32, u32)>> {
-    let mut numbers = calls.iter().map(|call| u32::try_from(*call).ok()).collect::<Option<Vec<u32>>>()?;
-    numbers.sort_unstable();
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, end)) if number <= *end + 1 => *end = number,
-            _ => ranges.push((number, number)),
+/// The numbers at which the verdict changes, in order, each with what holds from there; before them, what holds
+/// from zero.
+fn segments(calls: &[(libc::c_long, Verdict)]) -> Option<(Verdict, Vec<(u32, Verdict)>)> {
+    let number = |(call, verdict): &(libc::c_long, Verdict)| Some((u32::try_from(*call).ok()?, *verdict));
+    let mut calls = calls.iter().map(number).collect::<Option<Vec<_>>>()?;
+    calls.sort_unstable_by_key(|(number, _)| *number);
+    let mut changes: Vec<(u32, Verdict)> = vec![(0, Verdict::Other)];
+    for (number, verdict) in calls {
+        // The last change takes the rest of the numbers back, so it is at the first that is not listed.
+        if changes.last().is_some_and(|(from, _)| *from == number) {
+            changes.pop();
         }
+        if changes.last().is_none_or(|(_, before)| *before != verdict) {
+            changes.push((number, verdict));
+        }
+        changes.push((number.checked_add(1)?, Verdict::Other));
     }
-    Some(ranges)
+    let (_, first) = changes.remove(0);
+    Some((first, changes))
 }
 
-fn node(ranges: &[(u32, u32)]) -> Vec<sock_filter> {
-    let (left, right) = ranges.split_at(ranges.len() / 2);
-    match (left, right) {
-        (_, []) => Vec::new(),
-        ([], [(start, end), ..]) => vec![
-            step(JUMP_IF_AT_LEAST, *start, 0, 2),
-            step(JUMP_IF_GREATER, *end, 1, 0),
-            step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
-            step(JUMP, MISS, 0, 0),
-        ],
-        (_, [(start, _), ..]) => {
-            let (left, right) = (node(left), node(right));
-            // A conditional jump reaches only 255 steps.
-            let over = u32::try_from(left.len()).unwrap_or(MISS);
-            let mut steps = vec![step(JUMP_IF_AT_LEAST, *start, 0, 1), step(JUMP, over, 0, 0)];
-            steps.extend(left);
-            steps.extend(right);
-            steps
-        }
+/// One comparison for each change, `length` in all; both ways lead to another one or behind the search.
+fn search(steps: &mut Vec<sock_filter>, before: Verdict, changes: &[(u32, Verdict)], length: usize) -> Option<()> {
+    let (left, right) = changes.split_at(changes.len() / 2);
+    let Some(((at, verdict), right)) = right.split_first() else { return Some(()) };
+    let here = steps.len();
+    let out = |verdict| length + entrance(verdict) - here - 1;
+    let less = if left.is_empty() { out(before) } else { 0 };
+    let not_less = if right.is_empty() { out(*verdict) } else { left.len() };
+    steps.push(step(JUMP_IF_AT_LEAST, *at, u8::try_from(not_less).ok()?, u8::try_from(less).ok()?));
+    search(steps, before, left, length)?;
+    search(steps, *verdict, right, length)
+}
+
+const TAIL: usize = 5;
+
+/// Where in the tail a verdict is.
+const fn entrance(verdict: Verdict) -> usize {
+    match verdict {
+        Verdict::NotOnTheArchive => 0,
+        Verdict::Allow => 3,
+        Verdict::Unknown => 4,
+        Verdict::Other => TAIL,
     }
+}
+
+fn tail() -> [sock_filter; TAIL] {
+    let unknown = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    [
+        step(LOAD, FIRST_ARGUMENT, 0, 0),
+        step(JUMP_IF_EQUAL, 0, 0, 1),
+        step(RETURN, libc::SECCOMP_RET_KILL_PROCESS, 0, 0),
+        step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
+        step(RETURN, unknown, 0, 0),
+    ]
 }
 
 fn step(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
@@ -79,7 +110,7 @@ mod tests {
     use super::*;
 
     /// Follows a filter as the kernel does: the verdict, and how many steps it took.
-    pub(crate) fn follow(program: &[sock_filter], data: &[u32; 16]) -> (u32, usize) {
+    fn follow(program: &[sock_filter], data: &[u32; 16]) -> (u32, usize) {
         let (mut at, mut a, mut steps) = (0, 0u32, 0);
         loop {
             let sock_filter { code, jt, jf, k } = program[at].clone();
@@ -89,9 +120,9 @@ mod tests {
             match code {
                 LOAD => a = data[k as usize / 4],
                 0x54 => a &= k,
-                JUMP => at += k as usize,
+                0x05 => at += k as usize,
                 JUMP_IF_EQUAL => at += jump(a == k),
-                JUMP_IF_GREATER => at += jump(a > k),
+                0x25 => at += jump(a > k),
                 JUMP_IF_AT_LEAST => at += jump(a >= k),
                 RETURN => return (k, steps),
                 other => panic!("no such step: {other:#x}"),
@@ -100,10 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_says_what_the_list_says_in_fewer_steps() {
+    fn the_tree_says_what_the_lists_say_in_half_the_steps() {
         let here = super::super::target(std::env::consts::ARCH).expect("filters");
-        let (tree, list) =
-            (super::super::program(here, true).expect("a tree"), super::super::program(here, false).expect("a list"));
+        let tree = super::super::one(here).expect("a tree");
+        let [no_clone3, list] = super::super::two(here).expect("lists");
         let arch = tree[1].k;
         let (mut in_tree, mut in_list) = (0, 0);
         // Values that conditions ask for, and others.
@@ -112,13 +143,23 @@ mod tests {
             for call in (0..600).chain([0x4000_0001, u32::MAX]) {
                 for (one, two) in words.iter().flat_map(|one| words.iter().map(move |two| (*one, *two))) {
                     let data = [call, arch, 0, 0, one, 0, two, 0, one, 0, two, 0, 0, 0, 0, 0];
-                    let (new, old) = (follow(&tree, &data), follow(&list, &data));
-                    assert_eq!(new.0, old.0, "call {call} of {arch:#x} with {one:#x}, {two:#x}");
+                    let (new, old, first) = (follow(&tree, &data), follow(&list, &data), follow(&no_clone3, &data));
+                    // The kernel takes the stricter one: the lower as a signed number.
+                    let stricter = first.0.cast_signed().min(old.0.cast_signed()).cast_unsigned();
+                    assert_eq!(new.0, stricter, "call {call} of {arch:#x} with {one:#x}, {two:#x}");
                     in_tree += new.1;
-                    in_list += old.1;
+                    in_list += old.1 + first.1;
                 }
             }
         }
         assert!(in_tree * 2 < in_list, "{in_tree} steps against {in_list}");
+    }
+
+    #[test]
+    fn verdicts_of_neighbours_are_told_apart() {
+        let calls = [(0, Verdict::Allow), (1, Verdict::NotOnTheArchive), (2, Verdict::Allow), (3, Verdict::Allow)];
+        let (first, rest) = segments(&calls).expect("in range");
+        let expected = [(1, Verdict::NotOnTheArchive), (2, Verdict::Allow), (4, Verdict::Other)];
+        assert_eq!((first, &rest[..]), (Verdict::Allow, &expected[..]));
     }
 }
