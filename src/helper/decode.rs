@@ -2,14 +2,19 @@
 
 use super::fault::{Fault, Result};
 use super::input::{Input, Patience, fault_in};
+use super::pool::Buffer;
 use crate::{Cause, Compression, Damage};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zstd::stream::raw::{DParameter, InBuffer, Operation as _, OutBuffer};
 
-/// Compressed bytes read at once.
+/// Compressed bytes read at once, after the first.
 const INPUT: usize = 256 << 10;
+/// Compressed bytes read first: all of a small archive.
+const FIRST_INPUT: usize = 16 << 10;
+/// Uncompressed, this many and more are read to where they are wanted.
+const WORTH_A_CALL: usize = 8 << 10;
 /// log2 of the largest zstd window: 128 MiB, what `zstd --long` makes and RFC 8878 asks decoders to bound.
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// The most memory for xz: `xz -9e` needs 65 MiB.
@@ -30,8 +35,8 @@ impl Decoder {
     pub(crate) fn open(input: Input, wanted: Compression) -> Result<Decoder> {
         let count = input.counter();
         let patience = input.patience();
-        let mut buffered = BufReader::with_capacity(INPUT, Lookahead { input, seen: Vec::new(), at: 0 });
-        let first = first_bytes(&mut buffered.get_mut().input).map_err(|e| read_fault(&e))?;
+        let mut buffered = Buffered { input, buffer: Buffer::new(FIRST_INPUT), at: 0, end: 0, fills: 0 };
+        let first = buffered.first_bytes().map_err(|e| read_fault(&e))?;
         let format = match wanted {
             Compression::Detect => sniff(&first),
             wanted => wanted,
@@ -40,13 +45,12 @@ impl Decoder {
         if !matches!(format, Compression::None) && sniff(&first) != format {
             return Err(Cause::Compressed { format, what: Damage::NotThisFormat, offset: 0 }.into());
         }
-        buffered.get_mut().seen = first;
         let inner: Box<dyn Read + Send> = match format {
             Compression::Gzip => Box::new(Members::<_, Gzip>::new(buffered)),
             Compression::Bzip2 => Box::new(Members::<_, Bzip2>::new(buffered)),
             Compression::Zstd => Box::new(Zstd::new(buffered).map_err(|e| damage(&e, Compression::Zstd, offset))?),
             Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(buffered, true, XZ_MEMORY_KIB)),
-            Compression::None | Compression::Detect => Box::new(buffered.into_inner()),
+            Compression::None | Compression::Detect => Box::new(buffered),
         };
         Ok(Decoder { inner, format, count, patience, failed: None })
     }
@@ -93,13 +97,6 @@ impl Decoder {
     }
 }
 
-/// As many bytes as the longest magic has, fewer if the archive is shorter.
-fn first_bytes(input: &mut Input) -> io::Result<Vec<u8>> {
-    let mut first = Vec::with_capacity(MAGIC);
-    input.take(MAGIC as u64).read_to_end(&mut first)?;
-    Ok(first)
-}
-
 const MAGIC: usize = 6;
 
 fn sniff(first: &[u8]) -> Compression {
@@ -131,22 +128,60 @@ fn damage(error: &io::Error, format: Compression, offset: u64) -> Fault {
     Cause::Compressed { format, what, offset }.into()
 }
 
-/// The input with the bytes that were looked at put back.
-struct Lookahead {
+/// The input through a buffer that begins at a page.
+struct Buffered {
     input: Input,
-    seen: Vec<u8>,
+    buffer: Buffer,
+    /// What of it has been read and not used.
     at: usize,
+    end: usize,
+    fills: u32,
 }
 
-impl Read for Lookahead {
+impl Buffered {
+    /// As many bytes as the longest magic has, fewer if the archive is shorter; they are read again afterwards.
+    fn first_bytes(&mut self) -> io::Result<[u8; MAGIC]> {
+        let mut first = [0; MAGIC];
+        while self.end < MAGIC {
+            match self.input.read(&mut first[self.end..]) {
+                Ok(0) => break,
+                Ok(n) => self.end += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.buffer.bytes()[..MAGIC].copy_from_slice(&first);
+        Ok(first)
+    }
+}
+
+impl BufRead for Buffered {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.end {
+            if self.fills == 1 {
+                self.buffer = Buffer::new(INPUT);
+            }
+            self.fills = self.fills.saturating_add(1);
+            (self.at, self.end) = (0, 0);
+            self.end = self.input.read(self.buffer.bytes())?;
+        }
+        Ok(&self.buffer.bytes()[self.at..self.end])
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.at = self.end.min(self.at + used);
+    }
+}
+
+impl Read for Buffered {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = &self.seen[self.at..];
-        if rest.is_empty() {
+        if self.at == self.end && buffer.len() >= WORTH_A_CALL {
             return self.input.read(buffer);
         }
-        let n = rest.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&rest[..n]);
-        self.at += n;
+        let there = self.fill_buf()?;
+        let n = there.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&there[..n]);
+        self.consume(n);
         Ok(n)
     }
 }

@@ -11,6 +11,8 @@ const FIRST_CHUNK: usize = 32 << 10;
 const FIRST: usize = 2;
 /// Chunks out at once: 24 MiB. More wait until one comes back, which a writer brings about.
 const OUT: usize = 96;
+/// Where a chunk begins in memory: the kernel copies a page to a page three times as fast as to what lies across two.
+const PAGE: usize = 4096;
 
 /// A pool of buffers.
 #[derive(Clone, Default)]
@@ -24,51 +26,77 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    free: Vec<Vec<u8>>,
+    free: Vec<Buffer>,
     out: usize,
     made: usize,
     /// The decoder waits for one to come back.
     awaited: bool,
 }
 
+/// Memory that begins at a page, its content left over from before.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl Buffer {
+    pub(crate) fn new(length: usize) -> Buffer {
+        let mut memory = vec![0; length + PAGE];
+        // Not found is no error here, only slow.
+        let start = Some(memory.as_ptr().align_offset(PAGE)).filter(|start| *start < PAGE).unwrap_or(0);
+        memory.truncate(start + length);
+        Buffer { memory, start }
+    }
+
+    /// All of it.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..]
+    }
+
+    fn length(&self) -> usize {
+        self.memory.len() - self.start
+    }
+}
+
 impl Pool {
-    /// A whole buffer, its content left over from before.
-    pub(crate) fn take(&self) -> Vec<u8> {
-        let Ok(state) = self.0.state.lock() else { return vec![0; CHUNK] };
+    /// A buffer that nobody else has.
+    pub(crate) fn take(&self) -> Buffer {
+        let Ok(state) = self.0.state.lock() else { return Buffer::new(CHUNK) };
         let full = |state: &mut State| {
             state.awaited = state.out >= OUT;
             state.awaited
         };
-        let Ok(mut state) = self.0.returned.wait_while(state, full) else { return vec![0; CHUNK] };
+        let Ok(mut state) = self.0.returned.wait_while(state, full) else { return Buffer::new(CHUNK) };
         state.out += 1;
         state.free.pop().unwrap_or_else(|| {
             state.made += 1;
-            vec![0; if state.made > FIRST { CHUNK } else { FIRST_CHUNK }]
+            Buffer::new(if state.made > FIRST { CHUNK } else { FIRST_CHUNK })
         })
     }
 
     /// Its first `filled` bytes; the buffer comes back with the last slice of them.
-    pub(crate) fn lend(&self, buffer: Vec<u8>, filled: usize) -> Bytes {
+    pub(crate) fn lend(&self, buffer: Buffer, filled: usize) -> Bytes {
         Bytes::from_owner(Lent { buffer, filled, pool: self.clone() })
     }
 }
 
 struct Lent {
-    buffer: Vec<u8>,
+    buffer: Buffer,
     filled: usize,
     pool: Pool,
 }
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer[..self.filled]
+        &self.buffer.memory[self.buffer.start..][..self.filled]
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Ok(mut state) = self.pool.0.state.lock() {
-            if self.buffer.len() == CHUNK {
+            if self.buffer.length() == CHUNK {
                 state.free.push(std::mem::take(&mut self.buffer));
             }
             state.out -= 1;
@@ -96,5 +124,11 @@ mod tests {
         assert_eq!(pool.0.state.lock().unwrap().free.len(), 0);
         drop(slice);
         assert_eq!(pool.0.state.lock().unwrap().free.len(), 1);
+    }
+
+    #[test]
+    fn a_chunk_begins_at_a_page() {
+        let mut buffer = Buffer::new(CHUNK);
+        assert_eq!((buffer.bytes().as_ptr() as usize % PAGE, buffer.bytes().len()), (0, CHUNK));
     }
 }

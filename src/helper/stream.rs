@@ -155,7 +155,7 @@ struct Decoding {
 impl Decoding {
     fn next(&mut self) -> Result<Option<Bytes>> {
         let mut buffer = self.pool.take();
-        let filled = self.decoder.fill(&mut buffer)?;
+        let filled = self.decoder.fill(buffer.bytes())?;
         self.bytes += filled as u64;
         self.told.bytes_tar.store(self.bytes, Ordering::Relaxed);
         self.bound()?;
