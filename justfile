@@ -50,6 +50,14 @@ fixtures:
 bench *args:
     benches/compare.py {{ args }}
 
+# The table and the plot of docs/performance.md, from what `bench` measured.
+bench-report:
+    benches/report.py
+
+# Measure how the cost grows with the work, and what durability costs: as root, on a quiet machine.
+bench-growth *args:
+    benches/growth.py {{ args }}
+
 # Measure reader, resolver and trie by themselves.
 bench-parts *args:
     RUSTFLAGS='--cfg fuzzing' cargo bench --target-dir target/parts --bench parts -- {{ args }}

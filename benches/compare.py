@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures untar-in-root beside every tool that is installed, and the floors, in one go: `just bench`.
 
-    benches/compare.py [--work DIR] [--rounds N] [--case A:C:F ...] [--out FILE]
+    benches/compare.py [--work DIR] [--rounds N] [--case A:C:F ...] [--out FILE] [--without TOOL ...] [--static]
 
 Runs as root on Linux. Makes four archives from Debian and npm packages in DIR (kept for the next time), each plain, in
 gzip and in zstd, and unpacks them on tmpfs and on ext4 in a loop file on tmpfs, since a disk of its own poisons such
@@ -24,6 +24,7 @@ REPO = pathlib.Path(__file__).resolve().parent.parent
 ARCHIVES = ("root", "small", "huge", "tiny")
 COMPRESSIONS = {"plain": ".tar", "gzip": ".tar.gz", "zstd": ".tar.zst"}
 FILE_SYSTEMS = ("tmpfs", "ext4")
+STATIC = "x86_64-unknown-linux-musl"
 NPM = "typescript webpack react react-dom eslint @babel/core @babel/preset-env jest lodash date-fns rxjs @mui/icons-material"
 TAR = ["tar", "--format=pax", "--pax-option=delete=atime,delete=ctime", "--numeric-owner", "--sort=name"]
 
@@ -32,7 +33,7 @@ def main():
     arguments = parse()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
-    program, floors = build()
+    program, floors = build(STATIC if arguments.static else None)
     make_archives(work)
     layouts = make_layouts(work)
     rows = []
@@ -40,6 +41,7 @@ def main():
         for archive, compression, place in cases(arguments.case):
             file = work / (archive + COMPRESSIONS[compression])
             tools = commands(program, file, compression, layouts.get((archive, compression)))
+            tools = {name: command for name, command in tools.items() if name.split(",")[0] not in arguments.without}
             row = {"archive": archive, "compression": compression, "fs": place}
             row["tools"] = compare(tools, places[place], arguments.rounds, 40 if archive == "tiny" else 1)
             if archive != "tiny":
@@ -56,6 +58,8 @@ def parse():
     parser.add_argument("--work", type=pathlib.Path, default=REPO / "target/bench")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--case", action="append", help="archive:compression:fs, each may be *")
+    parser.add_argument("--without", action="append", default=[], help="a tool to leave out, such as umoci")
+    parser.add_argument("--static", action="store_true", help="measure the static helper, as packages ship it")
     parser.add_argument("--out", type=pathlib.Path, default=REPO / "target/bench.jsonl")
     return parser.parse_args()
 
@@ -68,14 +72,15 @@ def cases(wanted):
     return [case for case in every if any(fits(case, want) for want in wanted)]
 
 
-def build():
-    """The program as it is released, and the floors."""
-    subprocess.run(["cargo", "build", "--quiet", "--release", "-p", "untar-in-root-helper"], cwd=REPO, check=True)
+def build(target=None):
+    """The program, built for this machine or another target, and the floors."""
+    build = ["cargo", "build", "--quiet", "--release", "-p", "untar-in-root-helper"]
+    subprocess.run([*build, *(["--target", target] if target else [])], cwd=REPO, check=True)
     text = run_text(["cargo", "bench", "--no-run", "--message-format=json", "--bench", "floors"], cwd=REPO)
     built = [json.loads(row) for row in text.splitlines()]
     floors = next(b["executable"] for b in built if b.get("executable") and b["target"]["name"] == "floors")
-    target = json.loads(run_text(["cargo", "metadata", "--format-version=1", "--no-deps"], cwd=REPO))["target_directory"]
-    return os.path.join(target, "release/untar-in-root"), floors
+    directory = json.loads(run_text(["cargo", "metadata", "--format-version=1", "--no-deps"], cwd=REPO))["target_directory"]
+    return os.path.join(directory, target or "", "release/untar-in-root"), floors
 
 
 def run_text(command, **options):

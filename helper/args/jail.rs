@@ -28,12 +28,14 @@ pub(crate) struct Jail {
     ///
     /// auto: only if the caller lacks the rights to enter ROOT; ids come from /etc/subuid and /etc/subgid where
     /// newuidmap and newgidmap are installed, else only the caller's own id is mapped, to root.
+    ///
     /// never: without the rights it fails.
+    ///
     /// single: always, with the caller's own id as root and no other.
+    ///
     /// INSIDE:OUTSIDE:COUNT[,…][/…]: always, with this map for user ids and, after the slash, for group ids;
     /// without a slash one map is for both.
-    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::user_namespace,
-          verbatim_doc_comment)]
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::user_namespace)]
     userns: UserNamespace,
 
     /// The system-call filter, seccomp(2)

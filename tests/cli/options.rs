@@ -1,7 +1,7 @@
 //! Every option does what `--help` says, where that can be shown.
 
 use super::{Dest, can_run};
-use crate::support::privilege::{need_root, need_userns};
+use crate::support::privilege::{need_root, need_tool, need_userns};
 use crate::support::tarball::Tarball;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -331,6 +331,26 @@ fn compression_is_found_out_or_forced() {
         dest.run(&["--compression", name], &archive).silent();
         let other = if name == "gzip" { "xz" } else { "gzip" };
         dest.run(&["--compression", other], &archive).ended(1, "--compression auto");
+    }
+}
+
+#[test]
+fn durability_synchronises_nothing_the_file_system_or_each_file() {
+    let test = "durability_synchronises_nothing_the_file_system_or_each_file";
+    if !can_run(test) || !need_tool(test, "strace") {
+        return;
+    }
+    let archive = Tarball::new().dir("d/").file("d/a", "x").file("d/b", "").symlink("d/l", "a").build();
+    // Two files and the directory that lists them; the symlink is in the directory.
+    for (policy, files, systems) in [("none", 0, 0), ("file-system", 0, 1), ("per-file", 3, 1)] {
+        let dest = Dest::new();
+        let trace = dest.scratch.join("trace");
+        let mut command = std::process::Command::new("strace");
+        command.args(["-f", "-qq", "-e", "trace=fsync,syncfs", "-o"]).arg(&trace).arg(super::PROGRAM);
+        super::feed(command.args(["--no-same-owner", "--durability", policy]).arg(&dest.path), &archive).silent();
+        let text = fs::read_to_string(&trace).expect("trace");
+        let count = |call: &str| text.lines().filter(|line| line.contains(call) && line.ends_with("= 0")).count();
+        assert_eq!((count(" fsync("), count(" syncfs(")), (files, systems), "{policy}: {text}");
     }
 }
 
