@@ -58,6 +58,10 @@ bench-report:
 bench-growth *args:
     benches/growth.py {{ args }}
 
+# Measure a whole image: layers one at a time and in parallel, other tools beside it. `just bench-images DIR:TAG`.
+bench-images *args:
+    benches/images.py {{ args }}
+
 # Measure reader, resolver and trie by themselves.
 bench-parts *args:
     RUSTFLAGS='--cfg fuzzing' cargo bench --target-dir target/parts --bench parts -- {{ args }}

@@ -38,6 +38,29 @@ fn overlay_writes_whiteouts_and_lower_lends_metadata() {
 }
 
 #[test]
+fn overlay_marks_are_in_the_namespace_that_is_named() {
+    if !need_root("overlay_marks_are_in_the_namespace_that_is_named") {
+        return;
+    }
+    let archive = Tarball::new().dir("d/").opaque("d").build();
+    for (option, there, not_there) in [
+        ("--overlay", "trusted", "user"),
+        ("--overlay=auto", "trusted", "user"),
+        ("--overlay=trusted", "trusted", "user"),
+        ("--overlay=user", "user", "trusted"),
+    ] {
+        let dest = Dest::new();
+        dest.run(&[option], &archive).silent();
+        let mark = |space: &str| {
+            let mut value = [0u8; 8];
+            let name = format!("{space}.overlay.opaque");
+            rustix::fs::lgetxattr(dest.join("d"), &*name, &mut value[..]).map(|n| value[..n].to_vec())
+        };
+        assert_eq!((mark(there).as_deref(), mark(not_there).is_ok()), (Ok(&b"y"[..]), false), "{option}");
+    }
+}
+
+#[test]
 fn digests_are_compared() {
     use sha2::Digest as _;
     if !can_run("digests_are_compared") {
