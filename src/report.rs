@@ -201,10 +201,10 @@ pub enum EntryKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EntryRef {
-    /// Counted from 0, extended headers not counted; `u64::MAX` for a directory that was left.
-    pub index: u64,
-    /// Of its own header block in the uncompressed stream; `u64::MAX` for a directory that was left.
-    pub offset: u64,
+    /// Counted from 0, extended headers not counted; `None` for a directory that was left.
+    pub index: Option<u64>,
+    /// Of its own header block in the uncompressed stream; `None` for a directory that was left.
+    pub offset: Option<u64>,
     /// The raw name, at most 4096 bytes of it.
     pub path: Vec<u8>,
     /// Its kind; `Other(0)` while only extended headers are known of it.
@@ -219,13 +219,13 @@ impl EntryRef {
     #[must_use]
     pub fn new(index: u64, offset: u64, path: &[u8], kind: EntryKind) -> EntryRef {
         let path = path[..path.len().min(Self::MAX_PATH)].to_vec();
-        EntryRef { index, offset, path, kind }
+        EntryRef { index: Some(index), offset: Some(offset), path, kind }
     }
 
     /// A directory whose metadata is set as it is left; several entries may have made it.
     #[cfg_attr(not(feature = "helper"), allow(dead_code))]
     pub(crate) fn left(path: &[u8]) -> EntryRef {
-        EntryRef::new(u64::MAX, u64::MAX, path, EntryKind::Directory)
+        EntryRef { index: None, offset: None, ..EntryRef::new(0, 0, path, EntryKind::Directory) }
     }
 }
 

@@ -255,7 +255,7 @@ fn a_header_that_does_not_come_is_no_entry() {
     );
     let later = error(&cut(2));
     let failure = later.failure().expect("failure");
-    assert_eq!((failure.entry.as_ref(), failure.after.as_ref().map(|e| e.index)), (None, Some(1)));
+    assert_eq!((failure.entry.as_ref(), failure.after.as_ref().and_then(|e| e.index)), (None, Some(1)));
     let begins = "reading tar headers: where a header was due, after file \"f1\" (entry 1, at byte 1024): malformed at \
                   byte 2148 of the uncompressed stream: the stream ends";
     assert!(later.to_string().starts_with(begins), "{later}");

@@ -35,7 +35,7 @@ impl Decoder {
     pub(crate) fn open(input: Input, wanted: Compression) -> Result<Decoder> {
         let count = input.counter();
         let patience = input.patience();
-        let mut buffered = Buffered { input, buffer: Buffer::new(FIRST_INPUT), at: 0, end: 0, fills: 0 };
+        let mut buffered = Buffered { input, buffer: Buffer::new(FIRST_INPUT), at: 0, end: 0 };
         let first = buffered.first_bytes().map_err(|e| read_fault(&e))?;
         let format = match wanted {
             Compression::Detect => sniff(&first),
@@ -135,7 +135,6 @@ struct Buffered {
     /// What of it has been read and not used.
     at: usize,
     end: usize,
-    fills: u32,
 }
 
 impl Buffered {
@@ -158,10 +157,9 @@ impl Buffered {
 impl BufRead for Buffered {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.end {
-            if self.fills == 1 {
+            if self.end > MAGIC && self.buffer.length() < INPUT {
                 self.buffer = Buffer::new(INPUT);
             }
-            self.fills = self.fills.saturating_add(1);
             (self.at, self.end) = (0, 0);
             self.end = self.input.read(self.buffer.bytes())?;
         }

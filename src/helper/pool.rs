@@ -11,7 +11,8 @@ const FIRST_CHUNK: usize = 32 << 10;
 const FIRST: usize = 2;
 /// Chunks out at once: 24 MiB. More wait until one comes back, which a writer brings about.
 const OUT: usize = 96;
-/// Where a chunk begins in memory: the kernel copies a page to a page three times as fast as to what lies across two.
+/// Where a chunk begins in memory: the kernel copies a page to a page several times as fast as to
+/// what lies across two (docs/performance.md).
 const PAGE: usize = 4096;
 
 /// A pool of buffers.
@@ -54,7 +55,7 @@ impl Buffer {
         &mut self.memory[self.start..]
     }
 
-    fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.memory.len() - self.start
     }
 }

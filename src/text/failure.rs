@@ -42,7 +42,10 @@ impl Display for EntryRef {
         let cut = if self.path.len() >= EntryRef::MAX_PATH { "…" } else { "" };
         let EntryRef { index, offset, path, kind } = self;
         write!(f, "{kind} {:?}{cut}", Escaped(path))?;
-        if *index == u64::MAX { Ok(()) } else { write!(f, " (entry {index}, at byte {offset})") }
+        match (index, offset) {
+            (Some(index), Some(offset)) => write!(f, " (entry {index}, at byte {offset})"),
+            _ => Ok(()),
+        }
     }
 }
 

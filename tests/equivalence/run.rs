@@ -118,7 +118,7 @@ fn model_of(model: &Model, layer: &[Item], number: usize) -> Result<Model, (Fail
 
 /// Which entry failed; the first is the one that is skipped.
 fn entry(error: &Error) -> Option<u64> {
-    Some(error.failure()?.entry.as_ref()?.index)
+    error.failure()?.entry.as_ref()?.index
 }
 
 fn overlay(lowers: &[PathBuf], case: &Case) -> Mode {

@@ -86,7 +86,7 @@ fn rule_1_dangling_extended_header() {
 fn rule_1_dangling_header_is_named_as_far_as_known() {
     let outcome = tar().pax(&[("path", "lost")]).end().read();
     let current = outcome.current.expect("an entry");
-    assert_eq!((current.index, &current.path[..]), (0, &b"lost"[..]));
+    assert_eq!((current.index, &current.path[..]), (Some(0), &b"lost"[..]));
 }
 
 #[test]

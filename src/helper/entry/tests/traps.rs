@@ -108,7 +108,7 @@ fn trap_checksum() {
     let outcome = wrong.read();
     assert_eq!(outcome.current, None);
     let before = outcome.before.expect("a place");
-    assert_eq!((before.index, before.offset, &before.path[..]), (0, 0, &b"a"[..]));
+    assert_eq!((before.index, before.offset, &before.path[..]), (Some(0), Some(0), &b"a"[..]));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn trap_truncated_after_an_extended_header_names_what_is_known() {
     let outcome = tar.bytes(&[b'x'; 100]).read();
     assert_eq!(outcome.before, None);
     let current = outcome.current.expect("a name");
-    assert_eq!((current.index, &current.path[..], current.kind), (1, &b"long"[..], crate::EntryKind::Other(0)));
+    assert_eq!((current.index, &current.path[..], current.kind), (Some(1), &b"long"[..], crate::EntryKind::Other(0)));
 }
 
 #[test]
