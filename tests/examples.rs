@@ -1,7 +1,7 @@
 //! The programs in `examples/`, run as their first lines say. `cargo test --workspace` builds them first; with
 //! `--test suite` alone they are those of the last build.
 
-use crate::support::run::program_path;
+use crate::support::run::{copy_program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::{Tarball, gz};
 use sha2::{Digest, Sha256};
@@ -105,10 +105,10 @@ fn shipped_beside_takes_the_helper_of_its_own_directory() {
     let scratch = Scratch::new();
     let (root, tar, bin) = (scratch.dir("root"), scratch.file("tar", archive()), scratch.dir("bin"));
     let program = bin.join("shipped_beside");
-    fs::copy(example("shipped_beside"), &program).expect("copied");
+    copy_program(&example("shipped_beside"), &program);
     let start = || Command::new(&program).args([&root, &tar]).output().expect("the example");
     complains(&start(), "ENOENT");
-    fs::copy(program_path(), bin.join("untar-in-root")).expect("copied");
+    copy_program(&program_path(), &bin.join("untar-in-root"));
     says(&start(), "3 entries");
     assert_eq!(fs::read(root.join("motd")).expect("motd"), b"hello");
 }

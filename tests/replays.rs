@@ -12,7 +12,7 @@ use untar_in_root::{Cause, Isolation, Program, Untar};
 use crate::support::child::Job;
 use crate::support::privilege::{need_root, need_tools};
 use crate::support::process::helper_of;
-use crate::support::run::{line, program_path};
+use crate::support::run::{copy_program, line, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 use crate::support::tree::Tree;
@@ -64,7 +64,7 @@ fn proc_self_exe_is_no_way_to_the_program() {
     for isolation in BOTH {
         let scratch = Scratch::new();
         let program = scratch.join("helper");
-        fs::copy(program_path(), &program).expect("copy");
+        copy_program(&program_path(), &program);
         let before = fs::read(&program).expect("program");
         let dest = scratch.dir("dest");
         mount("proc", scratch.dir("dest/proc"), "proc", MountFlags::empty(), None).expect("proc");

@@ -59,6 +59,8 @@ const ALL: &[Without] = &[
     Without { name: "fchmodat2", calls: &[452], expect: FULL },
     Without { name: "close_range", calls: &[libc::SYS_close_range], expect: FULL },
     Without { name: "statx", calls: &[libc::SYS_statx], expect: FULL },
+    Without { name: "statmount", calls: &[457, 458], expect: FULL },
+    Without { name: "listmount", calls: &[458], expect: FULL },
     Without { name: "setxattrat", calls: &[463], expect: FULL },
     Without { name: "clone3", calls: &[libc::SYS_clone3], expect: FULL },
     // Last, for everything at once.
@@ -71,6 +73,8 @@ const ALL: &[Without] = &[
             libc::SYS_mount_setattr,
             libc::SYS_landlock_create_ruleset,
             452,
+            457,
+            458,
             463,
             libc::SYS_close_range,
             libc::SYS_statx,

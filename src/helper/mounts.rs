@@ -1,5 +1,8 @@
-//! What is mounted at and below the working directory, read from `/proc` before the root is entered.
+//! What is mounted at and below the working directory, found out before the root is entered: the kernel is asked for
+//! just that (`statmount(2)`, `listmount(2)`, Linux 6.11), or the list of all mounts is read from `/proc`.
 
+use super::sys;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -13,14 +16,79 @@ pub(crate) struct Below {
     pub(crate) group_from_directory: bool,
 }
 
-/// Best effort: without `/proc` nothing is known, and entering a mount is noticed when it happens.
+/// Best effort: where nothing can be known, entering a mount is noticed when it happens.
 pub(crate) fn below_cwd() -> Below {
+    let mut found = asked().or_else(read).unwrap_or_default();
+    found.points.sort();
+    found.points.dedup();
+    found
+}
+
+/// What `statmount(2)` can tell as text: the bit that asks for it, and where it says where the text is.
+struct Field {
+    bit: u64,
+    at: usize,
+}
+
+const OPTIONS: Field = Field { bit: 0x80, at: 4 };
+const POINT: Field = Field { bit: 0x10, at: 108 };
+/// Of all fields together.
+const MASK: usize = 8;
+/// Where the texts begin.
+const TEXTS: usize = 512;
+/// `STATX_MNT_ID_UNIQUE`: the number that these calls know a mount by.
+const UNIQUE: u32 = 0x4000;
+
+/// A few calls, however many mounts the host has, where the working directory is a mount of its own.
+fn asked() -> Option<Below> {
+    let here = statx(CWD, ".", AtFlags::empty(), StatxFlags::from_bits_retain(UNIQUE)).ok()?;
+    if here.stx_mask & UNIQUE == 0 {
+        return None;
+    }
+    let group_from_directory = gives_group(&text(here.stx_mnt_id, &OPTIONS)?);
+    let below = listed(here.stx_mnt_id)?;
+    let mut points = Vec::new();
+    if !below.is_empty() {
+        let cwd = nix::unistd::getcwd().ok()?;
+        for id in below {
+            points.extend(relative(cwd.as_os_str().as_bytes(), &text(id, &POINT)?).map(<[u8]>::to_vec));
+        }
+    }
+    Some(Below { points, group_from_directory })
+}
+
+/// The mounts below one, at any depth.
+fn listed(mount: u64) -> Option<Vec<u64>> {
+    let (mut all, mut some) = (Vec::new(), [0; 64]);
+    loop {
+        let count = sys::listmount(mount, all.last().copied().unwrap_or(0), &mut some).ok()?;
+        all.extend_from_slice(some.get(..count)?);
+        if count < some.len() {
+            return Some(all);
+        }
+    }
+}
+
+fn text(mount: u64, field: &Field) -> Option<Vec<u8>> {
+    let mut told = [0; TEXTS + 8192];
+    sys::statmount(mount, field.bit, &mut told).ok()?;
+    if u64::from_ne_bytes(told[MASK..MASK + 8].try_into().ok()?) & field.bit == 0 {
+        return None;
+    }
+    let offset = u32::from_ne_bytes(told[field.at..field.at + 4].try_into().ok()?);
+    let from = told.get(TEXTS + usize::try_from(offset).ok()?..)?;
+    from.split(|b| *b == 0).next().map(<[u8]>::to_vec)
+}
+
+fn gives_group(options: &[u8]) -> bool {
+    options.split(|b| *b == b',').any(|option| option == b"grpid" || option == b"bsdgroups")
+}
+
+fn read() -> Option<Below> {
     let mut text = Vec::with_capacity(TYPICAL);
-    let read = File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut text));
-    let (Ok(_), Ok(cwd)) = (read, nix::unistd::getcwd()) else {
-        return Below::default();
-    };
-    below(&text, cwd.as_os_str().as_bytes())
+    File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut text)).ok()?;
+    let cwd = nix::unistd::getcwd().ok()?;
+    Some(below(&text, cwd.as_os_str().as_bytes()))
 }
 
 /// Bytes of the file on an ordinary host. The kernel tells no size beforehand, and growing towards it costs more
@@ -38,7 +106,7 @@ fn below(mountinfo: &[u8], dir: &[u8]) -> Below {
             // The innermost mount that holds the directory; a later line covers an earlier one.
             if point.len() >= at {
                 at = point.len();
-                found.group_from_directory = options.split(|b| *b == b',').any(|o| o == b"grpid" || o == b"bsdgroups");
+                found.group_from_directory = gives_group(options);
             }
         }
     }
@@ -88,6 +156,27 @@ mod tests {
     fn mounts_below_are_relative() {
         assert_eq!(below(INFO, b"/a/r t").points, [b"proc".to_vec()]);
         assert_eq!(below(INFO, b"/").points.len(), 3);
+    }
+
+    #[test]
+    fn what_the_kernel_is_asked_and_what_it_lists_agree() {
+        for dir in ["/", "/proc", "/dev", "/sys", "/tmp"] {
+            let asked = std::thread::spawn(move || {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).expect("a working directory of its own");
+                nix::unistd::chdir(dir).expect(dir);
+                let sorted = |mut below: Below| {
+                    below.points.sort();
+                    below.points.dedup();
+                    below
+                };
+                (asked().map(sorted), read().map(sorted))
+            });
+            let (asked, read) = asked.join().expect("no panic");
+            assert!(read.is_some(), "{dir}");
+            if asked.is_some() {
+                assert_eq!(asked, read, "{dir}");
+            }
+        }
     }
 
     #[test]

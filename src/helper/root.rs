@@ -70,9 +70,11 @@ fn separate() -> Result<()> {
 type Switched = (RootSwitch, Option<Fallback>, mounts::Below);
 
 fn switch_in_namespace(isolation: Isolation, cross_mounts: bool) -> Result<Switched> {
+    let bound = clone_root().or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
+    // After that: what is below a mount of its own is told at once.
     let mounts = mounts::below_cwd();
     let sealed = !cross_mounts && !mounts.points.is_empty();
-    let bound = clone_root(sealed).or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
+    let bound = bound.and_then(|()| if sealed { seal_below() } else { Ok(()) });
     let pivoted = match (isolation, bound) {
         (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, "pivot_root", "\".\", \".\"")),
         (_, Err(fault)) => Err(fault),
@@ -90,7 +92,7 @@ fn switch_in_namespace(isolation: Isolation, cross_mounts: bool) -> Result<Switc
 
 /// A clone of the root's mount and those below it, without devices, set-uid and execution, put in its place
 /// and made the working directory.
-fn clone_root(sealed: bool) -> Result<()> {
+fn clone_root() -> Result<()> {
     let recursive = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
@@ -101,25 +103,26 @@ fn clone_root(sealed: bool) -> Result<()> {
     let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     sys::mount_set(tree.as_fd(), attributes)
         .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH|AT_RECURSIVE, nosuid|nodev|noexec")?;
-    if sealed {
-        seal_below(&tree)?;
-    }
     move_mount(&tree, "", rustix::fs::CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .call("move_mount", || "tree, \"\", AT_FDCWD, \".\", MOVE_MOUNT_F_EMPTY_PATH")?;
     fchdir(tree).call("fchdir", || "tree")
 }
 
 /// What is mounted below the root is not the archive's to write: read-only for the helper, whoever has it by then.
-/// There may be a `/proc` with the kernel's settings.
-fn seal_below(tree: &OwnedFd) -> Result<()> {
-    let read_only = fstatvfs(tree).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY));
-    sys::mount_set(tree.as_fd(), libc::MOUNT_ATTR_RDONLY)
-        .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH|AT_RECURSIVE, rdonly")?;
+/// There may be a `/proc` with the kernel's settings. Kernels before 5.12 cannot.
+fn seal_below() -> Result<()> {
+    let root =
+        open(".", DIRECTORY | OFlag::O_PATH, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_PATH|O_DIRECTORY")?;
+    let read_only = fstatvfs(&root).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY));
+    match sys::mount_set(root.as_fd(), libc::MOUNT_ATTR_RDONLY) {
+        Err(Errno::ENOSYS) => return Ok(()),
+        set => set.call("mount_setattr", || "root, \"\", AT_EMPTY_PATH|AT_RECURSIVE, rdonly")?,
+    }
     if read_only {
         return Ok(());
     }
-    sys::mount_clear(tree.as_fd(), libc::MOUNT_ATTR_RDONLY)
-        .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH, not rdonly")
+    sys::mount_clear(root.as_fd(), libc::MOUNT_ATTR_RDONLY)
+        .call("mount_setattr", || "root, \"\", AT_EMPTY_PATH, not rdonly")
 }
 
 /// A lower layer: detached, so that its `..` ends at its root, and read-only.

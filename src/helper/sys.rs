@@ -60,6 +60,41 @@ fn mount_setattr(tree: BorrowedFd<'_>, set: u64, clear: u64, recursive: i32) -> 
     Errno::result(result).map(drop)
 }
 
+/// The kernel's `struct mnt_id_req`, first version.
+#[repr(C)]
+struct MountRequest {
+    size: u32,
+    spare: u32,
+    mount: u64,
+    param: u64,
+}
+
+impl MountRequest {
+    fn new(mount: u64, param: u64) -> MountRequest {
+        // 24 bytes.
+        MountRequest { size: size_of::<MountRequest>() as u32, spare: 0, mount, param }
+    }
+}
+
+/// `statmount(2)` (Linux 6.8): fills in what is asked for of a mount.
+pub(crate) fn statmount(mount: u64, mask: u64, told: &mut [u8]) -> Result<(), Errno> {
+    const SYS_STATMOUNT: libc::c_long = 457;
+    let request = MountRequest::new(mount, mask);
+    // SAFETY: `request` is readable for the size that it tells, `told` is writable for its length, and any bytes are
+    // good in it; both live across the call.
+    let result = unsafe { libc::syscall(SYS_STATMOUNT, &raw const request, told.as_mut_ptr(), told.len(), 0) };
+    Errno::result(result).map(drop)
+}
+
+/// `listmount(2)` (Linux 6.8): the mounts below one, those after `last`; how many were filled in.
+pub(crate) fn listmount(mount: u64, last: u64, ids: &mut [u64]) -> Result<usize, Errno> {
+    const SYS_LISTMOUNT: libc::c_long = 458;
+    let request = MountRequest::new(mount, last);
+    // SAFETY: as above; `ids` is writable for as many numbers as it holds.
+    let result = unsafe { libc::syscall(SYS_LISTMOUNT, &raw const request, ids.as_mut_ptr(), ids.len(), 0) };
+    Errno::result(result).map(|count| usize::try_from(count).unwrap_or(0))
+}
+
 /// The kernel's `struct xattr_args`.
 #[repr(C)]
 struct XattrArgs {

@@ -2,6 +2,7 @@
 
 use super::{Dest, PROGRAM, can_run, children_of, fixture, program, run, start};
 use crate::support::privilege::{need_root, need_tool};
+use crate::support::run::copy_program;
 use crate::support::tarball::{Checksum, Tarball, gz};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
@@ -75,7 +76,7 @@ fn a_caller_without_rights_is_told_so() {
     // The build directory may be closed to others; a descriptor is not.
     let mut command = Command::new("setpriv");
     let copy = dest.scratch.join("program");
-    std::fs::copy(PROGRAM, &copy).expect("copy");
+    copy_program(PROGRAM.as_ref(), &copy);
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy).args(["--userns", "never"]);
     super::feed(command.arg(&dest.path), b"").ended(3, "CAP_SYS_ADMIN");
 }

@@ -3,10 +3,9 @@
 use super::{flatten, names, open, tar};
 use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::{need_root, need_tools};
-use crate::support::run::program_path;
+use crate::support::run::{copy_program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{But, Tree, assert_same};
-use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -57,7 +56,7 @@ impl Setting {
         image().write(&scratch.join("oci"));
         let (place, program) = (scratch.dir("place"), scratch.join("untar-in-root"));
         chown(&place, Some(NOBODY), Some(NOBODY)).expect("chown");
-        fs::copy(program_path(), &program).expect("copy of the program");
+        copy_program(&program_path(), &program);
         Some(Setting { scratch, place, program })
     }
 

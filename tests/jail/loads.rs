@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Stopped, Trace};
 use crate::support::privilege::{need_root, need_tool};
-use crate::support::run::{layer, literal, program_path};
+use crate::support::run::{copy_program, layer, literal, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::{Tarball, bz2, gz, xz, zst};
 use untar_in_root::{Isolation, Options, Program, Untar};
@@ -165,7 +165,7 @@ fn the_helpers_program_cannot_be_changed_through_the_archive() {
         let scratch = Scratch::new();
         let dest = scratch.dir("dest");
         let program = dest.join("helper");
-        fs::copy(program_path(), &program).expect("copy");
+        copy_program(&program_path(), &program);
         let kept = scratch.join("kept");
         fs::hard_link(&program, &kept).expect("hard link");
         let look = || {

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use untar_in_root::{Devices, IdRange, Isolation, Mode, Options, Program, Untar, UserNamespace};
 
-use super::run::{describe, line, program_path};
+use super::run::{copy_program, describe, line, program_path};
 use super::scratch::Scratch;
 use super::tree::Tree;
 
@@ -44,9 +44,7 @@ impl Job {
         let copy = |from: &Path, name: &str| {
             let to = scratch.join(name);
             if !to.exists() {
-                // Not in this process: what another thread starts just then would hold the copy open, ETXTBSY.
-                let copied = Command::new("cp").arg("-p").args([from, to.as_path()]).status().expect("cp");
-                assert!(copied.success(), "copy of a binary");
+                copy_program(from, &to);
             }
             to
         };

@@ -1,6 +1,7 @@
 //! Runs of the program through the library, and trees on one line.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use untar_in_root::{Error, ErrorKind, Event, EventKind, Mode, Options, Program, Report, Untar};
 
@@ -16,6 +17,16 @@ pub fn program() -> Program {
 /// Its path.
 pub fn program_path() -> PathBuf {
     env!("CARGO_BIN_EXE_untar-in-root").into()
+}
+
+/// Copies a program that is to be run, but not in this process: what another thread starts just then would hold the
+/// copy open for writing, ETXTBSY.
+///
+/// # Panics
+/// When it cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-p").args([from, to]).status().expect("cp");
+    assert!(copied.success(), "copy of {}", from.display());
 }
 
 /// A run on this directory, still to be started.
