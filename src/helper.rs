@@ -123,12 +123,13 @@ fn work(
 
     let user_namespace = userns::enter(&options.user_namespace, reporter).map_err(at(Stage::Enter))?;
     limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
-    let trusted_marks = userns::is_initial() && user_namespace.is_none();
+    // Looked for in /proc, which is out of reach later.
+    let initial = confine::asks_who_is_first(options) && user_namespace.is_none() && userns::is_initial();
     let inside = root::enter(options.isolation, lowers_of(options), options.cross_mounts).map_err(at(Stage::Enter))?;
     report.times.enter_us = micros(started);
 
     let mark = Instant::now();
-    let mut confined = confine::drop_privileges(inside, options, trusted_marks).map_err(at(Stage::Confine))?;
+    let mut confined = confine::drop_privileges(inside, options, initial).map_err(at(Stage::Confine))?;
     confined.report.user_namespace = user_namespace;
     report.confinement = confined.report.clone();
     report.times.confine_us = micros(mark);

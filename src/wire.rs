@@ -16,8 +16,6 @@ pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// Raised with every change of a frame's content: parent and helper must be of one version.
 const VERSION: u16 = 3;
 const HEADER: usize = 12;
-/// The most bytes taken from the socket before other descriptors get their turn.
-const TURN: usize = 16 << 10;
 
 /// Towards the helper.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,14 +72,19 @@ pub(crate) struct Reply {
 /// What one side sends.
 pub(crate) trait Message: Serialize + DeserializeOwned {
     const MAGIC: [u8; 4];
+    /// The most bytes taken from the socket before other descriptors get their turn.
+    const TURN: usize;
 }
 
 impl Message for Down {
     const MAGIC: [u8; 4] = *b"uirD";
+    // A request, usually; each page of more is a fault in a process that lives for a millisecond.
+    const TURN: usize = 2 << 10;
 }
 
 impl Message for Up {
     const MAGIC: [u8; 4] = *b"uirU";
+    const TURN: usize = 16 << 10;
 }
 
 /// How a peer can fail to speak the protocol.
@@ -181,11 +184,13 @@ impl<Rx: Message, Tx: Message> Channel<Rx, Tx> {
     }
 
     fn fill(&mut self, flags: MsgFlags) -> Result<(), WireError> {
-        let mut buffer = [0; TURN];
-        match recv(self.socket.as_raw_fd(), &mut buffer, flags) {
+        let there = self.inbox.len();
+        self.inbox.resize(there + Rx::TURN, 0);
+        let received = recv(self.socket.as_raw_fd(), &mut self.inbox[there..], flags);
+        self.inbox.truncate(there + received.unwrap_or(0));
+        match received {
             Ok(0) => self.closed = true,
-            Ok(n) => self.inbox.extend_from_slice(&buffer[..n]),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             // A helper that dies with the request unread resets the connection: that is "closed".
             Err(Errno::ECONNRESET) => self.closed = true,
             Err(e) => return Err(WireError::Os(e)),

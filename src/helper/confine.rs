@@ -29,7 +29,12 @@ pub(crate) struct Confined {
     _made_here: (),
 }
 
-/// Keeps what the options need and nothing else. `initial`: this is the first user namespace.
+/// Whether it matters if this is the first user namespace.
+pub(crate) fn asks_who_is_first(options: &Options) -> bool {
+    wants_trusted_marks(&options.mode)
+}
+
+/// Keeps what the options need and nothing else. `initial`: this is the first user namespace, if that matters.
 pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) -> Result<Confined> {
     let groups_cleared = match setgroups(&[]) {
         Ok(()) => true,

@@ -28,6 +28,7 @@ pub(crate) struct Decoder {
     patience: Patience,
     /// Met after some bytes that were still good; told once those are used.
     failed: Option<Fault>,
+    ended: bool,
 }
 
 impl Decoder {
@@ -35,7 +36,7 @@ impl Decoder {
     pub(crate) fn open(input: Input, wanted: Compression) -> Result<Decoder> {
         let count = input.counter();
         let patience = input.patience();
-        let mut buffered = Buffered { input, buffer: Buffer::new(FIRST_INPUT), at: 0, end: 0 };
+        let mut buffered = Buffered { input, buffer: Buffer::new(MAGIC), at: 0, end: 0 };
         let first = buffered.first_bytes().map_err(|e| read_fault(&e))?;
         let format = match wanted {
             Compression::Detect => sniff(&first),
@@ -52,7 +53,7 @@ impl Decoder {
             Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(buffered, true, XZ_MEMORY_KIB)),
             Compression::None | Compression::Detect => Box::new(buffered),
         };
-        Ok(Decoder { inner, format, count, patience, failed: None })
+        Ok(Decoder { inner, format, count, patience, failed: None, ended: false })
     }
 
     pub(crate) fn format(&self) -> Compression {
@@ -69,6 +70,11 @@ impl Decoder {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// The end has been met: there is nothing more to be filled in.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
     /// Fills `buffer` as far as the stream goes, or as it has come: what is there is not held back while
     /// the source is stalled. 0 at the end.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
@@ -80,7 +86,10 @@ impl Decoder {
             // The xz reader does not take up where an interruption left it.
             self.patience.set(filled == 0 || self.format == Compression::Xz);
             match self.inner.read(&mut buffer[filled..]) {
-                Ok(0) => break,
+                Ok(0) => {
+                    self.ended = true;
+                    break;
+                }
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && filled > 0 => break,
@@ -157,8 +166,9 @@ impl Buffered {
 impl BufRead for Buffered {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.end {
-            if self.end > MAGIC && self.buffer.length() < INPUT {
-                self.buffer = Buffer::new(INPUT);
+            // It was full, so there is more.
+            if self.end == self.buffer.length() && self.end < INPUT {
+                self.buffer = Buffer::new(if self.end == MAGIC { FIRST_INPUT } else { INPUT });
             }
             (self.at, self.end) = (0, 0);
             self.end = self.input.read(self.buffer.bytes())?;

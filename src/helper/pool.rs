@@ -5,10 +5,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 /// Bytes of one chunk: a multiple of the tar block, small enough for the cache.
 const CHUNK: usize = 256 << 10;
-/// Bytes of the first ones, which is all that a small archive takes; they are not used again.
-const FIRST_CHUNK: usize = 32 << 10;
-/// How many are that small: a small archive's only one, and the one that finds its end.
-const FIRST: usize = 2;
+/// Bytes of the first ones: a page is dear to a small archive, which takes no more. They are not used again.
+const FIRST_CHUNKS: [usize; 2] = [16 << 10, 64 << 10];
 /// Chunks out at once: 24 MiB. More wait until one comes back, which a writer brings about.
 const OUT: usize = 96;
 /// Where a chunk begins in memory: the kernel copies a page to a page several times as fast as to
@@ -34,7 +32,7 @@ struct State {
     awaited: bool,
 }
 
-/// Memory that begins at a page, its content left over from before.
+/// Memory that begins at a page unless it is less than one, its content left over from before.
 #[derive(Default)]
 pub(crate) struct Buffer {
     memory: Vec<u8>,
@@ -43,6 +41,9 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     pub(crate) fn new(length: usize) -> Buffer {
+        if length < PAGE {
+            return Buffer { memory: vec![0; length], start: 0 };
+        }
         let mut memory = vec![0; length + PAGE];
         // Not found is no error here, only slow.
         let start = Some(memory.as_ptr().align_offset(PAGE)).filter(|start| *start < PAGE).unwrap_or(0);
@@ -72,7 +73,7 @@ impl Pool {
         state.out += 1;
         state.free.pop().unwrap_or_else(|| {
             state.made += 1;
-            Buffer::new(if state.made > FIRST { CHUNK } else { FIRST_CHUNK })
+            Buffer::new(FIRST_CHUNKS.get(state.made - 1).copied().unwrap_or(CHUNK))
         })
     }
 

@@ -154,6 +154,10 @@ struct Decoding {
 
 impl Decoding {
     fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.decoder.ended() {
+            self.end();
+            return Ok(None);
+        }
         let mut buffer = self.pool.take();
         let filled = self.decoder.fill(buffer.bytes())?;
         self.bytes += filled as u64;
