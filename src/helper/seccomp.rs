@@ -191,8 +191,8 @@ fn conditional() -> Result<Rules> {
     rules.insert(libc::SYS_mprotect, vec![masked(2, bits(libc::PROT_EXEC), 0)?]);
     let anonymous = bits(libc::MAP_ANONYMOUS);
     let plain = vec![
-        condition(2, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(bits(libc::PROT_EXEC)), 0)?,
-        condition(3, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(anonymous), anonymous)?,
+        condition(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits(libc::PROT_EXEC)), 0)?,
+        condition(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(anonymous), anonymous)?,
     ];
     rules.insert(libc::SYS_mmap, vec![all_of(plain)?]);
     let prctl = [libc::PR_SET_NAME, libc::PR_GET_SECCOMP, libc::PR_SET_VMA];
@@ -206,7 +206,7 @@ fn conditional() -> Result<Rules> {
 
 /// These bits of the argument are just those.
 fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule> {
-    rule(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(mask), value)
+    rule(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
 }
 
 /// A C flag as a register holds it.
