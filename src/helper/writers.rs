@@ -1,5 +1,5 @@
-//! Threads that write small files, in batches by directory. Two of them make files one and a half times as
-//! fast as one, but only in different directories: the kernel locks a directory while a file is made in it.
+//! Threads that write small files, in batches of one directory each. The kernel locks a directory while a name is
+//! made in it, but not while the file is written, dated and closed: writers share directories.
 
 use super::dirs::{Inherit, NodeId};
 use super::entry::Region;
@@ -78,7 +78,7 @@ pub(crate) struct Writers {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// A batch has come, or a directory is free.
+    /// A batch has come.
     work: Condvar,
     /// A batch is done.
     done: Condvar,
@@ -88,9 +88,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Batch>,
-    /// Numbers of batches not done, and their directories where they are being written.
+    /// Numbers of batches not done.
     pending: Vec<u32>,
-    busy: Vec<NodeId>,
     bytes: usize,
     /// Writers with nothing to do, and whether the reader waits: nobody else is woken, since each wake is a call.
     idle: usize,
@@ -242,12 +241,14 @@ impl Shared {
     fn work(&self, maker: &Maker) {
         loop {
             let mut state = self.lock();
-            while state.next().is_none() {
+            let batch = loop {
+                if let Some(batch) = state.queue.pop_front() {
+                    break batch;
+                }
                 state.idle += 1;
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.idle -= 1;
-            }
-            let Some(batch) = state.take() else { continue };
+            };
             drop(state);
             self.write(batch, maker);
         }
@@ -256,14 +257,14 @@ impl Shared {
     /// What is waiting, in this thread.
     fn work_off(&self, maker: &Maker) {
         loop {
-            let Some(batch) = self.lock().take() else { return };
+            let Some(batch) = self.lock().queue.pop_front() else { return };
             self.write(batch, maker);
         }
     }
 
     fn write(&self, batch: Batch, maker: &Maker) {
         let mut outcome = Outcome::default();
-        let (number, dir, bytes) = (batch.number, batch.dir, batch.bytes);
+        let (number, bytes) = (batch.number, batch.bytes);
         // What is queued is up to thousands of files: nobody wants them once the parent is gone.
         if number.is_multiple_of(CHECK)
             && let (Some(first), Err(cause)) = (batch.jobs.first(), maker.remover.watch.check())
@@ -292,9 +293,8 @@ impl Shared {
         state.outcome.add(outcome);
         state.bytes -= bytes;
         state.pending.retain(|pending| *pending != number);
-        state.busy.retain(|busy| *busy != dir);
         // This writer takes what is next; another is needed only if there is more than that.
-        let (awaited, more) = (state.awaited, state.idle > 0 && state.ready() > 1);
+        let (awaited, more) = (state.awaited, state.idle > 0 && state.queue.len() > 1);
         drop(state);
         if awaited {
             self.done.notify_all();
@@ -302,24 +302,6 @@ impl Shared {
         if more {
             self.work.notify_one();
         }
-    }
-}
-
-impl State {
-    /// How many batches could be taken now, as far as two.
-    fn ready(&self) -> usize {
-        self.queue.iter().filter(|batch| !self.busy.contains(&batch.dir)).take(2).count()
-    }
-
-    /// The first batch whose directory nobody is writing to.
-    fn next(&self) -> Option<usize> {
-        self.queue.iter().position(|batch| !self.busy.contains(&batch.dir))
-    }
-
-    fn take(&mut self) -> Option<Batch> {
-        let batch = self.next().and_then(|at| self.queue.remove(at))?;
-        self.busy.push(batch.dir);
-        Some(batch)
     }
 }
 
