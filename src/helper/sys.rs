@@ -164,6 +164,18 @@ pub(crate) fn fchmodat2(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(
     Errno::result(result).map(drop)
 }
 
+/// `SCHED_BATCH` for this thread and those that it starts, where nothing but the default was chosen for it: `sched(7)`.
+pub(crate) fn schedule_as_batch() {
+    // By number: musl's own functions only say ENOSYS.
+    // SAFETY: no pointer.
+    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
+    if policy == libc::c_long::from(libc::SCHED_OTHER) {
+        let priority: libc::c_int = 0;
+        // SAFETY: the kernel's `struct sched_param` is one int, which lives across the call.
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &raw const priority) };
+    }
+}
+
 /// Whether a descriptor is a socket.
 pub(crate) fn is_socket(fd: i32) -> bool {
     let mut kind: libc::c_int = 0;
