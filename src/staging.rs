@@ -161,8 +161,7 @@ impl Staging {
             };
             Error::io_at(kind, doing, &place.path, errno.into())
         };
-        self.put("root", place.parent.as_fd(), Path::new(&place.name))
-            .map_err(|errno| failed("moving the result to", errno))?;
+        self.put("root", place.parent.as_fd(), Path::new(&place.name)).map_err(|errno| failed(moving(errno), errno))?;
         match durable {
             true => nix::unistd::fsync(&place.parent).map_err(|errno| failed("synchronising the name of", errno)),
             false => Ok(()),
@@ -174,6 +173,17 @@ impl Drop for Staging {
     fn drop(&mut self) {
         let name = self.path.file_name().unwrap_or_default();
         remove(self.parent.as_fd(), name, self.lock.as_fd(), self.program.as_ref());
+    }
+}
+
+/// What moving a result to its place is called when it fails. To another parent a directory is moved only by who may
+/// write to it: not by a user whose archive gave it to another id of a range.
+pub(crate) fn moving(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EACCES => {
+            "moving the result, whose owner is another id (run it in `unshare --map-root-user --map-auto`), to"
+        }
+        _ => "moving the result to",
     }
 }
 

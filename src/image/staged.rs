@@ -1,7 +1,7 @@
 //! Staging as the image module uses it: errors that name the problem, results beneath names of their own.
 
 use super::problem::Problem;
-use crate::staging::Staging;
+use crate::staging::{Staging, moving};
 use crate::{Error, ErrorKind, Program};
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
@@ -53,7 +53,7 @@ impl Staged {
     pub(super) fn put(&self, name: &str, place: &Path) -> Result<(), Error> {
         self.0.put(name, AT_FDCWD, place).map_err(|errno| match errno {
             Errno::ENOTEMPTY | Errno::EEXIST => Problem::Occupied.at(place),
-            _ => Error::io_at(ErrorKind::Storage, "moving the result to", place, errno.into()),
+            _ => Error::io_at(ErrorKind::Storage, moving(errno), place, errno.into()),
         })
     }
 }

@@ -6,7 +6,8 @@ use crate::support::privilege::{need_root, need_tools};
 use crate::support::run::{copy_program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{But, Tree, assert_same};
-use std::os::unix::fs::chown;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -145,6 +146,24 @@ fn rootless_with_one_id_what_is_lost_is_told() {
         }
         setting.done(false, "chmod -R u+rwx . && rm -r flat layers 2> /dev/null; true");
     }
+}
+
+/// Its directory cannot be moved to its place by who may not write to it.
+#[test]
+fn rootless_a_top_directory_of_another_id_is_told_and_made_as_root_of_the_range() {
+    let test = "rootless_a_top_directory_of_another_id_is_told_and_made_as_root_of_the_range";
+    let Some(setting) = Setting::new(test) else { return };
+    let tar = tar().dir("./").with(|e| _ = e.uid(7).gid(7).mode(0o755)).file("f", "f");
+    Layout::new().layer(&tar, Packing::Gzip).write(&setting.scratch.join("sevens"));
+    let words = "whose owner is another id (run it in `unshare --map-root-user --map-auto`)";
+    setting.fails(true, "$P image ../sevens flat", 5, words);
+    setting.done(true, "unshare --user --map-root-user --map-auto $P image ../sevens flat");
+    // What is moved is the directory around the layers, the caller's own.
+    setting.done(true, "$P image ../sevens --layers layers");
+    let got = Tree::read(&setting.place.join("flat"));
+    assert_eq!(got.get("f", "uid"), NOBODY.to_string());
+    assert_eq!(fs::metadata(setting.place.join("flat")).expect("flat").uid(), FIRST + 6);
+    setting.done(true, "unshare --user --map-root-user --map-auto rm -r flat layers");
 }
 
 /// What a snapshotter without root does: everything in one user namespace, the mount too.
