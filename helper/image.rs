@@ -12,6 +12,7 @@ use crate::trouble::Trouble;
 use board::Board;
 use serde_json::{Value, json};
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -110,8 +111,9 @@ fn board(args: &Image, image: &Opened) -> Option<Board> {
     let terminal = on_terminal();
     match args.progress {
         When::Never => None,
-        When::Always if args.json => Some(Board::json(image)),
-        When::Always => Some(Board::lines(image, terminal)),
+        When::Always | When::Lines if args.json => Some(Board::json(image, Box::new(io::stdout()))),
+        When::Always if !io::stderr().is_terminal() => Some(Board::json(image, Box::new(io::stderr()))),
+        When::Always | When::Lines => Some(Board::lines(image, terminal)),
         When::Auto if terminal && !args.quiet && !args.json => Some(Board::lines(image, true)),
         When::Auto => None,
     }

@@ -128,7 +128,7 @@ fn listener(args: &Args, screen: Arc<Mutex<Screen>>, canceller: Canceller) -> im
 fn shows_progress(args: &Args) -> bool {
     match args.output.progress {
         When::Never => false,
-        When::Always => true,
+        When::Always | When::Lines => true,
         // A listing on the same terminal is progress enough.
         When::Auto => {
             let listing_there = args.output.list && io::stdout().is_terminal();

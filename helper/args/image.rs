@@ -1,13 +1,20 @@
 //! Subcommands about whole images, and about what this machine allows.
 
 use super::files::{DEVICES, DURABILITIES, XATTRS};
-use super::output::{WHENS, When};
-use super::values;
+use super::output::When;
+use super::values::{self, Word};
 use super::{jail, limits};
 use clap::error::ErrorKind;
 use std::path::PathBuf;
 use untar_in_root::image::{Platform, Source};
 use untar_in_root::{Devices, Durability, Options, Owner, Xattrs};
+
+const WHENS: &[Word<When>] = &[
+    ("auto", "a line for each layer, if standard error is a terminal", When::Auto),
+    ("always", "the same, and JSON events where there is no terminal", When::Always),
+    ("lines", "a line for each layer, wherever it goes", When::Lines),
+    ("never", "nothing", When::Never),
+];
 
 const SOURCES: &str = "\
 Sources:
@@ -125,7 +132,7 @@ pub(crate) struct Image {
 
     /// Write one JSON object to standard output: what has been made, or what failed
     ///
-    /// With --progress always there is one object {"event": …} on a line for each thing that happens before it.
+    /// With --progress there is one object {"event": …} on a line for each thing that happens before it.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
@@ -134,8 +141,10 @@ pub(crate) struct Image {
     pub(crate) quiet: bool,
 
     /// Show how far it has come: a line for each layer
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::words(WHENS),
-          help_heading = "Output")]
+    ///
+    /// JSON events are {"event": …}, one on a line, on standard error; with --json, on standard output.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_value = "auto",
+          default_missing_value = "always", value_parser = values::words(WHENS), help_heading = "Output")]
     pub(crate) progress: When,
 }
 
@@ -146,8 +155,8 @@ impl Image {
         if self.name.is_some() && self.store.is_none() {
             return Err((ErrorKind::MissingRequiredArgument, "--name is for images in a store: --store DIR".into()));
         }
-        if self.quiet && self.progress == When::Always {
-            let words = "--quiet shows no progress; leave it or --progress always out";
+        if self.quiet && matches!(self.progress, When::Always | When::Lines) {
+            let words = "--quiet shows no progress; leave it or --progress out";
             return Err((ErrorKind::ArgumentConflict, words.into()));
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::values::{self, Word};
 use clap::error::ErrorKind;
 use untar_in_root::Options;
 
-pub(super) const WHENS: &[Word<When>] = &[
+const WHENS: &[Word<When>] = &[
     ("auto", "a bar, if standard error is a terminal", When::Auto),
     ("always", "a bar, or a line a second where there is no terminal", When::Always),
     ("never", "nothing", When::Never),
@@ -15,6 +15,8 @@ pub(super) const WHENS: &[Word<When>] = &[
 pub(crate) enum When {
     Auto,
     Always,
+    /// Always, and never in another form.
+    Lines,
     Never,
 }
 
@@ -45,14 +47,15 @@ pub(crate) struct Output {
     pub(crate) quiet: bool,
 
     /// Show how far it has come, on standard error
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = values::words(WHENS))]
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_value = "auto",
+          default_missing_value = "always", value_parser = values::words(WHENS))]
     pub(crate) progress: When,
 }
 
 impl Output {
     pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
         if self.quiet && self.progress == When::Always {
-            let words = "--quiet shows no progress; leave it or --progress always out";
+            let words = "--quiet shows no progress; leave it or --progress out";
             return Err((ErrorKind::ArgumentConflict, words.into()));
         }
         Ok(())

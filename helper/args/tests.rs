@@ -173,7 +173,7 @@ fn wrong_words_are_told_what_to_do() {
         (&["root", "--xattrs", "none", "--trusted-xattrs", "allow"], "none to allow"),
         (&["root", "--landlock", "off", "--landlock-paths"], "leave --landlock off out"),
         (&["root", "-q", "-v"], "cannot be used with"),
-        (&["root", "-q", "--progress", "always"], "leave it or --progress always out"),
+        (&["root", "-q", "--progress"], "leave it or --progress out"),
         (&["-t", "a", "--chown", "1:1"], "--list writes nothing, so --chown means nothing"),
         (&["-t", "a", "--durability", "none"], "--list writes nothing, so --durability means nothing"),
         (&["root", "--clamp-mtime"], "--clamp-mtime=SECONDS"),

@@ -14,6 +14,8 @@ const PACE: Duration = Duration::from_millis(100);
 pub(crate) struct Board {
     rows: Vec<Row>,
     how: How,
+    /// Where JSON goes.
+    events: Box<dyn Write + Send>,
     started: Instant,
     /// Lines on the terminal that will be drawn again.
     drawn: usize,
@@ -37,15 +39,15 @@ struct Row {
 
 impl Board {
     pub(crate) fn lines(image: &Image, terminal: bool) -> Board {
-        Board::new(image, if terminal { How::Terminal } else { How::Lines })
+        Board::new(image, if terminal { How::Terminal } else { How::Lines }, Box::new(io::sink()))
     }
 
-    /// Events on standard output.
-    pub(crate) fn json(image: &Image) -> Board {
-        Board::new(image, How::Json)
+    /// Events, an object of JSON on a line each.
+    pub(crate) fn json(image: &Image, events: Box<dyn Write + Send>) -> Board {
+        Board::new(image, How::Json, events)
     }
 
-    fn new(image: &Image, how: How) -> Board {
+    fn new(image: &Image, how: How, events: Box<dyn Write + Send>) -> Board {
         let row = |layer: &untar_in_root::image::Layer| Row {
             size: layer.size(),
             diff_id: layer.diff_id(),
@@ -55,13 +57,13 @@ impl Board {
         };
         let started = Instant::now();
         let rows = image.layers().iter().map(row).collect();
-        Board { rows, how, started, drawn: 0, next: started + progress::PATIENCE }
+        Board { rows, how, events, started, drawn: 0, next: started + progress::PATIENCE }
     }
 
     pub(crate) fn step(&mut self, step: Step) {
         if self.how == How::Json {
             // Nobody reads it: the outcome will say so.
-            let _ = io::stdout().write_all(format!("{}\n", json::line(&event(&step, self.rows.len()))).as_bytes());
+            let _ = self.events.write_all(format!("{}\n", json::line(&event(&step, self.rows.len()))).as_bytes());
             return;
         }
         let (at, of) = (step.layer, self.rows.len());

@@ -46,9 +46,9 @@ fn progress_without_a_terminal_is_lines() {
     }
     let dest = Dest::new();
     let archive = Tarball::new().file("a", vec![7; 1 << 20]).file("b", "x").build();
-    assert!(run(["--progress", "auto", &dest.path.display().to_string()], &archive).err.is_empty());
+    assert!(run(["--progress=auto", &dest.path.display().to_string()], &archive).err.is_empty());
     let mut command = program();
-    command.args(["--progress", "always"]).arg(&dest.path);
+    command.args(["--progress"]).arg(&dest.path);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
     let mut stdin = child.stdin.take().expect("stdin");
     for half in archive.chunks(archive.len() / 2 + 512) {

@@ -90,7 +90,7 @@ fn image_in_json() {
     }
     let scratch = Scratch::new();
     sample().write(&scratch.join("oci"));
-    let text = done(&run(&scratch, ["image", "--json", "--progress", "always", "oci", "--layers", "layers"]));
+    let text = done(&run(&scratch, ["image", "--json", "--progress", "oci", "--layers", "layers"]));
     let last = object(&text);
     assert_eq!((&last["ok"], &last["exit"], &last["userxattr"]), (&json!(true), &json!(0), &json!(false)));
     assert_eq!(last["layers"].as_array().map(Vec::len), Some(3));
@@ -113,10 +113,24 @@ fn image_lines_where_there_is_no_terminal() {
     }
     let scratch = Scratch::new();
     sample().write(&scratch.join("oci"));
-    let output = run(&scratch, ["image", "--progress", "always", "oci", "root"]);
+    let output = run(&scratch, ["image", "--progress=lines", "oci", "root"]);
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && err.lines().count() == 3 && !err.contains('\x1b'), "{err}");
     assert!(err.starts_with("layer 1/3 ") && err.contains(" entries, "), "{err}");
+}
+
+#[test]
+fn image_events_where_there_is_no_terminal() {
+    if !need_root("image_events_where_there_is_no_terminal") {
+        return;
+    }
+    let scratch = Scratch::new();
+    sample().write(&scratch.join("oci"));
+    let output = run(&scratch, ["image", "--progress", "oci", "--layers", "layers"]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && output.stdout.starts_with(b"lowerdir="), "{err}");
+    let events: Vec<Value> = err.lines().map(|line| object(line)["event"].clone()).collect();
+    assert_eq!(events.iter().filter(|event| event["what"] == "done").count(), 3, "{err}");
 }
 
 #[test]
