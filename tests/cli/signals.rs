@@ -46,7 +46,10 @@ fn signals_end_a_run_in_the_middle() {
     for options in [&[][..], &["--digest", &none]] {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
             let dest = Dest::new();
-            let mut child = start(program().args(options).arg(&dest.path));
+            // What a shell started in the background ignores SIGINT, and so would the program.
+            let mut command = Command::new("env");
+            command.args(["--default-signal=INT,TERM,HUP", PROGRAM]).args(options).arg(&dest.path);
+            let mut child = start(&mut command);
             child.stdin.as_mut().expect("stdin").write_all(&half).expect("write");
             let helper = helper_of(child.id());
             send(child.id(), signal);
