@@ -29,11 +29,6 @@ pub(crate) struct Confined {
     _made_here: (),
 }
 
-/// Whether it matters if this is the first user namespace.
-pub(crate) fn asks_who_is_first(options: &Options) -> bool {
-    wants_trusted_marks(&options.mode)
-}
-
 /// Keeps what the options need and nothing else. `initial`: this is the first user namespace, if that matters.
 pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) -> Result<Confined> {
     let groups_cleared = match setgroups(&[]) {
@@ -90,7 +85,8 @@ fn needed(options: &Options, trusted_marks: bool, nodev: bool) -> CapsHashSet {
     set
 }
 
-fn wants_trusted_marks(mode: &Mode) -> bool {
+/// They are wanted, if this is the first user namespace.
+pub(crate) fn wants_trusted_marks(mode: &Mode) -> bool {
     matches!(mode, Mode::Overlay(overlay) if overlay.prefix != OverlayPrefix::User)
 }
 

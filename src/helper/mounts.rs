@@ -18,10 +18,16 @@ pub(crate) struct Below {
 
 /// Best effort: where nothing can be known, entering a mount is noticed when it happens.
 pub(crate) fn below_cwd() -> Below {
-    let mut found = asked().or_else(read).unwrap_or_default();
-    found.points.sort();
-    found.points.dedup();
-    found
+    asked().or_else(read).unwrap_or_default().sorted()
+}
+
+impl Below {
+    /// In order, each once: mounts can lie over each other.
+    fn sorted(mut self) -> Below {
+        self.points.sort();
+        self.points.dedup();
+        self
+    }
 }
 
 /// What `statmount(2)` can tell as text: the bit that asks for it, and where it says where the text is.
@@ -164,12 +170,7 @@ mod tests {
             let asked = std::thread::spawn(move || {
                 nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).expect("a working directory of its own");
                 nix::unistd::chdir(dir).expect(dir);
-                let sorted = |mut below: Below| {
-                    below.points.sort();
-                    below.points.dedup();
-                    below
-                };
-                (asked().map(sorted), read().map(sorted))
+                (asked().map(Below::sorted), read().map(Below::sorted))
             });
             let (asked, read) = asked.join().expect("no panic");
             assert!(read.is_some(), "{dir}");
