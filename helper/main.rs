@@ -24,6 +24,12 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     untar_in_root::helper::init();
+    command_line()
+}
+
+/// Not in `main`, whose part of the stack a helper has too: a page is dear to a small run.
+#[inline(never)]
+fn command_line() -> ExitCode {
     let args = args::Args::from_command_line();
     let exit = match &args.command {
         None => run::run(&args),

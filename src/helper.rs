@@ -134,13 +134,17 @@ fn work(
     report.confinement = confined.report.clone();
     report.times.confine_us = micros(mark);
     let confinement: Confinement = report.confinement.clone();
-    reporter.send(&Up::Started(Box::new(confinement)));
+    reporter.hold(&Up::Started(Box::new(confinement)));
 
     let threaded = confined.processors > 1;
     let mark = Instant::now();
-    let mut applier = Applier::new(confined, request, watch.clone(), reporter).map_err(at(Stage::Apply))?;
-    let decoder = decode::Decoder::open(Input::new(Arc::clone(archive), watch), options.compression)
-        .map_err(|fault| read_failure(fault, None))?;
+    let input = Input::new(Arc::clone(archive), watch.clone());
+    // An archive that is there, and small, is told of in one go.
+    if request.lowers_later || !input.is_ready() {
+        reporter.flush();
+    }
+    let mut applier = Applier::new(confined, request, watch, reporter).map_err(at(Stage::Apply))?;
+    let decoder = decode::Decoder::open(input, options.compression).map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
     let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded);
     let strictness = Strictness { sizes: options.strict_sizes, pax_globals: options.pax_globals };

@@ -121,6 +121,8 @@ pub(crate) enum Received<Rx> {
 pub(crate) struct Channel<Rx, Tx> {
     socket: OwnedFd,
     inbox: Vec<u8>,
+    /// Frames that go out with the next one.
+    held: Vec<u8>,
     closed: bool,
     types: PhantomData<fn(Tx) -> Rx>,
 }
@@ -133,13 +135,24 @@ impl<Rx, Tx> AsFd for Channel<Rx, Tx> {
 
 impl<Rx: Message, Tx: Message> Channel<Rx, Tx> {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Channel { socket, inbox: Vec::new(), closed: false, types: PhantomData }
+        Channel { socket, inbox: Vec::new(), held: Vec::new(), closed: false, types: PhantomData }
     }
 
-    /// Sends one frame, waiting for room.
-    pub(crate) fn send(&self, message: &Tx) -> Result<(), Errno> {
-        let frame = encode(message);
-        let mut rest = &frame[..];
+    /// Sends what was held back and one frame, waiting for room.
+    pub(crate) fn send(&mut self, message: &Tx) -> Result<(), Errno> {
+        self.hold(message);
+        self.flush()
+    }
+
+    /// Keeps a frame until the next one is sent: each waking of the peer has its price.
+    pub(crate) fn hold(&mut self, message: &Tx) {
+        encode(message, &mut self.held);
+    }
+
+    /// Sends what was held back.
+    pub(crate) fn flush(&mut self) -> Result<(), Errno> {
+        let frames = std::mem::take(&mut self.held);
+        let mut rest = &frames[..];
         while !rest.is_empty() {
             match send(self.socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
                 Ok(n) => rest = &rest[n..],
@@ -211,22 +224,24 @@ fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<MAX_FRAME>()
 }
 
-fn encode<M: Message>(message: &M) -> Vec<u8> {
+/// Appends one frame.
+fn encode<M: Message>(message: &M, frame: &mut Vec<u8>) {
     // Only a message over the limit fails to encode; an empty body is refused by the peer as content.
     let body = bincode::serde::encode_to_vec(message, bincode::config::standard()).unwrap_or_default();
-    let mut frame = Vec::with_capacity(HEADER + body.len());
+    frame.reserve(HEADER + body.len());
     frame.extend_from_slice(&M::MAGIC);
     frame.extend_from_slice(&VERSION.to_le_bytes());
     frame.extend_from_slice(&[0; 2]);
     frame.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
     frame.extend_from_slice(&body);
-    frame
 }
 
 /// The reply of a helper that panicked, as bytes for its last send.
 #[cfg(feature = "helper")]
 pub(crate) fn frame_of_panic(failure: Failure) -> Vec<u8> {
-    encode(&Up::Reply(Box::new(Reply { report: Report::default(), failure: Some(failure) })))
+    let mut frame = Vec::new();
+    encode(&Up::Reply(Box::new(Reply { report: Report::default(), failure: Some(failure) })), &mut frame);
+    frame
 }
 
 /// Takes one whole frame off the front of `inbox`.
@@ -289,7 +304,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame() -> Vec<u8> {
-        encode(&Up::Progress(Progress { bytes_in: 7, ..Progress::default() }))
+        let mut frame = Vec::new();
+        encode(&Up::Progress(Progress { bytes_in: 7, ..Progress::default() }), &mut frame);
+        frame
     }
 
     #[test]
@@ -306,6 +323,22 @@ mod tests {
         for end in 0..whole.len() {
             assert!(matches!(decode::<Up>(&mut whole[..end].to_vec()), Ok(None)), "{end}");
         }
+    }
+
+    #[test]
+    fn what_is_held_goes_out_with_the_next() {
+        let (one, other) = std::os::unix::net::UnixStream::pair().expect("sockets");
+        let mut sender = Channel::<Down, Up>::new(one.into());
+        let mut receiver = Channel::<Up, Down>::new(other.into());
+        let progress = |bytes_in| Up::Progress(Progress { bytes_in, ..Progress::default() });
+        sender.hold(&progress(1));
+        assert!(matches!(receiver.try_receive(), Ok(Received::Pending)));
+        sender.send(&progress(2)).expect("room");
+        for expected in [1, 2] {
+            assert!(matches!(receiver.try_receive(), Ok(Received::Message(Up::Progress(p))) if p.bytes_in == expected));
+        }
+        sender.flush().expect("nothing to send");
+        assert!(matches!(receiver.try_receive(), Ok(Received::Pending)));
     }
 
     #[test]

@@ -140,6 +140,9 @@ impl<'a> Applier<'a> {
                     return Err(Box::new(Failure { after: reader.before(), ..*failure }));
                 }
             };
+            if !reader.source_mut().has_ended() {
+                self.reporter.flush();
+            }
             let (index, offset, kind) = (entry.index, entry.offset, entry.kind);
             let mut path = std::mem::take(&mut entry.path);
             let result = self.entry(entry, &mut path, reader);

@@ -51,7 +51,7 @@ impl Decoder {
             Compression::Bzip2 => Box::new(Members::<_, Bzip2>::new(buffered)),
             Compression::Zstd => Box::new(Zstd::new(buffered).map_err(|e| damage(&e, Compression::Zstd, offset))?),
             Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(buffered, true, XZ_MEMORY_KIB)),
-            Compression::None | Compression::Detect => Box::new(buffered),
+            Compression::None | Compression::Detect => Box::new(Plain(buffered)),
         };
         Ok(Decoder { inner, format, count, patience, failed: None, ended: false })
     }
@@ -191,6 +191,15 @@ impl Read for Buffered {
         buffer[..n].copy_from_slice(&there[..n]);
         self.consume(n);
         Ok(n)
+    }
+}
+
+/// What is not compressed, read to where it is wanted; only the first bytes were buffered.
+struct Plain(Buffered);
+
+impl Read for Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.at == self.0.end { self.0.input.read(buffer) } else { self.0.read(buffer) }
     }
 }
 

@@ -90,6 +90,11 @@ impl Input {
         Input { fd, watch, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
     }
 
+    /// Whether a read would not have to wait, as far as is known.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.watch.wait_for(Some(&self.fd), false).unwrap_or(false)
+    }
+
     pub(crate) fn patience(&self) -> Patience {
         self.patience.clone()
     }

@@ -76,7 +76,14 @@ fn listed(mount: u64) -> Option<Vec<u64>> {
 }
 
 fn text(mount: u64, field: &Field) -> Option<Vec<u8>> {
-    let mut told = [0; TEXTS + 8192];
+    text_within::<{ TEXTS + 512 }>(mount, field).or_else(|| text_within::<{ TEXTS + 8192 }>(mount, field))
+}
+
+/// As far as it fits into so many bytes: those of nearly all mounts take few, and pages of the stack are dear to a
+/// small run.
+#[inline(never)]
+fn text_within<const BYTES: usize>(mount: u64, field: &Field) -> Option<Vec<u8>> {
+    let mut told = [0; BYTES];
     sys::statmount(mount, field.bit, &mut told).ok()?;
     if u64::from_ne_bytes(told[MASK..MASK + 8].try_into().ok()?) & field.bit == 0 {
         return None;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 /// Bytes of one chunk: a multiple of the tar block, small enough for the cache.
 const CHUNK: usize = 256 << 10;
 /// Bytes of the first ones: a page is dear to a small archive, which takes no more. They are not used again.
-const FIRST_CHUNKS: [usize; 2] = [16 << 10, 64 << 10];
+const FIRST_CHUNKS: [usize; 2] = [12 << 10, 64 << 10];
 /// Chunks out at once: 24 MiB. More wait until one comes back, which a writer brings about.
 const OUT: usize = 96;
 /// Where a chunk begins in memory: the kernel copies a page to a page several times as fast as to

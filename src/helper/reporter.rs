@@ -46,8 +46,17 @@ impl Reporter {
     }
 
     /// A parent that is gone is noticed where the archive is read, not here.
-    pub(crate) fn send(&self, message: &Up) {
+    pub(crate) fn send(&mut self, message: &Up) {
         let _ = self.channel.send(message);
+    }
+
+    /// Tells it with what is sent next, or when [`flush`](Reporter::flush) says so.
+    pub(crate) fn hold(&mut self, message: &Up) {
+        self.channel.hold(message);
+    }
+
+    pub(crate) fn flush(&mut self) {
+        let _ = self.channel.flush();
     }
 
     pub(crate) fn event(&mut self, entry: Option<EntryRef>, what: EventKind) {
@@ -62,7 +71,7 @@ impl Reporter {
         self.events += number;
     }
 
-    pub(crate) fn listed(&self, listed: Listed) {
+    pub(crate) fn listed(&mut self, listed: Listed) {
         self.send(&Up::Listed(Box::new(listed)));
     }
 

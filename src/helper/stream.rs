@@ -99,6 +99,11 @@ impl Stream {
         matches!(self.work, Work::Elsewhere(_))
     }
 
+    /// All of it has been decoded.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(&self.work, Work::Here(decoding) if decoding.decoder.ended())
+    }
+
     fn move_to_thread(&mut self) -> Result<()> {
         let Work::Here(mut decoding) = std::mem::replace(&mut self.work, Work::Gone) else { return Ok(()) };
         self.hashing = decoding.digest_elsewhere()?;
