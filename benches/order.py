@@ -19,8 +19,13 @@ HEAD = """\
    of the program that are looked at are a page fault and a score of mapped pages (docs/performance.md). */
 SECTIONS
 {
-  .text.small_run : ALIGN(65536)
+  .text.small_run :
   {
+    *crt1.o(.text)
+    *:__set_thread_area.lo(.text)
+    *:memcpy.lo(.text)
+    *:memmove.lo(.text)
+    *:memset.lo(.text)
 """
 TAIL = """\
   }
@@ -62,7 +67,7 @@ def main(program, archives):
             start = starts[bisect.bisect(starts, int(offset, 16)) - 1]
             order[who].update((pattern(name), None) for name in found[start])
     names = list(order["helper"] | order["caller"])
-    text = HEAD + "".join(f"    *(.text.{name})\n" for name in names) + TAIL
+    text = HEAD + "".join(f"    *(.text.{name} .text.unlikely.{name})\n" for name in names) + TAIL
     (HERE.parent / "helper" / "order.ld").write_text(text)
     print(len(names), "functions")
 

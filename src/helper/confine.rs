@@ -36,9 +36,8 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
     };
     let trusted_marks = initial && wants_trusted_marks(&options.mode) || asks_for_trusted_marks(&options.mode);
-    reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
+    let capabilities = reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
     prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
-    let capabilities = read(CapSet::Permitted)?;
     let paths = options.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
     let landlock = landlock::restrict(options.sandbox.landlock, &inside.root, &inside.lowers, paths)?;
     let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
@@ -94,11 +93,16 @@ fn asks_for_trusted_marks(mode: &Mode) -> bool {
     matches!(mode, Mode::Overlay(overlay) if overlay.prefix == OverlayPrefix::Trusted)
 }
 
-/// All five sets. The order matters: the bounding set can be reduced only while CAP_SETPCAP is effective.
-fn reduce_capabilities(keep: &CapsHashSet) -> Result<()> {
-    let had = read(CapSet::Permitted)?;
-    let keep: CapsHashSet = keep.intersection(&had).copied().collect();
-    if had.contains(&Capability::CAP_SETPCAP) {
+/// All five sets, to those of `wanted` that are held, which it returns. The order matters: the bounding set can be
+/// reduced only while CAP_SETPCAP is effective. Sets are read as rarely as can be: the crate hashes 41 names for it.
+fn reduce_capabilities(wanted: &CapsHashSet) -> Result<CapsHashSet> {
+    let mut keep = CapsHashSet::new();
+    for capability in wanted {
+        if has(CapSet::Permitted, *capability)? {
+            keep.insert(*capability);
+        }
+    }
+    if has(CapSet::Permitted, Capability::CAP_SETPCAP)? {
         for capability in caps::all().difference(&keep) {
             // Capabilities that this kernel does not have cannot be dropped and need not be.
             if caps::drop(None, CapSet::Bounding, *capability).is_err()
@@ -117,15 +121,15 @@ fn reduce_capabilities(keep: &CapsHashSet) -> Result<()> {
         caps::set(None, set, wanted).map_err(|_| refused("capset"))?;
     }
     for set in [CapSet::Effective, CapSet::Permitted] {
-        if read(set)? != keep {
+        if caps::read(None, set).map_err(|_| refused("capget"))? != keep {
             return Err(refused("capget"));
         }
     }
-    Ok(())
+    Ok(keep)
 }
 
-fn read(set: CapSet) -> Result<CapsHashSet> {
-    caps::read(None, set).map_err(|_| refused("capget"))
+fn has(set: CapSet, capability: Capability) -> Result<bool> {
+    caps::has_cap(None, set, capability).map_err(|_| refused("capget"))
 }
 
 /// The crate does not say the error number; the kernel's only one here is EPERM.
@@ -142,5 +146,5 @@ fn names(set: &CapsHashSet) -> Vec<String> {
 /// What the helper still holds before it is inside: capabilities by set.
 pub(crate) fn can_enter() -> bool {
     let needed = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_CHROOT, Capability::CAP_CHOWN];
-    read(CapSet::Effective).is_ok_and(|have| needed.iter().all(|c| have.contains(c)))
+    needed.into_iter().all(|capability| has(CapSet::Effective, capability).unwrap_or(false))
 }

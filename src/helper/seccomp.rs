@@ -147,9 +147,11 @@ fn filters(arch: TargetArch) -> Result<Vec<BpfProgram>> {
 fn one(arch: TargetArch) -> Result<BpfProgram> {
     let plain = ALLOWED.iter().chain(OLDER).map(|call| (*call, Verdict::Allow));
     let guarded = NOT_ON_THE_ARCHIVE.iter().map(|call| (*call, Verdict::NotOnTheArchive));
+    let rules = conditional()?;
+    let others = rules.keys().map(|call| (*call, Verdict::Other));
     // The flags of clone3 are beyond a filter; libc falls back to clone.
-    let calls: Vec<_> = plain.chain(guarded).chain([(libc::SYS_clone3, Verdict::Unknown)]).collect();
-    let compiled = compile(arch, conditional()?, SeccompAction::KillProcess, SeccompAction::Allow)?;
+    let calls: Vec<_> = plain.chain(guarded).chain(others).chain([(libc::SYS_clone3, Verdict::Unknown)]).collect();
+    let compiled = compile(arch, rules, SeccompAction::KillProcess, SeccompAction::Allow)?;
     tree::search_first(compiled, &calls).ok_or_else(|| refused("tree"))
 }
 
@@ -182,11 +184,13 @@ fn conditional() -> Result<Rules> {
     // Threads, never processes or namespaces.
     rules.insert(libc::SYS_clone, vec![masked(0, bits(CLONE_FLAGS), bits(libc::CLONE_THREAD))?]);
     // Neither a copy of the archive nor signals to a descriptor's owner (F_SETOWN, F_SETSIG).
-    let mut fcntl = vec![all_of(vec![other_than(0, 0)?, is(1, libc::F_DUPFD_CLOEXEC)?])?];
-    for command in [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL] {
-        fcntl.push(equal(1, command)?);
-    }
-    rules.insert(libc::SYS_fcntl, fcntl);
+    let copies = all_of(vec![other_than(0, 0)?, is(1, libc::F_DUPFD_CLOEXEC)?])?;
+    // F_SETFD is between them.
+    let flags = all_of(vec![
+        condition(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ge, bits(libc::F_GETFD))?,
+        condition(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Le, bits(libc::F_GETFL))?,
+    ])?;
+    rules.insert(libc::SYS_fcntl, vec![copies, flags]);
     // No memory that could be executed, and none of a file.
     rules.insert(libc::SYS_mprotect, vec![masked(2, bits(libc::PROT_EXEC), 0)?]);
     let anonymous = bits(libc::MAP_ANONYMOUS);
@@ -195,9 +199,7 @@ fn conditional() -> Result<Rules> {
         condition(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(anonymous), anonymous)?,
     ];
     rules.insert(libc::SYS_mmap, vec![all_of(plain)?]);
-    let prctl = [libc::PR_SET_NAME, libc::PR_GET_SECCOMP, libc::PR_SET_VMA];
-    let prctl: Result<Vec<SeccompRule>> = prctl.into_iter().map(|op| equal(0, op)).collect();
-    rules.insert(libc::SYS_prctl, prctl?);
+    rules.insert(libc::SYS_prctl, vec![equal(0, libc::PR_SET_NAME)?, equal(0, libc::PR_SET_VMA)?]);
     // abort(3) of the main thread.
     rules.insert(libc::SYS_tkill, vec![equal(0, nix::unistd::getpid().as_raw())?]);
     rules.insert(libc::SYS_tgkill, vec![equal(0, nix::unistd::getpid().as_raw())?]);

@@ -1,6 +1,6 @@
 //! What the call's number alone decides, as a binary search in front of the compiled filter: the kernel follows a
 //! new filter once for every call there is and translates it step by step, which makes a list of a hundred
-//! comparisons the dearest part of a small run.
+//! comparisons the dearest part of a small run. So also a call that is refused is refused by the search.
 
 use seccompiler::{BpfProgram, sock_filter};
 
@@ -26,9 +26,11 @@ pub(super) enum Verdict {
     Unknown,
     /// The program that follows decides.
     Other,
+    /// It ends the process.
+    Kill,
 }
 
-/// `program` with a search in front that gives each of `calls` its verdict, and leaves the others to it. `None` if
+/// `program` with a search in front that gives each of `calls` its verdict, and any other call the last. `None` if
 /// it does not begin as expected, or the search gets too long for a conditional jump's 255 steps.
 pub(super) fn search_first(mut program: BpfProgram, calls: &[(libc::c_long, Verdict)]) -> Option<BpfProgram> {
     let head = program.get(..HEAD)?;
@@ -50,7 +52,7 @@ fn segments(calls: &[(libc::c_long, Verdict)]) -> Option<(Verdict, Vec<(u32, Ver
     let number = |(call, verdict): &(libc::c_long, Verdict)| Some((u32::try_from(*call).ok()?, *verdict));
     let mut calls = calls.iter().map(number).collect::<Option<Vec<_>>>()?;
     calls.sort_unstable_by_key(|(number, _)| *number);
-    let mut changes: Vec<(u32, Verdict)> = vec![(0, Verdict::Other)];
+    let mut changes: Vec<(u32, Verdict)> = vec![(0, Verdict::Kill)];
     for (number, verdict) in calls {
         // The last change takes the rest of the numbers back, so it is at the first that is not listed.
         if changes.last().is_some_and(|(from, _)| *from == number) {
@@ -59,7 +61,7 @@ fn segments(calls: &[(libc::c_long, Verdict)]) -> Option<(Verdict, Vec<(u32, Ver
         if changes.last().is_none_or(|(_, before)| *before != verdict) {
             changes.push((number, verdict));
         }
-        changes.push((number.checked_add(1)?, Verdict::Other));
+        changes.push((number.checked_add(1)?, Verdict::Kill));
     }
     let (_, first) = changes.remove(0);
     Some((first, changes))
@@ -84,6 +86,7 @@ const TAIL: usize = 5;
 const fn entrance(verdict: Verdict) -> usize {
     match verdict {
         Verdict::NotOnTheArchive => 0,
+        Verdict::Kill => 2,
         Verdict::Allow => 3,
         Verdict::Unknown => 4,
         Verdict::Other => TAIL,
@@ -159,7 +162,7 @@ mod tests {
     fn verdicts_of_neighbours_are_told_apart() {
         let calls = [(0, Verdict::Allow), (1, Verdict::NotOnTheArchive), (2, Verdict::Allow), (3, Verdict::Allow)];
         let (first, rest) = segments(&calls).expect("in range");
-        let expected = [(1, Verdict::NotOnTheArchive), (2, Verdict::Allow), (4, Verdict::Other)];
+        let expected = [(1, Verdict::NotOnTheArchive), (2, Verdict::Allow), (4, Verdict::Kill)];
         assert_eq!((first, &rest[..]), (Verdict::Allow, &expected[..]));
     }
 }
