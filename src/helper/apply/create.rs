@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 /// The longest content that is handed over to a writer; longer files are written as they come.
 const SMALL: u64 = 128 << 10;
+/// Entries before the first file that a writer gets: fewer are done before a thread is there.
+const INLINE: u64 = 64;
 
 /// Where something is made.
 pub(super) struct Spot<'n> {
@@ -110,14 +112,14 @@ impl Applier<'_> {
         self.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(NO_BATCH));
     }
 
-    /// A small file of a large archive, where nothing that is known is in the way.
+    /// A small file of an archive that is not small, where nothing that is known is in the way.
     fn goes_to_writer(&mut self, entry: &Entry, spot: &Spot<'_>, reader: &mut Reader<Stream>) -> bool {
         entry.kind == EntryKind::File
             && entry.stored <= SMALL
             && self.writers.available()
             && matches!(self.dirs.child(spot.parent, spot.name), None | Some(Child::Leaf(_)))
             && !(self.overlay() && self.options.no_overwrite_dir_nondir)
-            && reader.source_mut().is_large()
+            && (entry.index >= INLINE || reader.source_mut().is_large())
     }
 
     #[expect(clippy::too_many_arguments, reason = "a file and its place, taken apart so that the name can move")]
