@@ -156,14 +156,23 @@ impl Item {
     }
 }
 
-/// The archive of a layer; a large one, which writers come to help with, begins with what is skipped.
+/// The archive of a layer, which begins with what is skipped.
 pub fn tar(layer: &[Item], number: usize, large: bool) -> Vec<u8> {
     let add = |tar, (at, item): (usize, &Item)| item.tar(tar, &content(number, at));
-    let tar = Tarball::new().file(".wh..wh.skipped", vec![b'.'; if large { LARGE } else { 0 }]);
-    layer.iter().enumerate().fold(tar, add).build()
+    let (entries, bytes) = skipped(number, large);
+    let skipped = (0..entries).fold(Tarball::new(), |tar, _| tar.file(".wh..wh.skipped", vec![b'.'; bytes]));
+    layer.iter().enumerate().fold(skipped, add).build()
 }
 
-const LARGE: usize = 2 << 20;
+/// How many entries come before those of the layer, and the bytes of each. Writers come to help with a large layer:
+/// one has bytes enough for all threads, the next only entries enough for writers.
+pub fn skipped(number: usize, large: bool) -> (u64, usize) {
+    match (large, number % 2) {
+        (false, _) => (1, 0),
+        (true, 0) => (1, 2 << 20),
+        (true, _) => (64, 0),
+    }
+}
 
 /// What the file at this place of this layer has in it.
 pub fn content(layer: usize, at: usize) -> String {
