@@ -21,6 +21,9 @@ const TAIL: usize = 8 << 10;
 /// How long a helper may take to exit after its last word.
 const GRACE: Duration = Duration::from_millis(700);
 
+/// How long it may take from closing its descriptors to being gone before whoever waits sleeps: a sleep is as long.
+const SOON: Duration = Duration::from_micros(100);
+
 /// What the pump waits for, and what it found.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ready {
@@ -397,13 +400,18 @@ impl Child {
     fn reap(&mut self) -> Option<ExitStatus> {
         let leaving = (self.closed || self.reply.is_some()) && !self.cancelled();
         let deadline = Instant::now() + if leaving { GRACE } else { Duration::ZERO };
-        let mut pause = Duration::from_micros(10);
+        let mut pause = SOON;
         self.wait_for_hang_up(deadline);
+        let soon = Instant::now() + SOON;
         loop {
             match self.process.try_wait() {
                 Ok(Some(status)) => {
                     self.reaped = true;
                     return Some(status);
+                }
+                Ok(None) if Instant::now() < soon.min(deadline) => {
+                    std::thread::yield_now();
+                    continue;
                 }
                 Ok(None) if Instant::now() < deadline => {}
                 Ok(None) => {
