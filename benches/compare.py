@@ -43,9 +43,8 @@ def main():
             tools = commands(program, file, compression, layouts.get((archive, compression)))
             tools = {name: command for name, command in tools.items() if name.split(",")[0] not in arguments.without}
             row = {"archive": archive, "compression": compression, "fs": place}
-            row["tools"] = compare(tools, places[place], arguments.rounds, 40 if archive == "tiny" else 1)
-            if archive != "tiny":
-                row["floors"] = json.loads(run_text([floors, file, places[place], "3"]))
+            least = None if archive == "tiny" else [floors, file, places[place], "1"]
+            row["tools"], row["floors"] = compare(tools, least, places[place], arguments.rounds, 40 if archive == "tiny" else 1)
             if place == "tmpfs" and compression == "plain":
                 row["calls"] = calls(program, file, places[place])
             rows.append(row)
@@ -188,8 +187,8 @@ def commands(program, file, compression, layout):
     return tools
 
 
-def compare(tools, place, rounds, repeats):
-    taken = {name: [] for name in tools}
+def compare(tools, floors, place, rounds, repeats):
+    taken, least = {name: [] for name in tools}, []
     warm = {}
     for counted in range(-1, rounds):
         for name in list(taken):
@@ -206,9 +205,13 @@ def compare(tools, place, rounds, repeats):
                 taken[name].append(result)
             else:
                 warm[name] = result["wall"]
+        # In each round too: the machine may be slower by the next case.
+        if floors and counted >= 0:
+            least.append(json.loads(run_text(floors)))
     middle = lambda results, key: round(statistics.median(result[key] for result in results), 5)
     keys = ("wall", "cpu", "peak_mib")
-    return {n: {"rounds": len(r), **{key: middle(r, key) for key in keys}} for n, r in taken.items()}
+    tools = {n: {"rounds": len(r), **{key: middle(r, key) for key in keys}} for n, r in taken.items()}
+    return tools, {key: middle(least, key) for key in least[0]} if least else None
 
 
 def once(command, directory, repeats):
@@ -268,7 +271,7 @@ def line(row):
     parts = [f"{row['archive']:5} {row['compression']:5} {row['fs']:5}"]
     for name, figures in tools.items():
         parts.append(f"{name} {figures['wall']:.4f} s (x{figures['wall'] / ours:.2f}, cpu {figures['cpu']:.3f}, {figures['peak_mib']:.0f} MiB)")
-    if "floors" in row:
+    if row["floors"]:
         floors = row["floors"]
         least = floors["decode"] + floors["hash"] + floors["create1"]
         digested = tools["untar-in-root, diff ID"]
