@@ -409,14 +409,14 @@ impl Child {
                     self.reaped = true;
                     return Some(status);
                 }
-                Ok(None) if Instant::now() < soon.min(deadline) => {
-                    std::thread::yield_now();
-                    continue;
-                }
-                Ok(None) if Instant::now() < deadline => {}
-                Ok(None) => {
+                Ok(None) if Instant::now() >= deadline => {
                     self.kill();
                     return None;
+                }
+                Ok(None) if Instant::now() < soon => std::thread::yield_now(),
+                Ok(None) => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(10));
                 }
                 // SIGCHLD is ignored in this program: the status is unknown, which is no failure.
                 Err(_) => {
@@ -424,8 +424,6 @@ impl Child {
                     return None;
                 }
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
         }
     }
 

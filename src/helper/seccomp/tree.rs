@@ -30,7 +30,7 @@ pub(super) enum Verdict {
     Kill,
 }
 
-/// `program` with a search in front that gives each of `calls` its verdict, and any other call the last. `None` if
+/// `program` with a search in front that gives each of `calls` its verdict; any other ends the process. `None` if
 /// it does not begin as expected, or the search gets too long for a conditional jump's 255 steps.
 pub(super) fn search_first(mut program: BpfProgram, calls: &[(libc::c_long, Verdict)]) -> Option<BpfProgram> {
     let head = program.get(..HEAD)?;
