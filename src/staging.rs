@@ -4,22 +4,21 @@
 //! its process lives. Whoever makes one first removes those beside it that nobody holds any more: what a killed
 //! process left is gone with the next run. Everything is done from open directories.
 
-use crate::{Error, ErrorKind, Mode, Program, Untar};
-use nix::dir::{Dir, Type};
+mod sweep;
+
+use crate::{Error, ErrorKind, Program};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode as Bits, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use sweep::{remove, sweep};
 
 pub(crate) const PREFIX: &str = ".untar-in-root-staging-";
-/// Directories on their way out, moved to the top of what is removed.
-const AWAY: &str = "away-";
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Where a result is to appear: a name in an open directory.
@@ -215,135 +214,6 @@ fn is_at(held: &Flock<File>, parent: BorrowedFd<'_>, name: impl AsRef<OsStr>) ->
         (Ok(held), Ok(named)) => (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino),
         _ => false,
     }
-}
-
-/// Removes what dead processes of this user have left here.
-fn sweep(parent: BorrowedFd<'_>, program: Option<&Program>) {
-    let Ok(mut dir) = Dir::openat(parent, ".", DIRECTORY, Bits::empty()) else { return };
-    let names = dir.iter().flatten().map(|entry| entry.file_name().to_owned());
-    let left: Vec<_> = names.filter(|name| name.to_bytes().starts_with(PREFIX.as_bytes())).collect();
-    for name in left {
-        use std::os::unix::ffi::OsStrExt;
-        let name = OsStr::from_bytes(name.to_bytes());
-        let Ok(lock) = take(parent, name) else { continue };
-        if ours(&lock) && is_at(&lock, parent, name) {
-            remove(parent, name, lock.as_fd(), program);
-        }
-    }
-}
-
-/// Made as `Staging` makes them: nobody else's tree is removed because of its name.
-fn ours(lock: &Flock<File>) -> bool {
-    fstat(&**lock).is_ok_and(|stat| stat.st_uid == nix::unistd::geteuid().as_raw() && stat.st_mode & 0o077 == 0)
-}
-
-/// Removes a directory that is held. What only a user namespace's root may remove, a helper empties first. A helper
-/// whose parent was killed may still be writing for a moment.
-fn remove(parent: BorrowedFd<'_>, name: &OsStr, held: BorrowedFd<'_>, program: Option<&Program>) {
-    for attempt in 0..20 {
-        match empty(held).and_then(|()| unlinkat(parent, name, UnlinkatFlags::RemoveDir)) {
-            Err(Errno::EACCES | Errno::EPERM) if attempt == 0 => empty_by_helper(held, program),
-            Err(Errno::ENOTEMPTY | Errno::EEXIST) => std::thread::sleep(Duration::from_millis(50)),
-            _ => return,
-        }
-    }
-}
-
-/// Removes all that is in a directory: follows no link, crosses no mount, needs no more stack or descriptors the
-/// deeper it is. A directory that is not empty is moved to the top first, which the kernel refuses for what
-/// something is mounted on.
-pub(crate) fn empty(top: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut moved = 0;
-    // Listed first: what is moved here must not be met again.
-    let names = Dir::openat(top, ".", DIRECTORY, Bits::empty())?
-        .iter()
-        .map(|entry| entry.map(|entry| (entry.file_name().to_owned(), entry.file_type())))
-        .collect::<Result<Vec<_>, _>>()?;
-    names
-        .iter()
-        .filter(|(name, _)| !is_dot(name))
-        .try_for_each(|(name, kind)| part(top, name, *kind, top, &mut moved))?;
-    let mut done = 0;
-    while done < moved {
-        let name = format!("{AWAY}{done}");
-        done += 1;
-        match Dir::openat(top, &*name, DIRECTORY, Bits::empty()) {
-            Ok(mut dir) => clear(&mut dir, top, &mut moved)?,
-            Err(Errno::ENOENT) => continue,
-            Err(errno) => return Err(errno),
-        }
-        unlinkat(top, &*name, UnlinkatFlags::RemoveDir)?;
-    }
-    Ok(())
-}
-
-fn clear(dir: &mut Dir, top: BorrowedFd<'_>, moved: &mut u64) -> Result<(), Errno> {
-    let fd = dir.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
-    for entry in dir.iter() {
-        let entry = entry?;
-        if !is_dot(entry.file_name()) {
-            part(fd.as_fd(), entry.file_name(), entry.file_type(), top, moved)?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes one name, or moves it to the top.
-fn part(
-    dir: BorrowedFd<'_>,
-    name: &CStr,
-    kind: Option<Type>,
-    top: BorrowedFd<'_>,
-    moved: &mut u64,
-) -> Result<(), Errno> {
-    if kind != Some(Type::Directory) {
-        match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-            Err(Errno::EISDIR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    match unlinkat(dir, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-        Err(Errno::ENOTEMPTY | Errno::EEXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    loop {
-        let away = format!("{AWAY}{moved}");
-        *moved += 1;
-        match renameat(dir, name, top, &*away) {
-            // An earlier removal that was interrupted left something of that name: it has its turn.
-            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR | Errno::EINVAL) => {}
-            result => return result,
-        }
-    }
-}
-
-fn empty_by_helper(held: BorrowedFd<'_>, program: Option<&Program>) {
-    let (Ok(root), Some(program)) = (held.try_clone_to_owned(), program.cloned().or_else(|| Program::this().ok()))
-    else {
-        return;
-    };
-    let mut untar = Untar::new(root).program(program);
-    untar.options_mut().mode = Mode::Layer;
-    // Whatever comes of it, the removal is tried again.
-    let _ = untar.apply(&hide_all()[..]);
-}
-
-/// An archive of one entry, an opaque marker at the top.
-fn hide_all() -> Vec<u8> {
-    let mut block = [0_u8; 512];
-    for (at, text) in [(0, &b".wh..wh..opq"[..]), (100, b"0000600"), (108, b"0000000"), (116, b"0000000")] {
-        block[at..at + text.len()].copy_from_slice(text);
-    }
-    for (at, text) in
-        [(124, &b"00000000000"[..]), (136, b"00000000000"), (148, b"        "), (156, b"0"), (257, b"ustar\x0000")]
-    {
-        block[at..at + text.len()].copy_from_slice(text);
-    }
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    [&block[..], &[0; 1024]].concat()
 }
 
 #[cfg(test)]

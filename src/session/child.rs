@@ -1,28 +1,27 @@
 //! The helper process as its parent sees it: compromised until proven otherwise.
 
-use super::{Callbacks, PIECE, idmap};
-use crate::error::{Error, Known, Outcome};
+mod reap;
+
+use super::canceller::Canceller;
+use super::untar::Callbacks;
+use super::{PIECE, idmap};
+use crate::error::Error;
 use crate::program::Program;
 use crate::wire::{Channel, Down, Garbled, Received, Reply, Up, WireError};
 use crate::{Confinement, ErrorKind, Event, Options, Progress};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The last words kept of the helper's standard error.
 const TAIL: usize = 8 << 10;
 /// How long a helper may take to exit after its last word.
 const GRACE: Duration = Duration::from_millis(700);
-
-/// How long it may take from closing its descriptors to being gone before whoever waits sleeps: a sleep is as long.
-const SOON: Duration = Duration::from_micros(100);
 
 /// What the pump waits for, and what it found.
 #[derive(Clone, Copy, Default)]
@@ -34,48 +33,6 @@ pub(super) struct Ready {
 impl Ready {
     pub(super) const SOURCE: Ready = Ready { pipe: false, source: true };
     const PIPE: Ready = Ready { pipe: true, source: false };
-}
-
-/// Ends a run from another thread: the session's next or present call returns
-/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
-#[derive(Clone, Default)]
-pub struct Canceller {
-    /// Of its helpers, numbered. Whoever cancels sets the flag before locking, whoever starts looks at the flag
-    /// after unlocking, so a helper is either not waited for or hung up on.
-    socket: Arc<Mutex<Vec<(u32, OwnedFd)>>>,
-    cancelled: Arc<AtomicBool>,
-}
-
-impl Canceller {
-    /// Ends the run. The helper leaves by itself, or is killed when the session is finished or dropped.
-    pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
-        // The helper sees the hang-up, the parent the end of the stream; no process id is involved.
-        if let Ok(sockets) = self.socket.lock() {
-            for (_, socket) in sockets.iter() {
-                let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
-            }
-        }
-    }
-
-    /// Whether somebody has.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
-    }
-
-    fn detach(&self, number: u32) {
-        if let Ok(mut sockets) = self.socket.lock() {
-            sockets.retain(|(of, _)| *of != number);
-        }
-    }
-
-    /// The number is for [`detach`](Canceller::detach).
-    fn attach(&self, socket: OwnedFd) -> u32 {
-        let Ok(mut sockets) = self.socket.lock() else { return 0 };
-        let number = sockets.last().map_or(0, |(last, _)| last.wrapping_add(1));
-        sockets.push((number, socket));
-        number
-    }
 }
 
 pub(super) struct Child {
@@ -364,85 +321,6 @@ impl Child {
         while !self.over() {
             self.pump(Ready::default(), None, PollTimeout::NONE);
         }
-    }
-
-    /// Reaps the helper: an honest one is on its way out, any other is killed.
-    pub(super) fn end(mut self) -> Outcome {
-        self.pipe = None;
-        let status = self.reap();
-        while self.stderr.is_some() && self.stderr_has_more() {
-            self.read_stderr();
-        }
-        Outcome {
-            cancelled: self.cancelled(),
-            expired: self.expired.then_some(self.options.limits.timeout_ms),
-            memory: Some(self.options.limits.memory_bytes).filter(|bytes| *bytes > 0),
-            reply: self.reply.take(),
-            status,
-            garbled: self.garbled,
-            stderr: std::mem::take(&mut self.tail),
-            known: Known {
-                events: std::mem::take(&mut self.events),
-                confinement: self.confinement.take(),
-                ..Known::default()
-            },
-            ..Outcome::default()
-        }
-    }
-
-    fn stderr_has_more(&self) -> bool {
-        let Some(stderr) = &self.stderr else { return false };
-        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
-        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
-    }
-
-    /// The status of a helper that ended by itself; `None` for one that had to be killed.
-    fn reap(&mut self) -> Option<ExitStatus> {
-        let leaving = (self.closed || self.reply.is_some()) && !self.cancelled();
-        let deadline = Instant::now() + if leaving { GRACE } else { Duration::ZERO };
-        let mut pause = SOON;
-        self.wait_for_hang_up(deadline);
-        let soon = Instant::now() + SOON;
-        loop {
-            match self.process.try_wait() {
-                Ok(Some(status)) => {
-                    self.reaped = true;
-                    return Some(status);
-                }
-                Ok(None) if Instant::now() >= deadline => {
-                    self.kill();
-                    return None;
-                }
-                Ok(None) if Instant::now() < soon => std::thread::yield_now(),
-                Ok(None) => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(10));
-                }
-                // SIGCHLD is ignored in this program: the status is unknown, which is no failure.
-                Err(_) => {
-                    self.reaped = true;
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// A process that ends closes its descriptors shortly before it can be reaped.
-    fn wait_for_hang_up(&mut self, deadline: Instant) {
-        while let Some(stderr) = &self.stderr
-            && Instant::now() < deadline
-        {
-            let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut fds, until(deadline)).is_ok() {
-                self.read_stderr();
-            }
-        }
-    }
-
-    fn kill(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        self.reaped = true;
     }
 }
 

@@ -1,0 +1,308 @@
+//! Which of several errors is told when a run is over, and of which kind it is.
+
+use super::{Detail, Error};
+use crate::wire::{Garbled, Reply};
+use crate::{Cause, Digest, ErrorKind, Failure, Report, Stage};
+use nix::errno::Errno;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+/// The kind that a helper's failure is to the caller.
+fn kind_of(failure: &Failure) -> ErrorKind {
+    const FULL: [i32; 4] = [Errno::ENOSPC as i32, Errno::EDQUOT as i32, Errno::EROFS as i32, Errno::EIO as i32];
+    match (&failure.cause, failure.stage) {
+        (Cause::Panic { .. }, _) => ErrorKind::Helper,
+        (Cause::Cancelled, _) => ErrorKind::Cancelled,
+        (Cause::Limit { .. }, _) => ErrorKind::Limit,
+        (_, Stage::Enter) => ErrorKind::Root,
+        (_, Stage::Confine) => ErrorKind::Confinement,
+        (_, Stage::Request) => ErrorKind::Protocol,
+        (Cause::Os(_), Stage::Read) => ErrorKind::Read,
+        // A pattern that does not parse: see `Selection`.
+        (Cause::Os(_), _) if failure.operation.as_ref().is_some_and(|o| o.call == "glob") => ErrorKind::Options,
+        (Cause::Os(errno), _) if FULL.contains(errno) => ErrorKind::Storage,
+        (Cause::Os(_), _) => ErrorKind::Entry,
+        (Cause::Malformed { .. } | Cause::Compressed { .. }, _) => ErrorKind::Archive,
+        (Cause::LinkTargetMissing { .. }, _) => ErrorKind::Entry,
+        (Cause::PathEscapes | Cause::LinkEscapes | Cause::CrossesMount | Cause::Refused(_), _) => ErrorKind::Refused,
+    }
+}
+
+/// Everything known when a run is over.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) cancelled: bool,
+    /// The helper outlived its time limit, in milliseconds.
+    pub(crate) expired: Option<u64>,
+    /// The helper's memory was limited to so many bytes.
+    pub(crate) memory: Option<u64>,
+    /// The caller's own reader failed.
+    pub(crate) reader: Option<io::Error>,
+    pub(crate) reply: Option<Reply>,
+    /// How the helper ended; `None` if its status could not be had.
+    pub(crate) status: Option<ExitStatus>,
+    /// What it said that no helper says.
+    pub(crate) garbled: Option<Garbled>,
+    pub(crate) stderr: Vec<u8>,
+    /// What the parent knows itself: merged into the helper's report.
+    pub(crate) known: Known,
+    pub(crate) expected_digest: Option<Digest>,
+    pub(crate) expected_diff_id: Option<Digest>,
+}
+
+/// What the parent does not ask the helper.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) bytes_in: Option<u64>,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) events: Vec<crate::Event>,
+    pub(crate) confinement: Option<crate::Confinement>,
+    pub(crate) total_us: u64,
+}
+
+/// Decides what is told when several things went wrong: cancelled, the caller's own reader, the helper's
+/// failure, its death by signal or exit code, the protocol, then digests.
+pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
+    let Outcome {
+        cancelled,
+        expired,
+        memory,
+        reader,
+        reply,
+        status,
+        garbled,
+        stderr,
+        known,
+        expected_digest,
+        expected_diff_id,
+    } = outcome;
+    let (report, failure) = match reply {
+        Some(reply) => (Some(merge(reply.report, known)), reply.failure),
+        None => (known.confinement.is_some().then(|| merge(Report::default(), known)), None),
+    };
+    let limit = |limit, value| Failure {
+        stage: Stage::Read,
+        entry: None,
+        after: None,
+        operation: None,
+        cause: Cause::Limit { limit, value },
+    };
+    let expired = expired.map(|value| limit(crate::Limit::Timeout, value));
+    let starved = memory.filter(|_| starved(failure.as_ref(), status, &stderr));
+    let starved = starved.map(|value| match &failure {
+        Some(failure) => Failure { cause: limit(crate::Limit::Memory, value).cause, ..failure.clone() },
+        None => limit(crate::Limit::Memory, value),
+    });
+    let fail = |error: Error, report: Option<Report>| Err(error.with(report.map(Box::new), stderr));
+    if cancelled {
+        return fail(Error::of(ErrorKind::Cancelled), report);
+    }
+    if let Some(error) = reader {
+        return fail(Error::io(ErrorKind::Read, "reading the archive", error), report);
+    }
+    if let Some(failure) = starved.or(failure).or(expired) {
+        return fail(Error::new(kind_of(&failure), Detail::Failure(failure)), report);
+    }
+    if status.is_some_and(|s| !s.success()) || (report.is_none() && garbled.is_none()) {
+        return fail(Error::new(kind_of_death(status), Detail::Died(status)), report);
+    }
+    if let Some(garbled) = garbled {
+        return fail(Error::new(ErrorKind::Protocol, Detail::Garbled(garbled)), report);
+    }
+    let Some(report) = report else {
+        return fail(Error::new(ErrorKind::Helper, Detail::Died(status)), None);
+    };
+    let wrong = mismatch("digest", expected_digest, report.digest)
+        .or_else(|| mismatch("diff ID", expected_diff_id, report.diff_id));
+    match wrong {
+        Some(detail) => fail(Error::new(ErrorKind::Digest, detail), Some(report)),
+        None => Ok(report),
+    }
+}
+
+/// Did the helper run out of memory? A call then fails, or the allocator's last words say so.
+fn starved(failure: Option<&Failure>, status: Option<ExitStatus>, stderr: &[u8]) -> bool {
+    const WORDS: &[u8] = b"memory allocation of";
+    match failure {
+        Some(Failure { cause: Cause::Os(errno), operation, .. }) => {
+            // clone(2) of a thread without room for its stack: pthread_create(3).
+            let clone = operation.as_ref().is_some_and(|operation| operation.call == "clone");
+            *errno == Errno::ENOMEM as i32 || clone && *errno == Errno::EAGAIN as i32
+        }
+        Some(_) => false,
+        None => status.is_some_and(|s| s.signal().is_some()) && stderr.windows(WORDS.len()).any(|words| words == WORDS),
+    }
+}
+
+fn kind_of_death(status: Option<ExitStatus>) -> ErrorKind {
+    match status.and_then(|s| s.signal()) {
+        Some(signal) if signal == nix::sys::signal::Signal::SIGSYS as i32 => ErrorKind::Confinement,
+        _ => ErrorKind::Helper,
+    }
+}
+
+fn mismatch(which: &'static str, expected: Option<Digest>, actual: Option<Digest>) -> Option<Detail> {
+    let expected = expected?;
+    (actual != Some(expected)).then_some(Detail::DigestMismatch { which, expected, actual })
+}
+
+fn merge(mut report: Report, known: Known) -> Report {
+    report.bytes_in = known.bytes_in.unwrap_or(report.bytes_in);
+    report.digest = known.digest;
+    report.event_count = report.event_count.max(known.events.len() as u64);
+    report.events = known.events;
+    report.times.total_us = known.total_us;
+    if let Some(confinement) = known.confinement {
+        report.confinement = confinement;
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compression, Damage, Limit, Malformed, Operation, Refusal};
+
+    fn failure(stage: Stage, call: Option<&'static str>, cause: Cause) -> Failure {
+        let operation = call.map(|call| Operation::new(call, ""));
+        Failure { stage, entry: None, after: None, operation, cause }
+    }
+
+    fn reply(failure: Option<Failure>) -> Option<Reply> {
+        Some(Reply { report: Report::default(), failure })
+    }
+
+    fn status(raw: i32) -> Option<ExitStatus> {
+        Some(ExitStatus::from_raw(raw))
+    }
+
+    fn kind(outcome: Outcome) -> Result<(), ErrorKind> {
+        verdict(outcome).map(drop).map_err(|error| error.kind())
+    }
+
+    /// What a run looks like that ends well.
+    fn good() -> Outcome {
+        Outcome { reply: reply(None), status: status(0), ..Outcome::default() }
+    }
+
+    /// Everything that can go wrong does; what is told is taken away, then the next.
+    #[test]
+    fn of_several_errors_the_first_of_this_table_is_told() {
+        type Step = (ErrorKind, fn(&mut Outcome));
+        let steps: [Step; 8] = [
+            (ErrorKind::Cancelled, |o| o.cancelled = true),
+            (ErrorKind::Read, |o| o.reader = Some(io::Error::other("the reader"))),
+            (ErrorKind::Refused, |o| o.reply = reply(Some(failure(Stage::Apply, None, Cause::PathEscapes)))),
+            (ErrorKind::Limit, |o| o.expired = Some(200)),
+            (ErrorKind::Confinement, |o| o.status = status(31)),
+            (ErrorKind::Protocol, |o| o.garbled = Some(Garbled::Magic)),
+            (ErrorKind::Digest, |o| o.expected_digest = Some(Digest([1; 32]))),
+            (ErrorKind::Digest, |o| o.expected_diff_id = Some(Digest([2; 32]))),
+        ];
+        for first in 0..steps.len() {
+            let mut outcome = good();
+            steps[first..].iter().for_each(|(_, happen)| happen(&mut outcome));
+            assert_eq!(kind(outcome), Err(steps[first].0), "step {first}");
+        }
+        assert_eq!(kind(good()), Ok(()));
+    }
+
+    #[test]
+    fn how_a_helper_ended_is_told_by_what_it_left() {
+        type Row = (&'static str, fn(&mut Outcome), Result<(), ErrorKind>);
+        let table: [Row; 9] = [
+            ("a status that nobody could have: SIGCHLD is ignored", |o| o.status = None, Ok(())),
+            ("no word", |o| o.reply = None, Err(ErrorKind::Helper)),
+            ("no word and no status", |o| (o.reply, o.status) = (None, None), Err(ErrorKind::Helper)),
+            ("a word, then a crash", |o| o.status = status(11), Err(ErrorKind::Helper)),
+            ("a word, then an exit status", |o| o.status = status(101 << 8), Err(ErrorKind::Helper)),
+            ("a violation", |o| (o.reply, o.status) = (None, status(31)), Err(ErrorKind::Confinement)),
+            (
+                "garbage from one that had to be killed",
+                |o| (o.reply, o.status, o.garbled) = (None, None, Some(Garbled::Content)),
+                Err(ErrorKind::Protocol),
+            ),
+            (
+                "a failure and an exit status",
+                |o| {
+                    o.reply = reply(Some(failure(Stage::Apply, None, Cause::PathEscapes)));
+                    o.status = status(1 << 8);
+                },
+                Err(ErrorKind::Refused),
+            ),
+            (
+                "out of time, and killed for it",
+                |o| (o.reply, o.status, o.expired) = (None, None, Some(1)),
+                Err(ErrorKind::Limit),
+            ),
+        ];
+        for (what, happen, want) in table {
+            let mut outcome = good();
+            happen(&mut outcome);
+            assert_eq!(kind(outcome), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_helper_that_starves_has_reached_its_limit_if_it_had_one() {
+        fn os(call: &'static str, errno: Errno) -> Outcome {
+            Outcome { reply: reply(Some(failure(Stage::Apply, Some(call), Cause::Os(errno as i32)))), ..good() }
+        }
+        fn aborted(stderr: &[u8]) -> Outcome {
+            Outcome { status: status(6), stderr: stderr.to_vec(), ..Outcome::default() }
+        }
+        type Row = (&'static str, fn() -> Outcome, ErrorKind, bool);
+        let table: [Row; 5] = [
+            ("a call", || os("mkdirat", Errno::ENOMEM), ErrorKind::Entry, true),
+            ("a thread", || os("clone", Errno::EAGAIN), ErrorKind::Entry, true),
+            ("the allocator", || aborted(b"memory allocation of 65536 bytes failed"), ErrorKind::Helper, true),
+            ("another call", || os("mkdirat", Errno::EAGAIN), ErrorKind::Entry, false),
+            ("another death", || aborted(b"other words"), ErrorKind::Helper, false),
+        ];
+        for (what, outcome, without, starved) in table {
+            assert_eq!(kind(outcome()), Err(without), "{what}, no limit");
+            let error = verdict(Outcome { memory: Some(1 << 20), ..outcome() }).expect_err(what);
+            let cause = error.failure().map(|failure| failure.cause.clone());
+            let limit = Cause::Limit { limit: Limit::Memory, value: 1 << 20 };
+            assert_eq!(cause == Some(limit), starved, "{what}: {error:?}");
+            assert_eq!(error.kind(), if starved { ErrorKind::Limit } else { without }, "{what}");
+        }
+    }
+
+    #[test]
+    fn each_cause_has_its_kind() {
+        let os = |errno: Errno| Cause::Os(errno as i32);
+        let table = [
+            (Stage::Apply, None, Cause::Panic { message: String::new() }, ErrorKind::Helper),
+            (Stage::Enter, None, Cause::Cancelled, ErrorKind::Cancelled),
+            (Stage::Parse, None, Cause::Limit { limit: Limit::Depth, value: 1 }, ErrorKind::Limit),
+            (Stage::Enter, Some("unshare"), os(Errno::EPERM), ErrorKind::Root),
+            (Stage::Confine, Some("seccomp"), os(Errno::EOPNOTSUPP), ErrorKind::Confinement),
+            (Stage::Request, None, os(Errno::EIO), ErrorKind::Protocol),
+            (Stage::Read, Some("read"), os(Errno::EIO), ErrorKind::Read),
+            (Stage::Apply, Some("glob"), os(Errno::EINVAL), ErrorKind::Options),
+            (Stage::Apply, Some("write"), os(Errno::ENOSPC), ErrorKind::Storage),
+            (Stage::Apply, Some("write"), os(Errno::EDQUOT), ErrorKind::Storage),
+            (Stage::Finish, Some("syncfs"), os(Errno::EIO), ErrorKind::Storage),
+            (Stage::Apply, Some("mkdirat"), os(Errno::EROFS), ErrorKind::Storage),
+            (Stage::Apply, Some("mkdirat"), os(Errno::EACCES), ErrorKind::Entry),
+            (Stage::Parse, None, Cause::Malformed { what: Malformed::Checksum, offset: 0 }, ErrorKind::Archive),
+            (
+                Stage::Decode,
+                None,
+                Cause::Compressed { format: Compression::Xz, what: Damage::Corrupt, offset: 0 },
+                ErrorKind::Archive,
+            ),
+            (Stage::Apply, None, Cause::LinkTargetMissing { target: Vec::new() }, ErrorKind::Entry),
+            (Stage::Apply, None, Cause::PathEscapes, ErrorKind::Refused),
+            (Stage::Apply, None, Cause::LinkEscapes, ErrorKind::Refused),
+            (Stage::Apply, None, Cause::CrossesMount, ErrorKind::Refused),
+            (Stage::Apply, None, Cause::Refused(Refusal::Uid), ErrorKind::Refused),
+        ];
+        for (stage, call, cause, want) in table {
+            let failure = failure(stage, call, cause);
+            assert_eq!(kind_of(&failure), want, "{failure:?}");
+        }
+    }
+}

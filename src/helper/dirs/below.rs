@@ -1,0 +1,61 @@
+//! Overlay mode: what the lower layers show through.
+
+use super::{Child, Dirs, NodeId};
+use crate::helper::fault::Result;
+use crate::helper::lower::{Lower, Lowers};
+use crate::helper::metadata::Metadata;
+
+impl Dirs {
+    /// What the lower layers show through at a name that the upper directory lacks.
+    pub(crate) fn below(&self, at: NodeId, name: &[u8]) -> Result<Lower> {
+        match &self.lowers {
+            Some(lowers) if !self.covered(at) && self.child(at, name) != Some(Child::Whiteout) => {
+                lowers.look(&self.names(at), name)
+            }
+            _ => Ok(Lower::Absent),
+        }
+    }
+
+    /// What the lower layers have at the root, which every path implies.
+    pub(crate) fn root_below(&self) -> Result<Option<Metadata>> {
+        self.lowers.as_ref().map_or(Ok(None), Lowers::root)
+    }
+
+    /// Names that the lower layers show through in a directory.
+    pub(crate) fn names_below(&self, at: NodeId) -> Result<Vec<Vec<u8>>> {
+        match &self.lowers {
+            Some(lowers) if !self.covered(at) => lowers.names(&self.names(at)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The lower layers have nothing at a name that shows through, for certain.
+    pub(crate) fn nothing_below(&self, at: NodeId, name: &[u8]) -> Result<bool> {
+        if !self.known_below(at) {
+            return Ok(false);
+        }
+        match &self.lowers {
+            Some(lowers) if !self.covered(at) => Ok(!lowers.have(&self.names(at), name)?),
+            _ => Ok(true),
+        }
+    }
+
+    /// It is known what the lower layers show through in a directory.
+    pub(super) fn known_below(&self, at: NodeId) -> bool {
+        self.covered(at) || self.lowers.as_ref().is_none_or(Lowers::known)
+    }
+
+    /// This directory or one above it hides the lower layers.
+    pub(crate) fn covered(&self, id: NodeId) -> bool {
+        let mut at = id;
+        loop {
+            if self.node(at).opaque {
+                return true;
+            }
+            if at == NodeId::ROOT {
+                return false;
+            }
+            at = self.parent(at);
+        }
+    }
+}

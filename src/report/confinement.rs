@@ -1,0 +1,67 @@
+//! What confines the helper.
+
+use super::Operation;
+use serde::{Deserialize, Serialize};
+
+/// What confines the helper, as the kernel confirmed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Confinement {
+    /// Which switch of root is in force.
+    pub root: RootSwitch,
+    /// The step that kept a stronger switch from being used, and its error number.
+    pub fallback: Option<Fallback>,
+    /// The root's mount is nosuid, nodev and noexec.
+    pub mount_restricted: bool,
+    /// Mount points below the root, relative to it.
+    pub mounts_below: Vec<Vec<u8>>,
+    /// The helper's user namespace, if it made one.
+    pub user_namespace: Option<UserNamespaceReport>,
+    /// Capabilities that remain, by name.
+    pub capabilities: Vec<String>,
+    /// Supplementary groups are gone.
+    pub groups_cleared: bool,
+    /// `no_new_privs` is set.
+    pub no_new_privs: bool,
+    /// The seccomp filter is in force.
+    pub seccomp: bool,
+    /// The Landlock ABI in force, 0 if none.
+    pub landlock_abi: u32,
+    /// Landlock's path rules are in force.
+    pub landlock_paths: bool,
+}
+
+/// How the helper's root was switched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum RootSwitch {
+    /// Not yet.
+    #[default]
+    None,
+    /// `pivot_root(2)`, the old root detached.
+    Pivot,
+    /// `chroot(2)` in a mount namespace of its own.
+    ChrootInNamespace,
+    /// `chroot(2)` alone.
+    Chroot,
+}
+
+/// Why a stronger switch of root is not in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Fallback {
+    /// The call that failed.
+    pub operation: Operation,
+    /// Its error number; 0 if the caller asked for the weaker switch.
+    pub errno: i32,
+}
+
+/// The helper's own user namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UserNamespaceReport {
+    /// User ids, as the kernel shows the map.
+    pub uids: Vec<crate::IdRange>,
+    /// Group ids, as the kernel shows the map.
+    pub gids: Vec<crate::IdRange>,
+}

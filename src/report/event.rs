@@ -1,0 +1,80 @@
+//! What was skipped or softened.
+
+use super::EntryRef;
+use serde::{Deserialize, Serialize};
+
+/// Something skipped or softened, that did not end the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// On which entry.
+    pub entry: Option<EntryRef>,
+    /// What.
+    pub what: EventKind,
+}
+
+/// What was skipped or softened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// An entry of a type that carries no file (`V`, `M`, `N`, `A`).
+    SkippedType(u8),
+    /// An `aufs` bookkeeping name, `.wh..wh.*`.
+    SkippedAufs,
+    /// A header-only entry had a size; no body was read.
+    HeaderOnlySize(u64),
+    /// The archive has no end-of-archive marker.
+    NoEndMarker,
+    /// Bytes other than zeros after the end-of-archive marker.
+    TrailingData {
+        /// How many bytes follow the marker, zeros included.
+        bytes: u64,
+    },
+    /// The extended attribute was not set: not supported here.
+    XattrUnsupported {
+        /// Its name.
+        name: Vec<u8>,
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// The extended attribute was dropped by policy.
+    XattrDropped {
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// The extended attribute was renamed so that overlayfs takes it for data.
+    XattrEscaped {
+        /// Its name in the archive.
+        name: Vec<u8>,
+    },
+    /// The owner was not set.
+    OwnerIgnored {
+        /// The user id.
+        uid: u32,
+        /// The group id.
+        gid: u32,
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// The set-id bits of a FIFO or device were not set.
+    ModeIgnored {
+        /// The mode that it should have.
+        mode: u32,
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// The device was left out.
+    DeviceSkipped {
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// The device became an empty file.
+    DevicePlaceholder {
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// A name that climbs above the destination was clamped to it.
+    Clamped,
+    /// The directory's deferred metadata was dropped: it is no longer the same directory.
+    DirectoryGone,
+}

@@ -1,0 +1,225 @@
+//! What went wrong: where, on which entry, in which call, and why.
+
+use super::EntryRef;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Where in a run something failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Reading the request.
+    Request,
+    /// Making namespaces and entering the root.
+    Enter,
+    /// Giving up rights.
+    Confine,
+    /// Reading the archive.
+    Read,
+    /// Decompressing.
+    Decode,
+    /// Reading tar headers.
+    Parse,
+    /// Applying an entry.
+    Apply,
+    /// Directory metadata, synchronising.
+    Finish,
+}
+
+/// A system call as `strace(1)` would print it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Operation {
+    /// Its name.
+    pub call: Cow<'static, str>,
+    /// Its arguments, control bytes escaped.
+    pub arguments: String,
+}
+
+impl Operation {
+    /// Names a call.
+    #[must_use]
+    pub fn new(call: &'static str, arguments: impl fmt::Display) -> Operation {
+        Operation { call: Cow::Borrowed(call), arguments: arguments.to_string() }
+    }
+}
+
+/// What went wrong in the helper: where, on which entry, in which call, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Where in the run.
+    pub stage: Stage,
+    /// On which entry.
+    pub entry: Option<EntryRef>,
+    /// After which entry, where it failed before anything was known of the next: no header came, or a bad one.
+    pub after: Option<EntryRef>,
+    /// In which call.
+    pub operation: Option<Operation>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why something failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The kernel said no; an error number of `errno(3)`.
+    Os(i32),
+    /// The archive is not what it claims to be, at this byte of the uncompressed stream.
+    Malformed {
+        /// What is wrong.
+        what: Malformed,
+        /// Where.
+        offset: u64,
+    },
+    /// The compressed stream is damaged.
+    Compressed {
+        /// In which format.
+        format: crate::Compression,
+        /// What is wrong.
+        what: Damage,
+        /// Byte of the compressed stream reached.
+        offset: u64,
+    },
+    /// The name climbs above the destination.
+    PathEscapes,
+    /// The hardlink's target climbs above the destination.
+    LinkEscapes,
+    /// Something in the way is another file system's mount point.
+    CrossesMount,
+    /// A limit was reached.
+    Limit {
+        /// Which.
+        limit: Limit,
+        /// Its value.
+        value: u64,
+    },
+    /// The hardlink's target is not there.
+    LinkTargetMissing {
+        /// The target as the archive names it.
+        target: Vec<u8>,
+    },
+    /// The entry is well formed, but not to be had.
+    Refused(Refusal),
+    /// The process on the other side is gone or asked to stop.
+    Cancelled,
+    /// The helper panicked.
+    Panic {
+        /// Its message and place.
+        message: String,
+    },
+}
+
+/// How an archive can be malformed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// The checksum of a header block is wrong.
+    Checksum,
+    /// The stream ends inside a block or a body.
+    Truncated,
+    /// One block of zeros, followed by something else.
+    StrayZeroBlock,
+    /// A number field holds no number.
+    Number,
+    /// A number field is negative where it may not be.
+    NegativeNumber,
+    /// A number does not fit.
+    NumberRange,
+    /// A PAX record whose length does not add up.
+    PaxRecord,
+    /// A PAX value that does not parse.
+    PaxValue,
+    /// An extended header with no entry after it.
+    DanglingExtendedHeader,
+    /// An extended header applied to another extended header.
+    MisplacedExtendedHeader,
+    /// An empty name.
+    EmptyName,
+    /// A NUL byte in a name.
+    NulInName,
+    /// An empty link target.
+    EmptyLink,
+    /// A sparse map that overlaps, runs backwards or does not add up.
+    SparseMap,
+    /// The body is not as long as the header says it must be.
+    Size,
+    /// An ACL that does not parse.
+    Acl,
+}
+
+/// How a compressed stream can be damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Damage {
+    /// It ends too soon.
+    Truncated,
+    /// Its data, length or check sum is wrong.
+    Corrupt,
+    /// It needs more memory than the limit allows.
+    Memory,
+    /// Something other than zeros follows the last member.
+    TrailingGarbage,
+    /// It does not begin as the forced format does.
+    NotThisFormat,
+}
+
+/// Which limit was reached; see [`Limits`](crate::Limits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Limit {
+    /// `total_bytes`
+    TotalBytes,
+    /// `file_bytes`
+    FileBytes,
+    /// `entries`
+    Entries,
+    /// `ratio`
+    Ratio,
+    /// `depth`
+    Depth,
+    /// `name_bytes`
+    NameBytes,
+    /// `extended_header_bytes`
+    ExtendedHeaderBytes,
+    /// `xattrs`
+    Xattrs,
+    /// `xattr_bytes`
+    XattrBytes,
+    /// `sparse_regions`
+    SparseRegions,
+    /// `timeout_ms`
+    Timeout,
+    /// `memory_bytes`
+    Memory,
+}
+
+/// Why a well-formed entry is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A type flag that this program does not apply.
+    UnknownType(u8),
+    /// The destination itself would become something other than a directory.
+    RootNotDirectory,
+    /// A whiteout of nothing, of `.` or of `..`.
+    WhiteoutName,
+    /// A `.wh.` component in the middle of a name.
+    WhiteoutInPath,
+    /// A user id outside 0..2^32-2 or outside the map.
+    Uid,
+    /// A group id outside 0..2^32-2 or outside the map.
+    Gid,
+    /// A device number that does not fit.
+    DeviceNumber,
+    /// A character device 0:0 in overlay mode: a forged whiteout.
+    ForgedWhiteout,
+    /// A header-only entry with a size, and `strict_sizes`.
+    HeaderOnlySize,
+    /// A directory over something else, or the reverse, and `no_overwrite_dir_nondir`.
+    DirectoryConflict,
+    /// A hardlink whose target is a directory.
+    HardlinkToDirectory,
+}

@@ -1,0 +1,92 @@
+//! A helper's end: an honest one is on its way out, any other is killed.
+
+use super::{Child, GRACE, until};
+use crate::error::{Known, Outcome};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+/// How long it may take from closing its descriptors to being gone before whoever waits sleeps: a sleep is as long.
+const SOON: Duration = Duration::from_micros(100);
+
+impl Child {
+    /// Reaps the helper: an honest one is on its way out, any other is killed.
+    pub(in crate::session) fn end(mut self) -> Outcome {
+        self.pipe = None;
+        let status = self.reap();
+        while self.stderr.is_some() && self.stderr_has_more() {
+            self.read_stderr();
+        }
+        Outcome {
+            cancelled: self.cancelled(),
+            expired: self.expired.then_some(self.options.limits.timeout_ms),
+            memory: Some(self.options.limits.memory_bytes).filter(|bytes| *bytes > 0),
+            reply: self.reply.take(),
+            status,
+            garbled: self.garbled,
+            stderr: std::mem::take(&mut self.tail),
+            known: Known {
+                events: std::mem::take(&mut self.events),
+                confinement: self.confinement.take(),
+                ..Known::default()
+            },
+            ..Outcome::default()
+        }
+    }
+
+    fn stderr_has_more(&self) -> bool {
+        let Some(stderr) = &self.stderr else { return false };
+        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
+    }
+
+    /// The status of a helper that ended by itself; `None` for one that had to be killed.
+    fn reap(&mut self) -> Option<ExitStatus> {
+        let leaving = (self.closed || self.reply.is_some()) && !self.cancelled();
+        let deadline = Instant::now() + if leaving { GRACE } else { Duration::ZERO };
+        let mut pause = SOON;
+        self.wait_for_hang_up(deadline);
+        let soon = Instant::now() + SOON;
+        loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) => {
+                    self.reaped = true;
+                    return Some(status);
+                }
+                Ok(None) if Instant::now() >= deadline => {
+                    self.kill();
+                    return None;
+                }
+                Ok(None) if Instant::now() < soon => std::thread::yield_now(),
+                Ok(None) => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(10));
+                }
+                // SIGCHLD is ignored in this program: the status is unknown, which is no failure.
+                Err(_) => {
+                    self.reaped = true;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// A process that ends closes its descriptors shortly before it can be reaped.
+    fn wait_for_hang_up(&mut self, deadline: Instant) {
+        while let Some(stderr) = &self.stderr
+            && Instant::now() < deadline
+        {
+            let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, until(deadline)).is_ok() {
+                self.read_stderr();
+            }
+        }
+    }
+
+    pub(super) fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.reaped = true;
+    }
+}

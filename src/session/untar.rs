@@ -1,0 +1,359 @@
+//! How a run is described and started: the builder, and where the archive comes from.
+
+use super::canceller::Canceller;
+use super::child::{self, Child, Ready};
+use super::{Making, PIECE, Session};
+use crate::error::{Detail, Error};
+use crate::program::Program;
+use crate::staging::{Place, Staging};
+use crate::wire::{Down, Request};
+use crate::{Digest, Durability, ErrorKind, Listed, Mode, Options, Progress, Report};
+use nix::errno::Errno;
+use nix::poll::PollTimeout;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// One application of an archive to a directory: a builder.
+///
+/// The root is an *open directory*, so that nobody can exchange it between the decision to use it and its
+/// use. Names in the archive are relative to the [destination](Untar::destination), which is the root itself
+/// unless said otherwise.
+pub struct Untar {
+    root: Root,
+    program: Option<Program>,
+    destination: PathBuf,
+    options: Options,
+    digest: Demand,
+    expected_diff_id: Option<Digest>,
+    callbacks: Callbacks,
+    canceller: Canceller,
+}
+
+/// Where the archive is applied.
+enum Root {
+    There(OwnedFd),
+    /// To be made, beside its place first.
+    Made(Place),
+}
+
+/// What is wanted of the digest of the archive as it came.
+#[derive(Clone, Copy, Default)]
+enum Demand {
+    #[default]
+    None,
+    Compute,
+    Expect(Digest),
+}
+
+/// Called from whatever thread waits for the helper.
+#[derive(Default)]
+pub(super) struct Callbacks {
+    pub(super) progress: Option<Box<dyn FnMut(Progress) + Send>>,
+    pub(super) listed: Option<Box<dyn FnMut(Listed) + Send>>,
+    /// Returns once the lower directories are complete.
+    pub(super) lowers: Option<Box<dyn FnMut() + Send>>,
+}
+
+impl Untar {
+    /// Applies to this open directory.
+    pub fn new(root: impl Into<OwnedFd>) -> Untar {
+        Untar::on(Root::There(root.into()))
+    }
+
+    fn on(root: Root) -> Untar {
+        Untar {
+            root,
+            program: None,
+            destination: PathBuf::new(),
+            options: Options::default(),
+            digest: Demand::None,
+            expected_diff_id: None,
+            callbacks: Callbacks::default(),
+            canceller: Canceller::default(),
+        }
+    }
+
+    /// Applies to the directory of this name, opened now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Root`] if it is missing or not a directory.
+    pub fn open(root: impl AsRef<Path>) -> Result<Untar, Error> {
+        open_root(root.as_ref()).map(Untar::new)
+    }
+
+    /// Applies to a directory that appears whole or not at all: it is made beside its place, below a directory
+    /// of mode 0700, and renamed when everything is right, digests included.
+    ///
+    /// The place must be missing, or an empty directory (whose owner and mode the new one begins with; otherwise
+    /// it belongs to the caller, 0755); the directory that it is in must exist, and is held open from now on. With
+    /// a [`Durability`], the whole is on disk before it has its name, and the name when the run returns.
+    ///
+    /// After an error nothing is left, also if it is an error of moving the result to its place. A process that
+    /// is killed leaves a directory `.untar-in-root-staging-…` beside the place, which the next such run beside
+    /// it removes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Root`] if the place is taken or the directory that it is in is missing; later
+    /// [`ErrorKind::Storage`] if nothing can be made there.
+    pub fn atomic(place: impl AsRef<Path>) -> Result<Untar, Error> {
+        Place::open(place.as_ref()).map(|place| Untar::on(Root::Made(place)))
+    }
+
+    /// Which program is the helper; without it, [`Program::this`].
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Untar {
+        self.program = Some(program);
+        self
+    }
+
+    /// Applies below this path *inside the root*, resolved only after the root has been entered: symlinks in
+    /// it cannot leave the root. What is missing of it is made, 0755.
+    #[must_use]
+    pub fn destination(mut self, path: impl Into<PathBuf>) -> Untar {
+        self.destination = path.into();
+        self
+    }
+
+    /// How the archive is applied.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Untar {
+        self.options = options;
+        self
+    }
+
+    /// The options, to change some.
+    pub fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
+    /// Computes the SHA-256 of the archive as it comes, in the parent.
+    #[must_use]
+    pub fn compute_digest(mut self) -> Untar {
+        self.digest = Demand::Compute;
+        self
+    }
+
+    /// Fails with [`ErrorKind::Digest`] unless the archive as it comes has this SHA-256.
+    #[must_use]
+    pub fn expect_digest(mut self, digest: Digest) -> Untar {
+        self.digest = Demand::Expect(digest);
+        self
+    }
+
+    /// Fails with [`ErrorKind::Digest`] unless the uncompressed stream has this SHA-256.
+    #[must_use]
+    pub fn expect_diff_id(mut self, digest: Digest) -> Untar {
+        self.expected_diff_id = Some(digest);
+        self
+    }
+
+    /// Calls back as the run advances, if [`Options::progress`] is set.
+    #[must_use]
+    pub fn on_progress(mut self, callback: impl FnMut(Progress) + Send + 'static) -> Untar {
+        self.callbacks.progress = Some(Box::new(callback));
+        self
+    }
+
+    /// Calls back for each entry of a listing ([`Options::list`]).
+    #[must_use]
+    pub fn on_listed(mut self, callback: impl FnMut(Listed) + Send + 'static) -> Untar {
+        self.callbacks.listed = Some(Box::new(callback));
+        self
+    }
+
+    /// A handle that ends the run from another thread, before or after it has started.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// One canceller for several runs.
+    #[cfg(feature = "image")]
+    pub(crate) fn cancelled_by(mut self, canceller: Canceller) -> Untar {
+        self.canceller = canceller;
+        self
+    }
+
+    /// Overlay mode: the lower directories are there, but still being made. `wait` is called before the helper
+    /// first looks at them, and returns once they are complete (or never will be, and this run is cancelled).
+    #[cfg(feature = "image")]
+    pub(crate) fn lowers_later(mut self, wait: impl FnMut() + Send + 'static) -> Untar {
+        self.callbacks.lowers = Some(Box::new(wait));
+        self
+    }
+
+    /// Starts the helper, to which the caller then writes the archive.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotInitialised`], [`ErrorKind::Options`], or [`ErrorKind::Helper`] if it cannot be
+    /// started. What happens in it is told by [`Session::finish`].
+    pub fn spawn(self) -> Result<Session, Error> {
+        let (read, write) = child::archive_pipe()?;
+        self.start(read, Some(write))
+    }
+
+    /// Applies what a reader gives. While the reader blocks, the helper's end is not noticed: where that
+    /// matters, use [`apply_fd`](Untar::apply_fd) or a [`Session`].
+    ///
+    /// # Errors
+    ///
+    /// Any; an error of the reader comes before all others.
+    pub fn apply(self, mut archive: impl Read) -> Result<Report, Error> {
+        let mut session = self.spawn()?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match archive.read(&mut buffer) {
+                Ok(0) => return session.finish(),
+                Ok(n) if session.write_all(&buffer[..n]).is_err() => return session.finish(),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return session.abandon(e),
+            }
+        }
+    }
+
+    /// Applies what an open file, pipe or socket gives from its present position. The helper reads it
+    /// directly, so nothing is copied; if a digest is demanded, the parent reads a regular file beside the
+    /// helper (true only if nobody writes to it meanwhile) and pumps anything else itself.
+    ///
+    /// # Errors
+    ///
+    /// Any.
+    pub fn apply_fd(self, archive: impl Into<OwnedFd>) -> Result<Report, Error> {
+        let archive = File::from(archive.into());
+        if matches!(self.digest, Demand::None) {
+            return self.start(archive.into(), None)?.finish();
+        }
+        let start = archive.metadata().ok().filter(|m| m.is_file()).and_then(|_| position(&archive));
+        match start {
+            Some(start) => self.read_beside(archive, start),
+            None => self.pump(archive),
+        }
+    }
+
+    /// The helper reads the file; the parent reads it too, for the digest.
+    fn read_beside(self, archive: File, start: u64) -> Result<Report, Error> {
+        let beside = archive.try_clone().map_err(|e| Error::io(ErrorKind::Read, "duplicating a descriptor", e))?;
+        let mut session = self.start(archive.into(), None)?;
+        let mut buffer = vec![0; PIECE];
+        let mut at = start;
+        loop {
+            match beside.read_at(&mut buffer, at) {
+                Ok(0) => return session.finish(),
+                Ok(n) => session.count(&buffer[..n]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return session.abandon(e),
+            }
+            at = start + session.bytes_in;
+            session.child.pump(Ready::default(), None, PollTimeout::ZERO);
+            if session.child.failed() {
+                return session.finish();
+            }
+        }
+    }
+
+    /// The parent reads and writes on, awake to the helper's end while the source is stalled.
+    fn pump(self, archive: File) -> Result<Report, Error> {
+        let mut session = self.spawn()?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let ready = session.child.pump(Ready::SOURCE, Some(archive.as_fd()), PollTimeout::NONE);
+            if session.child.over() {
+                return session.finish();
+            }
+            if !ready.source {
+                continue;
+            }
+            match nix::unistd::read(&archive, &mut buffer) {
+                Ok(0) => return session.finish(),
+                Ok(n) if session.write_all(&buffer[..n]).is_err() => return session.finish(),
+                Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(e) => return session.abandon(e.into()),
+            }
+        }
+    }
+
+    fn start(self, archive: OwnedFd, pipe: Option<OwnedFd>) -> Result<Session, Error> {
+        let started = Instant::now();
+        check(&self.options, &self.destination)?;
+        let program = self.program.map_or_else(Program::this, Ok)?;
+        let destination = self.destination.as_os_str().as_bytes().to_vec();
+        let options = absolute_lowers(self.options)?;
+        let lowers_later = self.callbacks.lowers.is_some();
+        let request = Request { destination, options: options.clone(), lowers_later };
+        let durable = options.durability != Durability::None;
+        let (root, making) = match self.root {
+            Root::There(root) => (root, None),
+            Root::Made(_) if options.list || !self.destination.as_os_str().is_empty() => {
+                let text = "a listing makes nothing, and a destination inside the root needs a root that is there";
+                return Err(Error::new(ErrorKind::Options, Detail::Text(text)));
+            }
+            Root::Made(place) => {
+                let (staging, root) = Staging::beside(&place, Some(program.clone()))?;
+                (root, Some(Making { staging, place, durable }))
+            }
+        };
+        let mut child = Child::spawn(&program, &root, archive, pipe, options, self.callbacks, self.canceller)?;
+        child.send(&Down::Request(Box::new(request)));
+        let (hasher, expected_digest) = match self.digest {
+            Demand::None => (None, None),
+            Demand::Compute => (Some(Sha256::new()), None),
+            Demand::Expect(digest) => (Some(Sha256::new()), Some(digest)),
+        };
+        Ok(Session {
+            counts: child.has_pipe() || hasher.is_some(),
+            child,
+            started,
+            hasher,
+            bytes_in: 0,
+            expected_digest,
+            expected_diff_id: self.expected_diff_id,
+            making,
+        })
+    }
+}
+
+pub(crate) fn open_root(root: &Path) -> Result<OwnedFd, Error> {
+    use nix::fcntl::{OFlag, open};
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let opened = open(root, flags, nix::sys::stat::Mode::empty());
+    opened.map_err(|e| Error::io_at(ErrorKind::Root, "opening the root", root, e.into()))
+}
+
+fn position(file: &File) -> Option<u64> {
+    u64::try_from(nix::unistd::lseek(file, 0, nix::unistd::Whence::SeekCur).ok()?).ok()
+}
+
+/// The helper's working directory is the root, so a relative name must not wait until then.
+fn absolute_lowers(mut options: Options) -> Result<Options, Error> {
+    if let Mode::Overlay(overlay) = &mut options.mode {
+        for lower in &mut overlay.lower {
+            *lower = std::path::absolute(&*lower)
+                .map_err(|e| Error::io_at(ErrorKind::Options, "making a lower directory's name absolute", lower, e))?;
+        }
+    }
+    Ok(options)
+}
+
+/// Refuses options that contradict each other, before anything is started.
+fn check(options: &Options, destination: &Path) -> Result<(), Error> {
+    let wrong = match options {
+        Options { mode: Mode::Overlay(_), .. } if !destination.as_os_str().is_empty() => {
+            "overlay mode writes a whole upper directory, so there is no destination inside it"
+        }
+        Options { durability: Durability::PerFile | Durability::FileSystem, list: true, .. } => {
+            "a listing writes nothing, so it has no durability"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Options, Detail::Text(wrong)))
+}
