@@ -62,7 +62,7 @@ bench-growth *args:
 bench-images *args:
     benches/images.py {{ args }}
 
-# Measure one run of one file at the library's side: `just bench-fixed PROGRAM...`, static ones, as root.
+# Measure one run of one file at the library's side, beside a static program that does nothing: as root, static ones.
 bench-fixed *args:
     cargo bench --bench fixed -- {{ args }}
 

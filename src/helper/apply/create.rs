@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// The longest content that is handed over to a writer; longer files are written as they come.
 const SMALL: u64 = 128 << 10;
 /// Entries before the first file that a writer gets: fewer are done before a thread is there.
-const INLINE: u64 = 64;
+const WRITERS_FROM: u64 = 64;
 
 /// Where something is made.
 pub(super) struct Spot<'n> {
@@ -119,7 +119,7 @@ impl Applier<'_> {
             && self.writers.available()
             && matches!(self.dirs.child(spot.parent, spot.name), None | Some(Child::Leaf(_)))
             && !(self.overlay() && self.options.no_overwrite_dir_nondir)
-            && (entry.index >= INLINE || reader.source_mut().is_large())
+            && (entry.index >= WRITERS_FROM || reader.source_mut().is_large())
     }
 
     #[expect(clippy::too_many_arguments, reason = "a file and its place, taken apart so that the name can move")]
