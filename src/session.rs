@@ -71,7 +71,7 @@ impl Session {
         if self.child.over() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
-    /// How far the helper has come, as last heard ([`Options::progress`]).
+    /// How far the helper has come, as last heard ([`Options::progress`](crate::Options::progress)).
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.child.progress()
