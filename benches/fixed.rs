@@ -1,7 +1,6 @@
 //! What one run costs at the library's side: an archive of one file, tmpfs, as root. `just bench-fixed PROGRAM...`
 //! takes the programs' rounds in turn, each from a static build. Before each run a static program that does nothing is
-//! started and waited for: a machine that others share changes its speed, so the ratio of the two is what counts. The
-//! aim of 1 ms comes from a machine where such a program takes 176 us: 5.7 times that.
+//! started and waited for: a machine that others share changes its speed, and the ratio of the two less so.
 
 use std::fs::File;
 use std::io::Write as _;
