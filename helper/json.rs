@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use untar_in_root::{Digest, Listed, Report};
+use untar_in_root::{Digest, Escaped, Listed, Report};
 
 /// One line of JSON for an entry of a listing.
 pub(crate) fn entry(listed: &Listed) -> String {
@@ -149,17 +149,19 @@ pub(crate) fn line(value: &Value) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Escapes control characters beyond ASCII's, and those that reorder or hide text.
+/// Escapes what [`Escaped`] would, beyond ASCII's control characters.
 struct Tame;
 
 impl serde_json::ser::Formatter for Tame {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         for c in fragment.chars() {
-            let hides = c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-            match u16::try_from(u32::from(c)) {
-                Ok(code) if hides => write!(writer, "\\u{code:04x}")?,
-                _ => write!(writer, "{c}")?,
+            if !Escaped::hides(c) {
+                write!(writer, "{c}")?;
+                continue;
+            }
+            // Beyond the first plane JSON has pairs.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
             }
         }
         Ok(())
@@ -199,5 +201,9 @@ mod tests {
     fn a_terminal_obeys_nothing_in_it() {
         let text = line(&json!("\u{9b}2J\u{202e}\x1b\x7f\n é"));
         assert_eq!(text, "\"\\u009b2J\\u202e\\u001b\\u007f\\n é\"");
+        let hidden = json!("\u{61c}\u{ad}\u{3164}\u{e0041}\u{200d}\u{10fffd}");
+        let text = line(&hidden);
+        assert_eq!(text, "\"\\u061c\\u00ad\\u3164\\udb40\\udc41\\u200d\\udbff\\udffd\"");
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), hidden, "the value is the same");
     }
 }

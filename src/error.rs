@@ -134,7 +134,16 @@ impl fmt::Debug for Error {
         let mut fields = f.debug_struct("Error");
         // What `main` prints of an error that it returns: for people too.
         fields.field("kind", &self.0.kind).field("message", &self.to_string());
-        fields.field("detail", &self.0.detail).finish_non_exhaustive()
+        fields.field("detail", &Line(&self.0.detail)).finish_non_exhaustive()
+    }
+}
+
+/// As far as one line goes: a problem of an image may have a list in it.
+struct Line<'a>(&'a Detail);
+
+impl fmt::Debug for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::text::line(f, |out| write!(out, "{:?}", self.0))
     }
 }
 

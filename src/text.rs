@@ -7,6 +7,7 @@ mod errno;
 mod error;
 mod event;
 mod failure;
+mod hidden;
 #[cfg(target_os = "linux")]
 mod hint;
 #[cfg(all(test, target_os = "linux"))]
@@ -26,10 +27,20 @@ mod hint {
     }
 }
 
-/// Bytes from an archive, shown so that no terminal obeys them: printable UTF-8 stays, control bytes,
-/// backslashes and invalid UTF-8 become `\n`, `\t`, `\\`, `\ooo`.
+/// Bytes from an archive, shown so that no terminal obeys them: printable UTF-8 stays; control bytes, backslashes,
+/// invalid UTF-8 and what [hides](Escaped::hides) become `\n`, `\t`, `\\`, `\ooo`.
 #[derive(Clone, Copy)]
 pub struct Escaped<'a>(pub &'a [u8]);
+
+impl Escaped<'_> {
+    /// Whether a character is escaped because a terminal obeys it, or because it reorders or hides text: control
+    /// and format characters, line and paragraph separators, private and unassigned code points, and what is shown
+    /// as nothing. Joiners and variation selectors are among them, although names in Persian and emoji use them.
+    #[must_use]
+    pub fn hides(c: char) -> bool {
+        hidden::hides(c)
+    }
+}
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +51,7 @@ impl fmt::Display for Escaped<'_> {
                     '\t' => f.write_str("\\t")?,
                     '\r' => f.write_str("\\r")?,
                     '\\' => f.write_str("\\\\")?,
-                    c if hides(c) => octal(f, c.encode_utf8(&mut [0; 4]).as_bytes())?,
+                    c if hidden::hides(c) => octal(f, c.encode_utf8(&mut [0; 4]).as_bytes())?,
                     c => write!(f, "{c}")?,
                 }
             }
@@ -57,23 +68,66 @@ impl fmt::Debug for Escaped<'_> {
 }
 
 /// Text of the helper's, which has escaped what it should, or was made not to: only what a terminal would
-/// obey is taken out.
+/// obey is taken out. Cut where it is long.
 struct Tame<'a>(&'a str);
 
 impl fmt::Display for Tame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
+        let end = cut_at(self.0, LONGEST);
+        self.0[..end].chars().try_for_each(|c| match c {
             '\n' => f.write_str("\\n"),
-            c if hides(c) => octal(f, c.encode_utf8(&mut [0; 4]).as_bytes()),
+            c if hidden::hides(c) => octal(f, c.encode_utf8(&mut [0; 4]).as_bytes()),
             c => write!(f, "{c}"),
-        })
+        })?;
+        f.write_str(if end < self.0.len() { "…" } else { "" })
     }
 }
 
-/// Control characters, and those that reorder or hide text.
-fn hides(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// The most bytes of one name or text in a line for people.
+const LONGEST: usize = 4096;
+/// The most bytes of a line for people, whatever is in it; three of the longest names fit, every byte escaped.
+const LINE: usize = 60 << 10;
+
+/// A name in quotes, cut where it is long.
+struct Quoted<'a>(&'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(LONGEST)];
+        write!(f, "{:?}{}", Escaped(shown), if shown.len() < self.0.len() { "…" } else { "" })
+    }
+}
+
+/// Writes what `show` does as far as one line goes: the one bound of every text that has others' words in it.
+pub(crate) fn line(f: &mut fmt::Formatter<'_>, show: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> fmt::Result {
+    let mut line = Line { f, left: LINE };
+    show(&mut line)
+}
+
+struct Line<'a, 'b> {
+    f: &'a mut fmt::Formatter<'b>,
+    left: usize,
+}
+
+impl fmt::Write for Line<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = cut_at(text, self.left);
+        if self.left == 0 {
+            return Ok(());
+        }
+        self.left -= end;
+        self.f.write_str(&text[..end])?;
+        if end < text.len() {
+            self.left = 0;
+            self.f.write_str("…")?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a text that may have so many bytes ends.
+pub(crate) fn cut_at(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 fn octal(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {

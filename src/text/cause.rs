@@ -1,7 +1,7 @@
 //! Why something failed.
 
 use super::errno::Number;
-use super::{Escaped, Tame};
+use super::{Quoted, Tame};
 use crate::{Cause, Compression, Damage, Limit, Malformed, Refusal};
 use std::fmt::{self, Display, Formatter};
 
@@ -20,7 +20,7 @@ impl Display for Cause {
             Cause::CrossesMount => f.write_str("another file system is mounted there"),
             Cause::Limit { limit, value } => write!(f, "the limit of {value} {limit} is reached"),
             Cause::LinkTargetMissing { target } => {
-                write!(f, "its target {:?} is not there", Escaped(target))
+                write!(f, "its target {} is not there", Quoted(target))
             }
             Cause::Refused(refusal) => refusal.fmt(f),
             Cause::Cancelled => f.write_str("cancelled"),

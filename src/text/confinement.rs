@@ -1,7 +1,7 @@
 //! What confines the helper.
 
-use super::Tame;
 use super::errno::Number;
+use super::{Tame, line};
 use crate::{Confinement, Fallback, IdRange, RootSwitch, UserNamespaceReport};
 use std::fmt::{self, Display, Formatter};
 
@@ -29,29 +29,39 @@ impl Display for Fallback {
 /// One line: the walls that stand.
 impl Display for Confinement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.root)?;
-        if let Some(fallback) = &self.fallback {
-            write!(f, " ({fallback})")?;
+        struct Walls<'a>(&'a Confinement);
+        impl Display for Walls<'_> {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                walls(f, self.0)
+            }
         }
-        if self.mount_restricted {
-            f.write_str(", nosuid nodev noexec")?;
-        }
-        if let Some(user_namespace) = &self.user_namespace {
-            write!(f, ", user namespace ({user_namespace})")?;
-        }
-        let names: Vec<String> = self.capabilities.iter().map(|name| Tame(name).to_string()).collect();
-        write!(f, ", capabilities {}", if names.is_empty() { "none".to_owned() } else { names.join(" ") })?;
-        for (stands, wall) in [
-            (self.groups_cleared, "supplementary groups cleared"),
-            (self.no_new_privs, "no_new_privs"),
-            (self.seccomp, "seccomp"),
-        ] {
-            write!(f, ", {}{wall}", if stands { "" } else { "no " })?;
-        }
-        match (self.landlock_abi, self.landlock_paths) {
-            (0, _) => f.write_str(", no Landlock"),
-            (abi, paths) => write!(f, ", Landlock ABI {abi}{}", if paths { " with path rules" } else { "" }),
-        }
+        line(f, |out| write!(out, "{}", Walls(self)))
+    }
+}
+
+fn walls(f: &mut Formatter<'_>, confinement: &Confinement) -> fmt::Result {
+    write!(f, "{}", confinement.root)?;
+    if let Some(fallback) = &confinement.fallback {
+        write!(f, " ({fallback})")?;
+    }
+    if confinement.mount_restricted {
+        f.write_str(", nosuid nodev noexec")?;
+    }
+    if let Some(user_namespace) = &confinement.user_namespace {
+        write!(f, ", user namespace ({user_namespace})")?;
+    }
+    let names: Vec<String> = confinement.capabilities.iter().map(|name| Tame(name).to_string()).collect();
+    write!(f, ", capabilities {}", if names.is_empty() { "none".to_owned() } else { names.join(" ") })?;
+    for (stands, wall) in [
+        (confinement.groups_cleared, "supplementary groups cleared"),
+        (confinement.no_new_privs, "no_new_privs"),
+        (confinement.seccomp, "seccomp"),
+    ] {
+        write!(f, ", {}{wall}", if stands { "" } else { "no " })?;
+    }
+    match (confinement.landlock_abi, confinement.landlock_paths) {
+        (0, _) => f.write_str(", no Landlock"),
+        (abi, paths) => write!(f, ", Landlock ABI {abi}{}", if paths { " with path rules" } else { "" }),
     }
 }
 

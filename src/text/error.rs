@@ -1,7 +1,7 @@
 //! The parent's one error, as one line.
 
-use super::Escaped;
 use super::errno::Io;
+use super::{Escaped, Quoted, line};
 use crate::error::Detail;
 use crate::wire::{Garbled, MAX_FRAME};
 use crate::{Error, ErrorKind};
@@ -15,6 +15,16 @@ use std::process::ExitStatus;
 const TAIL: usize = 512;
 
 pub(crate) fn error(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
+    struct Whole<'a>(&'a Error);
+    impl Display for Whole<'_> {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            whole(f, self.0)
+        }
+    }
+    line(f, |out| write!(out, "{}", Whole(error)))
+}
+
+fn whole(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
     if let Some(layer) = error.layer() {
         write!(f, "layer {} of {} ({}): ", layer.number, layer.of, layer.diff_id)?;
     }
@@ -34,7 +44,7 @@ pub(crate) fn error(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
         }
         Detail::Io { doing, path: None, error } => write!(f, "{doing}: {}", Io(error)),
         Detail::Io { doing, path: Some(path), error } => {
-            write!(f, "{doing} {:?}: {}", Escaped(path.as_os_str().as_bytes()), Io(error))
+            write!(f, "{doing} {}: {}", Quoted(path.as_os_str().as_bytes()), Io(error))
         }
         Detail::DigestMismatch { which, expected, actual: Some(actual) } => {
             write!(f, "{which} mismatch: expected {expected}, got {actual}: this is not the archive that was meant")

@@ -1,6 +1,6 @@
 //! Things skipped or softened.
 
-use super::Escaped;
+use super::Quoted;
 use super::errno::Number;
 use crate::{Event, EventKind};
 use std::fmt::{self, Display, Formatter};
@@ -31,16 +31,16 @@ impl Display for EventKind {
                 write!(f, "{bytes} bytes, not all of them zero, follow the end-of-archive marker; they were ignored")
             }
             EventKind::XattrUnsupported { name, errno } => {
-                write!(f, "extended attribute {:?} not set: {}", Escaped(name), Number(*errno))
+                write!(f, "extended attribute {} not set: {}", Quoted(name), Number(*errno))
             }
             EventKind::XattrDropped { name }
                 if name.starts_with(b"trusted.") && !name.starts_with(b"trusted.overlay.") =>
             {
-                write!(f, "extended attribute {:?} dropped; --trusted-xattrs allow sets it", Escaped(name))
+                write!(f, "extended attribute {} dropped; --trusted-xattrs allow sets it", Quoted(name))
             }
-            EventKind::XattrDropped { name } => write!(f, "extended attribute {:?} dropped", Escaped(name)),
+            EventKind::XattrDropped { name } => write!(f, "extended attribute {} dropped", Quoted(name)),
             EventKind::XattrEscaped { name } => {
-                write!(f, "extended attribute {:?} renamed, so that overlayfs takes it for data", Escaped(name))
+                write!(f, "extended attribute {} renamed, so that overlayfs takes it for data", Quoted(name))
             }
             EventKind::OwnerIgnored { uid, gid, errno } => {
                 write!(f, "owner {uid}:{gid} not set: {}", Number(*errno))

@@ -1,6 +1,6 @@
 //! Where something failed, on what, in which call.
 
-use super::{Escaped, Tame, hint};
+use super::{Escaped, LONGEST, Tame, hint};
 use crate::{Cause, EntryKind, EntryRef, Failure, Operation, Stage};
 use std::fmt::{self, Display, Formatter};
 
@@ -41,7 +41,7 @@ impl Display for EntryRef {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let cut = if self.path.len() >= EntryRef::MAX_PATH { "…" } else { "" };
         let EntryRef { index, offset, path, kind } = self;
-        write!(f, "{kind} {:?}{cut}", Escaped(path))?;
+        write!(f, "{kind} {:?}{cut}", Escaped(&path[..path.len().min(LONGEST)]))?;
         match (index, offset) {
             (Some(index), Some(offset)) => write!(f, " (entry {index}, at byte {offset})"),
             _ => Ok(()),
