@@ -6,6 +6,7 @@ mod idmap;
 mod untar;
 
 pub use canceller::Canceller;
+pub(crate) use child::KEPT;
 pub use untar::Untar;
 
 #[cfg(feature = "image")]
@@ -67,7 +68,8 @@ impl Session {
     ///
     /// `BrokenPipe` once the helper has ended: call [`finish`](Session::finish).
     pub fn check(&mut self) -> io::Result<()> {
-        self.child.pump(Ready::default(), None, PollTimeout::ZERO);
+        // All of it, in turns: an edge-triggered host is not called again for what is left.
+        while self.child.pump(Ready::default(), None, PollTimeout::ZERO).heard && !self.child.over() {}
         if self.child.over() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 

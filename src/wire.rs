@@ -3,6 +3,21 @@
 //! A frame is 4 bytes of magic (`uirD` towards the helper, `uirU` from it, so that a peer that echoes is
 //! not a helper), 2 bytes of version, 2 of zero, a little-endian u32 length of at most [`MAX_FRAME`], and
 //! that many bytes of one value in bincode 2's standard configuration. Bytes left over are refused.
+//!
+//! Each frame has its time. The helper is sent one `Request`, then answers only. What it may say, and in which state
+//! (`session/child/protocol.rs`); anything else, and anything more often than it says, is [`Garbled::Unexpected`]:
+//!
+//! | state | may be said | then |
+//! |---|---|---|
+//! | fresh | `NeedIdMap`, unless there is to be no user namespace; answered by `IdMapDone` | mapped |
+//! | fresh, if no user namespace is demanded; mapped | `Started` | started |
+//! | fresh, mapped | `Reply` with a failure | over |
+//! | started | `Progress` if asked for, once in [`PACE`]; `Listed` if asked for, `Limits::entries` times; `Event`, `Limits::events` times; `NeedLowers` once, if they are to come later; answered by `LowersReady` | |
+//! | started | `Reply` | over |
+//! | over | nothing | |
+//!
+//! A look at the socket takes at most [`Message::TURN`] bytes; then pipe, standard error, time limit and canceller
+//! have their turn.
 
 use crate::{Confinement, Event, Failure, Listed, Options, Progress, Report};
 use nix::errno::Errno;
@@ -13,6 +28,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The most bytes that one frame may carry.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
+/// Between two frames of progress, at least.
+pub(crate) const PACE: std::time::Duration = std::time::Duration::from_millis(100);
 /// Raised with every change of a frame's content: parent and helper must be of one version.
 const VERSION: u16 = 3;
 const HEADER: usize = 12;
@@ -168,35 +185,30 @@ impl<Rx: Message, Tx: Message> Channel<Rx, Tx> {
     #[cfg_attr(not(feature = "helper"), allow(dead_code))]
     pub(crate) fn receive(&mut self) -> Result<Rx, WireError> {
         loop {
-            match self.take(MsgFlags::empty())? {
+            match self.next().map_err(WireError::Garbled)? {
                 Received::Message(message) => return Ok(message),
                 Received::Closed => return Err(WireError::Os(Errno::EPIPE)),
-                Received::Pending => {}
+                Received::Pending => self.fill(MsgFlags::empty()).map_err(WireError::Os)?,
             }
         }
     }
 
-    /// Takes one frame if it is there.
-    pub(crate) fn try_receive(&mut self) -> Result<Received<Rx>, WireError> {
-        self.take(MsgFlags::MSG_DONTWAIT)
+    /// Takes up to a turn's bytes off the socket, if they are there.
+    pub(crate) fn look(&mut self) -> Result<(), Errno> {
+        if self.closed { Ok(()) } else { self.fill(MsgFlags::MSG_DONTWAIT) }
     }
 
-    fn take(&mut self, flags: MsgFlags) -> Result<Received<Rx>, WireError> {
-        if let Some(message) = decode(&mut self.inbox).map_err(WireError::Garbled)? {
-            return Ok(Received::Message(message));
-        }
-        if !self.closed {
-            self.fill(flags)?;
-        }
-        match decode(&mut self.inbox).map_err(WireError::Garbled)? {
+    /// Takes one frame of what has been taken off the socket.
+    pub(crate) fn next(&mut self) -> Result<Received<Rx>, Garbled> {
+        match decode(&mut self.inbox)? {
             Some(message) => Ok(Received::Message(message)),
             None if !self.closed => Ok(Received::Pending),
             None if self.inbox.is_empty() => Ok(Received::Closed),
-            None => Err(WireError::Garbled(Garbled::Cut)),
+            None => Err(Garbled::Cut),
         }
     }
 
-    fn fill(&mut self, flags: MsgFlags) -> Result<(), WireError> {
+    fn fill(&mut self, flags: MsgFlags) -> Result<(), Errno> {
         let there = self.inbox.len();
         self.inbox.resize(there + Rx::TURN, 0);
         let received = recv(self.socket.as_raw_fd(), &mut self.inbox[there..], flags);
@@ -206,7 +218,7 @@ impl<Rx: Message, Tx: Message> Channel<Rx, Tx> {
             Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             // A helper that dies with the request unread resets the connection: that is "closed".
             Err(Errno::ECONNRESET) => self.closed = true,
-            Err(e) => return Err(WireError::Os(e)),
+            Err(e) => return Err(e),
         }
         Ok(())
     }
@@ -331,14 +343,15 @@ mod tests {
         let mut sender = Channel::<Down, Up>::new(one.into());
         let mut receiver = Channel::<Up, Down>::new(other.into());
         let progress = |bytes_in| Up::Progress(Progress { bytes_in, ..Progress::default() });
+        let mut heard = || receiver.look().map(|()| receiver.next());
         sender.hold(&progress(1));
-        assert!(matches!(receiver.try_receive(), Ok(Received::Pending)));
+        assert!(matches!(heard(), Ok(Ok(Received::Pending))));
         sender.send(&progress(2)).expect("room");
         for expected in [1, 2] {
-            assert!(matches!(receiver.try_receive(), Ok(Received::Message(Up::Progress(p))) if p.bytes_in == expected));
+            assert!(matches!(heard(), Ok(Ok(Received::Message(Up::Progress(p)))) if p.bytes_in == expected));
         }
         sender.flush().expect("nothing to send");
-        assert!(matches!(receiver.try_receive(), Ok(Received::Pending)));
+        assert!(matches!(heard(), Ok(Ok(Received::Pending))));
     }
 
     #[test]

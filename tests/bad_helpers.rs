@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use untar_in_root::{Error, ErrorKind, Program, Report, Untar};
+use untar_in_root::{Error, ErrorKind, Options, Program, Report, Untar, UserNamespace};
 
 use crate::support::privilege::need_tool;
 use crate::support::scratch::Scratch;
@@ -111,7 +111,10 @@ fn deaths_are_told_by_their_status() {
     assert_eq!((error.kind(), error.status().and_then(|s| s.signal())), (ErrorKind::Helper, Some(11)));
     // What seccomp does to a helper that makes a call it may not make.
     assert_eq!(misbehaving("sigsys").kind(), ErrorKind::Confinement);
-    assert_eq!(misbehaving("progress-then-dies").kind(), ErrorKind::Helper);
+    let scratch = Scratch::new();
+    let path = fake(&scratch, "progress-then-dies");
+    let error = error_of(&path, |untar| apply(asking(untar, |options| options.progress = true)));
+    assert_eq!(error.kind(), ErrorKind::Helper, "{error:?}");
 }
 
 #[test]
@@ -138,6 +141,127 @@ fn what_no_helper_says_is_a_protocol_error() {
         let error = misbehaving(wish);
         assert_eq!(error.kind(), ErrorKind::Protocol, "{wish}: {error:?}");
     }
+}
+
+fn asking(mut untar: Untar, change: impl FnOnce(&mut Options)) -> Untar {
+    change(untar.options_mut());
+    untar
+}
+
+/// How a run ends in which a fake says these frames (a letter each, see `fake_helper.py`).
+#[track_caller]
+fn said(frames: &str, change: impl Fn(&mut Options)) -> Result<Report, Error> {
+    let scratch = Scratch::new();
+    let (path, dest) = (fake(&scratch, &format!("say-{frames}")), scratch.dir("dest"));
+    let untar = Untar::open(dest).expect("root").program(Program::at(path));
+    apply(asking(untar, change))
+}
+
+#[test]
+fn each_frame_is_taken_only_in_the_states_in_which_an_honest_helper_sends_it() {
+    if !need_tool("each_frame_is_taken_only_in_the_states_in_which_an_honest_helper_sends_it", "python3") {
+        return;
+    }
+    let all = |options: &mut Options| (options.progress, options.list) = (true, true);
+    // M NeedIdMap, S Started, P Progress, L Listed (l with more attributes than may be), E Event, W NeedLowers,
+    // R and F a Reply of success and of failure.
+    for (before, may) in [("", "MS"), ("M", "S"), ("S", "PLE"), ("MS", "PLE"), ("SR", ""), ("F", "")] {
+        for letter in "MSPLlEWRF".chars() {
+            let error = match said(&format!("{before}{letter}"), all) {
+                Ok(_) => None,
+                Err(error) => Some(error),
+            };
+            let kind = error.as_ref().map(Error::kind);
+            let want = match letter {
+                'R' if before.ends_with('S') => None,
+                'F' if !before.ends_with(['R', 'F']) => Some(ErrorKind::Refused),
+                // It then exits without a reply.
+                letter if may.contains(letter) => Some(ErrorKind::Helper),
+                // A failure that was told stays what is told.
+                _ if before == "F" => Some(ErrorKind::Refused),
+                _ => Some(ErrorKind::Protocol),
+            };
+            assert_eq!(kind, want, "{letter} after {before:?}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn frames_that_nobody_asked_for_are_a_breach() {
+    if !need_tool("frames_that_nobody_asked_for_are_a_breach", "python3") {
+        return;
+    }
+    type Change = fn(&mut Options);
+    let rows: [(&str, Change, ErrorKind); 9] = [
+        ("SL-", |_| (), ErrorKind::Protocol),
+        ("SP-", |_| (), ErrorKind::Protocol),
+        ("SL", |options| options.verbose = true, ErrorKind::Helper),
+        ("SW-", |_| (), ErrorKind::Protocol),
+        ("M-", |options| options.user_namespace = UserNamespace::Never, ErrorKind::Protocol),
+        ("S-", |options| options.user_namespace = UserNamespace::Single, ErrorKind::Protocol),
+        ("S_L3-", |options| (options.list, options.limits.entries) = (true, 2), ErrorKind::Protocol),
+        ("S_E3-", |options| options.limits.events = 2, ErrorKind::Protocol),
+        ("S_P99-", |options| options.progress = true, ErrorKind::Protocol),
+    ];
+    for (frames, change, want) in rows {
+        let error = said(frames, change).expect_err(frames);
+        assert_eq!(error.kind(), want, "{frames}: {error:?}");
+    }
+}
+
+/// Generous: it says that there is an end, not how soon.
+const AN_END: Duration = Duration::from_secs(60);
+
+#[test]
+fn no_flood_outlasts_the_time_limit() {
+    if !need_tool("no_flood_outlasts_the_time_limit", "python3") {
+        return;
+    }
+    let hurried = |untar| {
+        asking(untar, |options| {
+            (options.list, options.progress, options.limits.timeout_ms) = (true, true, 1000);
+            options.limits.entries = u64::MAX;
+        })
+    };
+    for (wish, want) in [
+        ("flood-listed", ErrorKind::Limit),
+        ("flood-large-listed", ErrorKind::Limit),
+        ("endless-stderr", ErrorKind::Limit),
+        ("flood-progress", ErrorKind::Protocol),
+        ("flood-events", ErrorKind::Protocol),
+    ] {
+        let scratch = Scratch::new();
+        let (path, dest) = (fake(&scratch, wish), scratch.dir("dest"));
+        let file = scratch.file("archive.tar", archive());
+        let start = Instant::now();
+        let untar = || hurried(Untar::open(&dest).expect("root").program(Program::at(&path)));
+        for result in [apply(untar()), untar().apply_fd(fs::File::open(&file).expect("archive"))] {
+            let error = result.expect_err(wish);
+            assert_eq!(error.kind(), want, "{wish}: {error:?}");
+        }
+        assert!(start.elapsed() < AN_END, "{wish}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_flood_is_cancelled_from_elsewhere() {
+    if !need_tool("a_flood_is_cancelled_from_elsewhere", "python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (path, dest) = (fake(&scratch, "flood-listed"), scratch.dir("dest"));
+    let untar = asking(Untar::open(dest).expect("root").program(Program::at(path)), |options| {
+        (options.list, options.limits.entries) = (true, u64::MAX);
+    });
+    let canceller = untar.canceller();
+    let cancels = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        canceller.cancel();
+    });
+    let start = Instant::now();
+    assert_eq!(apply(untar).expect_err("cancelled").kind(), ErrorKind::Cancelled);
+    assert!(start.elapsed() < AN_END);
+    cancels.join().expect("it cancelled");
 }
 
 #[test]

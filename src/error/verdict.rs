@@ -57,6 +57,8 @@ pub(crate) struct Known {
     pub(crate) bytes_in: Option<u64>,
     pub(crate) digest: Option<Digest>,
     pub(crate) events: Vec<crate::Event>,
+    /// Events that were counted, but not kept.
+    pub(crate) dropped: u64,
     pub(crate) confinement: Option<crate::Confinement>,
     pub(crate) total_us: u64,
 }
@@ -77,6 +79,8 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
         expected_digest,
         expected_diff_id,
     } = outcome;
+    // A confinement that was told makes a report, but no success.
+    let replied = reply.is_some();
     let (report, failure) = match reply {
         Some(reply) => (Some(merge(reply.report, known)), reply.failure),
         None => (known.confinement.is_some().then(|| merge(Report::default(), known)), None),
@@ -104,7 +108,7 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
     if let Some(failure) = starved.or(failure).or(expired) {
         return fail(Error::new(kind_of(&failure), Detail::Failure(failure)), report);
     }
-    if status.is_some_and(|s| !s.success()) || (report.is_none() && garbled.is_none()) {
+    if status.is_some_and(|s| !s.success()) || (!replied && garbled.is_none()) {
         return fail(Error::new(kind_of_death(status), Detail::Died(status)), report);
     }
     if let Some(garbled) = garbled {
@@ -150,7 +154,7 @@ fn mismatch(which: &'static str, expected: Option<Digest>, actual: Option<Digest
 fn merge(mut report: Report, known: Known) -> Report {
     report.bytes_in = known.bytes_in.unwrap_or(report.bytes_in);
     report.digest = known.digest;
-    report.event_count = report.event_count.max(known.events.len() as u64);
+    report.event_count = report.event_count.max(known.events.len() as u64 + known.dropped);
     report.events = known.events;
     report.times.total_us = known.total_us;
     if let Some(confinement) = known.confinement {
@@ -211,9 +215,14 @@ mod tests {
     #[test]
     fn how_a_helper_ended_is_told_by_what_it_left() {
         type Row = (&'static str, fn(&mut Outcome), Result<(), ErrorKind>);
-        let table: [Row; 9] = [
+        let table: [Row; 10] = [
             ("a status that nobody could have: SIGCHLD is ignored", |o| o.status = None, Ok(())),
             ("no word", |o| o.reply = None, Err(ErrorKind::Helper)),
+            (
+                "a confinement, and then no word",
+                |o| (o.reply, o.known.confinement) = (None, Some(crate::Confinement::default())),
+                Err(ErrorKind::Helper),
+            ),
             ("no word and no status", |o| (o.reply, o.status) = (None, None), Err(ErrorKind::Helper)),
             ("a word, then a crash", |o| o.status = status(11), Err(ErrorKind::Helper)),
             ("a word, then an exit status", |o| o.status = status(101 << 8), Err(ErrorKind::Helper)),

@@ -1,13 +1,10 @@
 //! What is told to the parent while the run goes on: events, counted and capped; progress, when it is time.
 
 use super::fault::Result;
-use crate::wire::{Channel, Down, Up};
+use crate::wire::{Channel, Down, PACE, Up};
 use crate::{Cause, EntryRef, Event, EventKind, Listed, Progress};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
-
-/// Between two progress frames.
-const PACE: Duration = Duration::from_millis(100);
+use std::time::Instant;
 
 /// The helper's end of the control socket.
 pub(crate) struct Reporter {

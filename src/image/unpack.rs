@@ -2,6 +2,8 @@
 
 use super::blob::{self, Blob};
 use super::{Image, Layer};
+use crate::purse::Purse;
+use crate::session::KEPT;
 use crate::{Canceller, Durability, Error, ErrorKind, LayerRef, Mode, Options, Program, Progress, Report, Untar};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ pub struct Unpack<'a> {
     pub(super) jobs: usize,
     pub(super) watcher: Option<Watcher>,
     pub(super) canceller: Canceller,
+    /// For the reports of all layers together.
+    purse: Purse,
 }
 
 type Watcher = Arc<dyn Fn(Step) + Send + Sync>;
@@ -52,7 +56,7 @@ impl Image {
     pub fn unpack(&self) -> Unpack<'_> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         let (options, canceller) = (Options::default(), Canceller::default());
-        Unpack { image: self, program: None, options, jobs, watcher: None, canceller }
+        Unpack { image: self, program: None, options, jobs, watcher: None, canceller, purse: Purse::new(KEPT) }
     }
 }
 
@@ -162,6 +166,7 @@ impl Unpack<'_> {
         (options.mode, options.compression, options.durability) = (mode, blob.compression, durability);
         options.skip_diff_id = false;
         let mut untar = Untar::new(root).options(options).cancelled_by(self.canceller.clone());
+        untar = untar.paid_from(self.purse.clone());
         if let Some(program) = &self.program {
             untar = untar.program(program.clone());
         }

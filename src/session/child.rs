@@ -1,18 +1,25 @@
 //! The helper process as its parent sees it: compromised until proven otherwise.
 
+mod kept;
+mod protocol;
 mod reap;
+
+pub(crate) use kept::KEPT;
 
 use super::canceller::Canceller;
 use super::untar::Callbacks;
 use super::{PIECE, idmap};
 use crate::error::Error;
 use crate::program::Program;
-use crate::wire::{Channel, Down, Garbled, Received, Reply, Up, WireError};
-use crate::{Confinement, ErrorKind, Event, Options, Progress};
+use crate::purse::Purse;
+use crate::wire::{Channel, Down, Garbled, Received, Reply, Up};
+use crate::{ErrorKind, Options, Progress};
+use kept::Kept;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use protocol::Protocol;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::Stdio;
@@ -28,11 +35,13 @@ const GRACE: Duration = Duration::from_millis(700);
 pub(super) struct Ready {
     pub(super) pipe: bool,
     pub(super) source: bool,
+    /// The helper may have more to say than it was given time for.
+    pub(super) heard: bool,
 }
 
 impl Ready {
-    pub(super) const SOURCE: Ready = Ready { pipe: false, source: true };
-    const PIPE: Ready = Ready { pipe: true, source: false };
+    pub(super) const SOURCE: Ready = Ready { pipe: false, source: true, heard: false };
+    const PIPE: Ready = Ready { pipe: true, source: false, heard: false };
 }
 
 pub(super) struct Child {
@@ -45,14 +54,9 @@ pub(super) struct Child {
     tail: Vec<u8>,
     options: Options,
     callbacks: Callbacks,
-    /// The ids of its user namespace were mapped, or could not be.
-    mapped: bool,
-    /// The lower directories have been asked for.
-    lowers_asked: bool,
-    confinement: Option<Confinement>,
+    protocol: Protocol,
     progress: Progress,
-    events: Vec<Event>,
-    excess_events: u64,
+    kept: Kept,
     reply: Option<Reply>,
     garbled: Option<Garbled>,
     closed: bool,
@@ -91,6 +95,7 @@ impl Child {
         options: Options,
         callbacks: Callbacks,
         canceller: Canceller,
+        purse: Purse,
     ) -> Result<Child, Error> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|e| Error::io(ErrorKind::Helper, "making a socket", e))?;
@@ -119,14 +124,11 @@ impl Child {
             pipe,
             stderr: Some(stderr),
             tail: Vec::new(),
+            protocol: Protocol::new(&options, callbacks.lowers.is_some()),
             options,
             callbacks,
-            mapped: false,
-            lowers_asked: false,
-            confinement: None,
             progress: Progress::default(),
-            events: Vec::new(),
-            excess_events: 0,
+            kept: Kept::new(purse),
             reply: None,
             garbled: None,
             closed: false,
@@ -168,7 +170,12 @@ impl Child {
 
     /// The helper has said its last word, or will say none.
     pub(super) fn over(&self) -> bool {
-        self.closed || self.reply.is_some() || self.garbled.is_some() || self.expired || self.cancelled()
+        self.silent() || self.expired
+    }
+
+    /// Nothing more of it is heard.
+    fn silent(&self) -> bool {
+        self.closed || self.reply.is_some() || self.garbled.is_some() || self.cancelled()
     }
 
     /// Nothing but an error can come of it.
@@ -212,7 +219,7 @@ impl Child {
         };
         let mut fds: Vec<PollFd<'_>> = present.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
         let polled = poll(&mut fds, timeout);
-        self.expired |= self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        self.expired |= self.is_late();
         if polled.is_err() {
             return Ready::default();
         }
@@ -221,7 +228,10 @@ impl Child {
         let mut ready = Ready::default();
         for (slot, flags) in hit.into_iter().filter(|(_, flags)| !flags.is_empty()) {
             match slot {
-                Slot::Socket => self.listen(),
+                Slot::Socket => {
+                    self.listen();
+                    ready.heard = true;
+                }
                 Slot::Stderr => self.read_stderr(),
                 Slot::Pipe => {
                     ready.pipe = true;
@@ -233,38 +243,41 @@ impl Child {
         ready
     }
 
-    /// Takes what is in the socket now.
+    /// One turn: what one look at the socket brings, so that a helper that never stops talking starves neither the
+    /// other descriptors nor the time limit.
     fn listen(&mut self) {
-        loop {
-            match self.channel.try_receive() {
-                Ok(Received::Message(message)) => self.take(message),
+        if self.channel.look().is_err() {
+            self.closed = true;
+        }
+        while !self.silent() {
+            match self.channel.next() {
+                Ok(Received::Message(message)) => self.hear(message),
                 Ok(Received::Pending) => return,
                 Ok(Received::Closed) => self.closed = true,
-                Err(WireError::Garbled(garbled)) => self.garbled = Some(garbled),
-                Err(WireError::Os(_)) => self.closed = true,
-            }
-            if self.over() {
-                return;
+                Err(garbled) => self.garbled = Some(garbled),
             }
         }
     }
 
-    fn take(&mut self, message: Up) {
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn hear(&mut self, message: Up) {
+        if !self.protocol.admits(&message) || !self.take(message) {
+            self.garbled = Some(Garbled::Unexpected);
+        }
+    }
+
+    /// False if it cannot have come from an honest helper.
+    #[must_use]
+    fn take(&mut self, message: Up) -> bool {
         match message {
-            // Once, before it is inside, and only where a namespace may be wanted.
-            Up::NeedIdMap
-                if self.mapped
-                    || self.confinement.is_some()
-                    || self.options.user_namespace == crate::UserNamespace::Never =>
-            {
-                self.garbled = Some(Garbled::Unexpected);
-            }
             Up::NeedIdMap => {
-                self.mapped = true;
                 let done = idmap::write(&self.process, &self.options.user_namespace);
                 self.send(&Down::IdMapDone(done));
             }
-            Up::Started(confinement) => self.confinement = Some(*confinement),
+            Up::Started(confinement) => return self.kept.confinement(*confinement),
             Up::Progress(progress) => {
                 self.progress = progress;
                 if let Some(callback) = &mut self.callbacks.progress {
@@ -276,27 +289,31 @@ impl Child {
                     callback(*listed);
                 }
             }
-            Up::Event(event) => self.take_event(*event),
-            Up::NeedLowers => match &mut self.callbacks.lowers {
-                Some(wait) if !self.lowers_asked => {
-                    self.lowers_asked = true;
+            Up::Event(event) => self.kept.event(*event),
+            Up::NeedLowers => {
+                if let Some(wait) = &mut self.callbacks.lowers {
                     wait();
-                    self.send(&Down::LowersReady);
                 }
-                _ => self.garbled = Some(Garbled::Unexpected),
-            },
-            Up::Reply(reply) => self.reply = Some(*reply),
+                self.send(&Down::LowersReady);
+            }
+            Up::Reply(reply) => return self.take_reply(reply),
         }
+        true
     }
 
-    /// An honest helper counts what is over the limit instead of sending it.
-    fn take_event(&mut self, event: Event) {
-        if self.events.len() < self.options.limits.events as usize {
-            self.events.push(event);
-            return;
-        }
-        self.excess_events += 1;
-        if self.excess_events > 1_000 {
+    /// The report of a run that failed early has a confinement of its own.
+    fn take_reply(&mut self, mut reply: Box<Reply>) -> bool {
+        reply.failure.iter_mut().for_each(kept::shorten);
+        let confinement = std::mem::take(&mut reply.report.confinement);
+        let fits = self.kept.confinement.is_some() || self.kept.confinement(confinement);
+        self.reply = Some(*reply);
+        fits
+    }
+
+    /// After its last word there is none: looked at once, when it is gone.
+    fn hear_nothing_more(&mut self) {
+        let _ = self.channel.look();
+        if !matches!(self.channel.next(), Ok(Received::Pending | Received::Closed)) {
             self.garbled = Some(Garbled::Unexpected);
         }
     }

@@ -1,10 +1,11 @@
 //! How a run is described and started: the builder, and where the archive comes from.
 
 use super::canceller::Canceller;
-use super::child::{self, Child, Ready};
+use super::child::{self, Child, KEPT, Ready};
 use super::{Making, PIECE, Session};
 use crate::error::{Detail, Error};
 use crate::program::Program;
+use crate::purse::Purse;
 use crate::staging::{Place, Staging};
 use crate::wire::{Down, Request};
 use crate::{Digest, Durability, ErrorKind, Listed, Mode, Options, Progress, Report};
@@ -33,6 +34,8 @@ pub struct Untar {
     expected_diff_id: Option<Digest>,
     callbacks: Callbacks,
     canceller: Canceller,
+    /// What is kept of the helper's words is paid from it.
+    purse: Purse,
 }
 
 /// Where the archive is applied.
@@ -76,6 +79,7 @@ impl Untar {
             expected_diff_id: None,
             callbacks: Callbacks::default(),
             canceller: Canceller::default(),
+            purse: Purse::new(KEPT),
         }
     }
 
@@ -173,6 +177,13 @@ impl Untar {
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
+    }
+
+    /// One bound on what is kept of several runs.
+    #[cfg(feature = "image")]
+    pub(crate) fn paid_from(mut self, purse: Purse) -> Untar {
+        self.purse = purse;
+        self
     }
 
     /// One canceller for several runs.
@@ -302,7 +313,8 @@ impl Untar {
                 (root, Some(Making { staging, place, durable }))
             }
         };
-        let mut child = Child::spawn(&program, &root, archive, pipe, options, self.callbacks, self.canceller)?;
+        let mut child =
+            Child::spawn(&program, &root, archive, pipe, options, self.callbacks, self.canceller, self.purse)?;
         child.send(&Down::Request(Box::new(request)));
         let (hasher, expected_digest) = match self.digest {
             Demand::None => (None, None),

@@ -21,10 +21,75 @@ VERSION, _, size = struct.unpack("<HHI", head[4:])
 while size:
     size -= len(out.recv(size))
 
-NEED_ID_MAP = frame(body=b"\x00")
-PROGRESS = frame(body=b"\x02\x01\x01\x01")
 
-if wish == "silent":
+
+def bytes_of(data):
+    return (bytes([len(data)]) if len(data) < 251 else b"\xfc" + struct.pack("<I", len(data))) + data
+
+
+def flood(many):
+    """Whole frames without end, from four processes at once, as a helper's threads would: always one more to take."""
+    many *= max(1, 16000 // len(many))
+    os.fork(), os.fork()
+    try:
+        while True:
+            out.sendall(many)
+    except OSError:
+        os._exit(0)
+
+
+# Plain data in bincode: a zero for each number, option and list that is empty.
+CONFINEMENT = bytes(11)
+REPORT = bytes(16) + CONFINEMENT + bytes(5)
+NO_FAILURE, FAILURE = b"\x00", b"\x01\x04\x00\x00\x00\x03"
+NEED_ID_MAP = frame(body=b"\x00")
+STARTED = frame(body=b"\x01" + CONFINEMENT)
+PROGRESS = frame(body=b"\x02\x01\x01\x01")
+EVENT = frame(body=b"\x04\x00\x00\x56")  # no entry, SkippedType(86)
+
+
+def listed(name=b"name", xattrs=0):
+    return frame(body=b"\x03\x00\x00" + bytes_of(name) + bytes(10) + bytes_of(bytes(xattrs)))
+
+
+FRAMES = {
+    "M": NEED_ID_MAP, "S": STARTED, "P": PROGRESS, "L": listed(), "l": listed(xattrs=300), "E": EVENT,
+    "W": frame(body=b"\x06"), "R": frame(body=b"\x05" + REPORT + NO_FAILURE), "F": frame(body=b"\x05" + REPORT + FAILURE),
+    # What is as large as a frame can be, and larger in memory.
+    "e": frame(body=b"\x04\x00\x06" + bytes_of(b"n" * 1_000_000)),
+    "m": frame(body=b"\x01" + bytes(3) + bytes_of(bytes(1_000_000)) + bytes(7)),
+    "f": frame(body=b"\x05" + REPORT + b"\x01\x04\x00\x00\x01" + (bytes_of(b"\x01" * 300_000)) * 2 + b"\x07" + bytes_of(b"\xff" * 300_000)),
+    "r": frame(body=b"\x05" + bytes(14) + b"\xfc" + struct.pack("<I", 500_000) + b"\x00\x03" * 500_000
+               + bytes(1) + CONFINEMENT + bytes(5) + NO_FAILURE),
+}
+
+if wish.startswith("say-"):
+    # Each letter is a frame, a number how often; a hyphen at the end: and stay.
+    for letters in wish.removeprefix("say-").removesuffix("-").split("_"):
+        count = letters.lstrip("".join(FRAMES))
+        for letter in letters.removesuffix(count):
+            for _ in range(int(count or 1)):
+                try:
+                    out.sendall(FRAMES[letter])
+                except OSError:
+                    sys.exit(0)
+    if wish.endswith("-"):
+        time.sleep(30)
+    sys.exit(0)
+elif wish == "flood-listed":
+    out.sendall(STARTED)
+    flood(listed())
+elif wish == "flood-large-listed":
+    out.sendall(STARTED)
+    flood(listed(b"n" * 15000))
+elif wish == "flood-progress":
+    out.sendall(STARTED)
+    flood(PROGRESS)
+elif wish == "endless-stderr":
+    out.sendall(STARTED)
+    while True:
+        os.write(2, b"e" * 4096)
+elif wish == "silent":
     sys.exit(0)
 elif wish == "exit-3":
     sys.stderr.write("the last words\n")
@@ -67,10 +132,11 @@ elif wish == "flood-stderr":
     os.write(2, b"the end")
     sys.exit(1)
 elif wish == "flood-events":
-    # Event: no entry, SkippedType(86); more than any honest helper sends.
+    # More than any honest helper sends.
     try:
+        out.sendall(STARTED)
         while True:
-            out.sendall(frame(body=b"\x04\x00\x00\x56") * 100)
+            out.sendall(EVENT * 100)
     except OSError:
         sys.exit(0)
 elif wish == "wants-maps":
@@ -85,6 +151,6 @@ elif wish == "stays-after-garbage":
     os.write(1, b"garbage that is no frame")
     time.sleep(30)
 elif wish == "progress-then-dies":
-    out.sendall(PROGRESS * 3)
+    out.sendall(STARTED + PROGRESS)
     sys.exit(0)
 time.sleep(0.1)

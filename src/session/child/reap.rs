@@ -18,6 +18,9 @@ impl Child {
         while self.stderr.is_some() && self.stderr_has_more() {
             self.read_stderr();
         }
+        if self.reply.is_some() {
+            self.hear_nothing_more();
+        }
         Outcome {
             cancelled: self.cancelled(),
             expired: self.expired.then_some(self.options.limits.timeout_ms),
@@ -27,8 +30,9 @@ impl Child {
             garbled: self.garbled,
             stderr: std::mem::take(&mut self.tail),
             known: Known {
-                events: std::mem::take(&mut self.events),
-                confinement: self.confinement.take(),
+                events: std::mem::take(&mut self.kept.events),
+                dropped: self.kept.dropped,
+                confinement: self.kept.confinement.take(),
                 ..Known::default()
             },
             ..Outcome::default()
