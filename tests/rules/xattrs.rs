@@ -126,6 +126,14 @@ fn rule_13_overlay_attributes_are_dropped_outside_overlay_mode() {
 }
 
 #[test]
+fn rule_13_what_is_dropped_of_a_file_that_another_thread_writes_has_its_name() {
+    let add = |tar: Tarball, i| tar.file(format!("f{i}"), "").with(|e| _ = e.xattr("trusted.x", "1"));
+    let run = Run::of(&[(0..200).fold(tar(), add)], |o| o.writers = 2);
+    let named = run.report().events.iter().map(|event| event.entry.as_ref().map(|entry| entry.path.clone()));
+    assert_eq!(named.collect::<Vec<_>>(), (0..200).map(|i| Some(format!("f{i}").into_bytes())).collect::<Vec<_>>());
+}
+
+#[test]
 fn rule_13_security_attributes_other_than_capability_are_dropped() {
     for name in ["security.selinux", "security.ima", "security.evm", "security.capability2"] {
         both(&[tar().file("f", "").with(|e| _ = e.xattr(name, "x"))], |run| {

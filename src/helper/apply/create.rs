@@ -10,7 +10,7 @@ use crate::helper::metadata::{self, Metadata, Softened};
 use crate::helper::open;
 use crate::helper::stream::Stream;
 use crate::helper::writers::{FileJob, NO_BATCH};
-use crate::{Cause, Devices, EntryKind, EventKind, Limit, Refusal};
+use crate::{Cause, Devices, EntryKind, EntryRef, EventKind, Limit, Refusal};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
 use nix::unistd::{LinkatFlags, linkat, symlinkat};
@@ -135,6 +135,8 @@ impl Applier<'_> {
     ) -> Result<(), Failed> {
         let (meta, events) = self.policy.metadata(&mut entry)?;
         self.softened(events);
+        // While the name is here.
+        self.tell(|| Some(EntryRef::new(entry.index, entry.offset, &path, entry.kind)));
         let mut body = Vec::with_capacity(1);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
             self.count_written(&bytes)?;
