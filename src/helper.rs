@@ -16,6 +16,7 @@ mod fuzz;
 mod fuzz_entries;
 mod input;
 mod landlock;
+mod lifeline;
 mod limits;
 mod lower;
 mod metadata;
@@ -85,6 +86,7 @@ pub fn init() {
 fn run() -> ! {
     let started = Instant::now();
     report_panics();
+    lifeline::tie();
     limits::start_clean();
     let (archive, control) = sys::take_standard();
     // Held to the end: no file that is made may get the number that the filter guards.

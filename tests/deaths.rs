@@ -1,5 +1,8 @@
 //! Deaths: of the helper at ten moments, of the parent at ten; nothing is left, and nobody waits.
 
+mod outlived;
+mod stuck;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;

@@ -23,7 +23,9 @@ use std::process::{Command, ExitCode};
 
 use hostile::case::{Expect, Setting, run_all};
 use nix::libc;
-use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
 use support::privilege::need_root;
 use support::run::{self, layer, program_path};
 use support::scratch::Scratch;
@@ -87,6 +89,9 @@ const ALL: &[Without] = &[
 /// A file system, or a container, where no device can be made; answers `EPERM`.
 const NO_DEVICES: Without = Without { name: "devices", calls: &[libc::SYS_mknodat], expect: FULL };
 
+/// A filter around that keeps descriptors from signalling: the helper is then not tied to its parent, and works.
+const NO_SIGNALS: Without = Without { name: "signals-of-descriptors", calls: &[libc::SYS_fcntl], expect: FULL };
+
 fn main() -> ExitCode {
     if env::args_os().next().is_some_and(|name| name == ARGV0) {
         return wrap();
@@ -101,6 +106,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     overlay_whiteouts_where_devices_cannot_be_made_are_attributes();
+    let scratch = Scratch::new();
+    same_tree(&wrapper(&scratch, &NO_SIGNALS), NO_SIGNALS.name);
     let whole = env::var_os("UNTAR_WITHOUT_ALL").is_some();
     for (number, without) in ALL.iter().enumerate() {
         let scratch = Scratch::new();
@@ -132,9 +139,10 @@ fn wrapper(scratch: &Scratch, without: &Without) -> Program {
 fn wrap() -> ExitCode {
     let path = env::current_exe().expect(ENV);
     let name = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).expect(ENV);
-    let without = ALL.iter().chain([&NO_DEVICES]).find(|without| without.name == name).expect(ENV);
-    let rules = without.calls.iter().map(|call| (*call, Vec::new())).collect();
-    let errno = if name == NO_DEVICES.name { libc::EPERM } else { libc::ENOSYS };
+    let without = ALL.iter().chain([&NO_DEVICES, &NO_SIGNALS]).find(|without| without.name == name).expect(ENV);
+    let when = if name == NO_SIGNALS.name { commands() } else { Vec::new() };
+    let rules = without.calls.iter().map(|call| (*call, when.clone())).collect();
+    let errno = if [NO_DEVICES.name, NO_SIGNALS.name].contains(&name) { libc::EPERM } else { libc::ENOSYS };
     let refusal = SeccompAction::Errno(errno.cast_unsigned());
     let arch = TargetArch::try_from(env::consts::ARCH).expect(ENV);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).expect(ENV);
@@ -142,6 +150,12 @@ fn wrap() -> ExitCode {
     seccompiler::apply_filter(&program).expect(ENV);
     let error = Command::new(program_path()).arg0(ARGV0).env_clear().exec();
     panic!("{error}");
+}
+
+/// `F_SETOWN` and `F_SETSIG`, and no other command of `fcntl`.
+fn commands() -> Vec<SeccompRule> {
+    let is = |command| SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command).expect(ENV);
+    [8, 10].map(|command| SeccompRule::new(vec![is(command)]).expect(ENV)).into()
 }
 
 /// An archive with a bit of everything, on a layer with a bit of everything, comes to the same tree.

@@ -176,6 +176,17 @@ pub(crate) fn schedule_as_batch() {
     }
 }
 
+/// This process gets this signal when something happens on a descriptor of its own, once `O_ASYNC` is set there.
+pub(crate) fn signal_me(fd: BorrowedFd<'_>, signal: nix::sys::signal::Signal) -> Result<(), Errno> {
+    const F_SETSIG: libc::c_int = 10;
+    let owner = (libc::F_SETOWN, nix::unistd::getpid().as_raw());
+    for (command, argument) in [(F_SETSIG, signal as libc::c_int), owner] {
+        // SAFETY: both commands take a number and no pointer; the descriptor is open.
+        Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), command, argument) })?;
+    }
+    Ok(())
+}
+
 /// Whether a descriptor is a socket.
 pub(crate) fn is_socket(fd: i32) -> bool {
     let mut kind: libc::c_int = 0;

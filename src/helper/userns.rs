@@ -2,6 +2,7 @@
 
 use super::confine::can_enter;
 use super::fault::{Call, Fault, Result};
+use super::lifeline;
 use super::reporter::Reporter;
 use crate::wire::{Down, Up};
 use crate::{IdRange, UserNamespace, UserNamespaceReport};
@@ -27,6 +28,7 @@ pub(crate) fn enter(wanted: &UserNamespace, reporter: &mut Reporter) -> Result<O
         _ => return Err(Fault::from(crate::Cause::Cancelled)),
     }
     become_root()?;
+    lifeline::tie();
     Ok(Some(UserNamespaceReport { uids: map("/proc/self/uid_map"), gids: map("/proc/self/gid_map") }))
 }
 

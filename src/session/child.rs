@@ -70,14 +70,16 @@ pub(super) struct Child {
 
 /// The pipe that carries the archive, as large as the kernel lets it be.
 pub(super) fn archive_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
-    let (read, write) = plain_pipe()?;
+    let (read, write) =
+        nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::io(ErrorKind::Helper, "making a pipe", e))?;
     let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIECE as i32));
     set_nonblocking(&write)?;
     Ok((read, write))
 }
 
-fn plain_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
-    nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::io(ErrorKind::Helper, "making a pipe", e))
+fn sockets() -> Result<(OwnedFd, OwnedFd), Error> {
+    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(|e| Error::io(ErrorKind::Helper, "making a socket", e))
 }
 
 fn set_nonblocking(fd: &OwnedFd) -> Result<(), Error> {
@@ -97,10 +99,10 @@ impl Child {
         canceller: Canceller,
         purse: Purse,
     ) -> Result<Child, Error> {
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(|e| Error::io(ErrorKind::Helper, "making a socket", e))?;
+        let (ours, theirs) = sockets()?;
         let second = ours.try_clone().map_err(|e| Error::io(ErrorKind::Helper, "duplicating a socket", e))?;
-        let (stderr, their_stderr) = plain_pipe()?;
+        // Not a pipe: the helper is to end with ours (helper/lifeline.rs).
+        let (stderr, their_stderr) = sockets()?;
         set_nonblocking(&stderr)?;
         // A handle, not a name: a rename in between changes nothing.
         let process = program

@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod debian;
+pub mod doomed;
 pub mod layout;
 pub mod privilege;
 pub mod process;
