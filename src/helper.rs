@@ -27,6 +27,7 @@ mod policy;
 mod pool;
 mod remove;
 mod reporter;
+mod rights;
 mod root;
 mod seccomp;
 mod stream;

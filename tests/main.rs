@@ -24,6 +24,7 @@ mod leaks;
 mod overlay;
 mod privileges;
 mod replays;
+mod rights;
 mod rules;
 mod support;
 

@@ -16,6 +16,7 @@ use super::metadata::{Setter, Softened};
 use super::policy::Policy;
 use super::remove::Remover;
 use super::reporter::Reporter;
+use super::rights::Namespace;
 use super::stream::Stream;
 use super::writers::Writers;
 use crate::wire::Request;
@@ -78,6 +79,7 @@ impl<'a> Applier<'a> {
         let unfinished = request.lowers_later.then(|| reporter.second_channel()).transpose()?;
         let overlay = matches!(options.mode, Mode::Overlay(_));
         let lowers = overlay.then(|| Lowers::new(&confined.lowers, unfinished)).transpose()?;
+        let namespace = Namespace::of(confined.report.user_namespace.as_ref());
         let mut applier = Applier {
             options,
             reporter,
@@ -85,7 +87,7 @@ impl<'a> Applier<'a> {
             dirs: Dirs::new(root, options.cross_mounts, lowers, Rc::clone(&writers))?.bound(options.limits.entries),
             marks: Marks::new(confined.trusted_marks),
             destination: NodeId::ROOT,
-            policy: Policy::new(options),
+            policy: Policy::new(options, confined.own.0, namespace),
             maker,
             writers,
             selection: Selection::new(options)?,

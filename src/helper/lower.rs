@@ -211,7 +211,8 @@ fn has(file: &OwnedFd, name: &CStr) -> bool {
     rustix::fs::fgetxattr(file, name, &mut [0u8; 0]).is_ok()
 }
 
-/// Owner, mode, times, ACLs and attributes of an open file or directory, overlay's own left out.
+/// Owner, mode, times, ACLs and attributes of an open file or directory, overlay's own left out. They do not go by the
+/// policy on owners: their ids are of the disk, read in the user namespace in which they are written again.
 pub(crate) fn read_metadata(fd: &OwnedFd) -> Result<Metadata> {
     let stat = fstat(fd).call("fstat", || "lower")?;
     Ok(Metadata { xattrs: read_xattrs(fd)?, ..metadata_of(&stat) })

@@ -4,7 +4,7 @@
 use super::dirs::Inherit;
 use super::entry::Time;
 use super::fault::{Call, Result, quoted};
-use super::{acl, open, sys};
+use super::{acl, open, rights, sys};
 use crate::{EventKind, Xattrs};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 
 pub(crate) const ACL_ACCESS: &CStr = c"system.posix_acl_access";
 pub(crate) const ACL_DEFAULT: &CStr = c"system.posix_acl_default";
-const CAPABILITY: &[u8] = b"security.capability";
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 /// What a file is to be, policies applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,6 +184,8 @@ impl Setter {
             Errno::EOPNOTSUPP => true,
             // user.* exists on files and directories only: xattr(7).
             Errno::EPERM => special && name.to_bytes().starts_with(b"user."),
+            // A capability, which was well-formed, of a root that this user namespace does not have.
+            Errno::EINVAL if name.to_bytes() == CAPABILITY => true,
             // An ACL that names an id which this user namespace does not have: acl(5) holds owners too.
             Errno::EINVAL => self.ignore_chown_errors && [ACL_ACCESS, ACL_DEFAULT].contains(&name),
             _ => false,
@@ -305,7 +307,7 @@ pub(crate) fn xattr_names(fd: &OwnedFd) -> Result<Vec<CString>> {
 
 fn unmasked(list: &[u8]) -> Vec<CString> {
     let names = list.split_inclusive(|b| *b == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
-    names.filter(|name| !is_masked(name.to_bytes())).map(CStr::to_owned).collect()
+    names.filter(|name| !rights::is_masked(name.to_bytes())).map(CStr::to_owned).collect()
 }
 
 /// The attributes that are an archive's to set, of a name that must not be opened.
@@ -329,15 +331,6 @@ pub(crate) fn xattrs_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<(CString, Vec<
         Ok(found)
     });
     found.call("lgetxattr", || quoted(name))
-}
-
-/// Attributes that are the system's, not the archive's.
-fn is_masked(name: &[u8]) -> bool {
-    let overlay = |prefix: &[u8]| name.starts_with(prefix) && !name.starts_with(&[prefix, b"overlay."].concat());
-    (name.starts_with(b"security.") && name != CAPABILITY)
-        || overlay(b"trusted.overlay.")
-        || overlay(b"user.overlay.")
-        || name.starts_with(b"system.") && name != ACL_ACCESS.to_bytes() && name != ACL_DEFAULT.to_bytes()
 }
 
 /// Sets an attribute on a name that must not be opened.

@@ -34,7 +34,9 @@ impl Display for EventKind {
                 write!(f, "extended attribute {} not set: {}", Quoted(name), Number(*errno))
             }
             EventKind::XattrDropped { name }
-                if name.starts_with(b"trusted.") && !name.starts_with(b"trusted.overlay.") =>
+                if name.starts_with(b"trusted.")
+                    && !name.starts_with(b"trusted.overlay.")
+                    && !name.starts_with(b"trusted.SGI_ACL_") =>
             {
                 write!(f, "extended attribute {} dropped; --trusted-xattrs allow sets it", Quoted(name))
             }

@@ -82,6 +82,9 @@ impl Pax {
             b"uname" | b"gname" if value.contains(&0) => return Err(Malformed::PaxValue.into()),
             b"SCHILY.acl.access" => self.acl_access = Some(given(value, raw)?),
             b"SCHILY.acl.default" => self.acl_default = Some(given(value, raw)?),
+            // Under the kernel's names, so that the one table for rights sees them.
+            b"SCHILY.acl.ace" => self.xattrs.push_schily(b"system.nfs4_acl", value, limits)?,
+            b"RHT.security.selinux" => self.xattrs.push_schily(b"security.selinux", value, limits)?,
             key => self.set_prefixed(key, value, limits)?,
         }
         Ok(())

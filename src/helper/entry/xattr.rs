@@ -27,10 +27,11 @@ enum Spelling {
 }
 
 impl Xattrs {
-    /// `SCHILY.xattr.NAME=VALUE`, raw. An empty value is a value here: there is no header field to keep.
+    /// `SCHILY.xattr.NAME=VALUE`, the value raw; of the name GNU tar encodes `=` and `%`, bsdtar more. An empty value
+    /// is a value here: there is no header field to keep.
     pub(super) fn push_schily(&mut self, name: &[u8], value: &[u8], limits: &Limits) -> Result<(), Wrong> {
         bound(value.len(), limits)?;
-        self.push(name.to_vec(), value.to_vec(), Spelling::Schily)
+        self.push(unescape(name), value.to_vec(), Spelling::Schily)
     }
 
     /// `LIBARCHIVE.xattr.NAME=VALUE`, percent-encoded name, base64 value.
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_13_libarchive_names_are_percent_encoded() {
+    fn rule_13_names_are_percent_encoded() {
         for (text, plain) in
             [(&b"user.a%3Db"[..], &b"user.a=b"[..]), (b"%25", b"%"), (b"%4", b"%4"), (b"%zz", b"%zz"), (b"a%", b"a%")]
         {
@@ -203,6 +204,7 @@ mod tests {
     fn trap_nul_in_a_decoded_xattr_name() {
         let mut xattrs = Xattrs::default();
         assert!(xattrs.push_libarchive(b"user.%00", b"", &Limits::default()).is_err());
+        assert!(xattrs.push_schily(b"user.%00", b"", &Limits::default()).is_err());
         assert!(xattrs.push_schily(b"", b"x", &Limits::default()).is_err());
     }
 }

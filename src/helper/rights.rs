@@ -1,0 +1,259 @@
+//! The one place for attributes that carry ids or rights: what becomes of each, by the caller's policy on owners and
+//! the user namespace, in whatever spelling it came. Pure.
+//!
+//! The principle: nobody on the host gains a right that the archive's owners, as the caller's policy has them on disk,
+//! do not have. SECURITY.md shows the table; a test compares the two.
+
+mod capability;
+mod owners;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use owners::Owners;
+
+use super::acl::{self, Acl};
+use super::fault::{Fault, Result, quoted};
+use super::metadata::{ACL_ACCESS, ACL_DEFAULT};
+use crate::{Cause, IdRange, Malformed, Mode, Options, UserNamespaceReport};
+use capability::Capability;
+use nix::errno::Errno;
+
+/// What a name means. [`NAMES`] is the table of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Capability,
+    Acl,
+    /// Labels and signatures of security modules.
+    Label,
+    /// Data of the host's root, by consent.
+    Trusted,
+    /// The bytes of an ACL beside the kernel's checks: XFS keeps it there.
+    RawAcl,
+    /// A mark of overlayfs.
+    UserMark,
+    TrustedMark,
+    /// A claim about who owns the file, to those who believe it.
+    RecordedOwner,
+    User,
+    /// What file systems invent, other ACLs above all.
+    System,
+    /// In no namespace that Linux has.
+    Foreign,
+}
+
+/// Whole names, and beginnings that end in a dot. The first that fits.
+const NAMES: [(&str, Class); 15] = [
+    ("security.capability", Class::Capability),
+    ("security.", Class::Label),
+    ("system.posix_acl_access", Class::Acl),
+    ("system.posix_acl_default", Class::Acl),
+    ("system.", Class::System),
+    ("trusted.overlay.", Class::TrustedMark),
+    ("trusted.SGI_ACL_FILE", Class::RawAcl),
+    ("trusted.SGI_ACL_DEFAULT", Class::RawAcl),
+    ("trusted.", Class::Trusted),
+    ("user.overlay.", Class::UserMark),
+    ("user.containers.override_stat", Class::RecordedOwner),
+    ("user.fuseoverlayfs.", Class::RecordedOwner),
+    ("user.rootlesscontainers", Class::RecordedOwner),
+    ("user.virtfs.", Class::RecordedOwner),
+    ("user.", Class::User),
+];
+
+fn class(name: &[u8]) -> Class {
+    let fits =
+        |known: &str| if known.ends_with('.') { name.starts_with(known.as_bytes()) } else { name == known.as_bytes() };
+    NAMES.into_iter().find(|(known, _)| fits(known)).map_or(Class::Foreign, |(_, class)| class)
+}
+
+/// What an archive gives, read as far as it carries ids or rights.
+#[derive(Debug)]
+pub(crate) struct Attribute {
+    /// As the kernel names it.
+    pub(crate) name: Vec<u8>,
+    meaning: Meaning,
+}
+
+#[derive(Debug)]
+enum Meaning {
+    /// `None`: the kernel would not take it.
+    Capability(Option<Capability>),
+    Acl(Option<Acl>),
+    Other(Class, Vec<u8>),
+}
+
+impl Attribute {
+    /// In the kernel's form.
+    pub(crate) fn new(name: Vec<u8>, value: Vec<u8>) -> Attribute {
+        let meaning = match class(&name) {
+            Class::Capability => Meaning::Capability(Capability::parse(&value)),
+            Class::Acl => Meaning::Acl(acl::decode(&value).ok()),
+            class => Meaning::Other(class, value),
+        };
+        Attribute { name, meaning }
+    }
+
+    /// An ACL as text; what an access ACL leaves open the mode says.
+    pub(crate) fn acl_text(text: &[u8], access: bool, mode: u32) -> Attribute {
+        let acl = acl::parse(text).ok().and_then(|mut acl| {
+            if access {
+                acl.complete(mode);
+            }
+            acl.is_valid().then_some(acl)
+        });
+        let name = if access { ACL_ACCESS } else { ACL_DEFAULT };
+        Attribute { name: name.to_bytes().into(), meaning: Meaning::Acl(acl) }
+    }
+
+    /// An ACL that names users or groups by name only: they are never looked up.
+    pub(crate) fn is_by_name(&self) -> bool {
+        matches!(&self.meaning, Meaning::Acl(Some(acl)) if acl.by_name)
+    }
+
+    /// The mode of a file whose access ACL comes later, or never: the group's bits are then the ACL's mask, which
+    /// would give the group what the ACL keeps from it.
+    pub(crate) fn mode_without(&self, mode: u32) -> u32 {
+        match &self.meaning {
+            Meaning::Acl(Some(acl)) if self.name == ACL_ACCESS.to_bytes() => acl.mode_without(mode),
+            _ => mode,
+        }
+    }
+
+    /// The value on disk of what is kept, mapped or escaped.
+    pub(crate) fn value(self, setting: &Setting) -> Result<Vec<u8>> {
+        Ok(match self.meaning {
+            Meaning::Capability(Some(capability)) => {
+                let root = setting.owners.namespace_root(capability.root());
+                root.map_or(capability, |root| capability.for_root(root)).encode()
+            }
+            Meaning::Acl(Some(acl)) => setting.owners.acl(&acl).map_err(Cause::Refused)?.encode(),
+            Meaning::Other(_, value) => value,
+            Meaning::Capability(None) | Meaning::Acl(None) => Vec::new(),
+        })
+    }
+
+    /// Why it is refused.
+    pub(crate) fn refusal(&self, setting: &Setting) -> Fault {
+        match &self.meaning {
+            Meaning::Acl(Some(acl)) => match setting.owners.acl(acl) {
+                Err(refusal) => Cause::Refused(refusal).into(),
+                Ok(_) => Cause::Malformed { what: Malformed::Acl, offset: 0 }.into(),
+            },
+            Meaning::Acl(None) => Cause::Malformed { what: Malformed::Acl, offset: 0 }.into(),
+            // As the kernel would.
+            _ => Fault::os(Errno::EPERM, "fsetxattr", format_args!("fd, {}", quoted(&self.name))),
+        }
+    }
+}
+
+/// What the table depends on, besides the attribute; the same for the whole run.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) owners: Owners,
+    namespace: Namespace,
+    /// Consent: `trusted.*` may be set.
+    trusted: bool,
+    /// An upper directory is written.
+    overlay: bool,
+}
+
+/// The user namespace that the helper has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Namespace {
+    /// None; the caller may still be in one.
+    Callers,
+    OneId,
+    Ranges,
+}
+
+impl Namespace {
+    pub(crate) fn of(report: Option<&UserNamespaceReport>) -> Namespace {
+        match report.map(|report| &report.uids[..]) {
+            None => Namespace::Callers,
+            Some([IdRange { count: 1, .. }]) => Namespace::OneId,
+            Some(_) => Namespace::Ranges,
+        }
+    }
+}
+
+impl Setting {
+    pub(crate) fn new(options: &Options, own: u32, namespace: Namespace) -> Setting {
+        Setting {
+            owners: Owners::new(&options.owner, own),
+            namespace,
+            trusted: options.trusted_xattrs,
+            overlay: matches!(options.mode, Mode::Overlay(_)),
+        }
+    }
+
+    /// Where ids are not mapped, the kernel reads them in the user namespace that it is told them in.
+    fn by_owners(&self) -> Outcome {
+        if self.owners.are_mapped() { Outcome::Mapped } else { Outcome::Kept }
+    }
+
+    /// By consent, and by the first user namespace alone: `xattr(7)`.
+    fn if_trusted(&self, outcome: Outcome) -> Outcome {
+        match self.namespace {
+            _ if !self.trusted => Outcome::Dropped,
+            Namespace::Callers => outcome,
+            Namespace::OneId | Namespace::Ranges => Outcome::Refused,
+        }
+    }
+}
+
+/// What becomes of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Kept,
+    /// Its ids go by the policy on owners.
+    Mapped,
+    /// With an event.
+    Dropped,
+    /// Renamed so that overlayfs takes it for data, with an event.
+    Escaped,
+    /// The entry fails.
+    Refused,
+}
+
+/// The table.
+pub(crate) fn decide(attribute: &Attribute, setting: &Setting) -> Outcome {
+    match &attribute.meaning {
+        Meaning::Capability(capability) => {
+            let root = capability.and_then(|capability| setting.owners.namespace_root(capability.root()));
+            root.map_or(Outcome::Dropped, |_| setting.by_owners())
+        }
+        Meaning::Acl(None) => Outcome::Refused,
+        Meaning::Acl(Some(acl)) if acl.by_name => Outcome::Dropped,
+        Meaning::Acl(Some(acl)) if !acl.names_others() => Outcome::Kept,
+        // One id for everything is nobody that the ACL names.
+        Meaning::Acl(Some(_)) if !setting.owners.are_many() => Outcome::Dropped,
+        Meaning::Acl(Some(acl)) => setting.owners.acl(acl).map_or(Outcome::Refused, |_| setting.by_owners()),
+        Meaning::Other(class, _) => decide_other(*class, setting),
+    }
+}
+
+fn decide_other(class: Class, setting: &Setting) -> Outcome {
+    match class {
+        Class::User => Outcome::Kept,
+        Class::UserMark if setting.overlay => Outcome::Escaped,
+        Class::TrustedMark if setting.overlay => setting.if_trusted(Outcome::Escaped),
+        Class::Trusted => setting.if_trusted(Outcome::Kept),
+        _ => Outcome::Dropped,
+    }
+}
+
+/// Of a file that is there: the system's, not an archive's to clear or to be given from a lower directory.
+pub(crate) fn is_masked(name: &[u8]) -> bool {
+    match class(name) {
+        Class::Label | Class::System | Class::RawAcl => true,
+        Class::UserMark => !name.starts_with(b"user.overlay.overlay."),
+        Class::TrustedMark => !name.starts_with(b"trusted.overlay.overlay."),
+        _ => false,
+    }
+}
+
+/// `user.overlay.x` becomes `user.overlay.overlay.x`.
+pub(crate) fn escape(name: &[u8]) -> Vec<u8> {
+    let dot = name.iter().position(|byte| *byte == b'.').map_or(0, |at| at + 1);
+    [&name[..dot], b"overlay.", &name[dot..]].concat()
+}
