@@ -131,7 +131,7 @@ fn tell(args: &Image, screen: &mut Screen, result: Result<Made, Trouble>) -> Exi
                 reports.iter().for_each(|report| remarks(screen, report));
             }
             if args.json {
-                screen.print(&json::line(&done(made)));
+                screen.print(&json::line(done(made)));
             } else if let Made::Layers(layers, dir) = made {
                 mount_line(screen, layers, dir, args.quiet);
             }
@@ -187,12 +187,12 @@ fn mount_line(screen: &mut Screen, layers: &Layers, dir: &Path, quiet: bool) {
 fn done(made: &Made) -> Value {
     match made {
         Made::Root(reports) => json!({ "ok": true, "exit": 0, "error": null,
-            "layers": reports.iter().map(json::plain).collect::<Vec<_>>() }),
+            "layers": reports.iter().map(json::report).collect::<Vec<_>>() }),
         Made::Layers(layers, _) => {
             let text = |path: &Path| path.to_string_lossy().into_owned();
             let each = layers.dirs.iter().zip(&layers.reports);
             let each = each.map(|(dir, report)| {
-                json!({ "dir": text(dir), "found": report.is_none(), "report": report.as_ref().map(json::plain) })
+                json!({ "dir": text(dir), "found": report.is_none(), "report": report.as_ref().map(json::report) })
             });
             json!({ "ok": true, "exit": 0, "error": null, "userxattr": layers.userxattr,
                 "mount_options": text(layers.mount_options().as_ref()), "layers": each.collect::<Vec<_>>() })

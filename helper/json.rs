@@ -3,29 +3,30 @@
 use crate::trouble::Trouble;
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
+use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use untar_in_root::{Digest, Escaped, Listed, Report};
 
 /// One line of JSON for an entry of a listing.
-pub(crate) fn entry(listed: &Listed) -> String {
-    line(&json!({ "entry": plain(listed) }))
+pub(crate) fn entry(listed: &Listed) -> Line<Value> {
+    line(json!({ "entry": plain(listed) }))
 }
 
 /// The one object that says how a run ended.
-pub(crate) fn outcome(result: &Result<Report, Trouble>) -> String {
+pub(crate) fn outcome(result: &Result<Report, Trouble>) -> Line<Value> {
     match result {
-        Ok(report) => line(&json!({ "ok": true, "exit": 0, "report": plain(report), "error": null })),
+        Ok(done) => line(json!({ "ok": true, "exit": 0, "report": report(done), "error": null })),
         Err(trouble) => failed(trouble),
     }
 }
 
 /// The one object of a failure.
-pub(crate) fn failed(trouble: &Trouble) -> String {
-    line(&json!({
+pub(crate) fn failed(trouble: &Trouble) -> Line<Value> {
+    line(json!({
         "ok": false,
         "exit": trouble.exit(),
-        "report": trouble.run_error().and_then(|error| error.report()).map(plain),
+        "report": trouble.run_error().and_then(|error| error.report()).map(report),
         "error": error(trouble),
     }))
 }
@@ -47,6 +48,16 @@ fn error(trouble: &Trouble) -> Value {
     if let (Some(error), Value::Object(object)) = (run, &mut value) {
         put_name(object, "helper_stderr", error.helper_stderr());
     }
+    value
+}
+
+/// A report: its events one by one, since bytes that are not yet text take thirty times their room.
+pub(crate) fn report(report: &Report) -> Value {
+    let events: Vec<Value> = report.events.iter().map(plain).collect();
+    let mut bare = report.clone();
+    bare.events = Vec::new();
+    let mut value = plain(&bare);
+    value["events"] = events.into();
     value
 }
 
@@ -141,12 +152,34 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Without line breaks, and with everything that a terminal may obey escaped.
-pub(crate) fn line(value: &Value) -> String {
-    let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, Tame);
-    // Neither a map with keys that are no strings nor a vector that fails can come here.
-    let _ = serde::Serialize::serialize(value, &mut serializer);
-    String::from_utf8_lossy(&out).into_owned()
+pub(crate) fn line<T: serde::Serialize>(value: T) -> Line<T> {
+    Line(value)
+}
+
+/// Made as it is written, never whole in memory.
+pub(crate) struct Line<T>(T);
+
+impl<T: serde::Serialize> fmt::Display for Line<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut serializer = serde_json::Serializer::with_formatter(Text(f), Tame);
+        // Neither a map with keys that are no strings nor a vector that fails can come here.
+        serde::Serialize::serialize(&self.0, &mut serializer).map_err(|_| fmt::Error)
+    }
+}
+
+/// serde_json writes whole characters, as bytes.
+struct Text<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl io::Write for Text<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.write_str(text).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Escapes what [`Escaped`] would, beyond ASCII's control characters.
@@ -199,10 +232,10 @@ mod tests {
 
     #[test]
     fn a_terminal_obeys_nothing_in_it() {
-        let text = line(&json!("\u{9b}2J\u{202e}\x1b\x7f\n é"));
+        let text = line(json!("\u{9b}2J\u{202e}\x1b\x7f\n é")).to_string();
         assert_eq!(text, "\"\\u009b2J\\u202e\\u001b\\u007f\\n é\"");
         let hidden = json!("\u{61c}\u{ad}\u{3164}\u{e0041}\u{200d}\u{10fffd}");
-        let text = line(&hidden);
+        let text = line(&hidden).to_string();
         assert_eq!(text, "\"\\u061c\\u00ad\\u3164\\udb40\\udc41\\u200d\\udbff\\udffd\"");
         assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), hidden, "the value is the same");
     }

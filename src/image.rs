@@ -25,7 +25,8 @@
 //! # What is checked
 //!
 //! Nothing in an image is trusted. Its files are opened beneath its directory, only regular ones and without ever
-//! waiting for one; documents have at most [`MAX_DOCUMENT`] bytes; a document that could be read in two ways is
+//! waiting for one; documents have at most [`MAX_DOCUMENT`] bytes, and [`MAX_DOCUMENTS`]
+//! together; a document that could be read in two ways is
 //! refused. Manifests, configurations and layers have the size and SHA-256 that their descriptors say, and each
 //! layer's uncompressed stream has the diff ID of the configuration. A layer passes through this process, so what
 //! was digested is what was applied, whoever writes to the file meanwhile. Its first bytes must be of the format
@@ -41,6 +42,7 @@ mod blob;
 mod digest;
 mod docker;
 mod document;
+mod documents;
 mod flatten;
 mod layers;
 mod media;
@@ -73,6 +75,9 @@ use std::sync::Arc;
 
 /// The most bytes of a manifest, index or configuration. Registries take no more than 4 MiB.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
+/// The most bytes of all documents of a layout or archive that are read, and of what is kept of them, together. A
+/// configuration that several images share counts once.
+pub const MAX_DOCUMENTS: usize = 64 << 20;
 /// The most layers of an image: overlayfs (`OVL_MAX_STACK`) mounts no more than 500; docker makes no more than 127.
 pub const MAX_LAYERS: usize = 500;
 /// The most images, and the most indexes, of a layout or archive.
@@ -86,7 +91,7 @@ pub struct Image {
     id: Digest,
     platform: Platform,
     layers: Vec<Layer>,
-    config: Vec<u8>,
+    config: Arc<[u8]>,
     files: Option<Arc<Files>>,
 }
 
@@ -150,7 +155,7 @@ impl Image {
         id: Digest,
         platform: Platform,
         layers: Vec<Layer>,
-        config: Vec<u8>,
+        config: Arc<[u8]>,
     ) -> Image {
         Image { names, digest, id, platform, layers, config, files: None }
     }

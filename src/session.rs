@@ -6,6 +6,7 @@ mod idmap;
 mod untar;
 
 pub use canceller::Canceller;
+#[cfg(feature = "image")]
 pub(crate) use child::KEPT;
 pub use untar::Untar;
 

@@ -195,7 +195,7 @@ fn next(kind: &str, piece: &[u8], round: usize) -> Vec<u8> {
 }
 
 /// The most memory that a process has held so far, in KiB; 0 once it is gone.
-fn peak(pid: u32) -> u64 {
+pub fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let field = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     field.and_then(|text| text.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)

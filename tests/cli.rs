@@ -7,6 +7,7 @@ mod listing;
 mod options;
 mod output;
 mod signals;
+mod text;
 mod usage;
 
 use crate::support::privilege::{has_capability, need_userns};

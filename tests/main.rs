@@ -7,6 +7,7 @@ mod atomic;
 mod bad_helpers;
 mod bombs;
 mod builders;
+mod callers_memory;
 mod cli;
 mod cve_table;
 mod deaths;

@@ -63,7 +63,8 @@ impl Board {
     pub(crate) fn step(&mut self, step: Step) {
         if self.how == How::Json {
             // Nobody reads it: the outcome will say so.
-            let _ = self.events.write_all(format!("{}\n", json::line(&event(&step, self.rows.len()))).as_bytes());
+            let mut out = io::BufWriter::new(&mut self.events);
+            let _ = writeln!(out, "{}", json::line(event(&step, self.rows.len()))).and_then(|()| out.flush());
             return;
         }
         let (at, of) = (step.layer, self.rows.len());
@@ -148,7 +149,7 @@ fn event(step: &Step, of: usize) -> Value {
         What::Begun => ("begun", Value::Null),
         What::Waiting => ("waiting", Value::Null),
         What::Progress(progress) => ("progress", json::plain(progress)),
-        What::Done(report) => ("done", json::plain(report)),
+        What::Done(report) => ("done", json::report(report)),
         _ => ("other", Value::Null),
     };
     json!({ "event": { "layer": step.layer + 1, "of": of, "what": what, "detail": detail } })

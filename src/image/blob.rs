@@ -1,6 +1,7 @@
 //! Blobs: small ones read whole and verified, layers opened to be verified while they stream.
 
 use super::beneath::Beneath;
+use super::documents::Documents;
 use super::problem::Problem;
 use super::{Layer, MAX_DOCUMENT, digest, media};
 use crate::{Compression, Digest, Error};
@@ -9,12 +10,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 /// A manifest or configuration, which is what its descriptor says.
-pub(super) fn document(files: &Beneath, declared: &Digest, size: u64) -> Result<(String, Vec<u8>), Error> {
+pub(super) fn document(documents: &Documents, declared: &Digest, size: u64) -> Result<(String, Vec<u8>), Error> {
     let name = digest::blob(declared);
     if size > MAX_DOCUMENT {
         return Err(Problem::DocumentSize(size).at(name));
     }
-    let bytes = files.document(&name)?;
+    let bytes = documents.read(&name)?;
     let actual = bytes.len() as u64;
     if actual != size {
         return Err(Problem::Size { declared: size, actual }.at(name));

@@ -1,9 +1,10 @@
 //! Docker archives: `manifest.json`, a configuration per image, layers by their path in the archive.
 
 use super::beneath::Beneath;
-use super::document::{DockerImage, json};
+use super::document::{DockerImage, DockerImages, json};
+use super::documents::Documents;
 use super::problem::Problem;
-use super::{Image, Layer, MAX_IMAGES, MAX_LAYERS, blob, digest, oci};
+use super::{Image, Layer, MAX_IMAGES, MAX_LAYERS, blob, digest};
 use crate::{Digest, Error};
 
 const MANIFEST: &str = "manifest.json";
@@ -14,29 +15,35 @@ pub(super) fn is_archive(files: &Beneath) -> bool {
 }
 
 /// Every image of the archive.
-pub(super) fn find(files: &Beneath) -> Result<Vec<DockerImage>, Error> {
-    let images: Vec<DockerImage> = json(&files.document(MANIFEST)?, MANIFEST)?;
-    if images.len() > MAX_IMAGES {
+pub(super) fn find(documents: &Documents) -> Result<Vec<DockerImage>, Error> {
+    let images: DockerImages = json(&documents.read(MANIFEST)?, MANIFEST)?;
+    if images.count() > MAX_IMAGES {
         return Err(Problem::Images.at(MANIFEST));
     }
-    Ok(images)
+    Ok(images.into_items())
 }
 
 /// Reads an image's configuration, and looks for its layers.
-pub(super) fn load(files: &Beneath, found: &DockerImage) -> Result<Image, Error> {
-    let layers = found.layers.as_deref().unwrap_or_default();
-    if layers.len() > MAX_LAYERS {
-        return Err(Problem::Layers(layers.len()).at(MANIFEST));
+pub(super) fn load(documents: &Documents, found: &DockerImage) -> Result<Image, Error> {
+    let (layers, count) = found.layers.as_ref().map_or((&[][..], 0), |layers| (layers.items(), layers.count()));
+    if count > MAX_LAYERS {
+        return Err(Problem::Layers(count).at(MANIFEST));
     }
-    let config = files.document(&found.config)?;
-    let id = digest::of(&config);
-    if let Some(declared) = named(&found.config) {
-        blob::verify(&declared, id, &found.config)?;
-    }
-    let (platform, diff_ids) = oci::configuration(&config, &found.config, layers.len())?;
-    let layers = layers.iter().zip(diff_ids).map(|(file, diff_id)| layer(files, file, diff_id));
+    let config = documents.configuration(&found.config, || configuration(documents, &found.config))?;
+    let diff_ids = config.diff_ids(count, &found.config)?;
+    let layers = layers.iter().zip(diff_ids).map(|(file, diff_id)| layer(documents.files(), file, *diff_id));
     let layers = layers.collect::<Result<_, _>>()?;
-    Ok(Image::new(found.repo_tags.clone().unwrap_or_default(), None, id, platform, layers, config))
+    let names = found.tags().to_vec();
+    documents.keep(Image::new(names, None, config.id, config.platform, layers, config.bytes), MANIFEST)
+}
+
+fn configuration(documents: &Documents, name: &str) -> Result<(Vec<u8>, Digest), Error> {
+    let bytes = documents.read(name)?;
+    let id = digest::of(&bytes);
+    if let Some(declared) = named(name) {
+        blob::verify(&declared, id, name)?;
+    }
+    Ok((bytes, id))
 }
 
 /// The digest of the compressed layer is known only where it is its name; the diff ID is known always.

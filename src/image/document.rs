@@ -2,11 +2,14 @@
 //! `manifest.json` of `docker save`. Unknown fields are ignored, fields given twice are refused (serde), and a
 //! document that could be read in two ways is too.
 
+mod several;
+
 use super::problem::Problem;
+use super::{MAX_IMAGES, MAX_LAYERS};
 use crate::Error;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use std::collections::BTreeMap;
+use several::Several;
 
 /// Points to a blob.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,18 +20,28 @@ pub(super) struct Descriptor {
     pub(super) digest: String,
     pub(super) size: u64,
     #[serde(default)]
-    pub(super) urls: Option<Vec<String>>,
+    pub(super) urls: Option<Several<String, 4>>,
     #[serde(default)]
-    pub(super) annotations: Option<BTreeMap<String, String>>,
+    pub(super) annotations: Option<Annotations>,
     #[serde(default)]
     pub(super) platform: Option<PlatformText>,
 }
 
-impl Descriptor {
-    pub(super) fn annotation(&self, name: &str) -> Option<&str> {
-        self.annotations.as_ref()?.get(name).map(String::as_str)
-    }
+/// Those that name an image; no other is used, so none is kept.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Annotations {
+    /// The tag, in `index.json`.
+    #[serde(rename = "org.opencontainers.image.ref.name", default)]
+    pub(super) tag: Option<String>,
+    /// The whole name, as containerd and `docker save` have it.
+    #[serde(rename = "io.containerd.image.name", default)]
+    pub(super) name: Option<String>,
 }
+
+/// What an index leads to: more than may be, by one, is enough to see that it is too much.
+pub(super) type Manifests = Several<Descriptor, { 2 * MAX_IMAGES + 1 }>;
+/// The same of layers.
+pub(super) type Layers<T> = Several<T, { MAX_LAYERS + 1 }>;
 
 /// As a descriptor and a configuration have it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -58,11 +71,11 @@ pub(super) struct Document {
     #[serde(default)]
     pub(super) artifact_type: Option<String>,
     #[serde(default)]
-    manifests: Option<Vec<Descriptor>>,
+    manifests: Option<Manifests>,
     #[serde(default)]
     config: Option<Descriptor>,
     #[serde(default)]
-    layers: Option<Vec<Descriptor>>,
+    layers: Option<Layers<Descriptor>>,
     #[serde(default)]
     fs_layers: Option<IgnoredAny>,
 }
@@ -91,17 +104,17 @@ impl Document {
         }
     }
 
-    pub(super) fn into_manifests(self, file: &str) -> Result<Vec<Descriptor>, Error> {
+    pub(super) fn into_manifests(self, file: &str) -> Result<Manifests, Error> {
         match self.manifests {
             Some(manifests) => Ok(manifests),
             None if self.config.is_some() || self.layers.is_some() => {
                 Err(Problem::Json("a manifest where an index is expected".to_owned()).at(file))
             }
-            None => Ok(Vec::new()),
+            None => Ok(Manifests::default()),
         }
     }
 
-    pub(super) fn into_image(self, file: &str) -> Result<(Descriptor, Vec<Descriptor>), Error> {
+    pub(super) fn into_image(self, file: &str) -> Result<(Descriptor, Layers<Descriptor>), Error> {
         match self.config {
             Some(config) => Ok((config, self.layers.unwrap_or_default())),
             None => Err(Problem::Json("a manifest without a configuration".to_owned()).at(file)),
@@ -133,7 +146,7 @@ pub(super) struct Rootfs {
     #[serde(rename = "type", default)]
     pub(super) kind: String,
     #[serde(default)]
-    pub(super) diff_ids: Option<Vec<String>>,
+    pub(super) diff_ids: Option<Layers<String>>,
 }
 
 /// One image of a docker archive.
@@ -142,14 +155,33 @@ pub(super) struct Rootfs {
 pub(super) struct DockerImage {
     pub(super) config: String,
     #[serde(default)]
-    pub(super) repo_tags: Option<Vec<String>>,
+    pub(super) repo_tags: Option<Several<String, MAX_IMAGES>>,
     #[serde(default)]
-    pub(super) layers: Option<Vec<String>>,
+    pub(super) layers: Option<Layers<String>>,
 }
+
+impl DockerImage {
+    pub(super) fn tags(&self) -> &[String] {
+        self.repo_tags.as_ref().map_or(&[], |tags| tags.items())
+    }
+}
+
+/// `manifest.json`
+pub(super) type DockerImages = Several<DockerImage, MAX_IMAGES>;
 
 /// Parses; what is wrong is told with line and column.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| Problem::Json(error.to_string()).at(file))
+    serde_json::from_slice(bytes).map_err(|error| Problem::Json(told(&error)).at(file))
+}
+
+/// The error quotes the value that it does not like, which may be the whole document; where it is comes last.
+fn told(error: &serde_json::Error) -> String {
+    const LONGEST: usize = 200;
+    let text = error.to_string();
+    match crate::text::cut_at(&text, LONGEST) {
+        end if end < text.len() => format!("{}… at line {} column {}", &text[..end], error.line(), error.column()),
+        _ => text,
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +216,24 @@ mod tests {
         }
         // As Go writes a nil slice.
         let document = Document::parse(br#"{"schemaVersion":2,"manifests":null}"#, "x").expect("an index");
-        assert!(document.into_manifests("x").expect("empty").is_empty());
+        assert!(document.into_manifests("x").expect("empty").items().is_empty());
+    }
+
+    #[test]
+    fn a_value_is_quoted_no_longer_than_a_line() {
+        let long = format!(r#"{{"schemaVersion":"{}"}}"#, "\u{1}A".repeat(1 << 20).escape_default());
+        match problem(&long) {
+            Problem::Json(text) => assert!(text.len() < 300 && text.contains("at line 1 column"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_counted_and_not_kept() {
+        let descriptor = r#"{"digest":"","size":0,"annotations":{"a":"b"}}"#;
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, vec![descriptor; 80_000].join(","));
+        let manifests = Document::parse(text.as_bytes(), "x").expect("an index").into_manifests("x").expect("an index");
+        assert_eq!((manifests.count(), manifests.items().len()), (80_000, 2 * MAX_IMAGES + 1));
     }
 
     #[test]

@@ -1,28 +1,25 @@
 //! OCI layouts: which images an index leads to, and what one of them is made of.
 
 use super::beneath::Beneath;
-use super::document::{Config, Descriptor, Document, LayoutMarker, json};
+use super::document::{Descriptor, Document, LayoutMarker, json};
+use super::documents::{Configuration, Documents};
 use super::media::{self, Kind};
 use super::platform::Platform;
 use super::problem::Problem;
 use super::{Image, Layer, MAX_IMAGES, MAX_LAYERS, blob, digest};
 use crate::{Digest, Error};
+use std::sync::Arc;
 
 const INDEX: &str = "index.json";
 const MARKER: &str = "oci-layout";
 /// Indexes in indexes: real ones have two.
 const DEPTH: usize = 8;
-/// The tag, in `index.json`.
-const TAG: &str = "org.opencontainers.image.ref.name";
-/// The whole name, as containerd and `docker save` have it.
-const NAME: &str = "io.containerd.image.name";
-
 /// An image that an index points to.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     descriptor: Descriptor,
     /// Tags and names, of the index around it too.
-    pub(super) names: Vec<String>,
+    pub(super) names: Vec<Arc<str>>,
     /// Its own, and of the indexes around it.
     pub(super) digests: Vec<Digest>,
     pub(super) platform: Option<Platform>,
@@ -44,20 +41,20 @@ pub(super) fn is_layout(files: &Beneath) -> bool {
 }
 
 /// Every image of the layout.
-pub(super) fn find(files: &Beneath) -> Result<Vec<Found>, Error> {
-    let marker: LayoutMarker = json(&files.document(MARKER)?, MARKER)?;
+pub(super) fn find(documents: &Documents) -> Result<Vec<Found>, Error> {
+    let marker: LayoutMarker = json(&documents.read(MARKER)?, MARKER)?;
     if marker.image_layout_version.split('.').next() != Some("1") {
         return Err(Problem::Version(marker.image_layout_version).at(MARKER));
     }
-    let document = Document::parse(&files.document(INDEX)?, INDEX)?;
+    let document = Document::parse(&documents.read(INDEX)?, INDEX)?;
     document.is("application/vnd.oci.image.index.v1+json", INDEX)?;
-    let mut search = Search { files, found: Vec::new(), around: Vec::new(), indexes: 0 };
+    let mut search = Search { documents, found: Vec::new(), around: Vec::new(), indexes: 0 };
     search.index(document, INDEX, &[])?;
     Ok(search.found)
 }
 
 struct Search<'a> {
-    files: &'a Beneath,
+    documents: &'a Documents,
     found: Vec<Found>,
     /// The indexes that are being read.
     around: Vec<Digest>,
@@ -65,11 +62,12 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn index(&mut self, document: Document, file: &str, names: &[String]) -> Result<(), Error> {
-        for descriptor in document.into_manifests(file)? {
+    fn index(&mut self, document: Document, file: &str, names: &[Arc<str>]) -> Result<(), Error> {
+        for descriptor in document.into_manifests(file)?.into_items() {
             let own = digest::parse(&descriptor.digest).map_err(|problem| problem.at(file))?;
             let mut names = names.to_vec();
-            names.extend([TAG, NAME].iter().filter_map(|key| descriptor.annotation(key)).map(str::to_owned));
+            let annotations = descriptor.annotations.iter().flat_map(|known| [&known.tag, &known.name]);
+            names.extend(annotations.flatten().map(|name| Arc::from(name.as_str())));
             if media::kind(&descriptor.media_type) == Kind::Index {
                 self.nested(&descriptor, own, file, &names)?;
                 continue;
@@ -84,7 +82,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn nested(&mut self, descriptor: &Descriptor, own: Digest, file: &str, names: &[String]) -> Result<(), Error> {
+    fn nested(&mut self, descriptor: &Descriptor, own: Digest, file: &str, names: &[Arc<str>]) -> Result<(), Error> {
         self.indexes += 1;
         if self.around.contains(&own) {
             return Err(Problem::Cycle.at(file));
@@ -96,8 +94,9 @@ impl Search<'_> {
         if self.indexes > MAX_IMAGES {
             return Err(Problem::Images.at(file));
         }
-        let (name, bytes) = blob::document(self.files, &own, descriptor.size)?;
+        let (name, bytes) = blob::document(self.documents, &own, descriptor.size)?;
         let document = Document::parse(&bytes, &name)?;
+        drop(bytes);
         document.is(&descriptor.media_type, &name)?;
         self.around.push(own);
         let result = self.index(document, &name, names);
@@ -107,54 +106,57 @@ impl Search<'_> {
 }
 
 /// Reads an image's manifest and configuration.
-pub(super) fn load(files: &Beneath, found: &Found) -> Result<Image, Error> {
+pub(super) fn load(documents: &Documents, found: &Found) -> Result<Image, Error> {
     let descriptor = &found.descriptor;
     let own = digest::parse(&descriptor.digest).map_err(|problem| problem.at(INDEX))?;
     let name = digest::blob(&own);
     if !found.is_manifest() {
         return Err(Problem::MediaType(descriptor.media_type.clone()).at(name));
     }
-    let (_, bytes) = blob::document(files, &own, descriptor.size)?;
+    let (_, bytes) = blob::document(documents, &own, descriptor.size)?;
     let document = Document::parse(&bytes, &name)?;
+    drop(bytes);
     document.is(&descriptor.media_type, &name)?;
     let artifact = document.artifact_type.clone().filter(|kind| !kind.is_empty());
     let (config, layers) = document.into_image(&name)?;
     if !media::is_config(&config.media_type) {
         return Err(Problem::Artifact(artifact.unwrap_or(config.media_type)).at(name));
     }
-    if layers.len() > MAX_LAYERS {
-        return Err(Problem::Layers(layers.len()).at(name));
+    if layers.count() > MAX_LAYERS {
+        return Err(Problem::Layers(layers.count()).at(name));
     }
-    let id = digest::parse(&config.digest).map_err(|problem| problem.at(name.as_str()))?;
-    let (config_name, config) = blob::document(files, &id, config.size)?;
-    let (platform, diff_ids) = configuration(&config, &config_name, layers.len())?;
-    let layers = layers.into_iter().zip(diff_ids).map(|(descriptor, diff_id)| layer(files, descriptor, diff_id, &name));
+    let (config_name, config) = configuration(documents, &config, &name)?;
+    let diff_ids = config.diff_ids(layers.count(), &config_name)?;
+    let layers = layers.into_items().into_iter().zip(diff_ids);
+    let layers = layers.map(|(descriptor, diff_id)| layer(documents.files(), descriptor, *diff_id, &name));
     let layers = layers.collect::<Result<_, _>>()?;
-    Ok(Image::new(found.names.clone(), Some(own), id, platform, layers, config))
+    let names = found.names.iter().map(|name| String::from(&**name)).collect();
+    documents.keep(Image::new(names, Some(own), config.id, config.platform, layers, config.bytes), &name)
 }
 
-/// The platform and the diff IDs, as many as there are layers.
-pub(super) fn configuration(bytes: &[u8], name: &str, layers: usize) -> Result<(Platform, Vec<Digest>), Error> {
-    let config: Config = json(bytes, name)?;
-    let platform = Platform::of(&config.platform());
-    if config.rootfs.kind != "layers" {
-        return Err(Problem::RootfsType(config.rootfs.kind).at(name));
+fn configuration(
+    documents: &Documents,
+    descriptor: &Descriptor,
+    manifest: &str,
+) -> Result<(String, Configuration), Error> {
+    let id = digest::parse(&descriptor.digest).map_err(|problem| problem.at(manifest))?;
+    let name = digest::blob(&id);
+    let read = || Ok((blob::document(documents, &id, descriptor.size)?.1, id));
+    let config = documents.configuration(&name, read)?;
+    let actual = config.bytes.len() as u64;
+    if actual != descriptor.size {
+        return Err(Problem::Size { declared: descriptor.size, actual }.at(name));
     }
-    let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
-    if diff_ids.len() != layers {
-        return Err(Problem::LayerCount { layers, diff_ids: diff_ids.len() }.at(name));
-    }
-    let diff_ids = diff_ids.iter().map(|text| digest::parse(text)).collect::<Result<_, _>>();
-    Ok((platform, diff_ids.map_err(|problem| problem.at(name))?))
+    Ok((name, config))
 }
 
 fn layer(files: &Beneath, descriptor: Descriptor, diff_id: Digest, manifest: &str) -> Result<Layer, Error> {
     let own = digest::parse(&descriptor.digest).map_err(|problem| problem.at(manifest))?;
     let file = digest::blob(&own);
-    let elsewhere = descriptor.urls.filter(|urls| !urls.is_empty() && !files.has(&file));
+    let elsewhere = descriptor.urls.filter(|urls| urls.count() > 0 && !files.has(&file));
     let (compression, refusal) = match (media::compression(&descriptor.media_type), elsewhere) {
-        (Err(problem), _) => (None, Some(problem)),
-        (Ok(_), Some(urls)) => (None, Some(Problem::Foreign(urls.join(" ")))),
+        (Err(problem), _) => (None, Some(problem.shortened())),
+        (Ok(_), Some(urls)) => (None, Some(Problem::Foreign(urls.items().join(" ")).shortened())),
         (Ok(compression), None) => (Some(compression), None),
     };
     let media_type = Some(descriptor.media_type);

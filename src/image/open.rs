@@ -2,6 +2,7 @@
 
 use super::archive;
 use super::beneath::Beneath;
+use super::documents::Documents;
 use super::problem::Problem;
 use super::select::{self, Candidate};
 use super::staged::Staged;
@@ -74,9 +75,9 @@ impl Opener {
     /// [`ErrorKind::Image`](crate::ErrorKind::Image) and others with a [`Problem`];
     /// [`ErrorKind::Read`](crate::ErrorKind::Read); for archives, any of the helper.
     pub fn open(&self) -> Result<Image, Error> {
-        let (files, candidates) = self.look()?;
+        let (files, documents, candidates) = self.look()?;
         let reference = self.source.reference.as_deref();
-        let mut image = select::one(&files.beneath, candidates, reference, self.platform.as_ref())?;
+        let mut image = select::one(&documents, candidates, reference, self.platform.as_ref())?;
         image.files = Some(files);
         Ok(image)
     }
@@ -87,13 +88,13 @@ impl Opener {
     ///
     /// As [`open`](Opener::open).
     pub fn list(&self) -> Result<Vec<Image>, Error> {
-        let (files, candidates) = self.look()?;
-        let mut images = select::all(&files.beneath, &candidates)?;
+        let (files, documents, candidates) = self.look()?;
+        let mut images = select::all(&documents, &candidates)?;
         images.iter_mut().for_each(|image| image.files = Some(Arc::clone(&files)));
         Ok(images)
     }
 
-    fn look(&self) -> Result<(Arc<Files>, Vec<Candidate>), Error> {
+    fn look(&self) -> Result<(Arc<Files>, Documents, Vec<Candidate>), Error> {
         let path = &self.source.path;
         let packed = match self.source.form {
             Form::OciLayout => false,
@@ -108,13 +109,15 @@ impl Opener {
             // `docker save` writes both since version 25; the layout says more.
             Form::Detect => oci::is_layout(&beneath),
         };
+        let files = Arc::new(Files { beneath, _staging: staging });
+        let (beneath, documents) = (&files.beneath, Documents::new(Arc::clone(&files)));
         let candidates = match oci {
-            true if !oci::is_layout(&beneath) => return Err(Problem::NotAnImage.at(path)),
-            true => oci::find(&beneath)?.into_iter().map(|found| Candidate::Oci(Box::new(found))).collect(),
-            false if !docker::is_archive(&beneath) => return Err(Problem::NotAnImage.at(path)),
-            false => docker::find(&beneath)?.into_iter().map(Candidate::Docker).collect(),
+            true if !oci::is_layout(beneath) => return Err(Problem::NotAnImage.at(path)),
+            true => oci::find(&documents)?.into_iter().map(|found| Candidate::Oci(Box::new(found))).collect(),
+            false if !docker::is_archive(beneath) => return Err(Problem::NotAnImage.at(path)),
+            false => docker::find(&documents)?.into_iter().map(Candidate::Docker).collect(),
         };
-        Ok((Arc::new(Files { beneath, _staging: staging }), candidates))
+        Ok((files, documents, candidates))
     }
 
     fn unpack(&self) -> Result<Staged, Error> {

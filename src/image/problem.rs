@@ -80,6 +80,8 @@ pub enum Problem {
     Depth,
     /// More images than a thousand.
     Images,
+    /// More documents, or more that is kept of them, than [`MAX_DOCUMENTS`](super::MAX_DOCUMENTS).
+    Documents,
     /// No image of this name or digest; these are there.
     NoReference {
         /// What was asked for.
@@ -112,10 +114,52 @@ impl Problem {
             Problem::NoReference { .. } | Problem::NoPlatform { .. } | Problem::Several(_) | Problem::Occupied => {
                 ErrorKind::Options
             }
-            Problem::DocumentSize(_) | Problem::Layers(_) | Problem::Images | Problem::Depth => ErrorKind::Limit,
+            Problem::DocumentSize(_) | Problem::Layers(_) | Problem::Images | Problem::Documents | Problem::Depth => {
+                ErrorKind::Limit
+            }
             _ => ErrorKind::Image,
         };
-        Error::new(kind, Detail::Image(Box::new(Flaw { file: file.into(), problem: self })))
+        let file = shortened_path(file.into());
+        Error::new(kind, Detail::Image(Box::new(Flaw { file, problem: self.shortened() })))
+    }
+
+    /// With no more of the image's text than is shown: it may be the whole document.
+    pub(super) fn shortened(mut self) -> Problem {
+        match &mut self {
+            Problem::Version(text)
+            | Problem::DigestText(text)
+            | Problem::MediaType(text)
+            | Problem::Foreign(text)
+            | Problem::Encrypted(text)
+            | Problem::Artifact(text)
+            | Problem::RootfsType(text) => *text = shortened(text, LONGEST),
+            Problem::MediaTypeDiffers { declared, says } => {
+                *declared = shortened(declared, LONGEST);
+                *says = shortened(says, LONGEST);
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// The most bytes of one text of an image in an error.
+const LONGEST: usize = 400;
+
+/// The beginning of a text.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    match crate::text::cut_at(text, most) {
+        end if end < text.len() => format!("{}…", &text[..end]),
+        _ => text.to_owned(),
+    }
+}
+
+/// A name in an image may be as long as the document that has it.
+fn shortened_path(path: PathBuf) -> PathBuf {
+    const LONGEST_PATH: usize = 4096;
+    match path.to_str() {
+        Some(text) if text.len() > LONGEST_PATH => shortened(text, LONGEST_PATH).into(),
+        _ => path,
     }
 }
 
@@ -175,7 +219,7 @@ impl fmt::Display for Problem {
             Problem::DocumentSize(size) => {
                 write!(f, "refused: a document of {size} bytes; {} are the most", super::MAX_DOCUMENT)
             }
-            Problem::Json(what) => write!(f, "not a document of this kind: {}", Text(what).0.escape_debug()),
+            Problem::Json(what) => write!(f, "not a document of this kind: {}", Escaped(what.as_bytes())),
             Problem::Version(version) => write!(f, "version {} is not supported", Text(version)),
             Problem::Size { declared, actual } => {
                 write!(f, "{actual} bytes, but {declared} are declared: cut short, or not what was meant")
@@ -211,6 +255,9 @@ impl fmt::Display for Problem {
             Problem::RootfsType(kind) => write!(f, "refused: rootfs.type is {}, not \"layers\"", Text(kind)),
             Problem::Cycle => f.write_str("refused: an index that contains itself"),
             Problem::Depth => f.write_str("refused: indexes nested too deep"),
+            Problem::Documents => {
+                write!(f, "refused: documents and what is kept of them are more than {} bytes", super::MAX_DOCUMENTS)
+            }
             Problem::Images => write!(f, "refused: more than {} images", super::MAX_IMAGES),
             Problem::NoReference { wanted, there } => {
                 write!(f, "no image {} in it; there is {}", Text(wanted), List(there))

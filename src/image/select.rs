@@ -1,11 +1,11 @@
 //! Which of the images is meant: by tag, name or digest, then by platform.
 
-use super::beneath::Beneath;
 use super::docker;
 use super::document::DockerImage;
+use super::documents::Documents;
 use super::oci;
 use super::platform::Platform;
-use super::problem::Problem;
+use super::problem::{Problem, shortened};
 use super::{Image, digest};
 use crate::Error;
 use std::path::Path;
@@ -17,10 +17,10 @@ pub(super) enum Candidate {
 }
 
 impl Candidate {
-    fn load(&self, files: &Beneath) -> Result<Image, Error> {
+    fn load(&self, documents: &Documents) -> Result<Image, Error> {
         match self {
-            Candidate::Oci(found) => oci::load(files, found),
-            Candidate::Docker(found) => docker::load(files, found),
+            Candidate::Oci(found) => oci::load(documents, found),
+            Candidate::Docker(found) => docker::load(documents, found),
         }
     }
 
@@ -43,24 +43,28 @@ impl Candidate {
         let wanted = digest::parse(reference).ok();
         match self {
             Candidate::Oci(found) => {
-                found.names.iter().any(|name| name == reference || docker::same_name(name, reference))
+                found.names.iter().any(|name| **name == *reference || docker::same_name(name, reference))
                     || wanted.is_some_and(|wanted| found.digests.contains(&wanted))
             }
             Candidate::Docker(found) => {
-                let mut tags = found.repo_tags.iter().flatten();
+                let mut tags = found.tags().iter();
                 tags.any(|tag| docker::same_name(tag, reference))
                     || wanted.is_some_and(|wanted| found.config.contains(&digest::hex(&wanted)))
             }
         }
     }
 
-    /// For people.
+    /// For people: no longer than a line of them bears, since an error may have a thousand.
     fn name(&self) -> String {
-        let (names, digest) = match self {
-            Candidate::Oci(found) => (&found.names[..], found.digest().map(ToString::to_string)),
-            Candidate::Docker(found) => (found.repo_tags.as_deref().unwrap_or_default(), Some(found.config.clone())),
+        const LONGEST: usize = 100;
+        let name = match self {
+            Candidate::Oci(found) => found.names.first().map(|name| &**name),
+            Candidate::Docker(found) => Some(found.tags().first().unwrap_or(&found.config).as_str()),
         };
-        let name = names.first().cloned().or(digest).unwrap_or_default();
+        let name = match (name, self) {
+            (None, Candidate::Oci(found)) => found.digest().map(ToString::to_string).unwrap_or_default(),
+            (name, _) => name.map(|name| shortened(name, LONGEST)).unwrap_or_default(),
+        };
         match self.platform() {
             Some(platform) => format!("{name} ({platform})"),
             None => name,
@@ -69,10 +73,10 @@ impl Candidate {
 }
 
 /// Everything that can be read as an image; attestations and artifacts are passed over.
-pub(super) fn all(files: &Beneath, candidates: &[Candidate]) -> Result<Vec<Image>, Error> {
+pub(super) fn all(documents: &Documents, candidates: &[Candidate]) -> Result<Vec<Image>, Error> {
     let mut images = Vec::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_beside()) {
-        match candidate.load(files) {
+        match candidate.load(documents) {
             Err(error) if matches!(error.image_problem(), Some(Problem::Artifact(_))) => {}
             image => images.push(image?),
         }
@@ -82,18 +86,18 @@ pub(super) fn all(files: &Beneath, candidates: &[Candidate]) -> Result<Vec<Image
 
 /// The one image that is meant.
 pub(super) fn one(
-    files: &Beneath,
+    documents: &Documents,
     mut candidates: Vec<Candidate>,
     reference: Option<&str>,
     wanted: Option<&Platform>,
 ) -> Result<Image, Error> {
-    let place: &Path = files.name();
+    let place: &Path = documents.files().name();
     if let Some(reference) = reference {
-        let there: Vec<String> = candidates.iter().map(Candidate::name).collect();
-        candidates.retain(|candidate| candidate.matches(reference));
-        if candidates.is_empty() {
+        if !candidates.iter().any(|candidate| candidate.matches(reference)) {
+            let there = candidates.iter().map(Candidate::name).collect();
             return Err(Problem::NoReference { wanted: reference.to_owned(), there }.at(place));
         }
+        candidates.retain(|candidate| candidate.matches(reference));
     }
     // Unless nothing else is there: then the error says what it is.
     if candidates.iter().any(|candidate| !candidate.is_beside()) {
@@ -101,13 +105,13 @@ pub(super) fn one(
     }
     match (&candidates[..], wanted) {
         ([], _) => Err(Problem::Empty.at(place)),
-        ([only], None) => only.load(files),
-        (several, _) => fitting(files, several, wanted.unwrap_or(&Platform::host())),
+        ([only], None) => only.load(documents),
+        (several, _) => fitting(documents, several, wanted.unwrap_or(&Platform::host())),
     }
 }
 
 /// The best for this platform.
-fn fitting(files: &Beneath, candidates: &[Candidate], wanted: &Platform) -> Result<Image, Error> {
+fn fitting(documents: &Documents, candidates: &[Candidate], wanted: &Platform) -> Result<Image, Error> {
     let mut there = Vec::new();
     let mut best: Vec<(u8, Image, String)> = Vec::new();
     for candidate in candidates {
@@ -115,7 +119,7 @@ fn fitting(files: &Beneath, candidates: &[Candidate], wanted: &Platform) -> Resu
             there.push(candidate.name());
             continue;
         }
-        let image = match candidate.load(files) {
+        let image = match candidate.load(documents) {
             Err(error) if matches!(error.image_problem(), Some(Problem::Artifact(_))) => continue,
             image => image?,
         };
@@ -128,15 +132,15 @@ fn fitting(files: &Beneath, candidates: &[Candidate], wanted: &Platform) -> Resu
         }
     }
     let Some(least) = best.iter().map(|(fit, ..)| *fit).min() else {
-        return Err(Problem::NoPlatform { wanted: wanted.to_string(), there }.at(files.name()));
+        return Err(Problem::NoPlatform { wanted: wanted.to_string(), there }.at(documents.files().name()));
     };
     best.retain(|(fit, ..)| *fit == least);
     match best.pop() {
         Some((_, image, _)) if best.is_empty() => Ok(image),
         Some((.., last)) => {
             let names = best.into_iter().map(|(.., name)| name).chain([last]).collect();
-            Err(Problem::Several(names).at(files.name()))
+            Err(Problem::Several(names).at(documents.files().name()))
         }
-        None => Err(Problem::Empty.at(files.name())),
+        None => Err(Problem::Empty.at(documents.files().name())),
     }
 }
