@@ -29,6 +29,8 @@ mod remove;
 mod reporter;
 mod rights;
 mod root;
+#[cfg(any(fuzzing, test))]
+mod script;
 mod seccomp;
 mod stream;
 mod sys;
@@ -41,7 +43,7 @@ mod writers;
 pub use bench::{BenchDirs, bench_reader};
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
-pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver};
+pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzz_entries::{Seen, fuzz_entries};
@@ -149,7 +151,7 @@ fn work(
     let mut applier = Applier::new(confined, request, watch, reporter).map_err(at(Stage::Apply))?;
     let decoder = decode::Decoder::open(input, options.compression).map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
-    let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded);
+    let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded, applier.relief());
     let strictness = Strictness { sizes: options.strict_sizes, pax_globals: options.pax_globals };
     let mut reader = Reader::new(stream, options.limits, strictness);
     let outcome = apply(&mut applier, &mut reader, &mut report.times, mark);

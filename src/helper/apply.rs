@@ -17,7 +17,7 @@ use super::policy::Policy;
 use super::remove::Remover;
 use super::reporter::Reporter;
 use super::rights::Namespace;
-use super::stream::Stream;
+use super::stream::{Relieve, Stream};
 use super::writers::Writers;
 use crate::wire::Request;
 use crate::{
@@ -100,6 +100,12 @@ impl<'a> Applier<'a> {
         };
         applier.enter_destination(&request.destination)?;
         Ok(applier)
+    }
+
+    /// Hands over what waits here to be handed over with more.
+    pub(crate) fn relief(&self) -> Relieve {
+        let writers = Rc::clone(&self.writers);
+        Box::new(move || writers.flush())
     }
 
     fn enter_destination(&mut self, destination: &[u8]) -> Result<()> {

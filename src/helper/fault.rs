@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use std::fmt;
 
 /// Something failed; not yet a [`Failure`](crate::Failure).
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) operation: Option<Operation>,
     pub(crate) cause: Cause,

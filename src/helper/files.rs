@@ -6,7 +6,6 @@ use super::fault::{Call, Fault, Result, quoted};
 use super::metadata::{Metadata, Setter, Softened};
 use super::remove::Remover;
 use crate::{Cause, Refusal};
-use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
@@ -94,9 +93,9 @@ impl NewFile {
     }
 
     /// Writes the next stored bytes.
-    pub(crate) fn write(&mut self, bytes: &Bytes) -> Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let Some(regions) = &mut self.regions else { return write_all(&self.file, bytes) };
-        let mut rest = &bytes[..];
+        let mut rest = bytes;
         while let Some(region) = regions.last_mut().filter(|_| !rest.is_empty()) {
             let n = rest.len().min(usize::try_from(region.length).unwrap_or(usize::MAX));
             write_all_at(&self.file, &rest[..n], region.offset)?;

@@ -1,5 +1,11 @@
 //! What `fuzz/` calls; not part of the interface. The tests replay its seeds, and mutations of them.
 
+mod stall;
+
+pub use stall::fuzz_stall;
+#[cfg(test)]
+pub(super) use stall::same_decoded;
+
 use super::decode::Decoder;
 use super::dirs::{Child, Dirs, Implied, Missing, NodeId};
 use super::entry::{Entry, Reader, Source, Strictness};
@@ -77,21 +83,16 @@ pub fn fuzz_frames(data: &[u8]) {
     crate::wire::fuzz_frames(data);
 }
 
+const FORMATS: [Compression; 6] =
+    [Compression::Detect, Compression::Gzip, Compression::Zstd, Compression::Xz, Compression::Bzip2, Compression::None];
+
 /// Decodes `data` as the format that its first byte chooses, up to a bound on what comes out.
 pub fn fuzz_decode(data: &[u8]) {
     const MOST: usize = 8 << 20;
-    let formats = [
-        Compression::Detect,
-        Compression::Gzip,
-        Compression::Zstd,
-        Compression::Xz,
-        Compression::Bzip2,
-        Compression::None,
-    ];
     let Some((choice, data)) = data.split_first() else { return };
     let Ok((fd, control)) = memory_file(data).and_then(|fd| Ok((fd, memory_file(b"")?))) else { return };
     let input = Input::new(std::sync::Arc::new(fd), Watch::new(control, 0));
-    let format = formats[usize::from(*choice) % formats.len()];
+    let format = FORMATS[usize::from(*choice) % FORMATS.len()];
     let Ok(mut decoder) = Decoder::open(input, format) else { return };
     let mut buffer = vec![0; 64 << 10];
     let mut total = 0;
@@ -286,6 +287,11 @@ mod tests {
     #[test]
     fn the_decoders_take_their_seeds_and_mutations_of_them() {
         replay("decode", 3000, fuzz_decode);
+    }
+
+    #[test]
+    fn what_comes_in_stalled_pieces_is_decoded_as_in_one_go() {
+        replay("stall", 3000, fuzz_stall);
     }
 
     #[test]

@@ -68,11 +68,17 @@ impl Watch {
 
 /// The archive's bytes, counted.
 pub(crate) struct Input {
-    /// Shared with whoever keeps the number 0 taken when the input has been read to its end.
-    fd: Arc<OwnedFd>,
-    watch: Watch,
+    origin: Origin,
     count: Arc<AtomicU64>,
     patience: Patience,
+}
+
+enum Origin {
+    /// Shared with whoever keeps the number 0 taken when the input has been read to its end.
+    Descriptor(Arc<OwnedFd>, Watch),
+    /// Comes, and stalls, as a test wants it.
+    #[cfg(any(fuzzing, test))]
+    Script(super::script::Script),
 }
 
 /// Whether a read waits for the source; set by whoever reads through a decoder.
@@ -87,16 +93,34 @@ impl Patience {
 
 impl Input {
     pub(crate) fn new(fd: Arc<OwnedFd>, watch: Watch) -> Input {
-        Input { fd, watch, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
+        Input::from(Origin::Descriptor(fd, watch))
+    }
+
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn scripted(script: super::script::Script) -> Input {
+        Input::from(Origin::Script(script))
+    }
+
+    fn from(origin: Origin) -> Input {
+        Input { origin, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
     }
 
     /// Whether a read would not have to wait, as far as is known.
     pub(crate) fn is_ready(&self) -> bool {
-        self.watch.wait_for(Some(&self.fd), false).unwrap_or(false)
+        match &self.origin {
+            Origin::Descriptor(fd, watch) => watch.wait_for(Some(fd), false).unwrap_or(false),
+            #[cfg(any(fuzzing, test))]
+            Origin::Script(_) => false,
+        }
     }
 
     pub(crate) fn patience(&self) -> Patience {
         self.patience.clone()
+    }
+
+    /// Every read waits from now on, whatever is said to those who asked for its patience before.
+    pub(crate) fn always_wait(&mut self) {
+        self.patience = Patience(Arc::new(AtomicBool::new(true)));
     }
 
     /// Bytes read so far, to be looked at from elsewhere.
@@ -107,20 +131,27 @@ impl Input {
 
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let patient = self.patience.0.load(Ordering::Relaxed);
-            if !self.watch.wait_for(Some(&self.fd), patient).map_err(carried)? {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            match nix::unistd::read(&*self.fd, buffer) {
-                Ok(n) => {
-                    self.count.fetch_add(n as u64, Ordering::Relaxed);
-                    return Ok(n);
-                }
-                // The descriptor's flags are the caller's: it may be non-blocking.
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(errno) => return Err(carried(Cause::Os(errno as i32))),
-            }
+        let patient = self.patience.0.load(Ordering::Relaxed);
+        let n = match &mut self.origin {
+            Origin::Descriptor(fd, watch) => read(fd, watch, patient, buffer)?,
+            #[cfg(any(fuzzing, test))]
+            Origin::Script(script) => script.read(patient, buffer)?,
+        };
+        self.count.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+fn read(fd: &OwnedFd, watch: &Watch, patient: bool, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        if !watch.wait_for(Some(fd), patient).map_err(carried)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        match nix::unistd::read(fd, buffer) {
+            Ok(n) => return Ok(n),
+            // The descriptor's flags are the caller's: it may be non-blocking.
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(errno) => return Err(carried(Cause::Os(errno as i32))),
         }
     }
 }

@@ -1,10 +1,18 @@
 //! The uncompressed stream as recycled, reference-counted chunks, counted, digested and bounded; decoded in one
 //! thread and digested in another once the archive proves to be large.
+//!
+//! The decoder waits for memory (`pool.rs`), and what it waits for comes back by itself:
+//!
+//! - Chunks on their way to the reader are taken by it, those on their way to the digest by that thread; both threads wait for nothing else of the decoder's.
+//! - The reader holds the chunk at hand and the body at hand, which is far less than there is (`Content`).
+//! - What the reader holds back to make a batch of is handed over to the writers before the decoder waits: `relieve`. Called where the
+//!   decoder is in the reader's thread, sent to it after the last chunk where it is not.
+//! - The writers have the rest. They wait for the kernel only.
 
 use super::decode::Decoder;
 use super::entry::Source;
-use super::fault::{Call, Result};
-use super::pool::Pool;
+use super::fault::{Call, Fault, Result};
+use super::pool::{Buffer, Pool};
 use crate::{Cause, Digest, Limit, Limits};
 use bytes::Bytes;
 use nix::errno::Errno;
@@ -57,14 +65,29 @@ pub(crate) struct Stream {
     threaded: bool,
     /// The thread that digests; it has ended when the digest is told.
     hashing: Option<JoinHandle<()>>,
+    relieve: Relieve,
 }
 
 enum Work {
     Here(Box<Decoding>),
-    Elsewhere(Receiver<Result<Bytes>>),
-    /// The thread could not be started or is gone.
+    Elsewhere(Receiver<Sent>),
+    Ended,
+    /// The thread could not be started.
     Gone,
 }
+
+/// What the decoder's thread has to say.
+enum Sent {
+    Chunk(Bytes),
+    /// It is about to wait for memory.
+    Starved,
+    /// The end of the stream is said, not concluded from silence.
+    End,
+    Failed(Fault),
+}
+
+/// Hands over what the reader would hold back.
+pub(crate) type Relieve = Box<dyn Fn()>;
 
 /// Who digests the chunks.
 enum Digesting {
@@ -75,13 +98,13 @@ enum Digesting {
 
 impl Stream {
     /// `threaded`: large archives are decoded in a thread.
-    pub(crate) fn new(decoder: Decoder, digest: bool, limits: Limits, threaded: bool) -> Stream {
+    pub(crate) fn new(decoder: Decoder, digest: bool, limits: Limits, threaded: bool, relieve: Relieve) -> Stream {
         let told = Arc::<Told>::default();
         let bytes_in = decoder.counter();
         let pool = Pool::default();
         let digesting = if digest { Digesting::Here(Sha256::new()) } else { Digesting::Nobody };
-        let decoding = Decoding { decoder, digesting, pool, bytes: 0, limits, told: Arc::clone(&told) };
-        Stream { work: Work::Here(Box::new(decoding)), bytes_in, told, threaded, hashing: None }
+        let decoding = Decoding { decoder, digesting, pool, kept: None, bytes: 0, limits, told: Arc::clone(&told) };
+        Stream { work: Work::Here(Box::new(decoding)), bytes_in, told, threaded, hashing: None, relieve }
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -96,7 +119,7 @@ impl Stream {
 
     /// The archive is large: its decoding, and all else that can be, is done in threads.
     pub(crate) fn is_large(&self) -> bool {
-        matches!(self.work, Work::Elsewhere(_))
+        matches!(self.work, Work::Elsewhere(_) | Work::Ended)
     }
 
     /// All of it has been decoded.
@@ -111,6 +134,13 @@ impl Stream {
         start(STACK, move || decoding.run(&sender))?;
         self.work = Work::Elsewhere(receiver);
         Ok(())
+    }
+
+    /// It may be asked for again.
+    fn note_end(&mut self) {
+        if self.is_large() {
+            self.work = Work::Ended;
+        }
     }
 
     /// At the end of the stream the digest is only as far away as the chunks that are still queued for it.
@@ -136,15 +166,34 @@ impl Source for Stream {
             self.move_to_thread()?;
         }
         let chunk = match &mut self.work {
-            Work::Here(decoding) => decoding.next(),
-            Work::Elsewhere(receiver) => receiver.recv().ok().transpose(),
-            Work::Gone => Ok(None),
+            Work::Here(decoding) => decoding.next(&self.relieve),
+            Work::Elsewhere(receiver) => received(receiver, &self.relieve),
+            Work::Ended => Ok(None),
+            Work::Gone => Err(gone()),
         };
         if let Ok(None) = chunk {
+            self.note_end();
             self.wait_for_digest();
         }
         chunk
     }
+}
+
+fn received(receiver: &Receiver<Sent>, relieve: &Relieve) -> Result<Option<Bytes>> {
+    loop {
+        match receiver.recv() {
+            Ok(Sent::Chunk(chunk)) => return Ok(Some(chunk)),
+            Ok(Sent::Starved) => relieve(),
+            Ok(Sent::End) => return Ok(None),
+            Ok(Sent::Failed(fault)) => return Err(fault),
+            Err(_) => return Err(gone()),
+        }
+    }
+}
+
+/// Nobody asks again after an error.
+fn gone() -> Fault {
+    Fault::os(Errno::EPIPE, "read", "0")
 }
 
 /// The decoder and what is done with each chunk.
@@ -152,27 +201,30 @@ struct Decoding {
     decoder: Decoder,
     digesting: Digesting,
     pool: Pool,
+    /// What the last fill has left of its buffer, since little had come.
+    kept: Option<Buffer>,
     bytes: u64,
     limits: Limits,
     told: Arc<Told>,
 }
 
 impl Decoding {
-    fn next(&mut self) -> Result<Option<Bytes>> {
+    fn next(&mut self, relieve: impl FnOnce()) -> Result<Option<Bytes>> {
         if self.decoder.ended() {
             self.end();
             return Ok(None);
         }
-        let mut buffer = self.pool.take();
+        let kept = self.kept.take();
+        let buffer = self.kept.insert(self.pool.next(kept, relieve));
         let filled = self.decoder.fill(buffer.bytes())?;
         self.bytes += filled as u64;
         self.told.bytes_tar.store(self.bytes, Ordering::Relaxed);
         self.bound()?;
-        let chunk = self.pool.lend(buffer, filled);
         if filled == 0 {
             self.end();
             return Ok(None);
         }
+        let chunk = self.pool.lend(&mut self.kept, filled);
         match &mut self.digesting {
             Digesting::Nobody => {}
             Digesting::Here(hasher) => hasher.update(&chunk),
@@ -204,10 +256,14 @@ impl Decoding {
     }
 
     /// Until the end, an error, or nobody listens any more.
-    fn run(mut self: Box<Self>, sender: &std::sync::mpsc::SyncSender<Result<Bytes>>) {
-        while let Some(result) = self.next().transpose() {
-            let failed = result.is_err();
-            if sender.send(result).is_err() || failed {
+    fn run(mut self: Box<Self>, sender: &SyncSender<Sent>) {
+        loop {
+            let (sent, last) = match self.next(|| drop(sender.send(Sent::Starved))) {
+                Ok(Some(chunk)) => (Sent::Chunk(chunk), false),
+                Ok(None) => (Sent::End, true),
+                Err(fault) => (Sent::Failed(fault), true),
+            };
+            if sender.send(sent).is_err() || last {
                 return;
             }
         }

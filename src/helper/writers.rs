@@ -10,6 +10,7 @@ use crate::{EntryKind, EntryRef, EventKind};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ffi::CString;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +19,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// A batch is handed over when it has so many bytes or files.
 const BATCH_BYTES: usize = 128 << 10;
 const BATCH_FILES: usize = 32;
-/// Bytes waiting to be written; the reader waits while there are more.
-const QUEUE_BYTES: usize = 8 << 20;
+/// Bytes waiting to be written; the reader waits while there are more. Most of them are lent by the pool, the rest is
+/// held besides.
+const QUEUE_BYTES: usize = 4 << 20;
 const QUEUE_BATCHES: usize = 128;
 /// Batches between two looks at whether the parent is still there: a few milliseconds.
 const CHECK: u32 = 8;
@@ -37,16 +39,63 @@ pub(crate) struct FileJob {
     pub(crate) meta: Metadata,
     pub(crate) regions: Option<Vec<Region>>,
     pub(crate) size: u64,
-    pub(crate) body: Vec<Bytes>,
+    pub(crate) body: Content,
+}
+
+/// A piece of a body that is shorter than this is copied, unless it is the only one: so a body that comes in crumbs
+/// holds no buffer for each of them, and one in larger pieces not more than four.
+const WORTH_SHARING: usize = 32 << 10;
+
+/// The content of a small file: slices of the decoder's chunks, or copies of what was too little to share.
+#[derive(Default)]
+pub(crate) struct Content(Vec<Piece>);
+
+enum Piece {
+    Shared(Bytes),
+    Copied(Vec<u8>),
+}
+
+impl Content {
+    /// Adds what has come, of a body that `left` bytes are missing of then.
+    pub(crate) fn push(&mut self, bytes: Bytes, left: u64) {
+        let all = left == 0 && self.0.is_empty();
+        match self.0.last_mut() {
+            _ if all || bytes.len() >= WORTH_SHARING => self.0.push(Piece::Shared(bytes)),
+            Some(Piece::Copied(copied)) => copied.extend_from_slice(&bytes),
+            _ => self.0.push(Piece::Copied(bytes.to_vec())),
+        }
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|piece| match piece {
+            Piece::Shared(bytes) => &bytes[..],
+            Piece::Copied(bytes) => &bytes[..],
+        })
+    }
+
+    /// What it holds in memory, what is shared counted once for each.
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|piece| size_of::<Piece>() + piece.held()).sum()
+    }
+}
+
+impl Piece {
+    fn held(&self) -> usize {
+        match self {
+            Piece::Shared(bytes) => bytes.len(),
+            Piece::Copied(bytes) => bytes.capacity(),
+        }
+    }
 }
 
 impl FileJob {
-    /// What it holds in memory: a small file can have a megabyte of attributes.
+    /// What it holds in memory: a small file can have a megabyte of attributes, and an empty one a long name.
     fn bytes(&self) -> usize {
-        let content: usize = self.body.iter().map(Bytes::len).sum();
-        let attributes: usize = self.meta.xattrs.iter().map(|(_, value)| value.len()).sum();
-        let regions = self.regions.as_ref().map_or(0, Vec::len) * size_of::<Region>();
-        content + attributes + regions + self.path.len()
+        let pair = size_of::<(CString, Vec<u8>)>();
+        let attributes: usize =
+            self.meta.xattrs.iter().map(|(name, value)| pair + name.count_bytes() + value.capacity()).sum();
+        let regions = self.regions.as_ref().map_or(0, Vec::capacity) * size_of::<Region>();
+        size_of::<FileJob>() + self.body.bytes() + attributes + regions + self.path.capacity()
     }
 
     fn named(&self) -> EntryRef {
@@ -157,6 +206,11 @@ impl Writers {
         }
     }
 
+    /// Hands over what is there, without waiting for more: whoever is about to wait for what it holds does so first.
+    pub(crate) fn flush(&self) {
+        self.submit(self.open.borrow_mut().take());
+    }
+
     /// Numbers wrap around long after a batch is done; `NO_BATCH` is never one.
     fn number(&self) -> u32 {
         let mut next = self.next.borrow_mut();
@@ -164,6 +218,7 @@ impl Writers {
         *next
     }
 
+    /// Waits while much is to be written, for the writers alone: they wait for the kernel, and for nobody here.
     fn submit(&self, batch: Option<Batch>) {
         let Some(batch) = batch else { return };
         let full = |state: &State| state.bytes >= QUEUE_BYTES || state.pending.len() >= QUEUE_BATCHES;
@@ -326,7 +381,7 @@ impl Maker {
     fn write_file(&self, dir: &OwnedFd, inherit: Inherit, job: &FileJob) -> Result<Softened> {
         let name = &job.path[job.name.clone()];
         let mut file = self.create(dir, name, job.meta.mode, job.regions.clone())?;
-        for bytes in &job.body {
+        for bytes in job.body.pieces() {
             file.write(bytes)?;
         }
         file.finish(job.size, &job.meta, inherit, &self.setter)

@@ -9,7 +9,7 @@ use crate::helper::lower;
 use crate::helper::metadata::{self, Metadata, Softened};
 use crate::helper::open;
 use crate::helper::stream::Stream;
-use crate::helper::writers::{FileJob, NO_BATCH};
+use crate::helper::writers::{Content, FileJob, NO_BATCH};
 use crate::{Cause, Devices, EntryKind, EntryRef, EventKind, Limit, Refusal};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
@@ -137,10 +137,11 @@ impl Applier<'_> {
         self.softened(events);
         // While the name is here.
         self.tell(|| Some(EntryRef::new(entry.index, entry.offset, &path, entry.kind)));
-        let mut body = Vec::with_capacity(1);
+        let (mut body, mut left) = (Content::default(), entry.stored);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
             self.count_written(&bytes)?;
-            body.push(bytes);
+            left = left.saturating_sub(bytes.len() as u64);
+            body.push(bytes, left);
         }
         let Entry { index, offset, size, sparse: regions, .. } = entry;
         self.dirs.touch(parent);
