@@ -14,6 +14,7 @@ mod files;
 mod fuzz;
 #[cfg(fuzzing)]
 mod fuzz_entries;
+mod holes;
 mod input;
 mod landlock;
 mod lifeline;
@@ -25,6 +26,7 @@ mod open;
 mod path;
 mod policy;
 mod pool;
+mod purse;
 mod remove;
 mod reporter;
 mod rights;

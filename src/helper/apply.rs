@@ -14,6 +14,7 @@ use super::input::Watch;
 use super::lower::Lowers;
 use super::metadata::{Setter, Softened};
 use super::policy::Policy;
+use super::purse::Purse;
 use super::remove::Remover;
 use super::reporter::Reporter;
 use super::rights::Namespace;
@@ -44,7 +45,8 @@ pub(crate) struct Applier<'a> {
     memo: Memo,
     marks: Marks,
     counts: EntryCounts,
-    bytes_written: u64,
+    /// What is written is paid from here.
+    purse: Purse,
     /// The archive has said what the destination itself is like.
     root_listed: bool,
     /// Softened on the entry at hand, to be told with its name.
@@ -70,6 +72,7 @@ impl<'a> Applier<'a> {
             sync: options.durability == Durability::PerFile,
         };
         let root = confined.root.try_clone().map_err(|_| Fault::from(Cause::Os(nix::libc::EMFILE)))?;
+        let purse = Purse::new(&options.limits, watch.clone());
         let maker = Maker {
             setter,
             remover: Remover { watch, cross_mounts: options.cross_mounts },
@@ -93,7 +96,7 @@ impl<'a> Applier<'a> {
             selection: Selection::new(options)?,
             memo: Memo::default(),
             counts: EntryCounts::default(),
-            bytes_written: 0,
+            purse,
             root_listed: false,
             noted: Vec::new(),
             elsewhere: None,
@@ -208,14 +211,10 @@ impl<'a> Applier<'a> {
 
     fn bound(&self, entry: &Entry) -> Result<()> {
         let limits = &self.options.limits;
-        let limit = |limit, value| Err(Cause::Limit { limit, value }.into());
         if entry.index >= limits.entries {
-            return limit(Limit::Entries, limits.entries);
+            return Err(Cause::Limit { limit: Limit::Entries, value: limits.entries }.into());
         }
-        if entry.size > limits.file_bytes {
-            return limit(Limit::FileBytes, limits.file_bytes);
-        }
-        Ok(())
+        self.purse.admit(entry.size)
     }
 
     fn list(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
@@ -315,7 +314,7 @@ impl<'a> Applier<'a> {
     }
 
     pub(crate) fn counts(&self) -> (EntryCounts, u64, u64) {
-        (self.counts, self.bytes_written, self.reporter.events())
+        (self.counts, self.purse.spent(), self.reporter.events())
     }
 
     fn overlay(&self) -> bool {

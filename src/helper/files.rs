@@ -4,6 +4,7 @@ use super::dirs::Inherit;
 use super::entry::Region;
 use super::fault::{Call, Fault, Result, quoted};
 use super::metadata::{Metadata, Setter, Softened};
+use super::purse::Paid;
 use super::remove::Remover;
 use crate::{Cause, Refusal};
 use nix::errno::Errno;
@@ -93,9 +94,9 @@ impl NewFile {
     }
 
     /// Writes the next stored bytes.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write<B: AsRef<[u8]>>(&mut self, bytes: &Paid<B>) -> Result<()> {
         let Some(regions) = &mut self.regions else { return write_all(&self.file, bytes) };
-        let mut rest = bytes;
+        let mut rest = &bytes[..];
         while let Some(region) = regions.last_mut().filter(|_| !rest.is_empty()) {
             let n = rest.len().min(usize::try_from(region.length).unwrap_or(usize::MAX));
             write_all_at(&self.file, &rest[..n], region.offset)?;
@@ -107,6 +108,11 @@ impl NewFile {
             }
         }
         Ok(())
+    }
+
+    /// Writes content at its place in a sparse file.
+    pub(crate) fn write_at<B: AsRef<[u8]>>(&mut self, bytes: &Paid<B>, offset: u64) -> Result<()> {
+        write_all_at(&self.file, bytes, offset)
     }
 
     /// Sets the length, where holes end the file, and the metadata.

@@ -19,6 +19,8 @@ use std::os::unix::ffi::OsStrExt;
 pub(crate) const ACL_ACCESS: &CStr = c"system.posix_acl_access";
 pub(crate) const ACL_DEFAULT: &CStr = c"system.posix_acl_default";
 pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+/// What an attribute holds in memory besides its name and value.
+const ATTRIBUTE: usize = 96;
 
 /// What a file is to be, policies applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,11 @@ pub(crate) struct Metadata {
 impl Metadata {
     pub(crate) fn has_default_acl(&self) -> bool {
         self.xattrs.iter().any(|(name, _)| name.as_c_str() == ACL_DEFAULT)
+    }
+
+    /// What its attributes hold in memory.
+    pub(crate) fn attribute_bytes(&self) -> usize {
+        self.xattrs.iter().map(|(name, value)| name.count_bytes() + value.len() + ATTRIBUTE).sum()
     }
 
     /// Once set on a directory only its times have to be set again. Attributes are let go of: 64 KiB for every

@@ -6,11 +6,11 @@ use super::entry::Region;
 use super::fault::{Fault, Result};
 use super::files::Maker;
 use super::metadata::{Metadata, Softened};
+use super::purse::Paid;
 use crate::{EntryKind, EntryRef, EventKind};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::ffi::CString;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,25 +51,25 @@ const WORTH_SHARING: usize = 32 << 10;
 pub(crate) struct Content(Vec<Piece>);
 
 enum Piece {
-    Shared(Bytes),
-    Copied(Vec<u8>),
+    Shared(Paid<Bytes>),
+    Copied(Paid<Vec<u8>>),
 }
 
 impl Content {
     /// Adds what has come, of a body that `left` bytes are missing of then.
-    pub(crate) fn push(&mut self, bytes: Bytes, left: u64) {
+    pub(crate) fn push(&mut self, bytes: Paid<Bytes>, left: u64) {
         let all = left == 0 && self.0.is_empty();
         match self.0.last_mut() {
             _ if all || bytes.len() >= WORTH_SHARING => self.0.push(Piece::Shared(bytes)),
-            Some(Piece::Copied(copied)) => copied.extend_from_slice(&bytes),
-            _ => self.0.push(Piece::Copied(bytes.to_vec())),
+            Some(Piece::Copied(copied)) => copied.append(&bytes),
+            _ => self.0.push(Piece::Copied(bytes.copied())),
         }
     }
 
-    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+    fn pieces(&self) -> impl Iterator<Item = Paid<&[u8]>> {
         self.0.iter().map(|piece| match piece {
-            Piece::Shared(bytes) => &bytes[..],
-            Piece::Copied(bytes) => &bytes[..],
+            Piece::Shared(bytes) => bytes.borrowed(),
+            Piece::Copied(bytes) => bytes.borrowed(),
         })
     }
 
@@ -83,7 +83,7 @@ impl Piece {
     fn held(&self) -> usize {
         match self {
             Piece::Shared(bytes) => bytes.len(),
-            Piece::Copied(bytes) => bytes.capacity(),
+            Piece::Copied(bytes) => bytes.len(),
         }
     }
 }
@@ -91,11 +91,8 @@ impl Piece {
 impl FileJob {
     /// What it holds in memory: a small file can have a megabyte of attributes, and an empty one a long name.
     fn bytes(&self) -> usize {
-        let pair = size_of::<(CString, Vec<u8>)>();
-        let attributes: usize =
-            self.meta.xattrs.iter().map(|(name, value)| pair + name.count_bytes() + value.capacity()).sum();
         let regions = self.regions.as_ref().map_or(0, Vec::capacity) * size_of::<Region>();
-        size_of::<FileJob>() + self.body.bytes() + attributes + regions + self.path.capacity()
+        size_of::<FileJob>() + self.body.bytes() + self.meta.attribute_bytes() + regions + self.path.capacity()
     }
 
     fn named(&self) -> EntryRef {
@@ -382,7 +379,7 @@ impl Maker {
         let name = &job.path[job.name.clone()];
         let mut file = self.create(dir, name, job.meta.mode, job.regions.clone())?;
         for bytes in job.body.pieces() {
-            file.write(bytes)?;
+            file.write(&bytes)?;
         }
         file.finish(job.size, &job.meta, inherit, &self.setter)
     }

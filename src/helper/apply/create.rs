@@ -10,7 +10,7 @@ use crate::helper::metadata::{self, Metadata, Softened};
 use crate::helper::open;
 use crate::helper::stream::Stream;
 use crate::helper::writers::{Content, FileJob, NO_BATCH};
-use crate::{Cause, Devices, EntryKind, EntryRef, EventKind, Limit, Refusal};
+use crate::{Cause, Devices, EntryKind, EntryRef, EventKind, Refusal};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
 use nix::unistd::{LinkatFlags, linkat, symlinkat};
@@ -139,9 +139,8 @@ impl Applier<'_> {
         self.tell(|| Some(EntryRef::new(entry.index, entry.offset, &path, entry.kind)));
         let (mut body, mut left) = (Content::default(), entry.stored);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
-            self.count_written(&bytes)?;
             left = left.saturating_sub(bytes.len() as u64);
-            body.push(bytes, left);
+            body.push(self.purse.pay(bytes)?, left);
         }
         let Entry { index, offset, size, sparse: regions, .. } = entry;
         self.dirs.touch(parent);
@@ -149,15 +148,6 @@ impl Applier<'_> {
         let batch = self.writers.batch_for(parent, inherit, handle);
         self.dirs.set_leaf(parent, &path[name.clone()], Child::Leaf(batch));
         self.writers.push(FileJob { index, offset, path, name, meta, regions, size, body });
-        Ok(())
-    }
-
-    fn count_written(&mut self, bytes: &[u8]) -> Result<()> {
-        self.bytes_written += bytes.len() as u64;
-        let value = self.options.limits.total_bytes;
-        if self.bytes_written > value {
-            return Err(Cause::Limit { limit: Limit::TotalBytes, value }.into());
-        }
         Ok(())
     }
 
@@ -172,8 +162,7 @@ impl Applier<'_> {
         self.made_leaf(spot);
         let mut file = NewFile::new(fd, entry.sparse);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
-            self.count_written(&bytes)?;
-            file.write(&bytes)?;
+            file.write(&self.purse.pay(bytes)?)?;
         }
         let softened = file.finish(entry.size, meta, spot.inherit, &self.maker.setter)?;
         self.softened(softened);

@@ -6,13 +6,13 @@ use crate::Refusal;
 use crate::helper::dirs::{Child, Inherit, NodeId};
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::files::{self, NewFile};
+use crate::helper::holes;
 use crate::helper::lower::{self, Lower};
 use crate::helper::metadata::{self, Metadata};
 use crate::helper::remove;
-use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mknodat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use rustix::fs::{XattrFlags, fsetxattr};
 use std::ffi::{CStr, OsStr};
@@ -202,19 +202,36 @@ impl Applier<'_> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let from = openat(dir, spot.path(), flags, Mode::empty())
             .call("openat", || format!("lower, {}, O_RDONLY|O_NOFOLLOW", quoted(spot.name)))?;
+        let size = fstat(&from).call("fstat", || "lower")?.st_size.cast_unsigned();
+        self.purse.admit(size)?;
         let meta = lower::read_metadata(&from)?;
-        let mut file = NewFile::new(files::create(&spot.handle, spot.name, meta.mode)?, None);
+        let mut file = NewFile::new(files::create(&spot.handle, spot.name, meta.mode)?, Some(Vec::new()));
+        self.copy_content(&from, &mut file, size)?;
+        let softened = file.finish(size, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.maker.setter)?;
+        self.softened(softened);
+        Ok(())
+    }
+
+    /// Holes stay holes.
+    fn copy_content(&mut self, from: &OwnedFd, file: &mut NewFile, size: u64) -> Result<()> {
         let mut buffer = vec![0; 256 << 10];
-        loop {
-            match nix::unistd::read(&from, &mut buffer) {
-                Ok(0) => break,
-                Ok(n) => file.write(&Bytes::copy_from_slice(&buffer[..n]))?,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Fault::os(errno, "read", "lower")),
+        let mut at = 0;
+        while let Some(content) = holes::next_content(from, at, size)? {
+            at = content.start;
+            while at < content.end {
+                let want = buffer.len().min(usize::try_from(content.end - at).unwrap_or(usize::MAX));
+                match nix::unistd::read(from, &mut buffer[..want]) {
+                    // Somebody has made it shorter.
+                    Ok(0) => return Ok(()),
+                    Ok(n) => {
+                        file.write_at(&self.purse.pay(&buffer[..n])?, at)?;
+                        at += n as u64;
+                    }
+                    Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(Fault::os(errno, "read", "lower")),
+                }
             }
         }
-        let softened = file.finish(0, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.maker.setter)?;
-        self.softened(softened);
         Ok(())
     }
 
