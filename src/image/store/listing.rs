@@ -9,7 +9,7 @@ use crate::{Digest, Error};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -39,48 +39,59 @@ struct Walk {
     list: Vec<u8>,
 }
 
+/// Directories on the way down that are held open; those above are opened again, as `..` and only if they are the same.
+const HELD: usize = 64;
+
 /// A directory whose names are still to be visited, the next one last.
 struct Level {
-    dir: OwnedFd,
-    path: PathBuf,
+    dir: Option<OwnedFd>,
+    /// Device and inode.
+    identity: (u64, u64),
     names: Vec<OsString>,
+}
+
+impl Level {
+    fn new(dir: OwnedFd) -> Result<Level, Errno> {
+        let stat = fstat(&dir)?;
+        let names = names(&dir)?;
+        Ok(Level { dir: Some(dir), identity: (stat.st_dev, stat.st_ino), names })
+    }
 }
 
 impl Walk {
     /// Without recursion: trees may be deeper than the stack, and than the descriptors that a process may have.
     fn all(&mut self, root: &OwnedFd) -> Result<(), Failed> {
-        let top = PathBuf::new();
-        let at = |path: &Path| {
-            let path = path.to_path_buf();
-            move |errno| (path, errno)
-        };
-        let root = openat(root, ".", DIRECTORY, Mode::empty()).map_err(at(&top))?;
-        let stat = fstatat(&root, ".", AtFlags::AT_SYMLINK_NOFOLLOW).map_err(at(&top))?;
-        self.entry(&root, OsStr::new("."), &top, &stat).map_err(at(&top))?;
-        let mut names = names(&root).map_err(at(&top))?;
-        let mut levels: Vec<Level> = Vec::new();
-        let (mut here, mut path) = (root, top);
-        loop {
-            let Some(name) = names.pop() else {
+        let mut path = PathBuf::new();
+        self.below(root, &mut path).map_err(|errno| (path, errno))
+    }
+
+    /// `path` is where it is, or where it failed.
+    fn below(&mut self, root: &OwnedFd, path: &mut PathBuf) -> Result<(), Errno> {
+        let root = openat(root, ".", DIRECTORY, Mode::empty())?;
+        let stat = fstatat(&root, ".", AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        self.entry(&root, OsStr::new("."), path, &stat)?;
+        let mut levels = vec![Level::new(root)?];
+        while let Some(here) = levels.last_mut() {
+            let Some(name) = here.names.pop() else {
                 self.field(b"up");
-                let Some(level) = levels.pop() else { return Ok(()) };
-                (here, path, names) = (level.dir, level.path, level.names);
+                go_up(&mut levels)?;
+                path.pop();
                 continue;
             };
-            let own = path.join(&name);
-            let stat = fstatat(&here, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(at(&own))?;
-            self.entry(&here, &name, &own, &stat).map_err(at(&own))?;
+            let Some(dir) = &here.dir else { return Err(Errno::EBADF) };
+            path.push(&name);
+            let stat = fstatat(dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            self.entry(dir, &name, path, &stat)?;
             if kind(&stat) == SFlag::S_IFDIR {
-                let child = openat(&here, name.as_os_str(), DIRECTORY, Mode::empty()).map_err(at(&own))?;
-                let below = self::names(&child).map_err(at(&own))?;
-                let above = std::mem::replace(&mut here, child);
-                levels.push(Level {
-                    dir: above,
-                    path: std::mem::replace(&mut path, own),
-                    names: std::mem::replace(&mut names, below),
-                });
+                let below = Level::new(openat(dir, name.as_os_str(), DIRECTORY, Mode::empty())?)?;
+                levels.push(below);
+                let far = levels.len().saturating_sub(HELD);
+                levels[..far].last_mut().map(|level| level.dir.take());
+            } else {
+                path.pop();
             }
         }
+        Ok(())
     }
 
     fn entry(&mut self, dir: &OwnedFd, name: &OsStr, path: &Path, stat: &FileStat) -> Result<(), Errno> {
@@ -169,6 +180,20 @@ impl Walk {
         self.hasher.update((bytes.len() as u64).to_le_bytes());
         self.hasher.update(bytes);
     }
+}
+
+/// Ends the last level; the one above is open then.
+fn go_up(levels: &mut Vec<Level>) -> Result<(), Errno> {
+    let done = levels.pop();
+    if let (Some(Level { dir: Some(below), .. }), Some(above @ Level { dir: None, .. })) = (done, levels.last_mut()) {
+        let dir = openat(below, "..", DIRECTORY, Mode::empty())?;
+        let stat = fstat(&dir)?;
+        if (stat.st_dev, stat.st_ino) != above.identity {
+            return Err(Errno::ESTALE);
+        }
+        above.dir = Some(dir);
+    }
+    Ok(())
 }
 
 /// What has attributes.
