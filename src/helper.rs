@@ -129,7 +129,7 @@ fn work(
     let at = |stage| move |fault| failure(stage, fault, None);
 
     let user_namespace = userns::enter(&options.user_namespace, reporter).map_err(at(Stage::Enter))?;
-    limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
+    let files = limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // Looked for in /proc, which is out of reach later.
     let initial = confine::wants_trusted_marks(&options.mode) && user_namespace.is_none() && userns::is_initial();
     let inside = root::enter(options.isolation, lowers_of(options), options.cross_mounts).map_err(at(Stage::Enter))?;
@@ -150,7 +150,7 @@ fn work(
     if request.lowers_later || !input.is_ready() {
         reporter.flush();
     }
-    let mut applier = Applier::new(confined, request, watch, reporter).map_err(at(Stage::Apply))?;
+    let mut applier = Applier::new(confined, request, watch, reporter, files).map_err(at(Stage::Apply))?;
     let decoder = decode::Decoder::open(input, options.compression).map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
     let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded, applier.relief());

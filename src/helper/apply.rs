@@ -11,6 +11,7 @@ use super::entry::{End, Entry, Reader};
 use super::fault::{Call, Fault, Result};
 use super::files::Maker;
 use super::input::Watch;
+use super::limits::Descriptors;
 use super::lower::Lowers;
 use super::metadata::{Setter, Softened};
 use super::policy::Policy;
@@ -27,7 +28,7 @@ use crate::{
 };
 use overlay::Marks;
 use place::{Memo, Place, Selection};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -56,12 +57,13 @@ pub(crate) struct Applier<'a> {
 }
 
 impl<'a> Applier<'a> {
-    /// Ready to apply below `destination`, which is made where it is missing.
+    /// Ready to apply below `destination`, which is made where it is missing. `files`: how many descriptors there may be.
     pub(crate) fn new(
         confined: Confined,
         request: &'a Request,
         watch: Watch,
         reporter: &'a mut Reporter,
+        files: usize,
     ) -> Result<Applier<'a>> {
         let options = &request.options;
         let setter = Setter {
@@ -72,22 +74,26 @@ impl<'a> Applier<'a> {
             sync: options.durability == Durability::PerFile,
         };
         let root = confined.root.try_clone().map_err(|_| Fault::from(Cause::Os(nix::libc::EMFILE)))?;
+        let unfinished = request.lowers_later.then(|| reporter.second_channel()).transpose()?;
+        let used = root.as_raw_fd().unsigned_abs() as usize + 1;
+        let dealt = Descriptors::share(files, used, threads(options.writers, confined.processors))?;
         let purse = Purse::new(&options.limits, watch.clone());
         let maker = Maker {
             setter,
-            remover: Remover { watch, cross_mounts: options.cross_mounts },
+            remover: Remover { watch: watch.clone(), cross_mounts: options.cross_mounts, held: dealt.removal },
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
         };
-        let writers = Rc::new(Writers::new(threads(options.writers, confined.processors), maker.clone()));
-        let unfinished = request.lowers_later.then(|| reporter.second_channel()).transpose()?;
+        let writers = Rc::new(Writers::new(dealt.writers, maker.clone()));
         let overlay = matches!(options.mode, Mode::Overlay(_));
-        let lowers = overlay.then(|| Lowers::new(&confined.lowers, unfinished)).transpose()?;
         let namespace = Namespace::of(confined.report.user_namespace.as_ref());
+        let lowers =
+            overlay.then(|| Lowers::new(confined.lowers, unfinished, dealt.lowers, watch.clone())).transpose()?;
+        let dirs = Dirs::new(root, options.cross_mounts, lowers, Rc::clone(&writers), watch)?;
         let mut applier = Applier {
             options,
             reporter,
             root: Arc::new(confined.root),
-            dirs: Dirs::new(root, options.cross_mounts, lowers, Rc::clone(&writers))?.bound(options.limits.entries),
+            dirs: dirs.bound(&options.limits, dealt.directories),
             marks: Marks::new(confined.trusted_marks),
             destination: NodeId::ROOT,
             policy: Policy::new(options, confined.own.0, namespace),
@@ -162,10 +168,11 @@ impl<'a> Applier<'a> {
             }
             if let Err(failed) = result {
                 let named = self.elsewhere.take().unwrap_or_else(|| EntryRef::new(index, offset, &path, kind));
-                return Err(match failed {
-                    Failed::Reading(fault) => read_failure(fault, Some(named)),
-                    Failed::Applying(fault) => failure(Stage::Apply, fault, Some(named)),
-                    Failed::Leaving(path, fault) => failure(Stage::Finish, fault.on(&path), None),
+                return Err(match (failed, self.dirs.unleft()) {
+                    (Failed::Reading(fault), _) => read_failure(fault, Some(named)),
+                    // Not the entry at hand, but a directory of before.
+                    (Failed::Applying(fault), Some(path)) => failure(Stage::Finish, fault.on(&path), None),
+                    (Failed::Applying(fault), None) => failure(Stage::Apply, fault, Some(named)),
                 });
             }
             let (bytes_in, bytes_tar) = reader.source_mut().progress();
@@ -205,7 +212,7 @@ impl<'a> Applier<'a> {
             Place::NothingToHide => self.counts.whiteouts += 1,
             Place::At { parent, name } => self.create(entry, parent, path, name, reader)?,
         }
-        self.trim()?;
+        self.dirs.relieve(&mut leaver(self.maker.setter, self.reporter))?;
         Ok(())
     }
 
@@ -259,17 +266,21 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// Gives up handles of directories that were not used lately, setting their metadata.
-    fn trim(&mut self) -> Result<(), Failed> {
-        let leave = &mut leaver(self.maker.setter, self.reporter);
-        self.dirs.trim(leave).map_err(|(path, fault)| Failed::Leaving(path, fault))
+    /// A known directory, open. One that was not used lately may be left for it.
+    fn open(&mut self, id: NodeId) -> Result<Arc<OwnedFd>> {
+        self.dirs.handle(id, &mut leaver(self.maker.setter, self.reporter))
+    }
+
+    /// Takes note of an open directory.
+    fn add(&mut self, parent: NodeId, name: &[u8], opened: OwnedFd, fresh: bool) -> Result<NodeId> {
+        self.dirs.add(parent, name, opened, fresh, &mut leaver(self.maker.setter, self.reporter))
     }
 
     /// Resolves directories, making what is missing as implied parents are made.
     fn resolve(&mut self, start: NodeId, parts: &[&[u8]], missing: Missing) -> Result<Option<NodeId>> {
         let (setter, policy, marks) = (&self.maker.setter, &self.policy, &self.marks);
         let mut softened = Softened::new();
-        let result = self.dirs.resolve(start, parts, missing, &mut |implied| {
+        let make = &mut |implied: Implied<'_>| {
             let Implied { dir, inherit, name, like, over_whiteout } = implied;
             let meta = like.map_or_else(|| policy.implied(), |like| Ok(like.clone()))?;
             if over_whiteout {
@@ -280,7 +291,8 @@ impl<'a> Applier<'a> {
                 marks.set_opaque(&made)?;
             }
             Ok(made)
-        });
+        };
+        let result = self.dirs.resolve(start, parts, missing, make, &mut leaver(self.maker.setter, self.reporter));
         self.softened(softened);
         result
     }
@@ -288,11 +300,8 @@ impl<'a> Applier<'a> {
     /// Sets what was deferred, the deepest first and the root last, then synchronises.
     pub(crate) fn finish(&mut self) -> Result<(), Box<Failure>> {
         let result = self.dirs.leave_all(&mut leaver(self.maker.setter, self.reporter));
-        let gone = result.map_err(|(path, fault)| failure(Stage::Finish, fault.on(&path), None))?;
-        for path in gone {
-            self.reporter.event(Some(EntryRef::left(&path)), EventKind::DirectoryGone);
-        }
-        Ok(())
+        let unleft = self.dirs.unleft().unwrap_or_default();
+        result.map_err(|fault| failure(Stage::Finish, fault.on(&unleft), None))
     }
 
     /// After the input has been drained: the sync policy, last.
@@ -329,7 +338,11 @@ impl<'a> Applier<'a> {
 /// Sets a directory's metadata as it is left, and tells what was softened with the directory's own name.
 fn leaver(setter: Setter, reporter: &mut Reporter) -> impl FnMut(Leaving<'_>) -> Result<()> {
     move |left| {
-        for what in setter.leave_directory(left.handle, left.metadata)? {
+        let Some(handle) = left.handle else {
+            reporter.event(Some(EntryRef::left(&left.path())), EventKind::DirectoryGone);
+            return Ok(());
+        };
+        for what in setter.leave_directory(handle, left.metadata)? {
             reporter.event(Some(EntryRef::left(&left.path())), what);
         }
         Ok(())
@@ -345,8 +358,6 @@ fn threads(wanted: u32, processors: usize) -> usize {
 enum Failed {
     Reading(Fault),
     Applying(Fault),
-    /// Not the entry at hand, but a directory of before.
-    Leaving(Vec<u8>, Fault),
 }
 
 impl From<Fault> for Failed {

@@ -2,7 +2,7 @@
 
 use super::dirs::{Child, Missing, NodeId};
 use super::entry::{Reader, Strictness};
-use super::fuzz::{Pieces, dirs_of, make, open_directory};
+use super::fuzz::{Pieces, dirs_of, leave, make, open_directory};
 use super::writers::NO_BATCH;
 use crate::Limits;
 use bytes::Bytes;
@@ -27,19 +27,19 @@ impl BenchDirs {
         let mut dirs = dirs_of(&open_directory(scratch));
         let names: Vec<String> = (0..depth).map(|n| format!("d{n}")).collect();
         let parts: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
-        dirs.resolve(NodeId::ROOT, &parts, Missing::Make, &mut make).expect("directories");
+        dirs.resolve(NodeId::ROOT, &parts, Missing::Make, &mut make, &mut leave).expect("directories");
         BenchDirs(dirs)
     }
 
     /// Resolves a path that is known: no system call.
     pub fn resolve(&mut self, parts: &[&[u8]]) -> bool {
-        self.0.resolve(NodeId::ROOT, parts, Missing::Nothing, &mut make).expect("a path").is_some()
+        self.0.resolve(NodeId::ROOT, parts, Missing::Nothing, &mut make, &mut leave).expect("a path").is_some()
     }
 
     /// Takes note of so many files in the root: no system call.
     pub fn note_files(&mut self, count: u32) {
         for number in 0..count {
-            self.0.set_leaf(NodeId::ROOT, &number.to_be_bytes(), Child::Leaf(NO_BATCH));
+            self.0.set_leaf(NodeId::ROOT, &number.to_be_bytes(), Child::Leaf(NO_BATCH)).expect("room");
         }
     }
 }

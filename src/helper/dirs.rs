@@ -5,26 +5,33 @@
 //! archive itself replaces is forgotten before it is replaced.
 
 mod below;
+mod deferred;
 mod handles;
+mod links;
+mod names;
 mod resolve;
 
-pub(crate) use handles::Leaving;
+pub(crate) use handles::{Leaver, Leaving};
 pub(crate) use resolve::{Implied, Missing};
 
 use super::fault::{Call, Fault, Result};
+use super::input::Watch;
 use super::lower::Lowers;
 use super::metadata::Metadata;
 use super::writers::Writers;
-use crate::{Cause, Limit};
+use crate::{Cause, Limit, Limits};
+use deferred::{Deferred, Waiting};
+use handles::{Open, Opened};
+use links::Links;
+use names::{Names, Table};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Directories that may be known however few entries are allowed: one path of the greatest depth, and more.
-const FEWEST: u64 = 16_384;
+/// Names that may be known beyond those of as many entries as are allowed: one path of the greatest depth, and more.
+const SPARE: u64 = 16_384;
 
 /// A directory in the trie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +55,15 @@ pub(crate) enum Child {
     Dir(NodeId),
 }
 
+impl Child {
+    fn directory(self) -> Option<NodeId> {
+        match self {
+            Child::Dir(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// What files made in a directory take from it, against the wish of the archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inherit {
@@ -61,19 +77,17 @@ pub(crate) struct Inherit {
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     parent: u32,
-    name: Box<[u8]>,
-    children: HashMap<Box<[u8]>, Child>,
-    handle: Option<Arc<OwnedFd>>,
-    used: u64,
-    /// Set once the handle has been given up: what it must be when it is opened again.
-    identity: Option<(u64, u64)>,
+    /// Its own, in the directory above.
+    name: u32,
+    children: Table,
+    opened: Opened,
     /// This archive made or touched it, or something below it.
     pub(crate) upper: bool,
     /// Nothing of the lower layers is left in it.
     pub(crate) opaque: bool,
     pub(crate) inherit: Inherit,
     /// Set when the directory is left.
-    deferred: Option<Box<Metadata>>,
+    deferred: Option<Box<Deferred>>,
     /// Changed since the deferred metadata was last set.
     dirty: bool,
     dead: bool,
@@ -82,8 +96,10 @@ pub(crate) struct Node {
 pub(crate) struct Dirs {
     nodes: Vec<Node>,
     free: Vec<u32>,
-    open: Vec<u32>,
-    clock: u64,
+    names: Names,
+    open: Open,
+    waiting: Waiting,
+    links: Links,
     /// Raised when a known path may lead elsewhere than before.
     generation: u64,
     cross_mounts: bool,
@@ -91,22 +107,43 @@ pub(crate) struct Dirs {
     lowers: Option<Lowers>,
     /// Files that are on their way are waited for where something depends on them.
     writers: Rc<Writers>,
-    /// The most entries: one entry can imply thousands of directories, so they are counted, too.
+    /// The most names that may be known: one entry can imply thousands of directories, so they are counted, too.
     most: u64,
+    /// What is told if it is exceeded.
+    entries: u64,
 }
 
 impl Dirs {
-    pub(crate) fn new(root: OwnedFd, cross_mounts: bool, lowers: Option<Lowers>, writers: Rc<Writers>) -> Result<Dirs> {
+    pub(crate) fn new(
+        root: OwnedFd,
+        cross_mounts: bool,
+        lowers: Option<Lowers>,
+        writers: Rc<Writers>,
+        watch: Watch,
+    ) -> Result<Dirs> {
         let inherit = inherit_of(&root)?;
-        let node = Node { handle: Some(Arc::new(root)), inherit, ..Node::default() };
-        let (free, open) = (Vec::new(), Vec::new());
-        let most = u64::MAX;
-        Ok(Dirs { nodes: vec![node], free, open, clock: 0, generation: 0, cross_mounts, lowers, writers, most })
+        let node = Node { opened: Opened::Held(Arc::new(root), 0), inherit, ..Node::default() };
+        Ok(Dirs {
+            nodes: vec![node],
+            free: Vec::new(),
+            names: Names::default(),
+            open: Open::default(),
+            waiting: Waiting::default(),
+            links: Links::new(watch),
+            generation: 0,
+            cross_mounts,
+            lowers,
+            writers,
+            most: u64::MAX,
+            entries: u64::MAX,
+        })
     }
 
-    /// At most so many directories, or a few if that is less.
-    pub(crate) fn bound(mut self, entries: u64) -> Dirs {
-        self.most = entries.max(FEWEST);
+    /// At most so many names as entries, and a few more; at most so many open directories.
+    pub(crate) fn bound(mut self, limits: &Limits, open: usize) -> Dirs {
+        (self.entries, self.most) = (limits.entries, limits.entries.saturating_add(SPARE));
+        self.links.bound(limits.depth);
+        self.open.bound(open);
         self
     }
 
@@ -119,7 +156,7 @@ impl Dirs {
     }
 
     pub(crate) fn child(&self, id: NodeId, name: &[u8]) -> Option<Child> {
-        self.node(id).children.get(name).copied()
+        self.names.child(self.names.find(&self.node(id).children, name)?)
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -137,9 +174,8 @@ impl Dirs {
 
     /// Defers metadata until the directory is left.
     pub(crate) fn defer(&mut self, id: NodeId, metadata: Metadata) {
-        let node = self.node_mut(id);
-        node.deferred = Some(Box::new(metadata));
-        node.dirty = true;
+        self.wait(id, Some(Deferred::new(metadata)));
+        self.node_mut(id).dirty = true;
     }
 
     /// This archive touched the directory: it and those above it are `upper` from now on.
@@ -158,62 +194,67 @@ impl Dirs {
     }
 
     /// This archive made something other than a directory here.
-    pub(crate) fn set_leaf(&mut self, dir: NodeId, name: &[u8], leaf: Child) {
-        match self.node_mut(dir).children.get_mut(name) {
+    pub(crate) fn set_leaf(&mut self, dir: NodeId, name: &[u8], leaf: Child) -> Result<()> {
+        match self.child(dir, name) {
             // It may be a link that a known path leads through.
-            Some(child @ (Child::Leaf(_) | Child::Whiteout | Child::Copied)) => {
-                *child = leaf;
-                self.generation += 1;
-            }
-            _ => {
-                self.forget(dir, name);
-                self.node_mut(dir).children.insert(name.into(), leaf);
-            }
+            Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => self.generation += 1,
+            _ => self.forget(dir, name),
         }
+        self.note(dir, name, leaf).map(drop)
+    }
+
+    /// Every name that is held in memory goes through here; its number.
+    fn note(&mut self, dir: NodeId, name: &[u8], child: Child) -> Result<u32> {
+        let table = &mut self.nodes[dir.0 as usize].children;
+        let number = self.names.set(table, name, child);
+        if self.names.count() as u64 > self.most {
+            return Err(Cause::Limit { limit: Limit::Entries, value: self.entries }.into());
+        }
+        Ok(number)
     }
 
     /// Takes note of an open directory.
-    pub(crate) fn add(&mut self, dir: NodeId, name: &[u8], opened: OwnedFd, fresh: bool) -> Result<NodeId> {
+    pub(crate) fn add(
+        &mut self,
+        dir: NodeId,
+        name: &[u8],
+        opened: OwnedFd,
+        fresh: bool,
+        leave: Leaver<'_>,
+    ) -> Result<NodeId> {
         // One that we made hands nothing down until its own attributes are set.
         let inherit = if fresh { Inherit::default() } else { inherit_of(&opened)? };
         // Without layers below, what we made holds nothing of theirs.
         let opaque = fresh && self.lowers.is_none();
-        let node = Node { parent: dir.0, name: name.into(), opaque, inherit, ..Node::default() };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.nodes[id as usize] = node;
-                NodeId(id)
-            }
-            None if self.nodes.len() as u64 > self.most => {
-                return Err(Cause::Limit { limit: Limit::Entries, value: self.most }.into());
-            }
-            None => {
-                self.nodes.push(node);
-                NodeId(u32::try_from(self.nodes.len() - 1).map_err(|_| Fault::from(Cause::Os(Errno::ENOMEM as i32)))?)
-            }
-        };
-        self.node_mut(dir).children.insert(name.into(), Child::Dir(id));
-        self.keep(id, opened);
+        let id = self.free.pop().map_or_else(|| u32::try_from(self.nodes.len()), Ok);
+        let id = NodeId(id.map_err(|_| Fault::from(Cause::Os(Errno::ENOMEM as i32)))?);
+        let name = self.note(dir, name, Child::Dir(id))?;
+        let node = Node { parent: dir.0, name, opaque, inherit, ..Node::default() };
+        match self.nodes.get_mut(id.0 as usize) {
+            Some(slot) => *slot = node,
+            None => self.nodes.push(node),
+        }
+        self.keep(id, &Arc::new(opened), leave)?;
         Ok(id)
     }
 
     /// Forgets a name and all below it, before it is removed or replaced.
     pub(crate) fn forget(&mut self, dir: NodeId, name: &[u8]) {
-        let Some(child) = self.node_mut(dir).children.remove(name) else { return };
+        let table = &mut self.nodes[dir.0 as usize].children;
+        let Some(child) = self.names.remove(table, name) else { return };
         self.generation += 1;
         let Child::Dir(id) = child else { return };
         let mut stack = vec![id];
         while let Some(id) = stack.pop() {
+            self.wait(id, None);
             let node = std::mem::take(self.node_mut(id));
             self.node_mut(id).dead = true;
             self.free.push(id.0);
-            stack.extend(node.children.into_values().filter_map(|child| match child {
-                Child::Dir(id) => Some(id),
-                _ => None,
-            }));
+            stack.extend(self.names.remove_all(node.children).filter_map(Child::directory));
         }
         // Slots are used again, so a dead one must not stand in the list of open ones.
-        self.open.retain(|id| !self.nodes[*id as usize].dead);
+        let nodes = &self.nodes;
+        self.open.retain(|id| !nodes[id as usize].dead);
     }
 
     /// The directory hides the lower layers from now on: links of theirs, which known paths lead through, too.
@@ -231,11 +272,15 @@ impl Dirs {
         let mut names = Vec::new();
         let mut at = id;
         while at != NodeId::ROOT {
-            names.push(&self.node(at).name[..]);
+            names.push(self.name(at));
             at = self.parent(at);
         }
         names.reverse();
         names
+    }
+
+    fn name(&self, id: NodeId) -> &[u8] {
+        self.names.text(self.node(id).name)
     }
 }
 
@@ -253,6 +298,6 @@ mod tests {
 
     #[test]
     fn a_directory_costs_a_bounded_number_of_bytes() {
-        assert!(size_of::<Node>() <= 192, "{}", size_of::<Node>());
+        assert!(size_of::<Node>() <= 80, "{}", size_of::<Node>());
     }
 }

@@ -7,7 +7,7 @@ pub use stall::fuzz_stall;
 pub(super) use stall::same_decoded;
 
 use super::decode::Decoder;
-use super::dirs::{Child, Dirs, Implied, Missing, NodeId};
+use super::dirs::{Child, Dirs, Implied, Leaving, Missing, NodeId};
 use super::entry::{Entry, Reader, Source, Strictness};
 use super::fault::{Call, Fault, Result};
 use super::files::Maker;
@@ -123,7 +123,7 @@ pub fn fuzz_resolver(data: &[u8]) {
         let Some(choice) = steps.byte() else { break };
         let path = steps.path();
         match choice % 4 {
-            0 => drop(known.resolve(NodeId::ROOT, &path, Missing::Make, &mut make)),
+            0 => drop(known.resolve(NodeId::ROOT, &path, Missing::Make, &mut make, &mut leave)),
             1 | 2 => put(&mut known, &path, Some(&steps.target())),
             _ => put(&mut known, &path, None),
         }
@@ -133,8 +133,8 @@ pub fn fuzz_resolver(data: &[u8]) {
     for path in &paths {
         let want = kernel(&root, path);
         for dirs in [&mut known, &mut fresh] {
-            let found = dirs.resolve(NodeId::ROOT, path, Missing::Nothing, &mut make);
-            let got = found.map(|id| id.map(|id| identity(&dirs.handle(id).expect("handle"))));
+            let found = dirs.resolve(NodeId::ROOT, path, Missing::Nothing, &mut make, &mut leave);
+            let got = found.map(|id| id.map(|id| identity(&dirs.handle(id, &mut leave).expect("handle"))));
             match (&want, got) {
                 (Ok(want), Ok(Some(got))) if *want == got => {}
                 (Err(Errno::ENOENT | Errno::ENOTDIR), Ok(None)) => {}
@@ -149,8 +149,8 @@ pub fn fuzz_resolver(data: &[u8]) {
 /// A symlink, or a file, as the applier makes it.
 fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
     let Some((name, parents)) = path.split_last() else { return };
-    let Ok(Some(parent)) = dirs.resolve(NodeId::ROOT, parents, Missing::Make, &mut make) else { return };
-    let Ok(handle) = dirs.handle(parent) else { return };
+    let Ok(Some(parent)) = dirs.resolve(NodeId::ROOT, parents, Missing::Make, &mut make, &mut leave) else { return };
+    let Ok(handle) = dirs.handle(parent, &mut leave) else { return };
     dirs.forget(parent, name);
     remover().remove(&handle, name).expect("removal");
     let made = match target {
@@ -158,18 +158,27 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
         None => super::files::create(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
     };
     if made.is_ok() {
-        dirs.set_leaf(parent, name, Child::Leaf(NO_BATCH));
+        dirs.set_leaf(parent, name, Child::Leaf(NO_BATCH)).expect("room");
     }
 }
 
 fn remover() -> Remover {
-    Remover { watch: Watch::new(memory_file(b"").expect("memory"), 0), cross_mounts: true }
+    Remover { watch: watch(), cross_mounts: true, held: 256 }
+}
+
+fn watch() -> Watch {
+    Watch::new(memory_file(b"").expect("memory"), 0)
 }
 
 pub(super) fn make(implied: Implied<'_>) -> Result<OwnedFd> {
     nix::sys::stat::mkdirat(implied.dir, OsStr::from_bytes(implied.name), nix::sys::stat::Mode::S_IRWXU)
         .call("mkdirat", || "fuzz")?;
     super::open::directory(implied.dir, implied.name, true)
+}
+
+/// Nothing waits until a directory is left.
+pub(super) fn leave(_: Leaving<'_>) -> Result<()> {
+    Ok(())
 }
 
 pub(super) fn dirs_of(root: &OwnedFd) -> Dirs {
@@ -181,7 +190,8 @@ pub(super) fn dirs_of(root: &OwnedFd) -> Dirs {
         sync: false,
     };
     let maker = Maker { setter, remover: remover(), no_overwrite_dir_nondir: false };
-    Dirs::new(root.try_clone().expect("descriptor"), true, None, Rc::new(Writers::new(0, maker))).expect("root")
+    Dirs::new(root.try_clone().expect("descriptor"), true, None, Rc::new(Writers::new(0, maker)), watch())
+        .expect("root")
 }
 
 pub(super) fn open_directory(path: &std::path::Path) -> OwnedFd {

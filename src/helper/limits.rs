@@ -1,6 +1,6 @@
 //! The process before it knows what to do: descriptors, signals, resources, core dumps.
 
-use super::fault::{Call, Result};
+use super::fault::{Call, Fault, Result};
 use super::sys;
 use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;
@@ -8,8 +8,53 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 
-/// Enough for the cache of open directories and a removal's stack.
+/// What the helper takes of a limit that is higher.
 const DESCRIPTORS: u64 = 4096;
+/// Directories of a run that are open; the deepest archive path of a real image is under 30.
+pub(crate) const OPEN_DIRECTORIES: usize = 192;
+/// Directories that a removal holds open on its way down.
+const REMOVAL: usize = 256;
+/// Lower directories held open at one path.
+const LOWERS: usize = 512;
+/// Each thread that makes files: the file, a directory that is listed, one that is entered.
+const PER_THREAD: usize = 4;
+/// With fewer than so many nothing can be done.
+const FEWEST: usize = 24;
+
+/// Who may hold how many descriptors open: the one place that deals them out. What is held for longer than a call is
+/// counted here, and all of it together fits below the limit of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptors {
+    /// Directories of the run.
+    pub(crate) directories: usize,
+    /// For each removal that is going on: one in each writer, and one besides.
+    pub(crate) removal: usize,
+    /// Lower directories that one path merges from.
+    pub(crate) lowers: usize,
+    pub(crate) writers: usize,
+}
+
+impl Descriptors {
+    /// Of the process's limit what is above `used`, the numbers taken so far: they are given out from the lowest.
+    /// Writers, if so many are wanted.
+    pub(crate) fn share(limit: usize, used: usize, wanted: usize) -> Result<Descriptors> {
+        Descriptors::of(limit.saturating_sub(used), wanted).ok_or_else(|| {
+            Fault::os(Errno::EMFILE, "getrlimit", format_args!("RLIMIT_NOFILE: {limit}, {used} of them in use"))
+        })
+    }
+
+    fn of(free: usize, wanted: usize) -> Option<Descriptors> {
+        let free = free.checked_sub(FEWEST)?;
+        // Half goes to directories and removals. A writer is worth more descriptors than it holds.
+        let writers = wanted.min(free / (8 * PER_THREAD));
+        Some(Descriptors {
+            directories: (4 + free / 4).min(OPEN_DIRECTORIES),
+            removal: (2 + free / 4 / (writers + 1)).min(REMOVAL),
+            lowers: (2 + free / 4).min(LOWERS),
+            writers,
+        })
+    }
+}
 
 /// Leaves nothing behind that came from the host: descriptors beyond 2, the umask, signals.
 pub(crate) fn start_clean() {
@@ -26,8 +71,8 @@ pub(crate) fn start_clean() {
     }
 }
 
-/// No core dumps, no tracing by others, bounded memory.
-pub(crate) fn bound_process(memory_bytes: u64) -> Result<()> {
+/// No core dumps, no tracing by others, bounded memory; how many descriptors there may be.
+pub(crate) fn bound_process(memory_bytes: u64) -> Result<usize> {
     // Threads that hand chunks to each other do not preempt each other for it: a fifth of the context switches.
     sys::schedule_as_batch();
     set_dumpable(false).call("prctl", || "PR_SET_DUMPABLE, 0")?;
@@ -38,5 +83,26 @@ pub(crate) fn bound_process(memory_bytes: u64) -> Result<()> {
     if memory_bytes > 0 {
         setrlimit(Resource::RLIMIT_AS, memory_bytes, memory_bytes).call("setrlimit", || "RLIMIT_AS")?;
     }
-    Ok(())
+    Ok(usize::try_from(descriptors).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_hold_descriptors_stay_below_any_limit() {
+        assert_eq!(Descriptors::of(FEWEST - 1, 8), None);
+        for free in (FEWEST..5000).step_by(7) {
+            for wanted in [0, 1, 8, 64] {
+                let dealt = Descriptors::of(free, wanted).expect("enough");
+                let threads = dealt.writers + 1;
+                let held = dealt.directories + dealt.lowers + threads * (dealt.removal + PER_THREAD);
+                assert!(held <= free, "{held} of {free}: {dealt:?}");
+                assert!(dealt.directories >= 4 && dealt.removal >= 2 && dealt.lowers >= 2);
+            }
+        }
+        let usual = Descriptors::of(1000, 8).expect("enough");
+        assert_eq!((usual.directories, usual.writers), (192, 8));
+    }
 }

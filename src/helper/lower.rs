@@ -4,6 +4,7 @@
 
 use super::entry::Time;
 use super::fault::{Call, Fault, Result, quoted};
+use super::input::Watch;
 use super::metadata::{self, Metadata};
 use super::open;
 use crate::Cause;
@@ -23,11 +24,27 @@ pub(crate) struct Lowers {
     /// They are still being made; the parent says when they are complete, and is asked before the first look.
     unfinished: RefCell<Option<Channel<Down, Up>>>,
     /// The directory looked at last. Nothing changes in the layers during a run.
-    last: RefCell<Option<Looked>>,
+    last: RefCell<Looked>,
+    /// How many directories may be held open besides the roots.
+    held: usize,
+    watch: Watch,
 }
 
-/// The path of a directory, and what it merges from.
-type Looked = (Vec<u8>, Rc<[OwnedFd]>);
+/// A directory, and what it merges from as far as that has been looked for.
+#[derive(Default)]
+struct Looked {
+    path: Vec<u8>,
+    stack: Vec<OwnedFd>,
+    /// The first layer that has not been looked into.
+    next: usize,
+    /// What is above hides what is below.
+    covered: bool,
+}
+
+/// Steps between two looks at the clock and the parent.
+const LOOK: usize = 1024;
+/// Attributes of one file that are read, in bytes: more than an archive may give.
+const ATTRIBUTES: usize = 4 << 20;
 
 /// What the merged lower layers have at a path.
 pub(crate) enum Lower {
@@ -50,10 +67,16 @@ enum Found {
 }
 
 impl Lowers {
-    pub(crate) fn new(roots: &[OwnedFd], unfinished: Option<Channel<Down, Up>>) -> Result<Lowers> {
-        let open = |root| open::directory(root, b".", true);
-        let roots = roots.iter().map(open).collect::<Result<_>>()?;
-        Ok(Lowers { roots, unfinished: RefCell::new(unfinished), last: RefCell::default() })
+    /// `held`: how many directories may be open besides the roots.
+    pub(crate) fn new(
+        roots: Vec<OwnedFd>,
+        unfinished: Option<Channel<Down, Up>>,
+        held: usize,
+        watch: Watch,
+    ) -> Result<Lowers> {
+        let open = |root| open::directory(&root, b".", true);
+        let roots = roots.into_iter().map(open).collect::<Result<_>>()?;
+        Ok(Lowers { roots, unfinished: RefCell::new(unfinished), last: RefCell::default(), held, watch })
     }
 
     /// Every look goes through here.
@@ -79,81 +102,84 @@ impl Lowers {
 
     /// What they have at the last of these names.
     pub(crate) fn look(&self, parents: &[&[u8]], name: &[u8]) -> Result<Lower> {
-        let stack = self.merged(parents)?;
-        for dir in stack.iter() {
-            match find(dir, name)? {
-                Found::Nothing => {}
-                Found::Whiteout => return Ok(Lower::Absent),
-                Found::Directory(handle) => return read_metadata(&handle).map(|m| Lower::Directory(Box::new(m))),
-                Found::Other(stat) => {
-                    let handle = open::directory(dir, b".", true)?;
-                    return Ok(match open::link_target(dir, name)? {
-                        Some(target) => Lower::Link(target, handle, stat),
-                        None => Lower::Other(handle, stat),
-                    });
-                }
+        let found = self.each(parents, |dir| match find(dir, name)? {
+            Found::Nothing => Ok(None),
+            Found::Whiteout => Ok(Some(Lower::Absent)),
+            Found::Directory(handle) => read_metadata(&handle).map(|m| Some(Lower::Directory(Box::new(m)))),
+            Found::Other(stat) => {
+                let handle = open::directory(dir, b".", true)?;
+                Ok(Some(match open::link_target(dir, name)? {
+                    Some(target) => Lower::Link(target, handle, stat),
+                    None => Lower::Other(handle, stat),
+                }))
             }
-        }
-        Ok(Lower::Absent)
+        });
+        Ok(found?.unwrap_or(Lower::Absent))
     }
 
     /// Whether they have anything at the last of these names.
     pub(crate) fn have(&self, parents: &[&[u8]], name: &[u8]) -> Result<bool> {
-        for dir in self.merged(parents)?.iter() {
-            if let Some(stat) = stat(dir, name)? {
-                return Ok(!is_whiteout(&stat) && !is_xattr_whiteout(dir, name, &stat));
-            }
-        }
-        Ok(false)
+        let found = self.each(parents, |dir| {
+            let there = stat(dir, name)?;
+            Ok(there.map(|stat| !is_whiteout(&stat) && !is_xattr_whiteout(dir, name, &stat)))
+        });
+        Ok(found?.unwrap_or(false))
     }
 
-    /// Names in the merged directory at this path.
-    pub(crate) fn names(&self, parents: &[&[u8]]) -> Result<Vec<Vec<u8>>> {
-        let stack = self.merged(parents)?;
-        let mut names = Vec::new();
-        for dir in stack.iter() {
-            names.extend(super::remove::list(dir)?.into_iter().map(|(name, _)| name));
-        }
-        names.sort_unstable();
-        names.dedup();
-        Ok(names)
+    /// Each layer's root.
+    pub(crate) fn roots(&self) -> Result<Rc<[OwnedFd]>> {
+        self.complete().map(Rc::clone)
     }
 
-    /// The directories that this one merges from, the topmost first.
-    fn merged(&self, path: &[&[u8]]) -> Result<Rc<[OwnedFd]>> {
+    /// Looks into each directory that merges here, the topmost first, until something is found.
+    fn each<T>(&self, path: &[&[u8]], mut look: impl FnMut(&OwnedFd) -> Result<Option<T>>) -> Result<Option<T>> {
         let roots = self.complete()?;
-        let Some((first, rest)) = path.split_first() else { return Ok(Rc::clone(roots)) };
+        if path.is_empty() {
+            return roots.iter().find_map(|root| look(root).transpose()).transpose();
+        }
+        let mut last = self.last.borrow_mut();
         let joined = path.join(&b'/');
-        if let Some((_, stack)) = self.last.borrow().as_ref().filter(|(last, _)| *last == joined) {
-            return Ok(Rc::clone(stack));
+        if last.path != joined {
+            *last = Looked { path: joined, ..Looked::default() };
         }
-        let mut stack = descend(roots, first)?;
-        for name in rest {
-            stack = descend(&stack, name)?;
+        if let Some(found) = last.stack.iter().find_map(|dir| look(dir).transpose()) {
+            return found.map(Some);
         }
-        let stack = Rc::from(stack);
-        self.last.replace(Some((joined, Rc::clone(&stack))));
-        Ok(stack)
-    }
-}
-
-/// The directories that `name` merges from, the topmost first.
-fn descend(stack: &[OwnedFd], name: &[u8]) -> Result<Vec<OwnedFd>> {
-    let mut found = Vec::new();
-    for dir in stack {
-        match find(dir, name)? {
-            Found::Nothing => {}
-            Found::Directory(handle) => {
-                let opaque = is_opaque(&handle);
-                found.push(handle);
-                if opaque {
-                    break;
-                }
+        let (mut next, mut covered) = (last.next, last.covered);
+        while !covered && next < roots.len() {
+            let (dir, covers) = self.walk(&roots[next], path)?;
+            let found = dir.as_ref().map_or(Ok(None), &mut look)?;
+            // Without gaps: from the first that is not kept on, they are opened again each time.
+            if last.next == next && last.stack.len() < self.held {
+                last.stack.extend(dir);
+                (last.next, last.covered) = (next + 1, covers);
             }
-            Found::Whiteout | Found::Other(_) => break,
+            if found.is_some() {
+                return Ok(found);
+            }
+            (next, covered) = (next + 1, covers);
         }
+        Ok(None)
     }
-    Ok(found)
+
+    /// One layer's directory at a path, and whether it hides what the layers below have there.
+    fn walk(&self, root: &OwnedFd, path: &[&[u8]]) -> Result<(Option<OwnedFd>, bool)> {
+        let (mut here, mut covers) = (None, false);
+        for (depth, name) in path.iter().enumerate() {
+            if depth % LOOK == LOOK - 1 {
+                self.watch.check()?;
+            }
+            match find(here.as_ref().unwrap_or(root), name)? {
+                Found::Nothing => return Ok((None, covers)),
+                Found::Directory(handle) => {
+                    covers |= is_opaque(&handle);
+                    here = Some(handle);
+                }
+                Found::Whiteout | Found::Other(_) => return Ok((None, true)),
+            }
+        }
+        Ok((here, covers))
+    }
 }
 
 fn find(dir: &OwnedFd, name: &[u8]) -> Result<Found> {
@@ -240,7 +266,12 @@ fn read_xattrs(fd: &OwnedFd) -> Result<Vec<(CString, Vec<u8>)>> {
             Err(rustix::io::Errno::NODATA) => continue,
             Err(errno) => return Err(errno).call("fgetxattr", || quoted(name.to_bytes())),
         }
+        // It may wait, and would hold the room for the longest.
+        value.shrink_to_fit();
         found.push((name, value));
+        if Metadata::bytes_of(&found) > ATTRIBUTES {
+            return Err(Fault::os(Errno::E2BIG, "fgetxattr", "lower"));
+        }
     }
     Ok(found)
 }

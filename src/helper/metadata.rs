@@ -33,8 +33,11 @@ pub(crate) struct Metadata {
     pub(crate) mtime: Time,
     pub(crate) atime: Time,
     /// Names as the kernel has them; `security.capability` last.
-    pub(crate) xattrs: Vec<(CString, Vec<u8>)>,
+    pub(crate) xattrs: Attributes,
 }
+
+/// Names and values.
+pub(crate) type Attributes = Vec<(CString, Vec<u8>)>;
 
 impl Metadata {
     pub(crate) fn has_default_acl(&self) -> bool {
@@ -43,7 +46,11 @@ impl Metadata {
 
     /// What its attributes hold in memory.
     pub(crate) fn attribute_bytes(&self) -> usize {
-        self.xattrs.iter().map(|(name, value)| name.count_bytes() + value.len() + ATTRIBUTE).sum()
+        Metadata::bytes_of(&self.xattrs)
+    }
+
+    pub(crate) fn bytes_of(xattrs: &Attributes) -> usize {
+        xattrs.iter().map(|(name, value)| name.count_bytes() + value.capacity() + ATTRIBUTE).sum()
     }
 
     /// Once set on a directory only its times have to be set again. Attributes are let go of: 64 KiB for every

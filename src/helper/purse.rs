@@ -47,13 +47,7 @@ impl Paid<Vec<u8>> {
 
 impl Purse {
     pub(crate) fn new(limits: &Limits, watch: Watch) -> Purse {
-        Purse {
-            watch,
-            total_bytes: limits.total_bytes,
-            file_bytes: limits.file_bytes,
-            spent: 0,
-            next_look: LOOK,
-        }
+        Purse { watch, total_bytes: limits.total_bytes, file_bytes: limits.file_bytes, spent: 0, next_look: LOOK }
     }
 
     /// Whether a file may be so long, holes included.

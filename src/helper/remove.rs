@@ -11,8 +11,6 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-/// Directories held open on the way down; deeper ones are found again from the top.
-const HELD: usize = 256;
 /// Removals between two looks at the parent.
 const LOOK: u32 = 1024;
 /// How often a directory that somebody else fills is emptied again.
@@ -23,6 +21,8 @@ const AGAIN: u32 = 64;
 pub(crate) struct Remover {
     pub(crate) watch: Watch,
     pub(crate) cross_mounts: bool,
+    /// Directories held open on the way down; deeper ones are found again from the top.
+    pub(crate) held: usize,
 }
 
 /// A directory on the way down.
@@ -64,7 +64,7 @@ impl Remover {
                 let handle = self.handle(dir, &mut levels)?;
                 if let Some(level) = self.descend(handle, next)? {
                     levels.push(level);
-                    let held = levels.len().saturating_sub(HELD);
+                    let held = levels.len().saturating_sub(self.held);
                     levels[..held].last_mut().map(|level| level.handle.take());
                 }
                 continue;
@@ -120,11 +120,14 @@ impl Remover {
         let held = levels.iter().rposition(|level| level.handle.is_some());
         let from = held.map_or(0, |at| at + 1);
         for at in from..levels.len() {
+            if at % LOOK as usize == 0 {
+                self.watch.check()?;
+            }
             let above = if at == 0 { dir } else { held_handle(&levels[at - 1])? };
             let opened = open::directory(above, &levels[at].name, self.cross_mounts)?;
             levels[at].handle = Some(opened);
             // Only the last ones are kept.
-            if let Some(give_up) = at.checked_sub(HELD) {
+            if let Some(give_up) = at.checked_sub(self.held) {
                 levels[give_up].handle = None;
             }
         }
@@ -138,6 +141,16 @@ fn held_handle(level: &Level) -> Result<&OwnedFd> {
 
 /// Names and kinds in a directory, without `.` and `..`.
 pub(crate) fn list(handle: &OwnedFd) -> Result<Vec<(Vec<u8>, Option<Type>)>> {
+    let mut names = Vec::new();
+    each(handle, |name, kind| {
+        names.push((name.to_vec(), kind));
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// The same, one after the other: for a directory in which nothing is removed meanwhile.
+pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -> Result<()>) -> Result<()> {
     let fresh = nix::fcntl::openat(
         handle,
         ".",
@@ -146,15 +159,14 @@ pub(crate) fn list(handle: &OwnedFd) -> Result<Vec<(Vec<u8>, Option<Type>)>> {
     )
     .call("openat", || "directory, \".\"")?;
     let mut dir = Dir::from_fd(fresh).call("fdopendir", || "directory")?;
-    let mut names = Vec::new();
     for entry in dir.iter() {
         let entry = entry.call("getdents64", || "directory")?;
         let name = entry.file_name().to_bytes();
         if !matches!(name, b"." | b"..") {
-            names.push((name.to_vec(), entry.file_type()));
+            tell(name, entry.file_type())?;
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 fn unlink(dir: &OwnedFd, name: &[u8], flags: UnlinkatFlags) -> Result<(), Errno> {

@@ -266,6 +266,12 @@ impl Writers {
         std::mem::take(&mut state.outcome)
     }
 
+    /// Waits until every file is written; what happened is still to be asked for.
+    pub(crate) fn rest(&self) {
+        self.submit(self.open.borrow_mut().take());
+        drop(self.shared.wait_until(|state| state.pending.is_empty()));
+    }
+
     /// Whether one of them has failed: then the outcome is worth asking for.
     pub(crate) fn failed(&self) -> bool {
         self.shared.failed.load(Ordering::Relaxed)

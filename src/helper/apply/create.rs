@@ -52,7 +52,7 @@ impl Applier<'_> {
         name: Range<usize>,
         reader: &mut Reader<Stream>,
     ) -> Result<(), Failed> {
-        let handle = self.dirs.handle(parent)?;
+        let handle = self.open(parent)?;
         let spot = Spot { parent, handle, inherit: self.dirs.node(parent).inherit, name: &path[name.clone()] };
         if let Some(Child::Leaf(batch)) = self.dirs.child(parent, spot.name) {
             self.writers.wait(batch);
@@ -108,8 +108,8 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn made_leaf(&mut self, spot: &Spot<'_>) {
-        self.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(NO_BATCH));
+    fn made_leaf(&mut self, spot: &Spot<'_>) -> Result<()> {
+        self.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(NO_BATCH))
     }
 
     /// A small file of an archive that is not small, where nothing that is known is in the way.
@@ -146,7 +146,7 @@ impl Applier<'_> {
         self.dirs.touch(parent);
         // The batch is not known before the job is made, nor the name after.
         let batch = self.writers.batch_for(parent, inherit, handle);
-        self.dirs.set_leaf(parent, &path[name.clone()], Child::Leaf(batch));
+        self.dirs.set_leaf(parent, &path[name.clone()], Child::Leaf(batch))?;
         self.writers.push(FileJob { index, offset, path, name, meta, regions, size, body });
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Applier<'_> {
         reader: &mut Reader<Stream>,
     ) -> Result<(), Failed> {
         let fd = self.make(spot, || files::create(&spot.handle, spot.name, meta.mode))?;
-        self.made_leaf(spot);
+        self.made_leaf(spot)?;
         let mut file = NewFile::new(fd, entry.sparse);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
             file.write(&self.purse.pay(bytes)?)?;
@@ -175,7 +175,7 @@ impl Applier<'_> {
             symlinkat(OsStr::from_bytes(target), &spot.handle, spot.path())
                 .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))
         })?;
-        self.made_leaf(spot);
+        self.made_leaf(spot)?;
         let softened = self.maker.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, true)?;
         self.softened(softened);
         self.counts.symlinks += 1;
@@ -185,7 +185,7 @@ impl Applier<'_> {
     /// Rule 12: a hardlink entry never alters the inode that it links to.
     fn hardlink(&mut self, spot: &Spot<'_>, target: &[u8]) -> Result<()> {
         let (parent, name) = self.link_target(target)?;
-        let from = Spot { parent, handle: self.dirs.handle(parent)?, inherit: Inherit::default(), name };
+        let from = Spot { parent, handle: self.open(parent)?, inherit: Inherit::default(), name };
         let missing = || Fault::from(Cause::LinkTargetMissing { target: target.to_vec() });
         if let Some(Child::Leaf(batch)) = self.dirs.child(parent, name) {
             self.writers.wait(batch);
@@ -211,7 +211,7 @@ impl Applier<'_> {
                     })
             })?;
         }
-        self.made_leaf(spot);
+        self.made_leaf(spot)?;
         self.counts.hardlinks += 1;
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Applier<'_> {
             }
             Err(fault) => return Err(fault),
         }
-        self.made_leaf(spot);
+        self.made_leaf(spot)?;
         let softened = self.maker.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, false)?;
         self.softened(softened);
         match kind {
@@ -260,7 +260,7 @@ impl Applier<'_> {
             }
             Devices::Placeholder => {
                 let fd = self.make(spot, || files::create(&spot.handle, spot.name, meta.mode))?;
-                self.made_leaf(spot);
+                self.made_leaf(spot)?;
                 let softened = NewFile::new(fd, None).finish(0, meta, spot.inherit, &self.maker.setter)?;
                 self.softened(softened);
                 self.event(EventKind::DevicePlaceholder { errno });
@@ -309,7 +309,7 @@ impl Applier<'_> {
 
     fn made_directory(&mut self, spot: &Spot<'_>, made: OwnedFd, owned: bool, mut meta: Metadata) -> Result<NodeId> {
         self.dirs.forget(spot.parent, spot.name);
-        let id = self.dirs.add(spot.parent, spot.name, made, true)?;
+        let id = self.add(spot.parent, spot.name, made, true)?;
         self.dirs.touch(id);
         meta.mode_now = owned.then_some(metadata::usable(meta.mode));
         self.dirs.defer(id, meta);
@@ -321,7 +321,7 @@ impl Applier<'_> {
         match open::directory(&spot.handle, spot.name, self.options.cross_mounts) {
             Ok(opened) => {
                 self.dirs.forget(spot.parent, spot.name);
-                return self.dirs.add(spot.parent, spot.name, opened, false).map(Some);
+                return self.add(spot.parent, spot.name, opened, false).map(Some);
             }
             Err(fault) => match fault.errno() {
                 Some(Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT) => {}
@@ -346,7 +346,7 @@ impl Applier<'_> {
 
     /// Rule 9: a directory over a directory replaces owner, mode and time, and clears other attributes.
     pub(super) fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
-        let handle = self.dirs.handle(id)?;
+        let handle = self.open(id)?;
         let mut softened = Softened::new();
         self.maker.setter.own_directory(&handle, &meta, &mut softened)?;
         self.softened(softened);

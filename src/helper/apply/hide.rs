@@ -26,7 +26,7 @@ impl Applier<'_> {
     }
 
     pub(super) fn remove_lower(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
-        let handle = self.dirs.handle(parent)?;
+        let handle = self.open(parent)?;
         self.dirs.forget(parent, name);
         if self.maker.remover.remove(&handle, name)? {
             self.dirs.disturb(parent);
@@ -42,7 +42,7 @@ impl Applier<'_> {
                 continue;
             }
             self.dirs.node_mut(id).opaque = true;
-            let handle = self.dirs.handle(id)?;
+            let handle = self.open(id)?;
             for (name, _) in remove::list(&handle)? {
                 match self.dirs.child(id, &name) {
                     Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => {}

@@ -19,6 +19,9 @@ use std::ffi::{CStr, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
+/// Whiteouts between two looks at the clock and the parent.
+const LOOK: u32 = 1024;
+
 /// How whiteouts and opaque directories are written.
 pub(super) struct Marks {
     opaque: &'static CStr,
@@ -81,7 +84,7 @@ impl Applier<'_> {
     }
 
     fn write_whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
-        let handle = self.dirs.handle(parent)?;
+        let handle = self.open(parent)?;
         match self.marks.make_whiteout(&handle, name) {
             Err(fault) if fault.errno() == Some(Errno::EEXIST) => {
                 self.maker.remover.remove(&handle, name)?;
@@ -89,7 +92,7 @@ impl Applier<'_> {
             }
             result => result?,
         }
-        self.dirs.set_leaf(parent, name, Child::Whiteout);
+        self.dirs.set_leaf(parent, name, Child::Whiteout)?;
         self.dirs.disturb(parent);
         Ok(())
     }
@@ -109,7 +112,7 @@ impl Applier<'_> {
     }
 
     pub(super) fn mark_opaque(&mut self, directory: NodeId) -> Result<()> {
-        let handle = self.dirs.handle(directory)?;
+        let handle = self.open(directory)?;
         self.dirs.set_opaque(directory);
         self.marks.set_opaque(&handle)
     }
@@ -120,25 +123,36 @@ impl Applier<'_> {
         if self.dirs.covered(root) {
             return Ok(());
         }
-        for name in self.dirs.names_below(root)? {
-            match self.dirs.child(root, &name) {
-                Some(Child::Leaf(_) | Child::Whiteout) => {}
-                Some(Child::Dir(id)) if self.dirs.node(id).upper => self.cover(id)?,
-                Some(Child::Dir(_) | Child::Copied) => {
-                    self.remove_lower(root, &name)?;
-                    self.write_whiteout(root, &name)?;
+        for lower in self.dirs.roots_below()?.iter() {
+            let mut count = 0_u32;
+            remove::each(lower, |name, _| {
+                count += 1;
+                if count.is_multiple_of(LOOK) {
+                    self.maker.remover.watch.check()?;
                 }
-                None | Some(Child::Link) => self.write_whiteout(root, &name)?,
-            }
+                self.cover_name(root, name)
+            })?;
         }
         self.mark_opaque(root)
+    }
+
+    fn cover_name(&mut self, root: NodeId, name: &[u8]) -> Result<()> {
+        match self.dirs.child(root, name) {
+            Some(Child::Leaf(_) | Child::Whiteout) => Ok(()),
+            Some(Child::Dir(id)) if self.dirs.node(id).upper => self.cover(id),
+            Some(Child::Dir(_) | Child::Copied) => {
+                self.remove_lower(root, name)?;
+                self.write_whiteout(root, name)
+            }
+            None | Some(Child::Link) => self.write_whiteout(root, name),
+        }
     }
 
     /// Removes what only marked or held something below a directory that hides it all.
     fn drop_markers(&mut self, directory: NodeId) -> Result<()> {
         let mut stack = vec![directory];
         while let Some(id) = stack.pop() {
-            let handle = self.dirs.handle(id)?;
+            let handle = self.open(id)?;
             for (name, _) in remove::list(&handle)? {
                 match self.dirs.child(id, &name) {
                     Some(Child::Leaf(_)) => {}
@@ -188,7 +202,7 @@ impl Applier<'_> {
             Lower::Other(dir, stat) if lower::kind(&stat) == SFlag::S_IFREG => self.copy_file(spot, &dir)?,
             Lower::Other(dir, stat) => self.copy_special(spot, &dir, &stat)?,
         }
-        self.dirs.set_leaf(spot.parent, spot.name, Child::Copied);
+        self.dirs.set_leaf(spot.parent, spot.name, Child::Copied)?;
         spot.stat()
     }
 

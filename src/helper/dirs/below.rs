@@ -4,6 +4,8 @@ use super::{Child, Dirs, NodeId};
 use crate::helper::fault::Result;
 use crate::helper::lower::{Lower, Lowers};
 use crate::helper::metadata::Metadata;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 impl Dirs {
     /// What the lower layers show through at a name that the upper directory lacks.
@@ -21,12 +23,9 @@ impl Dirs {
         self.lowers.as_ref().map_or(Ok(None), Lowers::root)
     }
 
-    /// Names that the lower layers show through in a directory.
-    pub(crate) fn names_below(&self, at: NodeId) -> Result<Vec<Vec<u8>>> {
-        match &self.lowers {
-            Some(lowers) if !self.covered(at) => lowers.names(&self.names(at)),
-            _ => Ok(Vec::new()),
-        }
+    /// The roots of the lower layers.
+    pub(crate) fn roots_below(&self) -> Result<Rc<[OwnedFd]>> {
+        self.lowers.as_ref().map_or_else(|| Ok(Rc::from([])), Lowers::roots)
     }
 
     /// The lower layers have nothing at a name that shows through, for certain.

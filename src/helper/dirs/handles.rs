@@ -1,7 +1,8 @@
-//! Open directories, a bounded number of them, and what is set as one is left.
+//! Open directories, a bounded number of them at every moment, and what is set as one is left.
 
-use super::{Child, Dirs, NodeId};
+use super::{Dirs, NodeId};
 use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::limits::OPEN_DIRECTORIES;
 use crate::helper::metadata::Metadata;
 use crate::helper::open;
 use nix::errno::Errno;
@@ -9,12 +10,14 @@ use nix::sys::stat::fstat;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Open directories kept: the deepest archive path of a real image is under 30.
-const OPEN: usize = 192;
+/// What is kept of the ones opened on the way to a directory that was left, as a part of all: who goes up again finds
+/// them open.
+const ON_THE_WAY: usize = 8;
 
 /// A directory that is left, and what was deferred until then.
 pub(crate) struct Leaving<'a> {
-    pub(crate) handle: &'a OwnedFd,
+    /// `None`: it is no longer what it was.
+    pub(crate) handle: Option<&'a OwnedFd>,
     pub(crate) metadata: &'a Metadata,
     dirs: &'a Dirs,
     id: NodeId,
@@ -30,134 +33,207 @@ impl Leaving<'_> {
 /// Sets a directory's metadata as it is left.
 pub(crate) type Leaver<'a> = &'a mut dyn FnMut(Leaving<'_>) -> Result<()>;
 
+/// Whether a directory is open.
+#[derive(Debug, Default)]
+pub(super) enum Opened {
+    #[default]
+    Never,
+    /// And when it was last used.
+    Held(Arc<OwnedFd>, u64),
+    /// Given up: what it must be when it is opened again.
+    Left(u64, u64),
+}
+
+/// The one list of open directories, but for the root.
+pub(super) struct Open {
+    list: Vec<u32>,
+    most: usize,
+    clock: u64,
+    /// The directory that could not be left.
+    unleft: Option<Vec<u8>>,
+}
+
+impl Default for Open {
+    fn default() -> Open {
+        Open { list: Vec::new(), most: OPEN_DIRECTORIES, clock: 0, unleft: None }
+    }
+}
+
+impl Open {
+    pub(super) fn bound(&mut self, most: usize) {
+        self.most = most.clamp(1, OPEN_DIRECTORIES);
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.list.retain(|id| keep(*id));
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+}
+
 impl Dirs {
     /// This directory, open; opened again step by step if its handle was given up.
-    pub(crate) fn handle(&mut self, id: NodeId) -> Result<Arc<OwnedFd>> {
-        self.clock += 1;
-        let clock = self.clock;
-        let node = self.node_mut(id);
-        node.used = clock;
-        if let Some(handle) = &node.handle {
-            return Ok(Arc::clone(handle));
+    pub(crate) fn handle(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<Arc<OwnedFd>> {
+        if let Some(handle) = self.used(id) {
+            return Ok(handle);
         }
         let mut chain = vec![id];
         let mut above = self.parent(id);
-        while self.node(above).handle.is_none() {
-            chain.push(above);
-            above = self.parent(above);
-        }
-        let mut handle = self.handle(above)?;
-        while let Some(next) = chain.pop() {
-            let name = &self.node(next).name;
-            let opened = open::directory(&handle, name, self.cross_mounts)?;
-            let identity = identity(&opened)?;
-            if self.node(next).identity.is_some_and(|known| known != identity) {
-                return Err(Fault::os(Errno::ESTALE, "openat", quoted(&self.path(next))));
+        let mut handle = loop {
+            match self.used(above) {
+                Some(handle) => break handle,
+                None => chain.push(above),
             }
-            handle = self.keep(next, opened);
+            above = self.parent(above);
+        };
+        while let Some(next) = chain.pop() {
+            self.links.look()?;
+            let opened = Arc::new(self.open_again(&handle, next)?);
+            if chain.len() <= self.open.most / ON_THE_WAY {
+                self.keep(next, &opened, leave)?;
+            }
+            handle = opened;
         }
         Ok(handle)
     }
 
-    pub(super) fn keep(&mut self, id: NodeId, opened: OwnedFd) -> Arc<OwnedFd> {
-        self.clock += 1;
-        let handle = Arc::new(opened);
-        let clock = self.clock;
-        let node = self.node_mut(id);
-        node.handle = Some(Arc::clone(&handle));
-        node.used = clock;
-        self.open.push(id.0);
-        handle
+    fn used(&mut self, id: NodeId) -> Option<Arc<OwnedFd>> {
+        let now = self.open.tick();
+        match &mut self.node_mut(id).opened {
+            Opened::Held(handle, used) => {
+                *used = now;
+                Some(Arc::clone(handle))
+            }
+            _ => None,
+        }
     }
 
-    /// Gives up the handles used longest ago, if there are too many; what is given up is left. A directory that
-    /// cannot be left is returned by its path.
-    pub(crate) fn trim(&mut self, leave: Leaver<'_>) -> Result<(), (Vec<u8>, Fault)> {
-        if self.open.len() <= OPEN {
-            return Ok(());
-        }
-        let mut open = std::mem::take(&mut self.open);
-        open.retain(|id| !self.nodes[*id as usize].dead && self.nodes[*id as usize].handle.is_some());
-        open.sort_unstable_by_key(|id| std::cmp::Reverse(self.nodes[*id as usize].used));
-        open.dedup();
-        let mut kept: Vec<u32> = open.drain(..open.len().min(OPEN / 2)).collect();
-        for id in open {
-            // A writer may still be making files in it: it is left another time.
-            let id = NodeId(id);
-            if !self.give_up(id, leave).map_err(|fault| (self.path(id), fault))? {
-                kept.push(id.0);
+    fn open_again(&self, above: &OwnedFd, id: NodeId) -> Result<OwnedFd> {
+        let opened = open::directory(above, self.name(id), self.cross_mounts)?;
+        match self.node(id).opened {
+            Opened::Left(device, inode) if identity(&opened)? != (device, inode) => {
+                Err(Fault::os(Errno::ESTALE, "openat", quoted(&self.path(id))))
             }
+            _ => Ok(opened),
         }
-        self.open = kept;
+    }
+
+    /// Every directory that is open for longer than a step goes through here.
+    pub(super) fn keep(&mut self, id: NodeId, handle: &Arc<OwnedFd>, leave: Leaver<'_>) -> Result<()> {
+        self.relieve(leave)?;
+        if self.open.list.len() >= self.open.most {
+            self.make_room(leave)?;
+        }
+        let now = self.open.tick();
+        self.node_mut(id).opened = Opened::Held(Arc::clone(handle), now);
+        self.open.list.push(id.0);
         Ok(())
     }
 
-    fn give_up(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<bool> {
-        let node = self.node_mut(id);
-        if node.handle.as_ref().is_none_or(|handle| Arc::strong_count(handle) > 1) {
-            return Ok(node.handle.is_none());
+    /// Gives up the handles used longest ago; what is given up is left. Where writers are still making files they are
+    /// waited for.
+    fn make_room(&mut self, leave: Leaver<'_>) -> Result<()> {
+        self.give_up_oldest(leave)?;
+        if self.open.list.len() >= self.open.most {
+            self.writers.rest();
+            self.give_up_oldest(leave)?;
         }
-        self.leave(id, leave)?;
-        let node = self.node_mut(id);
-        if let Some(handle) = node.handle.take() {
-            node.identity = Some(identity(&handle)?);
-        }
-        Ok(true)
+        Ok(())
     }
 
-    /// Sets what was deferred, if the directory has changed since.
-    fn leave(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
-        let node = self.node_mut(id);
-        let Some(mut metadata) = node.deferred.take_if(|_| node.dirty) else { return Ok(()) };
-        let handle = self.handle(id);
-        if let Ok(handle) = &handle {
-            leave(Leaving { handle, metadata: &metadata, dirs: self, id })?;
+    fn give_up_oldest(&mut self, leave: Leaver<'_>) -> Result<()> {
+        let most = self.open.most / 2;
+        for id in self.oldest_first() {
+            if self.open.list.len() <= most {
+                break;
+            }
+            if !self.in_use(id) {
+                self.give_up(id, leave)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn oldest_first(&self) -> Vec<NodeId> {
+        let used = |id: &u32| match self.nodes[*id as usize].opened {
+            Opened::Held(_, used) => used,
+            _ => 0,
+        };
+        let mut open = self.open.list.clone();
+        open.sort_by_cached_key(used);
+        open.into_iter().map(NodeId).collect()
+    }
+
+    /// Somebody is making something in it just now.
+    pub(super) fn in_use(&self, id: NodeId) -> bool {
+        matches!(&self.node(id).opened, Opened::Held(handle, _) if Arc::strong_count(handle) > 1)
+    }
+
+    fn give_up(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
+        self.leave(id, leave)?;
+        if let Opened::Held(handle, _) = &self.node(id).opened {
+            let (device, inode) = identity(handle)?;
+            self.node_mut(id).opened = Opened::Left(device, inode);
+        }
+        self.open.retain(|open| open != id.0);
+        Ok(())
+    }
+
+    /// Sets what was deferred, if the directory has changed since; what it takes to open it is there.
+    pub(super) fn leave(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
+        let Some(mut metadata) = self.due(id) else { return Ok(()) };
+        let handle = self.used(id);
+        let left = leave(Leaving { handle: handle.as_deref(), metadata: &metadata, dirs: self, id });
+        if left.is_err() {
+            self.open.unleft = Some(self.path(id));
         }
         let node = self.node_mut(id);
         node.inherit.acl |= metadata.has_default_acl();
         node.inherit.group |= metadata.mode & 0o2000 != 0;
         node.dirty = false;
         metadata.forget_what_stays();
-        node.deferred = Some(metadata);
-        handle.map(drop)
+        self.wait(id, Some(super::Deferred::new(metadata)));
+        left
     }
 
-    /// Leaves every directory, the deepest first and the root last. Those that are no longer what they were
-    /// are returned by their path; so is the one that could not be left.
-    pub(crate) fn leave_all(&mut self, leave: Leaver<'_>) -> Result<Vec<Vec<u8>>, (Vec<u8>, Fault)> {
-        let mut gone = Vec::new();
-        for (id, entering) in self.walk() {
-            if entering {
+    /// If a failure was not that of an entry: the directory that could not be left.
+    pub(crate) fn unleft(&mut self) -> Option<Vec<u8>> {
+        self.open.unleft.take()
+    }
+
+    /// Leaves every directory, the deepest first and the root last; told of those, too, that are no longer what they
+    /// were.
+    pub(crate) fn leave_all(&mut self, leave: Leaver<'_>) -> Result<()> {
+        let mut stack = vec![(NodeId::ROOT, false)];
+        while let Some((id, all_below_left)) = stack.pop() {
+            if !all_below_left {
+                stack.push((id, true));
+                let below = self.names.children(&self.node(id).children).filter_map(super::Child::directory);
+                stack.extend(below.map(|id| (id, false)));
                 continue;
             }
-            let waiting = self.node(id).dirty && self.node(id).deferred.is_some();
-            if waiting && self.handle(id).is_err() {
-                gone.push(self.path(id));
-                continue;
+            if self.node(id).dirty && self.node(id).deferred.is_some() {
+                match self.handle(id, leave) {
+                    Err(fault) if fault.errno().is_none() || self.open.unleft.is_some() => return Err(fault),
+                    // If it cannot be opened it is gone, which is told as it is left.
+                    _ => self.leave(id, leave)?,
+                }
             }
-            self.leave(id, leave).map_err(|fault| (self.path(id), fault))?;
             if id != NodeId::ROOT {
-                self.node_mut(id).handle = None;
+                self.close(id);
             }
         }
-        Ok(gone)
+        Ok(())
     }
 
-    /// Every live directory, before and after its children.
-    fn walk(&self) -> Vec<(NodeId, bool)> {
-        let mut order = Vec::new();
-        let mut stack = vec![(NodeId::ROOT, true)];
-        while let Some((id, entering)) = stack.pop() {
-            order.push((id, entering));
-            if entering {
-                stack.push((id, false));
-                stack.extend(self.node(id).children.values().filter_map(|child| match child {
-                    Child::Dir(id) => Some((*id, true)),
-                    _ => None,
-                }));
-            }
+    fn close(&mut self, id: NodeId) {
+        if let Opened::Held(..) = self.node(id).opened {
+            self.node_mut(id).opened = Opened::Never;
+            self.open.retain(|open| open != id.0);
         }
-        order
     }
 }
 

@@ -1,6 +1,7 @@
 //! The way to an entry's directory: with chroot semantics, making what is missing.
 
-use super::{Child, Dirs, Inherit, NodeId};
+use super::links::Led;
+use super::{Child, Dirs, Inherit, Leaver, NodeId};
 use crate::helper::fault::{Fault, Result, quoted};
 use crate::helper::lower::Lower;
 use crate::helper::metadata::Metadata;
@@ -37,6 +38,13 @@ pub(crate) struct Implied<'a> {
 /// Makes and opens an implied directory.
 pub(crate) type Maker<'a> = &'a mut dyn FnMut(Implied<'_>) -> Result<OwnedFd>;
 
+/// What is still to be done on the way.
+enum Way {
+    Part(Box<[u8]>),
+    /// What comes after a link: the number of its name, and how many links had been followed before.
+    Behind(u32, u32),
+}
+
 impl Dirs {
     /// Resolves directories from `start`, following symlinks inside the root.
     pub(crate) fn resolve(
@@ -45,34 +53,59 @@ impl Dirs {
         parts: &[&[u8]],
         missing: Missing,
         make: Maker<'_>,
+        leave: Leaver<'_>,
     ) -> Result<Option<NodeId>> {
         let mut at = start;
-        let mut queue: Vec<Box<[u8]>> = parts.iter().rev().map(|part| Box::from(*part)).collect();
-        let mut links = 0;
-        while let Some(part) = queue.pop() {
-            match &part[..] {
+        let mut way: Vec<Way> = parts.iter().rev().map(|part| Way::Part(Box::from(*part))).collect();
+        let (mut links, mut own) = (0, way.len());
+        self.links.allow();
+        while let Some(next) = way.pop() {
+            // What the path itself says is at the bottom.
+            if way.len() < own {
+                own = way.len();
+            } else {
+                self.links.step()?;
+            }
+            let name = match next {
+                Way::Part(name) => name,
+                Way::Behind(link, before) => {
+                    self.remember(link, Led { to: at, links: links - before });
+                    continue;
+                }
+            };
+            match &name[..] {
                 b"" | b"." => continue,
-                b".." => at = self.parent(at),
-                name => match self.step(at, name, missing, make)? {
+                b".." => {
+                    at = self.parent(at);
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(led) = self.led(at, &name) {
+                links += led.links;
+                at = led.to;
+            } else {
+                match self.step(at, &name, missing, make, leave)? {
                     Step::Dir(id) => at = id,
                     Step::Nothing => return Ok(None),
-                    Step::Link(target) => {
+                    Step::Link(target, link) => {
+                        way.push(Way::Behind(link, links));
                         links += 1;
-                        if links > LINKS {
-                            return Err(Fault::os(Errno::ELOOP, "openat", quoted(&parts.join(&b'/'))));
-                        }
                         if target.starts_with(b"/") {
                             at = NodeId::ROOT;
                         }
-                        queue.extend(target.split(|b| *b == b'/').rev().map(Box::from));
+                        way.extend(target.split(|b| *b == b'/').rev().map(|part| Way::Part(Box::from(part))));
                     }
-                },
+                }
+            }
+            if links > LINKS {
+                return Err(Fault::os(Errno::ELOOP, "openat", quoted(&parts.join(&b'/'))));
             }
         }
         Ok(Some(at))
     }
 
-    fn step(&mut self, at: NodeId, name: &[u8], missing: Missing, make: Maker<'_>) -> Result<Step> {
+    fn step(&mut self, at: NodeId, name: &[u8], missing: Missing, make: Maker<'_>, leave: Leaver<'_>) -> Result<Step> {
         match self.child(at, name) {
             Some(Child::Dir(id)) => return Ok(Step::Dir(id)),
             Some(Child::Whiteout) if missing != Missing::Make => return Ok(Step::Nothing),
@@ -80,17 +113,14 @@ impl Dirs {
             _ => {}
         }
         let over_whiteout = self.child(at, name) == Some(Child::Whiteout);
-        let handle = self.handle(at)?;
+        let handle = self.handle(at, leave)?;
         match open::directory(&handle, name, self.cross_mounts) {
-            Ok(opened) => return self.add(at, name, opened, false).map(Step::Dir),
+            Ok(opened) => return self.add(at, name, opened, false, leave).map(Step::Dir),
             Err(fault) => match fault.errno() {
                 Some(Errno::ENOENT) if missing == Missing::Nothing => return Ok(Step::Nothing),
                 Some(Errno::ENOENT) => {}
                 Some(Errno::ENOTDIR | Errno::ELOOP) => match open::link_target(&handle, name)? {
-                    Some(target) => {
-                        self.note_link(at, name);
-                        return Ok(Step::Link(target));
-                    }
+                    Some(target) => return Ok(Step::Link(target, self.note_link(at, name)?)),
                     None if missing != Missing::Make => return Ok(Step::Nothing),
                     None if over_whiteout => {}
                     None => return Err(fault),
@@ -102,10 +132,7 @@ impl Dirs {
             Lower::Absent if missing == Missing::Hold && self.known_below(at) => return Ok(Step::Nothing),
             Lower::Absent => None,
             Lower::Directory(metadata) => Some(metadata),
-            Lower::Link(target, ..) => {
-                self.note_link(at, name);
-                return Ok(Step::Link(target));
-            }
+            Lower::Link(target, ..) => return Ok(Step::Link(target, self.note_link(at, name)?)),
             Lower::Other(..) if missing == Missing::Hold => return Ok(Step::Nothing),
             Lower::Other(..) => {
                 return Err(Fault::os(Errno::ENOTDIR, "openat", format_args!("lower, {}", quoted(name))));
@@ -115,7 +142,7 @@ impl Dirs {
         let opened = make(Implied { dir: &handle, inherit, name, like: like.as_deref(), over_whiteout })?;
         self.disturb(at);
         self.forget(at, name);
-        let id = self.add(at, name, opened, true)?;
+        let id = self.add(at, name, opened, true, leave)?;
         self.node_mut(id).opaque |= over_whiteout;
         match like {
             // It was there: passing through does not touch it.
@@ -126,14 +153,17 @@ impl Dirs {
         Ok(Step::Dir(id))
     }
 
-    /// A known path leads through this link from now on.
-    fn note_link(&mut self, at: NodeId, name: &[u8]) {
-        self.node_mut(at).children.entry(name.into()).or_insert(Child::Link);
+    /// A known path leads through this link from now on; the number of its name.
+    fn note_link(&mut self, at: NodeId, name: &[u8]) -> Result<u32> {
+        match self.names.find(&self.node(at).children, name) {
+            Some(number) => Ok(number),
+            None => self.note(at, name, Child::Link),
+        }
     }
 }
 
 enum Step {
     Dir(NodeId),
-    Link(Vec<u8>),
+    Link(Vec<u8>, u32),
     Nothing,
 }
