@@ -52,14 +52,13 @@ pub use fuzz_entries::{Seen, fuzz_entries};
 
 use crate::program::{ARGV0, mark_initialised};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
-use crate::{Cause, Confinement, Failure, Mode, Options, Report, Stage, Times};
+use crate::{Cause, Confinement, Failure, Report, Stage, Times};
 use apply::{Applier, failure, read_failure};
 use entry::{Reader, Strictness};
 use input::{Input, Watch};
 use reporter::Reporter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use stream::Stream;
@@ -132,7 +131,7 @@ fn work(
     let files = limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // Looked for in /proc, which is out of reach later.
     let initial = confine::wants_trusted_marks(&options.mode) && user_namespace.is_none() && userns::is_initial();
-    let inside = root::enter(options.isolation, lowers_of(options), options.cross_mounts).map_err(at(Stage::Enter))?;
+    let inside = root::enter(options.isolation, &request.lowers, options.cross_mounts).map_err(at(Stage::Enter))?;
     report.times.enter_us = micros(started);
 
     let mark = Instant::now();
@@ -184,14 +183,6 @@ fn apply(
     });
     times.finish_us = micros(mark);
     drained
-}
-
-/// The lower directories, which the parent has made absolute.
-fn lowers_of(options: &Options) -> &[PathBuf] {
-    match &options.mode {
-        Mode::Overlay(overlay) => &overlay.lower,
-        _ => &[],
-    }
 }
 
 fn micros(since: Instant) -> u64 {

@@ -69,6 +69,8 @@ pub mod helper;
 #[cfg(all(target_os = "linux", feature = "image"))]
 pub mod image;
 #[cfg(target_os = "linux")]
+mod opened;
+#[cfg(target_os = "linux")]
 mod program;
 #[cfg(target_os = "linux")]
 mod purse;

@@ -14,7 +14,8 @@ pub use untar::Untar;
 pub(crate) use untar::open_root;
 
 use crate::error::{Error, Known, Outcome, verdict};
-use crate::staging::{Place, Staging};
+use crate::opened::Opened;
+use crate::staging::{Made, Place, Staging};
 use crate::{Digest, ErrorKind, Progress, Report};
 use child::{Child, Ready};
 use nix::poll::PollTimeout;
@@ -29,13 +30,14 @@ const PIECE: usize = 1 << 20;
 /// A root that has no name yet.
 struct Making {
     staging: Staging,
+    root: Made,
     place: Place,
     durable: bool,
 }
 
 impl Making {
     fn complete(self, report: Report) -> Result<Report, Error> {
-        match self.staging.commit(&self.place, self.durable) {
+        match self.staging.commit(&self.root, &self.place, self.durable) {
             Ok(()) => Ok(report),
             Err(error) => Err(error.with(Some(Box::new(report)), Vec::new())),
         }
@@ -60,6 +62,8 @@ pub struct Session {
     expected_diff_id: Option<Digest>,
     /// Dropped after the child: what nobody writes to any more is removed.
     making: Option<Making>,
+    /// Held, so that the helper's comparison is with inodes that nobody else can get.
+    _lowers: Vec<Opened>,
 }
 
 impl Session {

@@ -1,29 +1,35 @@
 //! Results in the making: beside their place, closed to others, renamed when whole, gone otherwise.
 //!
-//! A staging directory has a name that begins with [`PREFIX`], mode 0700, and is locked (`flock(2)`) for as long as
-//! its process lives. Whoever makes one first removes those beside it that nobody holds any more: what a killed
-//! process left is gone with the next run. Everything is done from open directories.
+//! A staging directory has a name that begins with [`PREFIX`], mode 0700, a mark in it (`staging/mark.rs`), and is
+//! locked (`flock(2)`) for as long as its process lives. Whoever makes one first removes those beside it that nobody
+//! holds any more: what a killed process left is gone with the next run. The directory that they are in may belong to
+//! somebody who exchanges names in it all the time, so everything is done from open directories, and what was opened
+//! is looked at.
 
+mod mark;
 mod sweep;
 
+use crate::opened::{DIRECTORY, Opened};
 use crate::{Error, ErrorKind, Program};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode as Bits, fchmod, fstat, fstatat, mkdirat};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use sweep::{remove, sweep};
 
 pub(crate) const PREFIX: &str = ".untar-in-root-staging-";
-const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+/// Names that are tried before somebody who takes each of them away is told of.
+const TRIES: u32 = 100;
 
 /// Where a result is to appear: a name in an open directory.
 pub(crate) struct Place {
-    parent: OwnedFd,
+    parent: Opened,
     name: OsString,
     path: PathBuf,
 }
@@ -32,11 +38,13 @@ impl Place {
     /// The directory that it is in must exist; itself it must be missing or an empty directory, no symlink, nothing
     /// mounted on it.
     pub(crate) fn open(path: &Path) -> Result<Place, Error> {
-        let failed = |errno: Errno| Error::io_at(ErrorKind::Root, "looking where to make", path, errno.into());
-        let (Some(dir), Some(name)) = (parent(path), path.file_name()) else { return Err(failed(Errno::EINVAL)) };
-        let parent = openat(AT_FDCWD, dir, DIRECTORY & !OFlag::O_NOFOLLOW, Bits::empty()).map_err(failed)?;
-        let place = Place { parent, name: name.to_owned(), path: path.to_path_buf() };
-        place.vacant().map_err(failed)?;
+        Place::look(path).map_err(|errno| Error::io_at(ErrorKind::Root, "looking where to make", path, errno.into()))
+    }
+
+    pub(crate) fn look(path: &Path) -> Result<Place, Errno> {
+        let (Some(dir), Some(name)) = (parent(path), path.file_name()) else { return Err(Errno::EINVAL) };
+        let place = Place { parent: Opened::named(dir)?, name: name.to_owned(), path: path.to_path_buf() };
+        place.vacant()?;
         Ok(place)
     }
 
@@ -53,81 +61,106 @@ impl Place {
         if stat.st_dev != fstat(&self.parent)?.st_dev {
             return Err(Errno::EBUSY);
         }
-        match Dir::from_fd(there)?.iter().flatten().all(|entry| is_dot(entry.file_name())) {
-            true => Ok(Some(stat)),
-            false => Err(Errno::ENOTEMPTY),
-        }
+        if is_empty(there)? { Ok(Some(stat)) } else { Err(Errno::ENOTEMPTY) }
+    }
+
+    #[cfg(feature = "image")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name reaches the disk.
+    pub(crate) fn synchronise(&self) -> Result<(), Errno> {
+        nix::unistd::fsync(&self.parent)
     }
 }
 
 /// A directory of mode 0700 that is gone with the value.
 pub(crate) struct Staging {
-    parent: OwnedFd,
-    path: PathBuf,
+    parent: Opened,
+    name: OsString,
     lock: Flock<File>,
+    /// `None` on file systems that cannot have one: what is left there is nobody's to remove.
+    mark: Option<OsString>,
     program: Option<Program>,
 }
 
+/// A directory in a staging directory.
+pub(crate) struct Made {
+    name: String,
+    pub(crate) dir: OwnedFd,
+}
+
+/// A locked directory, and what it was when it was opened.
+struct Taken {
+    lock: Flock<File>,
+    stat: FileStat,
+}
+
 impl Staging {
-    /// In the directory that this place is in, its result an empty directory in it, open: with mode 0755, or owner
-    /// and mode of the empty directory that it will take the place of.
-    pub(crate) fn beside(place: &Place, program: Option<Program>) -> Result<(Staging, OwnedFd), Error> {
-        let parent = place.parent.try_clone();
-        let parent = parent.map_err(|error| Error::io(ErrorKind::Root, "duplicating a descriptor", error))?;
-        let staging = Staging::make_in(parent, parent_name(&place.path), program)?;
+    /// In the directory that this place is in, its result an empty directory in it: with mode 0755, or owner and mode
+    /// of the empty directory that it will take the place of.
+    pub(crate) fn beside(place: &Place, program: Option<Program>) -> Result<(Staging, Made), Error> {
+        let staging = Staging::inside(&place.parent, program)?;
         let failed = |errno: Errno| Error::io_at(ErrorKind::Root, "making", &place.path, errno.into());
         let there = place.vacant().map_err(failed)?;
         let made = staging.make("root").map_err(failed)?;
         if let Some(stat) = there {
             use nix::unistd::{Gid, Uid, fchown};
-            let mine = fstat(&made).map_err(failed)?;
+            let mine = fstat(&made.dir).map_err(failed)?;
             if (mine.st_uid, mine.st_gid) != (stat.st_uid, stat.st_gid) {
                 let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-                fchown(&made, Some(uid), Some(gid)).map_err(failed)?;
+                fchown(&made.dir, Some(uid), Some(gid)).map_err(failed)?;
             }
-            fchmod(&made, Bits::from_bits_truncate(stat.st_mode)).map_err(failed)?;
+            fchmod(&made.dir, Bits::from_bits_truncate(stat.st_mode)).map_err(failed)?;
         }
         Ok((staging, made))
     }
 
-    /// In this directory.
-    #[cfg(any(test, feature = "image"))]
-    pub(crate) fn inside(dir: &Path, program: Option<Program>) -> Result<Staging, Error> {
-        let parent = openat(AT_FDCWD, dir, DIRECTORY & !OFlag::O_NOFOLLOW, Bits::empty());
-        let parent = parent.map_err(|errno| failure(dir, errno))?;
-        Staging::make_in(parent, dir, program)
+    /// Beside this place, for results of any form.
+    #[cfg(feature = "image")]
+    pub(crate) fn near(place: &Place, program: Option<Program>) -> Result<Staging, Error> {
+        Staging::inside(&place.parent, program)
     }
 
-    fn make_in(parent: OwnedFd, dir: &Path, program: Option<Program>) -> Result<Staging, Error> {
-        sweep(parent.as_fd(), program.as_ref());
-        loop {
-            let name = format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish());
-            match mkdirat(&parent, &*name, Bits::S_IRWXU) {
-                Err(Errno::EEXIST) => continue,
-                made => made.map_err(|errno| failure(dir, errno))?,
-            }
-            match take(parent.as_fd(), &name) {
-                Ok(lock) if is_at(&lock, parent.as_fd(), &name) => {
-                    return Ok(Staging { parent, path: dir.join(name), lock, program });
-                }
+    /// In this directory.
+    pub(crate) fn inside(dir: &Opened, program: Option<Program>) -> Result<Staging, Error> {
+        sweep(dir.as_fd(), program.as_ref());
+        for _ in 0..TRIES {
+            match Staging::try_in(dir, program.clone()) {
                 // Another process took it for a dead one's before it was locked.
-                Ok(_) | Err(Errno::ENOENT | Errno::EWOULDBLOCK) => {}
-                Err(errno) => return Err(failure(dir, errno)),
+                Err(Errno::ENOENT | Errno::EWOULDBLOCK | Errno::EEXIST) => {}
+                made => return made.map_err(|errno| failure(dir.path(), errno)),
             }
         }
+        Err(failure(dir.path(), Errno::ESTALE))
     }
 
+    fn try_in(dir: &Opened, program: Option<Program>) -> Result<Staging, Errno> {
+        let begun = Instant::now();
+        let name = OsString::from(format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()));
+        mkdirat(dir, &*name, Bits::S_IRWXU)?;
+        let taken = take(dir.as_fd(), &name).map_err(exchanged)?;
+        if !is_at(&taken, dir.as_fd(), &name) {
+            return Err(Errno::ENOENT);
+        }
+        let mark = taken.claim(&name, begun)?;
+        Ok(Staging { parent: dir.clone(), name, lock: taken.lock, mark, program })
+    }
+
+    /// Where it was made: for messages, and for what the helper opens by name.
     #[cfg(any(test, feature = "image"))]
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    pub(crate) fn path(&self) -> PathBuf {
+        self.parent.path().join(&self.name)
     }
 
-    /// A new directory in it, 0755 whatever the umask, open.
-    pub(crate) fn make(&self, name: &str) -> Result<OwnedFd, Errno> {
-        mkdirat(&*self.lock, name, Bits::S_IRWXU)?;
-        let made = openat(&*self.lock, name, DIRECTORY, Bits::empty())?;
-        fchmod(&made, Bits::from_bits_truncate(0o755))?;
-        Ok(made)
+    /// A new directory in it, 0755 whatever the umask; or in one that was made there. Nobody else can change names there.
+    pub(crate) fn make(&self, name: impl Into<String>) -> Result<Made, Errno> {
+        let name = name.into();
+        mkdirat(&*self.lock, &*name, Bits::S_IRWXU)?;
+        let dir = openat(&*self.lock, &*name, DIRECTORY, Bits::empty())?;
+        fchmod(&dir, Bits::from_bits_truncate(0o755))?;
+        Ok(Made { name, dir })
     }
 
     /// Writes everything to disk that is in its file system.
@@ -136,23 +169,23 @@ impl Staging {
         nix::unistd::syncfs(&*self.lock)
     }
 
-    /// Puts what is in it under this name to a name in a directory, where nothing or an empty directory is.
-    pub(crate) fn put(&self, name: &str, dir: BorrowedFd<'_>, to: &Path) -> Result<(), Errno> {
-        match renameat(&*self.lock, name, dir, to) {
+    /// Puts what was made in it to its place, where nothing or an empty directory is.
+    pub(crate) fn put(&self, made: &Made, place: &Place) -> Result<(), Errno> {
+        let rename = || renameat(&*self.lock, &*made.name, &place.parent, &*place.name);
+        match rename() {
             // A directory that its owner may not write to cannot change its parent, unless by root.
             Err(Errno::EACCES) => {
-                let moved = openat(&*self.lock, name, DIRECTORY, Bits::empty())?;
-                let bits = Bits::from_bits_truncate(fstat(&moved)?.st_mode);
-                fchmod(&moved, bits | Bits::S_IRWXU).map_err(|_| Errno::EACCES)?;
-                let renamed = renameat(&*self.lock, name, dir, to);
-                fchmod(&moved, bits).and(renamed)
+                let bits = Bits::from_bits_truncate(fstat(&made.dir)?.st_mode);
+                fchmod(&made.dir, bits | Bits::S_IRWXU).map_err(|_| Errno::EACCES)?;
+                let renamed = rename();
+                fchmod(&made.dir, bits).and(renamed)
             }
             result => result,
         }
     }
 
     /// Puts the result to its place; with all of it on disk, the name gets there too if that is wanted.
-    pub(crate) fn commit(self, place: &Place, durable: bool) -> Result<(), Error> {
+    pub(crate) fn commit(self, made: &Made, place: &Place, durable: bool) -> Result<(), Error> {
         let failed = |doing, errno: Errno| {
             let kind = match errno {
                 Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR | Errno::EBUSY => ErrorKind::Root,
@@ -160,18 +193,42 @@ impl Staging {
             };
             Error::io_at(kind, doing, &place.path, errno.into())
         };
-        self.put("root", place.parent.as_fd(), Path::new(&place.name)).map_err(|errno| failed(moving(errno), errno))?;
+        self.put(made, place).map_err(|errno| failed(moving(errno), errno))?;
         match durable {
-            true => nix::unistd::fsync(&place.parent).map_err(|errno| failed("synchronising the name of", errno)),
+            true => place.synchronise().map_err(|errno| failed("synchronising the name of", errno)),
             false => Ok(()),
         }
     }
 }
 
+impl AsFd for Staging {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
-        let name = self.path.file_name().unwrap_or_default();
-        remove(self.parent.as_fd(), name, self.lock.as_fd(), self.program.as_ref());
+        remove(self.parent.as_fd(), &self.name, self.lock.as_fd(), self.mark.as_deref(), self.program.as_ref());
+    }
+}
+
+impl Taken {
+    /// Marks a directory that must be the one that has just been made: empty, and not older than the run by the clock
+    /// of its own file system. Only who may write to it could change that, and it is closed to others.
+    fn claim(&self, name: &OsStr, begun: Instant) -> Result<Option<OsString>, Errno> {
+        if !is_empty(openat(&*self.lock, ".", DIRECTORY, Bits::empty())?)? {
+            return Err(Errno::ESTALE);
+        }
+        let Some((mark, now)) = mark::make(self.lock.as_fd(), name, &self.stat)? else { return Ok(None) };
+        // Times may be kept in steps of two seconds.
+        let most = begun.elapsed() + Duration::from_secs(2);
+        let age = now.st_mtime.saturating_sub(self.stat.st_mtime);
+        if u64::try_from(age).unwrap_or_default() > most.as_secs() + 1 {
+            mark::remove(self.lock.as_fd(), &mark)?;
+            return Err(Errno::ESTALE);
+        }
+        Ok(Some(mark))
     }
 }
 
@@ -186,8 +243,15 @@ pub(crate) fn moving(errno: Errno) -> &'static str {
     }
 }
 
-fn failure(dir: &Path, errno: Errno) -> Error {
-    Error::io_at(ErrorKind::Storage, "making a staging directory in", dir, errno.into())
+pub(crate) fn failure(dir: &Path, errno: Errno) -> Error {
+    let doing = match errno {
+        Errno::ESTALE => {
+            "making a staging directory (what is at its name is not what was made, with mode 0700: somebody exchanges \
+             it, or the file system has no modes) in"
+        }
+        _ => "making a staging directory in",
+    };
+    Error::io_at(ErrorKind::Storage, doing, dir, errno.into())
 }
 
 /// The directory that this is in, by name.
@@ -195,30 +259,59 @@ fn parent(path: &Path) -> Option<&Path> {
     path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
 }
 
-fn parent_name(path: &Path) -> &Path {
-    parent(path).unwrap_or(Path::new("."))
-}
-
 fn is_dot(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..")
 }
 
-/// Opens and locks, without waiting.
-fn take(parent: BorrowedFd<'_>, name: impl AsRef<OsStr>) -> Result<Flock<File>, Errno> {
-    let opened = openat(parent, name.as_ref(), DIRECTORY, Bits::empty())?;
-    Flock::lock(File::from(opened), FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)
+fn is_empty(dir: OwnedFd) -> Result<bool, Errno> {
+    for entry in Dir::from_fd(dir)?.iter() {
+        if !is_dot(entry?.file_name()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-fn is_at(held: &Flock<File>, parent: BorrowedFd<'_>, name: impl AsRef<OsStr>) -> bool {
-    match (fstat(&**held), fstatat(parent, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW)) {
-        (Ok(held), Ok(named)) => (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino),
-        _ => false,
+/// Opens and locks, without waiting, a directory that this user owns and has closed to others, on the same mount as
+/// the one that it is in.
+fn take(parent: BorrowedFd<'_>, name: &OsStr) -> Result<Taken, Errno> {
+    let opened = open_here(parent, name)?;
+    let stat = fstat(&opened)?;
+    let own = stat.st_uid == nix::unistd::geteuid().as_raw() && stat.st_mode & 0o777 == 0o700;
+    if !own || stat.st_dev != fstat(parent)?.st_dev {
+        return Err(Errno::ESTALE);
     }
+    let lock = Flock::lock(File::from(opened), FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    Ok(Taken { lock, stat })
+}
+
+/// A directory in this one, nothing that is mounted on it.
+fn open_here(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new().flags(DIRECTORY).resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    match openat2(parent, name, how) {
+        // Before Linux 5.6, or under a filter that does not know the call.
+        Err(Errno::ENOSYS | Errno::EPERM) => openat(parent, name, DIRECTORY, Bits::empty()),
+        result => result,
+    }
+}
+
+/// What cannot be where a directory has just been made.
+fn exchanged(errno: Errno) -> Errno {
+    match errno {
+        Errno::ELOOP | Errno::ENOTDIR | Errno::EXDEV => Errno::ESTALE,
+        errno => errno,
+    }
+}
+
+fn is_at(held: &Taken, parent: BorrowedFd<'_>, name: &OsStr) -> bool {
+    let named = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    named.is_ok_and(|named| (held.stat.st_dev, held.stat.st_ino) == (named.st_dev, named.st_ino))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::AT_FDCWD;
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 
     fn scratch(name: &str) -> PathBuf {
@@ -231,9 +324,23 @@ mod tests {
         std::fs::read_dir(dir).expect("scratch").count()
     }
 
-    fn dead(dir: &Path, name: &str) -> PathBuf {
+    fn inside(dir: &Path) -> Staging {
+        Staging::inside(&Opened::named(dir).expect("scratch"), None).expect("made")
+    }
+
+    /// Of mode 0700, with such a name.
+    fn private(dir: &Path, name: &str) -> PathBuf {
         let path = dir.join(format!("{PREFIX}{name}"));
         std::fs::DirBuilder::new().mode(0o700).create(&path).expect("scratch");
+        path
+    }
+
+    /// As a killed process leaves it.
+    fn dead(dir: &Path, name: &str) -> PathBuf {
+        let path = private(dir, name);
+        let held = Opened::named(&path).expect("scratch");
+        let name = path.file_name().expect("a name");
+        mark::make(held.as_fd(), name, &fstat(&held).expect("scratch")).expect("marked").expect("marked");
         path
     }
 
@@ -245,16 +352,16 @@ mod tests {
         assert_eq!(names(&dir), 0);
         let (staging, root) = Staging::beside(&place, None).expect("made");
         assert_eq!(std::fs::metadata(staging.path()).expect("there").mode() & 0o777, 0o700);
-        fchmod(&root, Bits::from_bits_truncate(0o750)).expect("mine");
-        staging.commit(&place, true).expect("committed");
+        fchmod(&root.dir, Bits::from_bits_truncate(0o750)).expect("mine");
+        staging.commit(&root, &place, true).expect("committed");
         assert_eq!(names(&dir), 1);
         // Empty: its mode is kept. Filled in between: refused at the end, and nothing left.
-        let (staging, _) = Staging::beside(&place, None).expect("empty");
-        staging.commit(&place, false).expect("committed");
+        let (staging, root) = Staging::beside(&place, None).expect("empty");
+        staging.commit(&root, &place, false).expect("committed");
         assert_eq!(std::fs::metadata(dir.join("result")).expect("there").mode() & 0o777, 0o750);
-        let (staging, _) = Staging::beside(&place, None).expect("empty");
+        let (staging, root) = Staging::beside(&place, None).expect("empty");
         std::fs::write(dir.join("result/file"), b"").expect("scratch");
-        assert_eq!(staging.commit(&place, false).expect_err("filled").kind(), ErrorKind::Root);
+        assert_eq!(staging.commit(&root, &place, false).expect_err("filled").kind(), ErrorKind::Root);
         assert_eq!(names(&dir), 1);
         std::fs::remove_dir_all(dir).expect("scratch");
     }
@@ -292,9 +399,9 @@ mod tests {
     fn what_dead_processes_left_goes_and_what_live_ones_hold_stays() {
         let dir = scratch("sweep");
         std::fs::create_dir_all(dead(&dir, "dead").join("deep/er")).expect("scratch");
-        let alive = Staging::inside(&dir, None).expect("made");
+        let alive = inside(&dir);
         assert_eq!(names(&dir), 1);
-        let other = Staging::inside(&dir, None).expect("made");
+        let other = inside(&dir);
         assert!(alive.path().exists() && other.path().exists());
         drop((alive, other));
         assert_eq!(names(&dir), 0);
@@ -304,13 +411,68 @@ mod tests {
     #[test]
     fn a_name_alone_is_no_reason_to_remove() {
         let dir = scratch("names");
-        let open = dead(&dir, "open");
+        let open = private(&dir, "open");
         std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).expect("scratch");
         std::fs::create_dir(dir.join("treasure")).expect("scratch");
         symlink("treasure", dir.join(format!("{PREFIX}link"))).expect("scratch");
         std::fs::write(dir.join(format!("{PREFIX}file")), b"").expect("scratch");
-        drop(Staging::inside(&dir, None).expect("made"));
+        drop(inside(&dir));
         assert_eq!(names(&dir), 4);
+        std::fs::remove_dir_all(dir).expect("scratch");
+    }
+
+    /// What is of root's own, and renamed by who owns the directory that it is in.
+    #[test]
+    fn what_we_have_not_marked_is_not_ours_to_remove() {
+        let dir = scratch("unmarked");
+        let precious = private(&dir, "0123456789abcdef").join("precious");
+        std::fs::write(&precious, b"").expect("scratch");
+        // A mark that belongs to another name, to another inode; a file of its name.
+        let moved = dead(&dir, "before");
+        std::fs::write(moved.join("kept"), b"").expect("scratch");
+        let moved_to = dir.join(format!("{PREFIX}after"));
+        std::fs::rename(&moved, &moved_to).expect("scratch");
+        let copied = private(&dir, "copied");
+        let mark = |dir: &Path, of: &Path| {
+            let stat = nix::sys::stat::stat(of).expect("scratch");
+            dir.join(mark::name(dir.file_name().expect("a name"), &stat))
+        };
+        std::fs::write(mark(&copied, &copied), b"").expect("scratch");
+        let other = private(&dir, "other");
+        let other_mark = mark(&other, &copied);
+        nix::sys::stat::mknod(&other_mark, nix::sys::stat::SFlag::S_IFSOCK, Bits::S_IRUSR, 0).expect("scratch");
+        // Empty, killed before it was marked.
+        let empty = private(&dir, "empty");
+        drop(inside(&dir));
+        assert!(precious.exists() && moved_to.join("kept").exists() && mark(&copied, &copied).exists());
+        assert!(other_mark.exists() && !empty.exists());
+        std::fs::remove_dir_all(dir).expect("scratch");
+    }
+
+    #[test]
+    fn what_was_there_before_is_not_taken_for_what_was_made() {
+        let dir = scratch("before");
+        let parent = Opened::named(&dir).expect("scratch");
+        let claim = |path: &Path| {
+            let name = path.file_name().expect("a name");
+            take(parent.as_fd(), name).map_err(exchanged).and_then(|taken| taken.claim(name, Instant::now()))
+        };
+        let open = private(&dir, "open");
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).expect("scratch");
+        let full = private(&dir, "full");
+        std::fs::write(full.join("file"), b"").expect("scratch");
+        let old = private(&dir, "old");
+        let time = std::time::SystemTime::now() - Duration::from_secs(60);
+        File::open(&old).and_then(|dir| dir.set_modified(time)).expect("scratch");
+        let link = dir.join(format!("{PREFIX}link"));
+        symlink(&full, &link).expect("scratch");
+        let file = dir.join(format!("{PREFIX}file"));
+        std::fs::write(&file, b"").expect("scratch");
+        for path in [&open, &full, &old, &link, &file] {
+            assert_eq!(claim(path), Err(Errno::ESTALE), "{}", path.display());
+        }
+        assert_eq!(names(&old), 0);
+        assert!(claim(&private(&dir, "new")).expect("new").is_some());
         std::fs::remove_dir_all(dir).expect("scratch");
     }
 
@@ -328,7 +490,7 @@ mod tests {
             mkdirat(&at, "d", Bits::S_IRWXU).expect("scratch");
             at = openat(&at, "d", DIRECTORY, Bits::empty()).expect("scratch");
         }
-        drop(Staging::inside(&dir, None).expect("made"));
+        drop(inside(&dir));
         assert_eq!(names(&dir), 1);
         std::fs::remove_dir_all(dir).expect("scratch");
     }

@@ -25,6 +25,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 /// The most bytes that one frame may carry.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
@@ -51,8 +52,20 @@ pub(crate) struct Request {
     pub(crate) options: Options,
     /// Inside the root; empty is the root itself.
     pub(crate) destination: Vec<u8>,
+    /// In overlay mode, the topmost first: what the mode itself says of them is left out.
+    pub(crate) lowers: Vec<Lower>,
     /// The lower directories are still being made: they are asked for before the first look at them.
     pub(crate) lowers_later: bool,
+}
+
+/// A lower directory: the name by which the helper opens it in a mount namespace of its own, and the inode that the
+/// parent has opened, which it must then be.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Lower {
+    /// Absolute.
+    pub(crate) path: PathBuf,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
 }
 
 /// Why ids could not be mapped.

@@ -12,7 +12,7 @@ use untar_in_root::{Digest, Durability, ErrorKind, Options, Untar};
 
 use crate::support::child::Job;
 use crate::support::privilege::{need_mount, need_root, need_tools, need_userns};
-use crate::support::run::{line, program, program_path};
+use crate::support::run::{killed_at_work, line, program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 use crate::support::tree::Tree;
@@ -212,18 +212,24 @@ fn what_is_not_a_dead_runs_own_stays() {
     let scratch = Scratch::new();
     let dir = scratch.dir("in");
     let live = atomic(&dir.join("live"), |_| ()).spawn().expect("helper");
-    let private = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path).expect("directory");
-    private(&dir.join(format!("{PREFIX}dead")));
-    scratch.file(format!("in/{PREFIX}dead/f"), "");
-    symlink(scratch.dir("treasure/x"), dir.join(format!("{PREFIX}dead/link"))).expect("link");
+    // Marked as ours, but by another name than it has.
+    let renamed = dir.join(format!("{PREFIX}renamed"));
+    fs::rename(killed_at_work(&dir.join("root")), &renamed).expect("renamed");
+    let dead = killed_at_work(&dir.join("root"));
+    fs::write(dead.join("root/f"), "").expect("file");
+    symlink(scratch.dir("treasure/x"), dead.join("root/link")).expect("link");
+    // Of mode 0700 and with such a name, but not marked.
+    fs::DirBuilder::new().mode(0o700).create(dir.join(format!("{PREFIX}private"))).expect("directory");
+    scratch.file(format!("in/{PREFIX}private/precious"), "");
     scratch.dir(format!("in/{PREFIX}public"));
     symlink("../treasure", dir.join(format!("{PREFIX}link"))).expect("link");
     atomic(&dir.join("root"), |_| ()).apply(&sample().build()[..]).expect("applied");
-    // The live one, the one that others can enter, the link.
-    assert_eq!(names(&dir), [PREFIX, PREFIX, PREFIX, "root"]);
-    assert!(!dir.join(format!("{PREFIX}dead")).exists() && scratch.join("treasure/x").exists());
+    // The live one, the renamed one, the private one, the one that others can enter, the link.
+    assert_eq!(names(&dir), [PREFIX, PREFIX, PREFIX, PREFIX, PREFIX, "root"]);
+    assert!(!dead.exists() && scratch.join("treasure/x").exists());
+    assert!(renamed.join("root").exists() && dir.join(format!("{PREFIX}private/precious")).exists());
     drop(live);
-    assert_eq!(names(&dir), [PREFIX, PREFIX, "root"]);
+    assert_eq!(names(&dir), [PREFIX, PREFIX, PREFIX, PREFIX, "root"]);
 }
 
 #[test]
@@ -232,9 +238,9 @@ fn what_is_mounted_in_a_dead_runs_directory_is_not_entered() {
         return;
     }
     let scratch = Scratch::new();
-    let dead = scratch.dir(format!("in/{PREFIX}dead"));
-    fs::set_permissions(&dead, fs::Permissions::from_mode(0o700)).expect("mode");
-    let mounted = scratch.tmpfs(&format!("in/{PREFIX}dead/root/mounted"), 1 << 20).expect("tmpfs");
+    let dead = killed_at_work(&scratch.dir("in").join("root"));
+    let name = dead.file_name().expect("a name").to_string_lossy().into_owned();
+    let mounted = scratch.tmpfs(&format!("in/{name}/root/mounted"), 1 << 20).expect("tmpfs");
     fs::write(mounted.join("theirs"), "").expect("file");
     atomic(&scratch.join("in/root"), |_| ()).apply(&sample().build()[..]).expect("applied");
     assert!(mounted.join("theirs").exists() || dead.join("away-0/mounted/theirs").exists());

@@ -4,4 +4,5 @@ mod archives;
 mod attacker;
 mod breach;
 pub mod case;
+mod exchanged;
 pub mod table;

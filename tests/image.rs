@@ -4,6 +4,7 @@ mod archives;
 mod cli;
 mod damage;
 mod flatten;
+mod foreign;
 mod random;
 mod rootless;
 mod select;

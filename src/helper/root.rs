@@ -3,6 +3,7 @@
 
 use super::fault::{Call, Fault, Result, quoted};
 use super::{mounts, sys};
+use crate::wire::Lower;
 use crate::{Cause, Fallback, Isolation, Operation, RootSwitch};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
@@ -13,7 +14,6 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 /// Proof that the root has been entered; made only by [`enter`].
 pub(crate) struct Inside {
@@ -37,13 +37,13 @@ const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
 /// Enters the working directory as the new root, taking handles of the lower layers along.
 /// `cross_mounts`: what is mounted below the root may be written, too.
-pub(crate) fn enter(isolation: Isolation, lowers: &[PathBuf], cross_mounts: bool) -> Result<Inside> {
+pub(crate) fn enter(isolation: Isolation, lowers: &[Lower], cross_mounts: bool) -> Result<Inside> {
     let root = open(".", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_DIRECTORY")?;
     let before = fstat(&root).call("fstat", || "root")?;
     drop(root);
     let separated = separate();
     let lowers = match &separated {
-        Ok(()) => lowers.iter().map(|path| clone_lower(path)).collect::<Result<_>>()?,
+        Ok(()) => lowers.iter().map(clone_lower).collect::<Result<_>>()?,
         Err(_) => Vec::new(),
     };
     let (switch, fallback, mounts) = match separated {
@@ -126,15 +126,26 @@ fn seal_below() -> Result<()> {
 }
 
 /// A lower layer: detached, so that its `..` ends at its root, and read-only.
-fn clone_lower(path: &Path) -> Result<OwnedFd> {
-    let name = path.as_os_str().as_encoded_bytes();
+fn clone_lower(lower: &Lower) -> Result<OwnedFd> {
+    let name = lower.path.as_os_str().as_encoded_bytes();
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(rustix::fs::CWD, path, flags)
+    let tree = open_tree(rustix::fs::CWD, &lower.path, flags)
         .call("open_tree", || format!("AT_FDCWD, {}, OPEN_TREE_CLONE", quoted(name)))?;
+    is_the_one_opened(&tree, lower)?;
     let attributes =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     sys::mount_set(tree.as_fd(), attributes).call("mount_setattr", || "lower, rdonly|nosuid|nodev|noexec")?;
     Ok(tree)
+}
+
+/// Only a name leads from this mount namespace to what the parent has opened, so it may be another by now.
+fn is_the_one_opened(tree: &OwnedFd, lower: &Lower) -> Result<()> {
+    let name = || quoted(lower.path.as_os_str().as_encoded_bytes());
+    let found = fstat(tree).call("fstat", name)?;
+    match (found.st_dev, found.st_ino) == (lower.device, lower.inode) {
+        true => Ok(()),
+        false => Err(Fault::os(Errno::ESTALE, "open_tree", format_args!("AT_FDCWD, {}", name()))),
+    }
 }
 
 fn missing(fault: &Fault) -> bool {

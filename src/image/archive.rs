@@ -1,21 +1,24 @@
 //! Archives of images: unpacked by the helper into a directory that nobody else can enter, then not trusted either.
 
-use super::beneath::named_file;
 use super::staged::Staged;
-use crate::{Canceller, Error, Limits, Mode, Owner, Program, Untar, Xattrs};
-use std::path::Path;
+use crate::opened::Opened;
+use crate::{Canceller, Error, ErrorKind, Limits, Mode, Owner, Program, Untar, Xattrs};
+use std::fs::File;
+use std::os::fd::OwnedFd;
 
-/// Plain tar, strictly read; nothing in it keeps owners or attributes.
+/// Plain tar, strictly read; nothing in it keeps owners or attributes. What it was unpacked to is in the staging
+/// directory and not that itself: no name of the archive's is beside our own.
 pub(super) fn unpack(
-    file: &Path,
-    beside: &Path,
+    archive: File,
+    beside: &Opened,
     program: Program,
     limits: Limits,
     canceller: Canceller,
-) -> Result<Staged, Error> {
-    let (archive, _) = named_file(file)?;
+) -> Result<(Staged, OwnedFd), Error> {
     let staged = Staged::inside(beside, Some(program.clone()))?;
-    let mut untar = Untar::open(staged.path())?.program(program).cancelled_by(canceller);
+    let files = staged.make("image")?.dir;
+    let root = files.try_clone().map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
+    let mut untar = Untar::new(root).program(program).cancelled_by(canceller);
     let options = untar.options_mut();
     options.mode = Mode::Literal;
     options.owner = Owner::Caller;
@@ -24,5 +27,5 @@ pub(super) fn unpack(
     options.skip_diff_id = true;
     options.limits = limits;
     untar.apply_fd(archive)?;
-    Ok(staged)
+    Ok((staged, files))
 }

@@ -24,14 +24,16 @@ pub(super) struct Beneath {
 
 impl Beneath {
     pub(super) fn open(path: &Path) -> Result<Beneath, Error> {
-        let dir = open(path, LOOK | OFlag::O_DIRECTORY, Mode::empty())
-            .map_err(|errno| Error::io_at(ErrorKind::Read, "opening the image", path, errno.into()))?;
-        Ok(Beneath { dir, name: path.to_path_buf() })
+        Beneath::look(path).map_err(|errno| Error::io_at(ErrorKind::Read, "opening the image", path, errno.into()))
     }
 
-    /// By another name: an archive's, not that of where it has been unpacked.
-    pub(super) fn called(self, name: &Path) -> Beneath {
-        Beneath { name: name.to_path_buf(), ..self }
+    pub(super) fn look(path: &Path) -> Result<Beneath, Errno> {
+        Ok(Beneath::of(open(path, LOOK | OFlag::O_DIRECTORY, Mode::empty())?, path))
+    }
+
+    /// An open one, called by an archive's name and not by that of where it has been unpacked.
+    pub(super) fn of(dir: OwnedFd, name: &Path) -> Beneath {
+        Beneath { dir, name: name.to_path_buf() }
     }
 
     pub(super) fn name(&self) -> &Path {

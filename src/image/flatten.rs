@@ -25,12 +25,12 @@ impl Unpack<'_> {
     /// Any, with [`Error::layer`] where a layer was being applied; nothing is left then.
     pub fn flatten(mut self, root: impl AsRef<Path>) -> Result<Flattened, Error> {
         self.check()?;
-        let staged = Staged::beside(root.as_ref(), self.program.clone())?;
-        let dir = staged.make("root")?;
+        let (staged, place) = Staged::beside(root.as_ref(), self.program.clone())?;
+        let made = staged.make("root")?;
         let durable = self.options.durability != Durability::None;
         self.options.durability = without_sync(self.options.durability);
-        let flattened = self.all(&dir)?;
-        staged.commit("root", root.as_ref(), durable)?;
+        let flattened = self.all(&made.dir)?;
+        staged.commit(&made, &place, durable)?;
         Ok(flattened)
     }
 

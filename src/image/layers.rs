@@ -10,9 +10,9 @@ use super::Unpack;
 use super::schedule::Schedule;
 use super::staged::Staged;
 use super::unpack::{What, without_sync};
+use crate::opened::Opened;
 use crate::{Durability, Error, ErrorKind, Mode, Overlay, OverlayPrefix, Report};
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,8 +61,7 @@ impl Layers {
 
 /// One layer's directory, made before any helper starts.
 pub(super) struct Slot {
-    pub(super) path: PathBuf,
-    pub(super) dir: OwnedFd,
+    pub(super) dir: Opened,
     /// It was there already, complete.
     pub(super) found: bool,
 }
@@ -79,16 +78,13 @@ impl Unpack<'_> {
         self.check()?;
         let dir = std::path::absolute(dir.as_ref())
             .map_err(|error| Error::io_at(ErrorKind::Options, "making absolute", dir.as_ref(), error))?;
-        let staged = Staged::beside(&dir, self.program.clone())?;
-        staged.make("layers")?;
+        let (staged, place) = Staged::beside(&dir, self.program.clone())?;
+        let made = staged.make("layers")?;
         let names: Vec<String> = (1..=self.image.layers().len()).map(|number| number.to_string()).collect();
-        let slot = |name: &String| {
-            let inside = format!("layers/{name}");
-            Ok(Slot { dir: staged.make(&inside)?, path: staged.path().join(inside), found: false })
-        };
+        let slot = |name: &String| Ok(Slot { dir: staged.make_layer(format!("layers/{name}"))?, found: false });
         let slots = names.iter().map(slot).collect::<Result<Vec<_>, Error>>()?;
         let reports = self.stack(&slots, &staged)?;
-        staged.commit("layers", &dir, self.options.durability != Durability::None)?;
+        staged.commit(&made, &place, self.options.durability != Durability::None)?;
         let userxattr = userxattr(&self.options.mode, &reports);
         Ok(Layers { dirs: names.iter().map(|name| dir.join(name)).collect(), reports, userxattr })
     }
@@ -96,8 +92,7 @@ impl Unpack<'_> {
     /// Applies the layers that are not found, each on those below it.
     pub(super) fn stack(&self, slots: &[Slot], staged: &Staged) -> Result<Vec<Option<Report>>, Error> {
         // What is below the bottom layer: nothing, for certain.
-        staged.make("nothing")?;
-        let nothing = staged.path().join("nothing");
+        let nothing = staged.make_layer("nothing".to_owned())?;
         let complete = slots.iter().map(|slot| slot.found).collect();
         let schedule = Arc::new(Schedule::new(complete, self.jobs, self.canceller.clone()));
         let reports: Vec<Mutex<Option<Report>>> = slots.iter().map(|_| Mutex::new(None)).collect();
@@ -105,7 +100,7 @@ impl Unpack<'_> {
         schedule.run(|index| {
             let lower = match index {
                 0 => vec![nothing.clone()],
-                index => slots[..index].iter().rev().map(|slot| slot.path.clone()).collect(),
+                index => slots[..index].iter().rev().map(|slot| slot.dir.clone()).collect(),
             };
             let report = self.one(index, &slots[index], lower, &schedule)?;
             *reports[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
@@ -114,13 +109,13 @@ impl Unpack<'_> {
         Ok(reports.into_iter().map(|report| report.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
     }
 
-    fn one(&self, index: usize, slot: &Slot, lower: Vec<PathBuf>, schedule: &Arc<Schedule>) -> Result<Report, Error> {
+    fn one(&self, index: usize, slot: &Slot, lower: Vec<Opened>, schedule: &Arc<Schedule>) -> Result<Report, Error> {
         let prefix = match &self.options.mode {
             Mode::Overlay(overlay) => overlay.prefix,
             _ => OverlayPrefix::Auto,
         };
-        let root = slot.dir.try_clone().map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
-        let mode = Mode::Overlay(Overlay { prefix, lower });
+        let root = slot.dir.dir().try_clone().map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
+        let mode = Mode::Overlay(Overlay { prefix, lower: Vec::new() });
         let durability = without_sync(self.options.durability);
         let (schedule, watcher) = (Arc::clone(schedule), self.watcher.clone());
         let wait = move || {
@@ -129,7 +124,7 @@ impl Unpack<'_> {
             }
             schedule.wait_below(index);
         };
-        self.apply(index, root, mode, durability, |untar| untar.lowers_later(wait))
+        self.apply(index, root, mode, durability, |untar| untar.lowers_later(lower, wait))
     }
 }
 

@@ -1,12 +1,14 @@
 //! Opening: the directory, or the archive unpacked first; then the images in it.
 
 use super::archive;
-use super::beneath::Beneath;
+use super::beneath::{Beneath, named_file};
 use super::documents::Documents;
 use super::problem::Problem;
 use super::select::{self, Candidate};
 use super::staged::Staged;
 use super::{Files, Form, Image, Platform, Source, docker, oci};
+use crate::opened::Opened;
+use crate::staging::failure;
 use crate::{Canceller, Error, Limits, Program};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,13 +98,14 @@ impl Opener {
 
     fn look(&self) -> Result<(Arc<Files>, Documents, Vec<Candidate>), Error> {
         let path = &self.source.path;
-        let packed = match self.source.form {
-            Form::OciLayout => false,
-            Form::OciArchive | Form::DockerArchive => true,
-            Form::Detect => !path.is_dir(),
+        let (beneath, staging) = match self.source.form {
+            Form::OciLayout => (Beneath::open(path)?, None),
+            Form::OciArchive | Form::DockerArchive => self.unpack()?,
+            Form::Detect => match Beneath::look(path) {
+                Ok(beneath) => (beneath, None),
+                Err(_) => self.unpack()?,
+            },
         };
-        let staging = packed.then(|| self.unpack()).transpose()?;
-        let beneath = Beneath::open(staging.as_ref().map_or(path.as_path(), Staged::path))?.called(path);
         let oci = match self.source.form {
             Form::OciLayout | Form::OciArchive => true,
             Form::DockerArchive => false,
@@ -120,8 +123,11 @@ impl Opener {
         Ok((files, documents, candidates))
     }
 
-    fn unpack(&self) -> Result<Staged, Error> {
+    fn unpack(&self) -> Result<(Beneath, Option<Staged>), Error> {
         let program = self.program.clone().map_or_else(Program::this, Ok)?;
-        archive::unpack(&self.source.path, &self.staging, program, self.limits, self.canceller.clone())
+        let (archive, _) = named_file(&self.source.path)?;
+        let beside = Opened::named(&self.staging).map_err(|errno| failure(&self.staging, errno))?;
+        let (staged, files) = archive::unpack(archive, &beside, program, self.limits, self.canceller.clone())?;
+        Ok((Beneath::of(files, &self.source.path), Some(staged)))
     }
 }

@@ -1,90 +1,94 @@
 //! Staging as the image module uses it: errors that name the problem, results beneath names of their own.
 
 use super::problem::Problem;
-use crate::staging::{Staging, moving};
+use crate::opened::Opened;
+use crate::staging::{Made, Place, Staging, moving};
 use crate::{Error, ErrorKind, Program};
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use nix::fcntl::renameat;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 /// A directory of mode 0700 that is gone with the value.
 pub(super) struct Staged(Staging);
 
 impl Staged {
     /// In the directory that this place is in; the place must be missing or an empty directory.
-    pub(super) fn beside(place: &Path, program: Option<Program>) -> Result<Staged, Error> {
-        vacant(place)?;
-        Staged::inside(parent(place)?, program)
+    pub(super) fn beside(place: &Path, program: Option<Program>) -> Result<(Staged, Place), Error> {
+        let place = Place::look(place).map_err(|errno| match errno {
+            Errno::ENOTEMPTY | Errno::EINVAL => Problem::Occupied.at(place),
+            Errno::EEXIST | Errno::EBUSY => Error::io_at(ErrorKind::Root, "looking where to make", place, errno.into()),
+            _ => Error::io_at(ErrorKind::Storage, "looking where to make", place, errno.into()),
+        })?;
+        Ok((Staged(Staging::near(&place, program)?), place))
     }
 
     /// In this directory.
-    pub(super) fn inside(dir: &Path, program: Option<Program>) -> Result<Staged, Error> {
+    pub(super) fn inside(dir: &Opened, program: Option<Program>) -> Result<Staged, Error> {
         Staging::inside(dir, program).map(Staged)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// For messages, and for what the helper opens by name.
+    pub(super) fn path(&self) -> PathBuf {
         self.0.path()
     }
 
     /// A new directory in it, 0755, open.
-    pub(super) fn make(&self, name: &str) -> Result<OwnedFd, Error> {
-        let failed = |errno: Errno| Error::io_at(ErrorKind::Storage, "making", &self.path().join(name), errno.into());
-        self.0.make(name).map_err(failed)
+    pub(super) fn make(&self, name: impl Into<String>) -> Result<Made, Error> {
+        let name = name.into();
+        let path = self.path().join(&name);
+        self.0.make(name).map_err(|errno| Error::io_at(ErrorKind::Storage, "making", &path, errno.into()))
+    }
+
+    /// The same for a layer: to be handed on as a lower directory as well.
+    pub(super) fn make_layer(&self, name: String) -> Result<Opened, Error> {
+        let path = self.path().join(&name);
+        Ok(Opened::new(self.make(name)?.dir, path))
     }
 
     /// Writes everything to disk that is in its file system.
     pub(super) fn synchronise(&self) -> Result<(), Error> {
-        let failed = |errno: Errno| Error::io_at(ErrorKind::Storage, "synchronising", self.path(), errno.into());
+        let failed = |errno: Errno| Error::io_at(ErrorKind::Storage, "synchronising", &self.path(), errno.into());
         self.0.synchronise().map_err(failed)
     }
 
-    /// Puts what is in it under this name to its place; durable before and after, if that is wanted.
-    pub(super) fn commit(self, name: &str, place: &Path, durable: bool) -> Result<(), Error> {
+    /// Puts what was made in it to its place; durable before and after, if that is wanted.
+    pub(super) fn commit(self, made: &Made, place: &Place, durable: bool) -> Result<(), Error> {
         if durable {
             self.synchronise()?;
         }
-        self.put(name, place)?;
-        if durable { synchronise_names(parent(place)?) } else { Ok(()) }
+        self.0.put(made, place).map_err(|errno| unmoved(errno, place.path()))?;
+        match durable {
+            true => place.synchronise().map_err(|errno| unsynchronised(errno, place.path())),
+            false => Ok(()),
+        }
     }
 
-    /// The same for one of several, not synchronised.
-    pub(super) fn put(&self, name: &str, place: &Path) -> Result<(), Error> {
-        self.0.put(name, AT_FDCWD, place).map_err(|errno| match errno {
-            Errno::ENOTEMPTY | Errno::EEXIST => Problem::Occupied.at(place),
-            _ => Error::io_at(ErrorKind::Storage, moving(errno), place, errno.into()),
-        })
+    /// Puts one of several to a name in an open directory, not synchronised; `path` is for messages.
+    pub(super) fn put(&self, name: &str, dir: BorrowedFd<'_>, to: &str, path: &Path) -> Result<(), Error> {
+        renameat(&self.0, name, dir, to).map_err(|errno| unmoved(errno, path))
+    }
+}
+
+impl AsFd for Staged {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
 /// Names made in this directory reach the disk.
-pub(super) fn synchronise_names(dir: &Path) -> Result<(), Error> {
-    let synced = File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(|error| Error::io_at(ErrorKind::Storage, "synchronising", dir, error))
+pub(super) fn synchronise_names(dir: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
+    nix::unistd::fsync(dir).map_err(|errno| unsynchronised(errno, path))
 }
 
-/// The directory that holds this place.
-fn parent(place: &Path) -> Result<&Path, Error> {
-    match (place.parent(), place.file_name()) {
-        (Some(parent), Some(_)) if parent.as_os_str().is_empty() => Ok(Path::new(".")),
-        (Some(parent), Some(_)) => Ok(parent),
-        _ => Err(Problem::Occupied.at(place)),
-    }
+fn unsynchronised(errno: Errno, path: &Path) -> Error {
+    Error::io_at(ErrorKind::Storage, "synchronising", path, errno.into())
 }
 
-fn vacant(place: &Path) -> Result<(), Error> {
-    vacant_but(place, &[])
-}
-
-/// Missing, or a directory with none but these names.
-pub(super) fn vacant_but(place: &Path, but: &[&str]) -> Result<(), Error> {
-    let foreign = |entry: std::fs::DirEntry| !but.iter().any(|name| entry.file_name() == *name);
-    match std::fs::read_dir(place).map(|names| !names.flatten().any(foreign)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Problem::Occupied.at(place)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io_at(ErrorKind::Root, "looking into", place, error)),
+fn unmoved(errno: Errno, path: &Path) -> Error {
+    match errno {
+        Errno::ENOTEMPTY | Errno::EEXIST => Problem::Occupied.at(path),
+        _ => Error::io_at(ErrorKind::Storage, moving(errno), path, errno.into()),
     }
 }
 
@@ -107,11 +111,11 @@ mod tests {
     fn whole_or_not_at_all() {
         let dir = place("whole");
         let result = dir.join("result");
-        drop(Staged::beside(&result, None).and_then(|staged| staged.make("root")).expect("made"));
+        drop(Staged::beside(&result, None).and_then(|(staged, _)| staged.make("root")).expect("made"));
         assert_eq!(names(&dir), 0);
-        let staged = Staged::beside(&result, None).expect("made");
-        staged.make("root").expect("made");
-        staged.commit("root", &result, true).expect("committed");
+        let (staged, at) = Staged::beside(&result, None).expect("made");
+        let made = staged.make("root").expect("made");
+        staged.commit(&made, &at, true).expect("committed");
         assert_eq!(names(&dir), 1);
         // Empty: taken again. Not empty: refused, before anything is made.
         drop(Staged::beside(&result, None).expect("empty"));

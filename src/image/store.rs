@@ -11,34 +11,42 @@
 //!
 //! A layer's directory is renamed to its place after everything in it is on disk, so what has a name in `layers` is
 //! whole. The lock goes with its process; what that left is removed by the next.
+//!
+//! The directory is opened once, and must be ours alone; everything else is opened from there and looked at
+//! (`state.rs`).
 
 mod gc;
 mod listing;
 mod record;
+mod state;
 mod verify;
 
 pub use gc::Removed;
 pub use verify::Difference;
 
+use super::digest;
 use super::layers::{Layers, Slot, userxattr};
 use super::problem::Problem;
 use super::schedule::Schedule;
 use super::staged::{Staged, synchronise_names};
 use super::unpack::{Unpack, What};
-use super::{digest, staged};
 use crate::error::Detail;
-use crate::session::open_root;
+use crate::opened::Opened;
 use crate::{Canceller, Digest, Error, ErrorKind, Mode, Options, Overlay, OverlayPrefix};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use record::{ImageRecord, LayerRecord};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The first line of the file `version`.
 const VERSION: &str = "untar-in-root store 1";
+/// What may be in a store that is only being made.
+const UNFINISHED: [&str; 5] = ["lock", "layers", "images", "version", "version.part"];
 /// Between two tries for a lock that another process has.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Reads any file; sets trusted.* attributes. Numbers of `capabilities(7)`.
@@ -47,12 +55,22 @@ const CAP_SYS_ADMIN: u32 = 21;
 
 /// A directory in which layers are kept.
 ///
-/// It belongs to this program; its own mode is 0700 when it is made. Layers are mounted where they lie (read-only,
-/// as lower directories), and no more is known about that: [`gc`](Store::gc) removes what no recorded image needs,
-/// mounted or not.
+/// It belongs to this program; its own mode is 0700 when it is made. It is opened once: whoever may rename it meanwhile
+/// changes nothing but its name. Layers are mounted where they lie (read-only, as lower directories), and no more is
+/// known about that: [`gc`](Store::gc) removes what no recorded image needs, mounted or not.
 #[derive(Clone, Debug)]
 pub struct Store {
-    path: PathBuf,
+    kept: Arc<Kept>,
+}
+
+/// What a store is made of, open.
+#[derive(Debug)]
+struct Kept {
+    dir: Opened,
+    layers: OwnedFd,
+    images: OwnedFd,
+    /// Marks are in `user.overlay.`, as the store was made.
+    user_marks: bool,
 }
 
 /// The lock, held.
@@ -64,18 +82,31 @@ struct Held<'a> {
 impl Store {
     /// Opens a store.
     ///
+    /// The directory and what the program trusts in it must belong to the caller, must not be symlinks, and nobody
+    /// else may be allowed to write to them.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Image`] with [`Problem::Store`] if it is none, or of another version.
+    /// [`ErrorKind::Image`] with [`Problem::Store`] if it is none, of another version, or not the caller's own.
     pub fn open(dir: impl AsRef<Path>) -> Result<Store, Error> {
-        let path =
-            std::path::absolute(dir.as_ref()).map_err(|error| storage("making absolute", dir.as_ref(), error))?;
-        let version = std::fs::read_to_string(path.join("version"));
-        match version.as_deref().ok().and_then(|text| text.lines().next()) {
-            Some(VERSION) => Ok(Store { path }),
-            Some(_) => Err(Problem::Store("this store is of another version".to_owned()).at(path)),
-            None => Err(Problem::Store("this is no store: it has no readable file `version`".to_owned()).at(path)),
+        let path = absolute(dir.as_ref())?;
+        let version = match state::top(&path)? {
+            Some(dir) => Store::at(Opened::new(dir, &path))?,
+            None => None,
+        };
+        version.ok_or_else(|| none(&path))
+    }
+
+    /// What is there, if it has a version.
+    fn at(dir: Opened) -> Result<Option<Store>, Error> {
+        let Some(version) = state::read(dir.as_fd(), "version", dir.path())? else { return Ok(None) };
+        let version = String::from_utf8_lossy(&version);
+        if version.lines().next() != Some(VERSION) {
+            return Err(Problem::Store("this store is of another version".to_owned()).at(dir.path()));
         }
+        let user_marks = version.lines().any(|line| line == "marks user");
+        let (layers, images) = (state::part(&dir, "layers")?, state::part(&dir, "images")?);
+        Ok(Some(Store { kept: Arc::new(Kept { dir, layers, images, user_marks }) }))
     }
 
     /// Opens a store, or makes one in a directory that is empty or missing.
@@ -87,30 +118,53 @@ impl Store {
     ///
     /// As [`open`](Store::open); [`ErrorKind::Options`] for who is not root; [`ErrorKind::Storage`].
     pub fn open_or_make(dir: impl AsRef<Path>) -> Result<Store, Error> {
-        let dir = dir.as_ref();
-        if dir.join("version").exists() {
-            return Store::open(dir);
-        }
-        whoever_reads_back()?;
-        staged::vacant_but(dir, &["lock", "layers", "images", "version", "version.part"])?;
-        for path in [dir.to_path_buf(), dir.join("layers"), dir.join("images")] {
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                made => made.map_err(|error| storage("making", &path, error))?,
+        let path = absolute(dir.as_ref())?;
+        let dir = match state::top(&path)? {
+            Some(dir) => dir,
+            None => {
+                whoever_reads_back()?;
+                state::make_top(&path)?
             }
+        };
+        let dir = Opened::new(dir, &path);
+        match Store::at(dir.clone())? {
+            Some(store) => Ok(store),
+            None => Store::make(dir),
         }
+    }
+
+    /// Makes one, or waits for who is making it.
+    fn make(dir: Opened) -> Result<Store, Error> {
+        whoever_reads_back()?;
+        let foreign = state::names(dir.as_fd(), dir.path())?.iter().any(|name| !UNFINISHED.iter().any(|n| name == n));
+        if foreign {
+            // It may have been completed since, and be in use.
+            return Store::at(dir.clone())?.ok_or_else(|| Problem::Occupied.at(dir.path()));
+        }
+        let _lock = loop {
+            let lock = state::try_lock(&dir)?;
+            if let Some(store) = Store::at(dir.clone())? {
+                return Ok(store);
+            }
+            match lock {
+                Some(lock) => break lock,
+                None => std::thread::sleep(PATIENCE),
+            }
+        };
+        state::make_part(&dir, "layers")?;
+        state::make_part(&dir, "images")?;
         // Last, so that a store without it is only one that is being made.
         let user = userxattr(&Mode::Literal, &[]) || !has_capability(CAP_SYS_ADMIN);
         let marks = if user { "user" } else { "trusted" };
-        let written = write_whole(&dir.join("version"), format!("{VERSION}\nmarks {marks}\n").as_bytes());
-        // Somebody else may be making the same at the same moment.
-        Store::open(dir).or_else(|error| written.and(Err(error)))
+        let text = format!("{VERSION}\nmarks {marks}\n");
+        state::write_whole(dir.as_fd(), "version", dir.path(), text.as_bytes())?;
+        Store::at(dir.clone())?.ok_or_else(|| none(dir.path()))
     }
 
     /// Its directory, absolute.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.kept.dir.path()
     }
 
     /// Names of the recorded images, sorted.
@@ -120,7 +174,7 @@ impl Store {
     /// [`ErrorKind::Storage`], [`ErrorKind::Image`].
     pub fn images(&self) -> Result<Vec<String>, Error> {
         let held = self.lock(&Canceller::default(), || ())?;
-        let mut names: Vec<String> = record::images(&self.path)?.into_iter().map(|image| image.name).collect();
+        let mut names: Vec<String> = record::images(self)?.into_iter().map(|image| image.name).collect();
         drop(held);
         names.sort();
         Ok(names)
@@ -133,39 +187,45 @@ impl Store {
     /// [`ErrorKind::Storage`].
     pub fn forget(&self, name: &str) -> Result<bool, Error> {
         let _held = self.lock(&Canceller::default(), || ())?;
-        let path = self.image_path(name);
-        match std::fs::remove_file(&path) {
-            Ok(()) => synchronise_names(&self.path.join("images")).map(|()| true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(storage("removing", &path, error)),
+        match unlinkat(&self.kept.images, &*image_name(name), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => synchronise_names(self.kept.images.as_fd(), &self.images_path()).map(|()| true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(storage("removing", &self.images_path().join(image_name(name)), errno.into())),
         }
     }
 
-    fn image_path(&self, name: &str) -> PathBuf {
-        self.path.join("images").join(digest::hex(&digest::of(name.as_bytes())))
+    fn images_path(&self) -> PathBuf {
+        self.path().join("images")
+    }
+
+    fn layers_path(&self) -> PathBuf {
+        self.path().join("layers")
     }
 
     fn layer_path(&self, chain: &Digest) -> PathBuf {
-        self.path.join("layers").join(digest::hex(chain))
+        self.layers_path().join(digest::hex(chain))
     }
 
-    /// Marks are in `user.overlay.`, as the store was made.
-    fn has_user_marks(&self) -> bool {
-        std::fs::read_to_string(self.path.join("version"))
-            .is_ok_and(|text| text.lines().any(|line| line == "marks user"))
+    /// The directory of a layer, if it is there.
+    fn layer(&self, chain: &Digest) -> Result<Option<OwnedFd>, Error> {
+        state::directory(self.kept.layers.as_fd(), digest::hex(chain).as_ref(), &self.layer_path(chain))
+    }
+
+    /// And its tree in it.
+    fn tree(&self, chain: &Digest) -> Result<Option<Opened>, Error> {
+        let path = self.layer_path(chain).join("tree");
+        match self.layer(chain)? {
+            Some(layer) => Ok(state::tree(&layer, &path)?.map(|tree| Opened::new(tree, path))),
+            None => Ok(None),
+        }
     }
 
     /// Waits for the lock; `busy` is called once if another process has it.
     fn lock(&self, canceller: &Canceller, busy: impl Fn()) -> Result<Held<'_>, Error> {
-        let path = self.path.join("lock");
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut file = opened.map_err(|error| storage("opening", &path, error))?;
         let mut told = false;
         loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Held { store: self, _lock: lock }),
-                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,
-                Err((_, errno)) => return Err(storage("locking", &path, errno.into())),
+            if let Some(lock) = state::try_lock(&self.kept.dir)? {
+                return Ok(Held { store: self, _lock: lock });
             }
             if canceller.is_cancelled() {
                 return Err(Error::of(ErrorKind::Cancelled));
@@ -194,7 +254,7 @@ impl Unpack<'_> {
         whoever_reads_back()?;
         self.shape(store)?;
         if name.is_empty() || name.len() > 512 {
-            return Err(Problem::Store("a name in a store has 1 to 512 bytes".to_owned()).at(&store.path));
+            return Err(Problem::Store("a name in a store has 1 to 512 bytes".to_owned()).at(store.path()));
         }
         let held = store.lock(&self.canceller, || self.tell(0, What::StoreBusy))?;
         held.fill(&self, name)
@@ -212,7 +272,7 @@ impl Unpack<'_> {
             let text = "layers in a store are for all who come after, so they take no options that change what is made";
             return Err(Error::new(ErrorKind::Options, Detail::Text(text)));
         }
-        let prefix = if store.has_user_marks() { OverlayPrefix::User } else { OverlayPrefix::Trusted };
+        let prefix = if store.kept.user_marks { OverlayPrefix::User } else { OverlayPrefix::Trusted };
         self.options.mode = Mode::Overlay(Overlay { prefix, lower: Vec::new() });
         Ok(())
     }
@@ -220,67 +280,72 @@ impl Unpack<'_> {
 
 impl Held<'_> {
     fn fill(&self, unpack: &Unpack<'_>, name: &str) -> Result<Layers, Error> {
+        let (store, kept) = (self.store, &self.store.kept);
         let chain = unpack.image.chain_ids();
-        let staged = Staged::inside(&self.store.path, unpack.program.clone())?;
+        let staged = Staged::inside(&kept.dir, unpack.program.clone())?;
         let slots = self.slots(&chain, &staged)?;
         let reports = unpack.stack(&slots, &staged)?;
         // The listings, several at a time as well.
         let complete = slots.iter().map(|slot| slot.found).collect();
         Schedule::new(complete, unpack.jobs, unpack.canceller.clone()).run(|at| {
+            let tree = &slots[at].dir;
             let record = LayerRecord {
                 below: at.checked_sub(1).map(|below| chain[below].to_string()),
                 diff_id: unpack.image.layers[at].diff_id.to_string(),
                 blob: unpack.image.layers[at].digest.map(|digest| digest.to_string()),
-                listing: listing::digest(&slots[at].dir, &slots[at].path)?.to_string(),
+                listing: listing::digest(tree.dir(), tree.path())?.to_string(),
             };
-            write_whole(&slots[at].path.with_file_name("layer"), &record::json(&record))
+            let path = staged.path().join(inside(at));
+            let layer = state::directory(staged.as_fd(), inside(at).as_ref(), &path)?;
+            let layer = layer.ok_or_else(|| storage("opening", &path, Errno::ENOENT.into()))?;
+            state::write_whole(layer.as_fd(), "layer", &path, &record::json(&record))
         })?;
         staged.synchronise()?;
-        let open = slots.iter().zip(&chain).filter(|(slot, _)| !slot.found);
-        for (slot, chain) in open {
-            let inside = slot.path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-            staged.put(inside.unwrap_or_default(), &self.store.layer_path(chain))?;
+        for (at, chain) in chain.iter().enumerate().filter(|(at, _)| !slots[*at].found) {
+            let (layers, path) = (kept.layers.as_fd(), store.layer_path(chain));
+            staged.put(&inside(at), layers, &digest::hex(chain), &path)?;
         }
-        synchronise_names(&self.store.path.join("layers"))?;
+        synchronise_names(kept.layers.as_fd(), &store.layers_path())?;
         let record = ImageRecord {
             name: name.to_owned(),
             id: unpack.image.id.to_string(),
             chain: chain.iter().map(ToString::to_string).collect(),
         };
-        write_whole(&self.store.image_path(name), &record::json(&record))?;
-        let dirs = chain.iter().map(|chain| self.store.layer_path(chain).join("tree")).collect();
-        Ok(Layers { dirs, reports, userxattr: self.store.has_user_marks() })
+        let record = record::json(&record);
+        state::write_whole(kept.images.as_fd(), &image_name(name), &store.images_path(), &record)?;
+        let dirs = chain.iter().map(|chain| store.layer_path(chain).join("tree")).collect();
+        Ok(Layers { dirs, reports, userxattr: kept.user_marks })
     }
 
     /// Where each layer is, or is to be made.
     fn slots(&self, chain: &[Digest], staged: &Staged) -> Result<Vec<Slot>, Error> {
         let slot = |(at, chain): (usize, &Digest)| {
-            let path = self.store.layer_path(chain).join("tree");
-            if let Ok(dir) = open_root(&path) {
-                return Ok(Slot { path, dir, found: true });
+            if let Some(dir) = self.store.tree(chain)? {
+                return Ok(Slot { dir, found: true });
             }
-            let name = format!("layer-{at}");
-            staged.make(&name)?;
-            let inside = format!("{name}/tree");
-            Ok(Slot { dir: staged.make(&inside)?, path: staged.path().join(inside), found: false })
+            staged.make(inside(at))?;
+            Ok(Slot { dir: staged.make_layer(format!("{}/tree", inside(at)))?, found: false })
         };
         chain.iter().enumerate().map(slot).collect()
     }
 }
 
-/// A small file, whole and on disk or not there.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    use std::io::Write;
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    })();
-    written.map_err(|error| storage("writing", path, error))?;
-    path.parent().map_or(Ok(()), synchronise_names)
+/// A layer's name while it is made.
+fn inside(at: usize) -> String {
+    format!("layer-{at}")
+}
+
+/// The name of an image's record.
+fn image_name(name: &str) -> String {
+    digest::hex(&digest::of(name.as_bytes()))
+}
+
+fn none(path: &Path) -> Error {
+    Problem::Store("this is no store: it has no readable file `version`".to_owned()).at(path)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|error| storage("making absolute", path, error))
 }
 
 /// Listings are of all files in a layer, whatever their owner and mode.

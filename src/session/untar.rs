@@ -4,6 +4,7 @@ use super::canceller::Canceller;
 use super::child::{self, Child, KEPT, Ready};
 use super::{Making, PIECE, Session};
 use crate::error::{Detail, Error};
+use crate::opened::Opened;
 use crate::program::Program;
 use crate::purse::Purse;
 use crate::staging::{Place, Staging};
@@ -36,6 +37,8 @@ pub struct Untar {
     canceller: Canceller,
     /// What is kept of the helper's words is paid from it.
     purse: Purse,
+    /// Lower directories that are open already.
+    lowers: Vec<Opened>,
 }
 
 /// Where the archive is applied.
@@ -80,6 +83,7 @@ impl Untar {
             callbacks: Callbacks::default(),
             canceller: Canceller::default(),
             purse: Purse::new(KEPT),
+            lowers: Vec::new(),
         }
     }
 
@@ -196,7 +200,8 @@ impl Untar {
     /// Overlay mode: the lower directories are there, but still being made. `wait` is called before the helper
     /// first looks at them, and returns once they are complete (or never will be, and this run is cancelled).
     #[cfg(feature = "image")]
-    pub(crate) fn lowers_later(mut self, wait: impl FnMut() + Send + 'static) -> Untar {
+    pub(crate) fn lowers_later(mut self, lowers: Vec<Opened>, wait: impl FnMut() + Send + 'static) -> Untar {
+        self.lowers = lowers;
         self.callbacks.lowers = Some(Box::new(wait));
         self
     }
@@ -298,9 +303,11 @@ impl Untar {
         check(&self.options, &self.destination)?;
         let program = self.program.map_or_else(Program::this, Ok)?;
         let destination = self.destination.as_os_str().as_bytes().to_vec();
-        let options = absolute_lowers(self.options)?;
+        let (mut options, mut lowers) = (self.options, self.lowers);
+        lowers.extend(open_lowers(&mut options)?);
+        let named = lowers.iter().map(Opened::as_lower).collect::<Result<_, _>>()?;
         let lowers_later = self.callbacks.lowers.is_some();
-        let request = Request { destination, options: options.clone(), lowers_later };
+        let request = Request { destination, options: options.clone(), lowers: named, lowers_later };
         let durable = options.durability != Durability::None;
         let (root, making) = match self.root {
             Root::There(root) => (root, None),
@@ -310,7 +317,9 @@ impl Untar {
             }
             Root::Made(place) => {
                 let (staging, root) = Staging::beside(&place, Some(program.clone()))?;
-                (root, Some(Making { staging, place, durable }))
+                let again = root.dir.try_clone();
+                let again = again.map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
+                (again, Some(Making { staging, root, place, durable }))
             }
         };
         let mut child =
@@ -330,6 +339,7 @@ impl Untar {
             expected_digest,
             expected_diff_id: self.expected_diff_id,
             making,
+            _lowers: lowers,
         })
     }
 }
@@ -345,15 +355,12 @@ fn position(file: &File) -> Option<u64> {
     u64::try_from(nix::unistd::lseek(file, 0, nix::unistd::Whence::SeekCur).ok()?).ok()
 }
 
-/// The helper's working directory is the root, so a relative name must not wait until then.
-fn absolute_lowers(mut options: Options) -> Result<Options, Error> {
-    if let Mode::Overlay(overlay) = &mut options.mode {
-        for lower in &mut overlay.lower {
-            *lower = std::path::absolute(&*lower)
-                .map_err(|e| Error::io_at(ErrorKind::Options, "making a lower directory's name absolute", lower, e))?;
-        }
+/// Takes the names of lower directories out of the options, and opens what they name.
+fn open_lowers(options: &mut Options) -> Result<Vec<Opened>, Error> {
+    match &mut options.mode {
+        Mode::Overlay(overlay) => std::mem::take(&mut overlay.lower).iter().map(|path| Opened::lower(path)).collect(),
+        _ => Ok(Vec::new()),
     }
-    Ok(options)
 }
 
 /// Refuses options that contradict each other, before anything is started.

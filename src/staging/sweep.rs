@@ -1,66 +1,65 @@
 //! What dead processes left beside a place, and how a tree is removed.
 
-use super::{DIRECTORY, PREFIX, is_at, is_dot, take};
+use super::{DIRECTORY, PREFIX, is_at, is_dot, mark, take};
 use crate::{Mode, Program, Untar};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, renameat};
-use nix::sys::stat::{Mode as Bits, fstat};
+use nix::fcntl::renameat;
+use nix::sys::stat::Mode as Bits;
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use std::ffi::{CStr, OsStr};
-use std::fs::File;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// Directories on their way out, moved to the top of what is removed.
 const AWAY: &str = "away-";
 
-/// Removes what dead processes of this user have left here.
+/// Removes what dead processes of this user have left here, known by its mark. One without a mark, killed before it
+/// had one, is removed only if it is empty.
 pub(super) fn sweep(parent: BorrowedFd<'_>, program: Option<&Program>) {
     let Ok(mut dir) = Dir::openat(parent, ".", DIRECTORY, Bits::empty()) else { return };
     let names = dir.iter().flatten().map(|entry| entry.file_name().to_owned());
     let left: Vec<_> = names.filter(|name| name.to_bytes().starts_with(PREFIX.as_bytes())).collect();
     for name in left {
-        use std::os::unix::ffi::OsStrExt;
         let name = OsStr::from_bytes(name.to_bytes());
-        let Ok(lock) = take(parent, name) else { continue };
-        if ours(&lock) && is_at(&lock, parent, name) {
-            remove(parent, name, lock.as_fd(), program);
+        let Ok(taken) = take(parent, name) else { continue };
+        if !is_at(&taken, parent, name) {
+            continue;
+        }
+        match mark::find(taken.lock.as_fd(), name, &taken.stat) {
+            Some(mark) => remove(parent, name, taken.lock.as_fd(), Some(&mark), program),
+            None => drop(unlinkat(parent, name, UnlinkatFlags::RemoveDir)),
         }
     }
 }
 
-/// Made as `Staging` makes them: nobody else's tree is removed because of its name.
-fn ours(lock: &Flock<File>) -> bool {
-    fstat(&**lock).is_ok_and(|stat| stat.st_uid == nix::unistd::geteuid().as_raw() && stat.st_mode & 0o077 == 0)
-}
-
-/// Removes a directory that is held. What only a user namespace's root may remove, a helper empties first. A helper
-/// whose parent was killed may still be writing for a moment.
-pub(super) fn remove(parent: BorrowedFd<'_>, name: &OsStr, held: BorrowedFd<'_>, program: Option<&Program>) {
+/// Removes a directory that is held, its mark last. What only a user namespace's root may remove, a helper empties
+/// first. A helper whose parent was killed may still be writing for a moment.
+pub(super) fn remove(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    held: BorrowedFd<'_>,
+    mark: Option<&OsStr>,
+    program: Option<&Program>,
+) {
+    let unmark = || mark.map_or(Ok(()), |mark| mark::remove(held, mark));
     for attempt in 0..20 {
-        match empty(held).and_then(|()| unlinkat(parent, name, UnlinkatFlags::RemoveDir)) {
-            Err(Errno::EACCES | Errno::EPERM) if attempt == 0 => empty_by_helper(held, program),
+        let emptied = empty(held, mark).and_then(|()| unmark());
+        match emptied.and_then(|()| unlinkat(parent, name, UnlinkatFlags::RemoveDir)) {
+            Err(Errno::EACCES | Errno::EPERM) if attempt == 0 => empty_by_helper(held, mark, program),
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => std::thread::sleep(Duration::from_millis(50)),
             _ => return,
         }
     }
 }
 
-/// Removes all that is in a directory: follows no link, crosses no mount, needs no more stack or descriptors the
+/// Removes all that is in a directory but its mark: follows no link, crosses no mount, needs no more stack or descriptors the
 /// deeper it is. A directory that is not empty is moved to the top first, which the kernel refuses for what
 /// something is mounted on.
-fn empty(top: BorrowedFd<'_>) -> Result<(), Errno> {
+fn empty(top: BorrowedFd<'_>, mark: Option<&OsStr>) -> Result<(), Errno> {
     let mut moved = 0;
-    // Listed first: what is moved here must not be met again.
-    let names = Dir::openat(top, ".", DIRECTORY, Bits::empty())?
-        .iter()
-        .map(|entry| entry.map(|entry| (entry.file_name().to_owned(), entry.file_type())))
-        .collect::<Result<Vec<_>, _>>()?;
-    names
-        .iter()
-        .filter(|(name, _)| !is_dot(name))
-        .try_for_each(|(name, kind)| part(top, name, *kind, top, &mut moved))?;
+    names(top, mark)?.iter().try_for_each(|(name, kind)| part(top, name, *kind, top, &mut moved))?;
     let mut done = 0;
     while done < moved {
         let name = format!("{AWAY}{done}");
@@ -73,6 +72,19 @@ fn empty(top: BorrowedFd<'_>) -> Result<(), Errno> {
         unlinkat(top, &*name, UnlinkatFlags::RemoveDir)?;
     }
     Ok(())
+}
+
+/// Listed first: what is moved here must not be met again.
+fn names(top: BorrowedFd<'_>, mark: Option<&OsStr>) -> Result<Vec<(CString, Option<Type>)>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::openat(top, ".", DIRECTORY, Bits::empty())?.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !is_dot(name) && mark.is_none_or(|mark| mark.as_bytes() != name.to_bytes()) {
+            names.push((name.to_owned(), entry.file_type()));
+        }
+    }
+    Ok(names)
 }
 
 fn clear(dir: &mut Dir, top: BorrowedFd<'_>, moved: &mut u64) -> Result<(), Errno> {
@@ -117,21 +129,29 @@ fn part(
     }
 }
 
-fn empty_by_helper(held: BorrowedFd<'_>, program: Option<&Program>) {
-    let (Ok(root), Some(program)) = (held.try_clone_to_owned(), program.cloned().or_else(|| Program::this().ok()))
+fn empty_by_helper(held: BorrowedFd<'_>, mark: Option<&OsStr>, program: Option<&Program>) {
+    let (Ok(root), Some(program), Ok(names)) =
+        (held.try_clone_to_owned(), program.cloned().or_else(|| Program::this().ok()), names(held, mark))
     else {
         return;
     };
     let mut untar = Untar::new(root).program(program);
     untar.options_mut().mode = Mode::Layer;
     // Whatever comes of it, the removal is tried again.
-    let _ = untar.apply(&hide_all()[..]);
+    let _ = untar.apply(&hide(&names)[..]);
 }
 
-/// An archive of one entry, an opaque marker at the top.
-fn hide_all() -> Vec<u8> {
+/// An archive of whiteouts: of each of our own names, which are short.
+fn hide(names: &[(CString, Option<Type>)]) -> Vec<u8> {
+    let mut archive: Vec<u8> = names.iter().flat_map(|(name, _)| whiteout(name.to_bytes())).collect();
+    archive.extend([0; 1024]);
+    archive
+}
+
+fn whiteout(name: &[u8]) -> [u8; 512] {
     let mut block = [0_u8; 512];
-    for (at, text) in [(0, &b".wh..wh..opq"[..]), (100, b"0000600"), (108, b"0000000"), (116, b"0000000")] {
+    let name = [b".wh.", &name[..name.len().min(96)]].concat();
+    for (at, text) in [(0, &name[..]), (100, b"0000600"), (108, b"0000000"), (116, b"0000000")] {
         block[at..at + text.len()].copy_from_slice(text);
     }
     for (at, text) in
@@ -141,5 +161,5 @@ fn hide_all() -> Vec<u8> {
     }
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    [&block[..], &[0; 1024]].concat()
+    block
 }

@@ -86,6 +86,9 @@ fn of_entering(call: &str, arguments: &str, errno: Errno) -> Option<&'static str
         ("unshare" | "mount" | "open_tree" | "chroot", Errno::EPERM) => {
             Some("that takes CAP_SYS_ADMIN: run it as root, or let it make a user namespace with --userns auto")
         }
+        ("open_tree", Errno::ESTALE) => {
+            Some("this lower directory is not the one that was opened when the run began: somebody exchanges it")
+        }
         ("pivot_root", _) => Some("--isolation auto falls back to chroot"),
         ("write" | "execve", Errno::EPERM | Errno::EINVAL) => {
             Some("the map must lie within the caller's ranges in /etc/subuid and /etc/subgid")

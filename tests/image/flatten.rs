@@ -3,7 +3,7 @@
 use super::{SAMPLE, flatten, line, names, open, sample, tar};
 use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::need_root;
-use crate::support::run::program;
+use crate::support::run::{killed_at_work, program};
 use crate::support::scratch::Scratch;
 use crate::support::tree::Tree;
 use std::fs;
@@ -155,10 +155,8 @@ fn flatten_sweeps_what_a_killed_run_left() {
     }
     let scratch = Scratch::new();
     sample().write(&scratch.join("oci"));
-    let left = scratch.dir("place/.untar-in-root-staging-dead00/root/usr");
-    let private = fs::Permissions::from_mode(0o700);
-    fs::set_permissions(scratch.join("place/.untar-in-root-staging-dead00"), private).expect("mode");
-    fs::set_permissions(&left, fs::Permissions::from_mode(0o000)).expect("mode");
+    let left = killed_at_work(&scratch.dir("place").join("root")).join("root/usr");
+    fs::create_dir(&left).and_then(|()| fs::set_permissions(&left, fs::Permissions::from_mode(0o000))).expect("left");
     flatten(&open(&scratch.join("oci")).expect("opened"), &scratch.join("place/root")).expect("flattened");
     assert_eq!(names(&scratch.join("place")), ["root"]);
 }

@@ -1,7 +1,10 @@
 //! Runs of the program through the library, and trees on one line.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use untar_in_root::{Error, ErrorKind, Event, EventKind, Mode, Options, Program, Report, Untar};
 
@@ -27,6 +30,49 @@ pub fn program_path() -> PathBuf {
 pub fn copy_program(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-p").args([from, to]).status().expect("cp");
     assert!(copied.success(), "copy of {}", from.display());
+}
+
+/// The program under test, after these commands: what happens just before the helper begins.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn program_after(scratch: &Scratch, commands: &str) -> Program {
+    let number = fs::read_dir(scratch.path()).expect("scratch").count();
+    let (text, script) = (scratch.join(format!("script-{number}.text")), scratch.join(format!("script-{number}")));
+    let program = program_path();
+    let lines = format!("#!/bin/bash\n{commands}\nexec -a untar-in-root:helper {}\n", program.display());
+    fs::write(&text, lines).expect("script");
+    fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).expect("script");
+    copy_program(&text, &script);
+    Program::at(script)
+}
+
+/// What a run that makes this place leaves when it is killed at work: its staging directory, nothing in its root yet.
+///
+/// # Panics
+/// When it does not come so far.
+pub fn killed_at_work(place: &Path) -> PathBuf {
+    let list =
+        || fs::read_dir(place.parent().expect("a parent")).expect("directory").flatten().map(|entry| entry.path());
+    let before: Vec<_> = list().collect();
+    let mut command = Command::new(program_path());
+    let mut child = command.arg("--atomic").arg(place).arg("-").stdin(Stdio::piped()).spawn().expect("the program");
+    let begun = Instant::now();
+    let staging = loop {
+        match list().find(|path| !before.contains(path) && path.join("root").exists()) {
+            Some(path) => break path,
+            None => assert!(begun.elapsed() < Duration::from_secs(30), "no staging directory"),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    child.kill().and_then(|()| child.wait()).expect("killed");
+    // What it was just starting has its descriptors, too, until it is another program.
+    let held = fs::File::open(&staging).expect("staging directory");
+    while rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the lock is held");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    staging
 }
 
 /// A run on this directory, still to be started.

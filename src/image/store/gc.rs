@@ -1,9 +1,11 @@
 //! Removing what no recorded image needs.
 
-use super::{Store, record, storage};
+use super::{Store, record, state, storage};
 use crate::image::digest;
 use crate::image::staged::{self, Staged};
 use crate::{Canceller, Digest, Error, Program};
+use nix::fcntl::renameat;
+use std::os::fd::AsFd;
 
 /// What was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,33 +26,28 @@ impl Store {
     /// cannot be read: nothing is removed then.
     pub fn gc(&self, program: Option<Program>) -> Result<Removed, Error> {
         let _held = self.lock(&Canceller::default(), || ())?;
-        let images = record::images(&self.path)?;
+        let images = record::images(self)?;
         let needed: Vec<&String> = images.iter().flat_map(|image| &image.chain).collect();
         // Also sweeps what others have left.
-        let staged = Staged::inside(&self.path, program)?;
+        let staged = Staged::inside(&self.kept.dir, program)?;
         let mut removed = Removed::default();
         for (name, chain) in self.layers()? {
             if chain.is_some_and(|chain| needed.contains(&&chain.to_string())) {
                 continue;
             }
-            let away = staged.path().join(&name);
-            std::fs::rename(self.path.join("layers").join(&name), &away).map_err(|e| storage("removing", &away, e))?;
+            let moved = renameat(&self.kept.layers, &*name, &staged, &*name);
+            moved.map_err(|errno| storage("removing", &self.layers_path().join(&name), errno.into()))?;
             removed.layers.extend(chain);
         }
-        staged::synchronise_names(&self.path.join("layers"))?;
+        staged::synchronise_names(self.kept.layers.as_fd(), &self.layers_path())?;
         Ok(removed)
     }
 
     /// Names in `layers`, with the chain IDs that they say.
     pub(super) fn layers(&self) -> Result<Vec<(std::ffi::OsString, Option<Digest>)>, Error> {
-        let dir = self.path.join("layers");
-        let names = std::fs::read_dir(&dir).map_err(|error| storage("reading", &dir, error))?;
-        let mut layers = Vec::new();
-        for entry in names {
-            let name = entry.map_err(|error| storage("reading", &dir, error))?.file_name();
-            let chain = name.to_str().and_then(digest::from_hex);
-            layers.push((name, chain));
-        }
+        let names = state::names(self.kept.layers.as_fd(), &self.layers_path())?;
+        let chain = |name: &std::ffi::OsString| name.to_str().and_then(digest::from_hex);
+        let mut layers: Vec<_> = names.into_iter().map(|name| (name.clone(), chain(&name))).collect();
         layers.sort();
         Ok(layers)
     }

@@ -1,10 +1,11 @@
 //! What a store writes about layers and images.
 
-use super::storage;
-use crate::image::problem::Problem;
-use crate::image::{MAX_DOCUMENT, digest, document};
+use super::{Store, state, storage};
+use crate::image::{digest, document};
 use crate::{Digest, Error};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// Beside a layer's tree.
@@ -21,8 +22,8 @@ pub(super) struct LayerRecord {
 }
 
 impl LayerRecord {
-    pub(super) fn read(layer: &Path) -> Result<LayerRecord, Error> {
-        read(&layer.join("layer"))
+    pub(super) fn read(layer: BorrowedFd<'_>, path: &Path) -> Result<LayerRecord, Error> {
+        read(layer, "layer", path)
     }
 
     /// What it is the record of; `None` if its text is no digests.
@@ -43,28 +44,23 @@ pub(super) struct ImageRecord {
 }
 
 /// Every recorded image. One that cannot be read is an error: it must not look as if it needed no layers.
-pub(super) fn images(store: &Path) -> Result<Vec<ImageRecord>, Error> {
-    let dir = store.join("images");
-    let names = std::fs::read_dir(&dir).map_err(|error| storage("reading", &dir, error))?;
+pub(super) fn images(store: &Store) -> Result<Vec<ImageRecord>, Error> {
+    let (dir, path) = (store.kept.images.as_fd(), store.images_path());
     let mut images = Vec::new();
-    for entry in names {
-        let entry = entry.map_err(|error| storage("reading", &dir, error))?;
+    for name in state::names(dir, &path)? {
         // A record that was being written when its process was killed; the next of its name replaces it.
-        if entry.path().extension().is_some_and(|end| end == "part") {
+        if Path::new(&name).extension().is_some_and(|end| end == "part") {
             continue;
         }
-        images.push(read::<ImageRecord>(&entry.path())?);
+        images.push(read::<ImageRecord>(dir, &name.to_string_lossy(), &path)?);
     }
     Ok(images)
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let name = path.to_string_lossy();
-    let bytes = std::fs::read(path).map_err(|error| storage("reading", path, error))?;
-    if bytes.len() as u64 > MAX_DOCUMENT {
-        return Err(Problem::DocumentSize(bytes.len() as u64).at(path));
-    }
-    document::json(&bytes, &name)
+fn read<T: serde::de::DeserializeOwned>(dir: BorrowedFd<'_>, name: &str, within: &Path) -> Result<T, Error> {
+    let path = within.join(name);
+    let missing = || storage("reading", &path, Errno::ENOENT.into());
+    document::json(&state::read(dir, name, within)?.ok_or_else(missing)?, &path.to_string_lossy())
 }
 
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {

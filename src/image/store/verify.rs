@@ -1,11 +1,12 @@
 //! Comparing what is kept with what was recorded when it was made.
 
 use super::record::{self, LayerRecord};
-use super::{Store, listing};
+use super::{Store, listing, storage};
 use crate::image::digest;
-use crate::session::open_root;
 use crate::{Canceller, Digest, Error};
+use nix::errno::Errno;
 use std::fmt;
+use std::os::fd::AsFd;
 
 /// What is not as it was, or cannot be compared.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Store {
                 },
             }
         }
-        for image in record::images(&self.path)? {
+        for image in record::images(self)? {
             let lacks = |layer: &String| !digest::parse(layer).is_ok_and(|layer| there.contains(&layer));
             let missing = image.chain.iter().filter(|layer| lacks(layer)).cloned();
             found.extend(missing.map(|layer| Difference::Missing { image: image.name.clone(), layer }));
@@ -71,7 +72,9 @@ impl Store {
 
     fn compare(&self, chain: &Digest, there: &[Digest]) -> Result<Option<Difference>, Error> {
         let path = self.layer_path(chain);
-        let record = LayerRecord::read(&path)?;
+        let missing = || storage("opening", &path, Errno::ENOENT.into());
+        let layer = self.layer(chain)?.ok_or_else(missing)?;
+        let record = LayerRecord::read(layer.as_fd(), &path)?;
         if record.chain() != Some(*chain) {
             return Ok(Some(Difference::Record(*chain)));
         }
@@ -79,8 +82,8 @@ impl Store {
         if below.is_some_and(|below| !there.contains(&below)) {
             return Ok(Some(Difference::Below(*chain)));
         }
-        let tree = path.join("tree");
-        let actual = listing::digest(&open_root(&tree)?, &tree)?;
+        let tree = self.tree(chain)?.ok_or_else(missing)?;
+        let actual = listing::digest(tree.dir(), tree.path())?;
         let same = actual.to_string() == record.listing;
         Ok((!same).then_some(Difference::Tree { layer: *chain, recorded: record.listing, actual }))
     }
