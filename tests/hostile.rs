@@ -2,6 +2,7 @@
 
 mod archives;
 mod attacker;
+pub mod beside;
 mod breach;
 pub mod case;
 mod exchanged;

@@ -113,6 +113,9 @@ fn child_process() {
     if options.starts_with("many ") {
         return say(&crate::leaks::child(&dest, &options, &Program::at(program)));
     }
+    if options == "racer" {
+        return crate::hostile::beside::racer(&dest);
+    }
     if options == "signals" {
         return say(&crate::interrupted::child(&dest, &archive, &Program::at(program)));
     }
