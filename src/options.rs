@@ -99,7 +99,8 @@ pub enum Mode {
 pub struct Overlay {
     /// Which attribute namespace marks opaque directories.
     pub prefix: OverlayPrefix,
-    /// Lower directories, the topmost first; they lend implied parents their metadata.
+    /// Lower directories, the topmost first; they lend implied parents their metadata. They are opened when the run
+    /// starts; what the helper then finds under a name must be the same directory.
     pub lower: Vec<PathBuf>,
 }
 

@@ -100,7 +100,8 @@ pub enum Problem {
     Several(Vec<String>),
     /// No image at all.
     Empty,
-    /// The store was written by another version, or for mounts of the other kind.
+    /// The store was written by another version, or for mounts of the other kind; or something in it is not its user's
+    /// own: what, and what to do about it.
     Store(String),
     /// The place for the result is not empty.
     Occupied,

@@ -105,7 +105,7 @@ impl Untar {
     ///
     /// After an error nothing is left, also if it is an error of moving the result to its place. A process that
     /// is killed leaves a directory `.untar-in-root-staging-…` beside the place, which the next such run beside
-    /// it removes.
+    /// it removes, known by the mark in it.
     ///
     /// # Errors
     ///
