@@ -187,17 +187,16 @@ struct Tame;
 
 impl serde_json::ser::Formatter for Tame {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        for c in fragment.chars() {
-            if !Escaped::hides(c) {
-                write!(writer, "{c}")?;
-                continue;
-            }
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| Escaped::hides(*c)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
             // Beyond the first plane JSON has pairs.
             for unit in c.encode_utf16(&mut [0; 2]) {
                 write!(writer, "\\u{unit:04x}")?;
             }
+            rest = &rest[at + c.len_utf8()..];
         }
-        Ok(())
+        writer.write_all(rest.as_bytes())
     }
 }
 

@@ -35,7 +35,8 @@ pub struct Report {
     pub diff_id: Option<Digest>,
     /// SHA-256 of the archive as it came, computed by the parent when it was demanded.
     pub digest: Option<Digest>,
-    /// Things skipped or softened, the first [`Limits::events`](crate::Limits::events) of them.
+    /// Things skipped or softened, the first [`Limits::events`](crate::Limits::events) of them, as far as 8 MiB of
+    /// memory go (for all layers of an image together). One that does not fit is left out, and counted.
     pub events: Vec<Event>,
     /// All of them, those not in `events` too.
     pub event_count: u64,

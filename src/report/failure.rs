@@ -33,7 +33,7 @@ pub enum Stage {
 pub struct Operation {
     /// Its name.
     pub call: Cow<'static, str>,
-    /// Its arguments, control bytes escaped.
+    /// Its arguments, control bytes escaped; at most 4096 bytes of them.
     pub arguments: String,
 }
 
@@ -98,7 +98,7 @@ pub enum Cause {
     },
     /// The hardlink's target is not there.
     LinkTargetMissing {
-        /// The target as the archive names it.
+        /// The target as the archive names it, at most 4096 bytes of it.
         target: Vec<u8>,
     },
     /// The entry is well formed, but not to be had.

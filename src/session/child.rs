@@ -44,6 +44,12 @@ impl Ready {
     const PIPE: Ready = Ready { pipe: true, source: false, heard: false };
 }
 
+/// What several runs may have in common.
+pub(super) struct Shared {
+    pub(super) canceller: Canceller,
+    pub(super) purse: Purse,
+}
+
 pub(super) struct Child {
     process: std::process::Child,
     channel: Channel<Up, Down>,
@@ -96,9 +102,9 @@ impl Child {
         pipe: Option<OwnedFd>,
         options: Options,
         callbacks: Callbacks,
-        canceller: Canceller,
-        purse: Purse,
+        shared: Shared,
     ) -> Result<Child, Error> {
+        let Shared { canceller, purse } = shared;
         let (ours, theirs) = sockets()?;
         let second = ours.try_clone().map_err(|e| Error::io(ErrorKind::Helper, "duplicating a socket", e))?;
         // Not a pipe: the helper is to end with ours (helper/lifeline.rs).

@@ -1,7 +1,7 @@
 //! How a run is described and started: the builder, and where the archive comes from.
 
 use super::canceller::Canceller;
-use super::child::{self, Child, KEPT, Ready};
+use super::child::{self, Child, KEPT, Ready, Shared};
 use super::{Making, PIECE, Session};
 use crate::error::{Detail, Error};
 use crate::opened::Opened;
@@ -322,8 +322,8 @@ impl Untar {
                 (again, Some(Making { staging, root, place, durable }))
             }
         };
-        let mut child =
-            Child::spawn(&program, &root, archive, pipe, options, self.callbacks, self.canceller, self.purse)?;
+        let shared = Shared { canceller: self.canceller, purse: self.purse };
+        let mut child = Child::spawn(&program, &root, archive, pipe, options, self.callbacks, shared)?;
         child.send(&Down::Request(Box::new(request)));
         let (hasher, expected_digest) = match self.digest {
             Demand::None => (None, None),

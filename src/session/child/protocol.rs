@@ -104,7 +104,7 @@ fn spend(left: &mut u64) -> bool {
 mod tests {
     use super::*;
     use crate::wire::Reply;
-    use crate::{Cause, Confinement, Event, EventKind, Failure, Progress, Report, Stage};
+    use crate::{Cause, Event, EventKind, Failure, Progress, Report, Stage};
 
     fn all() -> Options {
         let mut options = Options { progress: true, list: true, ..Options::default() };
@@ -146,7 +146,7 @@ mod tests {
     fn frame(letter: char) -> Up {
         match letter {
             'M' => Up::NeedIdMap,
-            'S' => Up::Started(Box::new(Confinement::default())),
+            'S' => Up::Started(Box::default()),
             'P' => Up::Progress(Progress::default()),
             'L' => listed(0),
             'l' => listed(300),
