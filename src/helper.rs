@@ -20,6 +20,7 @@ mod landlock;
 mod lifeline;
 mod limits;
 mod lower;
+mod made;
 mod metadata;
 mod mounts;
 mod open;

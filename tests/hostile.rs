@@ -6,4 +6,5 @@ pub mod beside;
 mod breach;
 pub mod case;
 mod exchanged;
+mod swapped;
 pub mod table;

@@ -1,6 +1,7 @@
 //! The jail seen from outside: `/proc/PID` of a helper that is stopped mid-archive, and `strace` of a whole run.
 
 mod loads;
+mod names;
 
 use std::fs;
 use std::io::Write;

@@ -63,8 +63,13 @@ const ALL: &[Without] = &[
     Without { name: "statx", calls: &[libc::SYS_statx], expect: FULL },
     Without { name: "statmount", calls: &[457, 458], expect: FULL },
     Without { name: "listmount", calls: &[458], expect: FULL },
-    Without { name: "setxattrat", calls: &[463], expect: FULL },
+    Without { name: "listxattrat", calls: &[465], expect: FULL },
     Without { name: "clone3", calls: &[libc::SYS_clone3], expect: FULL },
+    // As an older filter of somebody else answers.
+    Without { name: "fchmodat2-EPERM", calls: &[452], expect: FULL },
+    Without { name: "listxattrat-EPERM", calls: &[465], expect: FULL },
+    Without { name: "openat2-EPERM", calls: &[libc::SYS_openat2], expect: FULL },
+    Without { name: "statx-EPERM", calls: &[libc::SYS_statx], expect: FULL },
     // Last, for everything at once.
     Without {
         name: "all-of-them",
@@ -77,7 +82,7 @@ const ALL: &[Without] = &[
             452,
             457,
             458,
-            463,
+            465,
             libc::SYS_close_range,
             libc::SYS_statx,
             libc::SYS_clone3,
@@ -85,6 +90,9 @@ const ALL: &[Without] = &[
         expect: Expect { landlock: false, ..FULL },
     },
 ];
+
+/// Linux before 5.8: no times without a name; answers `EINVAL`.
+const NO_TIMES: Without = Without { name: "times", calls: &[libc::SYS_utimensat], expect: FULL };
 
 /// A file system, or a container, where no device can be made; answers `EPERM`.
 const NO_DEVICES: Without = Without { name: "devices", calls: &[libc::SYS_mknodat], expect: FULL };
@@ -108,6 +116,7 @@ fn main() -> ExitCode {
     overlay_whiteouts_where_devices_cannot_be_made_are_attributes();
     let scratch = Scratch::new();
     same_tree(&wrapper(&scratch, &NO_SIGNALS), NO_SIGNALS.name);
+    times_that_cannot_be_given_to_what_is_held_are_events();
     let whole = env::var_os("UNTAR_WITHOUT_ALL").is_some();
     for (number, without) in ALL.iter().enumerate() {
         let scratch = Scratch::new();
@@ -139,10 +148,24 @@ fn wrapper(scratch: &Scratch, without: &Without) -> Program {
 fn wrap() -> ExitCode {
     let path = env::current_exe().expect(ENV);
     let name = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).expect(ENV);
-    let without = ALL.iter().chain([&NO_DEVICES, &NO_SIGNALS]).find(|without| without.name == name).expect(ENV);
-    let when = if name == NO_SIGNALS.name { commands() } else { Vec::new() };
-    let rules = without.calls.iter().map(|call| (*call, when.clone())).collect();
-    let errno = if [NO_DEVICES.name, NO_SIGNALS.name].contains(&name) { libc::EPERM } else { libc::ENOSYS };
+    let without = ALL.iter().chain([&NO_DEVICES, &NO_SIGNALS, &NO_TIMES]);
+    let without = without.into_iter().find(|without| without.name == name).expect(ENV);
+    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
+        without.calls.iter().map(|call| (*call, Vec::new())).collect();
+    if name == NO_SIGNALS.name {
+        rules.values_mut().for_each(|rules| *rules = commands());
+    }
+    if name == NO_TIMES.name {
+        let empty = libc::AT_EMPTY_PATH as u64;
+        let held = SeccompCondition::new(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(empty), empty).expect(ENV);
+        rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![held]).expect(ENV)]);
+    }
+    let refused = [NO_DEVICES.name, NO_SIGNALS.name].contains(&name) || name.ends_with("-EPERM");
+    let errno = match name == NO_TIMES.name {
+        true => libc::EINVAL,
+        false if refused => libc::EPERM,
+        false => libc::ENOSYS,
+    };
     let refusal = SeccompAction::Errno(errno.cast_unsigned());
     let arch = TargetArch::try_from(env::consts::ARCH).expect(ENV);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).expect(ENV);
@@ -164,7 +187,7 @@ fn same_tree(wrapper: &Program, name: &str) {
     let other = tree(wrapper);
     // Directories that no entry lists have the time of the run.
     let mut but = vec![But::Of("dir", "mtime")];
-    if ["fchmodat2", "all-of-them"].contains(&name) {
+    if name.starts_with("fchmodat2") || name == "all-of-them" {
         // Their set-id bits are told to be lacking; the sticky bit is there.
         but.push(But::Of("char", "mode"));
         assert_eq!(other.get("d/new/special", "mode"), "1622");
@@ -215,6 +238,21 @@ fn above() -> Tarball {
         .symlink("d/new/attributes", "x")
         .with(|e| _ = e.pax("SCHILY.xattr.trusted.a", "1"));
     (0..300).fold(tar, |tar, i| tar.file(format!("many/{i}"), "y".repeat(i))).file(deep, "deep")
+}
+
+fn times_that_cannot_be_given_to_what_is_held_are_events() {
+    let scratch = Scratch::new();
+    let wrapper = wrapper(&scratch, &NO_TIMES);
+    let dest = scratch.dir("dest");
+    let untar = untar_in_root::Untar::open(&dest).expect("destination").program(wrapper);
+    let at = |e: &mut support::tarball::Entry| _ = e.mtime(9);
+    let archive = Tarball::new().file("f", "1").with(at).symlink("l", "f").with(at).fifo("p").with(at);
+    let report = untar.apply(&archive.build()[..]).expect("applied");
+    let told: Vec<_> = report.events.into_iter().map(|event| event.what).collect();
+    let ignored = || untar_in_root::EventKind::TimesIgnored { errno: libc::EINVAL };
+    assert_eq!(told, [ignored(), ignored()]);
+    assert_eq!(Tree::read(&dest).get("f", "mtime"), "9.000000000");
+    println!("without times of what is held: told");
 }
 
 /// Whiteouts are files with overlay's attribute then, as overlayfs reads them since Linux 6.7.

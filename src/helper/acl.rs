@@ -108,13 +108,6 @@ fn permissions(letters: &str) -> Result<u16, Invalid> {
     })
 }
 
-/// The ACL that says what a mode says.
-pub(crate) fn of_mode(mode: u32) -> Vec<u8> {
-    let mut acl = Acl::default();
-    acl.complete(mode);
-    acl.encode()
-}
-
 impl Acl {
     /// Fills in what every access ACL must have: the three classes from the mode, a mask over named entries.
     pub(crate) fn complete(&mut self, mode: u32) {

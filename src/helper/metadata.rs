@@ -1,20 +1,20 @@
 //! Owner, mode, ACLs and extended attributes, times: from the archive's wish to the kernel, in the one right
 //! order. `chown(2)` clears set-id bits and capabilities, so the owner comes first and capabilities last.
 
+mod special;
+
 use super::dirs::Inherit;
 use super::entry::Time;
 use super::fault::{Call, Result, quoted};
-use super::{acl, open, rights, sys};
+use super::{made, rights, sys};
 use crate::{EventKind, Xattrs};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, UtimensatFlags, fchmod, fstatat, futimens, utimensat};
+use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchown, fchownat};
-use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr, lremovexattr, lsetxattr};
-use std::ffi::{CStr, CString, OsStr};
+use nix::unistd::{Gid, Uid, fchown};
+use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr};
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 pub(crate) const ACL_ACCESS: &CStr = c"system.posix_acl_access";
 pub(crate) const ACL_DEFAULT: &CStr = c"system.posix_acl_default";
@@ -112,9 +112,7 @@ impl Setter {
         softened: &mut Softened,
     ) -> Result<(OwnedFd, bool)> {
         let mode = usable(meta.mode);
-        nix::sys::stat::mkdirat(dir, OsStr::from_bytes(name), Mode::from_bits_truncate(mode))
-            .call("mkdirat", || format!("dir, {}, 0{mode:o}", quoted(name)))?;
-        let made = open::directory(dir, name, true)?;
+        let made = made::directory(dir, name, mode, self, inherit)?;
         let owned = self.owner(&made, meta, inherit.group, softened)?;
         if inherit.acl {
             remove(&made, ACL_ACCESS)?;
@@ -182,22 +180,14 @@ impl Setter {
     fn set_xattrs(&self, fd: &OwnedFd, xattrs: &[(CString, Vec<u8>)], softened: &mut Softened) -> Result<()> {
         for (name, value) in xattrs {
             let result = fsetxattr(fd, name, value, XattrFlags::empty()).map_err(nix_errno);
-            self.xattr_result(result, name, false, softened)?;
+            self.xattr_result(result, name, softened)?;
         }
         Ok(())
     }
 
-    fn xattr_result(
-        &self,
-        result: Result<(), Errno>,
-        name: &CStr,
-        special: bool,
-        softened: &mut Softened,
-    ) -> Result<()> {
+    fn xattr_result(&self, result: Result<(), Errno>, name: &CStr, softened: &mut Softened) -> Result<()> {
         let soft = |errno| match errno {
             Errno::EOPNOTSUPP => true,
-            // user.* exists on files and directories only: xattr(7).
-            Errno::EPERM => special && name.to_bytes().starts_with(b"user."),
             // A capability, which was well-formed, of a root that this user namespace does not have.
             Errno::EINVAL if name.to_bytes() == CAPABILITY => true,
             // An ACL that names an id which this user namespace does not have: acl(5) holds owners too.
@@ -221,45 +211,6 @@ impl Setter {
         }
         Ok(())
     }
-
-    /// A symlink, device or FIFO that has just been made: never opened, by its name in its directory.
-    pub(crate) fn new_special(
-        &self,
-        dir: &OwnedFd,
-        name: &[u8],
-        meta: &Metadata,
-        inherit: Inherit,
-        symlink: bool,
-    ) -> Result<Softened> {
-        let mut softened = Softened::new();
-        let path = OsStr::from_bytes(name);
-        let mut owned = true;
-        if let Some((uid, gid)) = self.owner_to_set(meta, inherit.group) {
-            let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            let result = fchownat(dir, path, user, group, AtFlags::AT_SYMLINK_NOFOLLOW);
-            owned = self.owner_result(result, "fchownat", uid, gid, &mut softened)?;
-        }
-        if !symlink && inherit.acl {
-            remove_at(dir, name, ACL_ACCESS)?;
-        }
-        let mode = allowed_mode(meta.mode, owned);
-        if !symlink && inherit.acl {
-            // An ACL that says no more than a mode: kept as the mode alone. There is no removing it by name.
-            let plain = acl::of_mode(mode);
-            set_at(dir, name, ACL_ACCESS, &plain).call("setxattrat", || format!("dir, {}, ACL", quoted(name)))?;
-        }
-        if !symlink && (inherit.acl || mode & 0o7000 != 0) {
-            softened.extend(chmod_special(dir, name, mode)?);
-        }
-        for (attribute, value) in &meta.xattrs {
-            let result = set_at(dir, name, attribute, value);
-            self.xattr_result(result, attribute, true, &mut softened)?;
-        }
-        let (atime, mtime) = meta.times();
-        utimensat(dir, path, &atime, &mtime, UtimensatFlags::NoFollowSymlink)
-            .call("utimensat", || format!("dir, {}, AT_SYMLINK_NOFOLLOW", quoted(name)))?;
-        Ok(softened)
-    }
 }
 
 /// The mode of a directory while this run fills it.
@@ -274,21 +225,6 @@ fn allowed_mode(mode: u32, owned: bool) -> u32 {
 
 fn chmod(fd: &OwnedFd, mode: u32) -> Result<()> {
     fchmod(fd, Mode::from_bits_truncate(mode)).call("fchmod", || format!("fd, 0{mode:o}"))
-}
-
-/// Of a FIFO or a device, by its name. Before Linux 6.6 there is no call that does not follow links, and set-id
-/// bits of such a thing mean nothing: then what is lacking is told.
-fn chmod_special(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<Option<EventKind>> {
-    let errno = match sys::fchmodat2(dir.as_fd(), &c_string(name)?, mode) {
-        Err(errno @ Errno::ENOSYS) => errno,
-        result => {
-            let arguments = || format!("dir, {}, 0{mode:o}, AT_SYMLINK_NOFOLLOW", quoted(name));
-            return result.call("fchmodat2", arguments).map(|()| None);
-        }
-    };
-    let stat = fstatat(dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW)
-        .call("newfstatat", || format!("dir, {}", quoted(name)))?;
-    Ok((stat.st_mode & 0o7777 != mode).then_some(EventKind::ModeIgnored { mode, errno: errno as i32 }))
 }
 
 fn remove(fd: &OwnedFd, name: &CStr) -> Result<()> {
@@ -324,61 +260,17 @@ fn unmasked(list: &[u8]) -> Vec<CString> {
     names.filter(|name| !rights::is_masked(name.to_bytes())).map(CStr::to_owned).collect()
 }
 
-/// The attributes that are an archive's to set, of a name that must not be opened.
-pub(crate) fn xattrs_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<(CString, Vec<u8>)>> {
-    let path = OsStr::from_bytes(name);
-    let found = in_directory(dir, || {
-        let mut list = vec![0u8; 64 << 10];
-        let size = match llistxattr(path, &mut list[..]) {
-            Err(rustix::io::Errno::OPNOTSUPP) => 0,
-            result => result?,
-        };
-        let mut found = Vec::new();
-        for attribute in unmasked(&list[..size]) {
-            let mut value = vec![0u8; 64 << 10];
-            match lgetxattr(path, attribute.as_c_str(), &mut value[..]) {
-                Err(rustix::io::Errno::NODATA) => continue,
-                result => value.truncate(result?),
-            }
-            found.push((attribute, value));
-        }
-        Ok(found)
-    });
-    found.call("lgetxattr", || quoted(name))
-}
-
-/// Sets an attribute on a name that must not be opened.
-fn set_at(dir: &OwnedFd, name: &[u8], attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
-    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
-    match sys::setxattrat(dir.as_fd(), &name, attribute, value) {
-        Err(Errno::ENOSYS) => in_directory(dir, || lsetxattr(name.as_c_str(), attribute, value, XattrFlags::empty())),
-        result => result,
+/// The names alone, of what a directory has at a name and must not be opened: nothing is set by them, they are told.
+/// Before Linux 6.13 (or where a filter does not know the call) no descriptor leads there, and all of them are `*`.
+pub(crate) fn xattr_names_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<CString>> {
+    let path = CString::new(name).map_err(|_| Errno::EINVAL).call("listxattrat", || quoted(name))?;
+    let mut list = vec![0u8; 64 << 10];
+    match sys::listxattrat(dir.as_fd(), &path, &mut list) {
+        Ok(size) => Ok(unmasked(&list[..size])),
+        Err(Errno::EOPNOTSUPP) => Ok(Vec::new()),
+        Err(Errno::ENOSYS | Errno::EPERM) => Ok(vec![c"*".to_owned()]),
+        Err(errno) => Err(errno).call("listxattrat", || format!("dir, {}, AT_SYMLINK_NOFOLLOW", quoted(name))),
     }
-}
-
-/// Removes an attribute, if it is there, from a name that must not be opened.
-fn remove_at(dir: &OwnedFd, name: &[u8], attribute: &CStr) -> Result<()> {
-    let path = c_string(name)?;
-    let result = match sys::removexattrat(dir.as_fd(), &path, attribute) {
-        Err(Errno::ENOSYS) => in_directory(dir, || lremovexattr(path.as_c_str(), attribute)),
-        result => result,
-    };
-    match result {
-        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(()),
-        result => result.call("removexattrat", || format!("dir, {}, {}", quoted(name), quoted(attribute.to_bytes()))),
-    }
-}
-
-/// Before Linux 6.13: the working directory stands in for the descriptor.
-fn in_directory<T>(dir: &OwnedFd, call: impl FnOnce() -> rustix::io::Result<T>) -> Result<T, Errno> {
-    nix::unistd::fchdir(dir)?;
-    let result = call().map_err(nix_errno);
-    nix::unistd::chdir("/")?;
-    result
-}
-
-fn c_string(name: &[u8]) -> Result<CString> {
-    CString::new(name).map_err(|_| Errno::EINVAL).call("fchmodat2", || quoted(name))
 }
 
 fn nix_errno(errno: rustix::io::Errno) -> Errno {

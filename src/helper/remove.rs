@@ -1,4 +1,8 @@
 //! Removes what is there: recursively, never following a link, never crossing a mount, without recursion.
+//!
+//! Between a look at a name and its removal, and where a directory is opened again by its name, somebody may put
+//! another file there. That gains him nothing: what he can move to the name he could have put there before the run, when
+//! the archive says that it goes, and no step leads out of directories that were below the name when they were opened.
 
 use super::fault::{Call, Fault, Result, quoted};
 use super::input::Watch;

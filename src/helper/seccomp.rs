@@ -29,22 +29,15 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_statx,
     libc::SYS_readlinkat,
     libc::SYS_getdents64,
-    libc::SYS_fchdir,
-    libc::SYS_chdir,
     // Making and removing.
     libc::SYS_mkdirat,
     libc::SYS_mknodat,
     libc::SYS_symlinkat,
-    libc::SYS_linkat,
     libc::SYS_unlinkat,
-    // Metadata.
-    libc::SYS_lsetxattr,
+    // Metadata: read here, set below.
     libc::SYS_fgetxattr,
-    libc::SYS_lgetxattr,
     libc::SYS_flistxattr,
-    libc::SYS_llistxattr,
-    libc::SYS_lremovexattr,
-    SYS_REMOVEXATTRAT,
+    SYS_LISTXATTRAT,
     libc::SYS_fsync,
     libc::SYS_syncfs,
     // Memory, threads and time.
@@ -79,13 +72,9 @@ const NOT_ON_THE_ARCHIVE: &[libc::c_long] = &[
     libc::SYS_pwrite64,
     libc::SYS_ftruncate,
     libc::SYS_fchown,
-    libc::SYS_fchownat,
     libc::SYS_fchmod,
-    SYS_FCHMODAT2,
-    libc::SYS_utimensat,
     libc::SYS_fsetxattr,
     libc::SYS_fremovexattr,
-    SYS_SETXATTRAT,
     // A copy of it would do as well.
     libc::SYS_dup,
 ];
@@ -97,8 +86,7 @@ const OLDER: &[libc::c_long] = &[libc::SYS_poll];
 const OLDER: &[libc::c_long] = &[];
 
 const SYS_FCHMODAT2: libc::c_long = 452;
-const SYS_SETXATTRAT: libc::c_long = 463;
-const SYS_REMOVEXATTRAT: libc::c_long = 466;
+const SYS_LISTXATTRAT: libc::c_long = 465;
 
 /// What tells a thread from a process, and every namespace that clone could make.
 const CLONE_FLAGS: i32 = libc::CLONE_THREAD
@@ -200,6 +188,15 @@ fn conditional() -> Result<Rules> {
     ];
     rules.insert(libc::SYS_mmap, vec![all_of(plain)?]);
     rules.insert(libc::SYS_prctl, vec![equal(0, libc::PR_SET_NAME)?, equal(0, libc::PR_SET_VMA)?]);
+    // Metadata is given to what is held, never to a name, and not to the archive either.
+    let held = |flags| all_of(vec![other_than(0, 0)?, has(flags, libc::AT_EMPTY_PATH)?]);
+    rules.insert(libc::SYS_fchownat, vec![held(4)?]);
+    rules.insert(SYS_FCHMODAT2, vec![held(3)?]);
+    // futimens(3) has no name at all.
+    let nameless = all_of(vec![other_than(0, 0)?, condition(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?])?;
+    rules.insert(libc::SYS_utimensat, vec![nameless, held(3)?]);
+    // Names are linked, not descriptors (AT_EMPTY_PATH), nor what a link in a /proc leads to (AT_SYMLINK_FOLLOW).
+    rules.insert(libc::SYS_linkat, vec![equal(4, 0)?]);
     // abort(3) of the main thread.
     rules.insert(libc::SYS_tkill, vec![equal(0, nix::unistd::getpid().as_raw())?]);
     rules.insert(libc::SYS_tgkill, vec![equal(0, nix::unistd::getpid().as_raw())?]);
@@ -222,6 +219,11 @@ fn equal(argument: u8, value: i32) -> Result<SeccompRule> {
 
 fn is(argument: u8, value: i32) -> Result<SeccompCondition> {
     condition(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, bits(value))
+}
+
+/// The argument has this flag.
+fn has(argument: u8, flag: i32) -> Result<SeccompCondition> {
+    condition(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits(flag)), bits(flag))
 }
 
 fn other_than(argument: u8, value: i32) -> Result<SeccompCondition> {

@@ -95,45 +95,22 @@ pub(crate) fn listmount(mount: u64, last: u64, ids: &mut [u64]) -> Result<usize,
     Errno::result(result).map(|count| usize::try_from(count).unwrap_or(0))
 }
 
-/// The kernel's `struct xattr_args`.
-#[repr(C)]
-struct XattrArgs {
-    value: u64,
-    size: u32,
-    flags: u32,
-}
-
-/// `setxattrat(2)` (Linux 6.13) on a name below an open directory, never following a symlink.
-pub(crate) fn setxattrat(dir: BorrowedFd<'_>, name: &CStr, attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
-    const SYS_SETXATTRAT: libc::c_long = 463;
-    let args = XattrArgs {
-        value: value.as_ptr() as u64,
-        size: u32::try_from(value.len()).map_err(|_| Errno::E2BIG)?,
-        flags: 0,
-    };
-    // SAFETY: both strings are NUL-ended and `args` points to `size` readable bytes; all live across the call.
+/// `listxattrat(2)` (Linux 6.13) on a name below an open directory, never following a symlink: how much was filled in.
+pub(crate) fn listxattrat(dir: BorrowedFd<'_>, name: &CStr, list: &mut [u8]) -> Result<usize, Errno> {
+    const SYS_LISTXATTRAT: libc::c_long = 465;
+    // SAFETY: the name is NUL-ended, `list` is writable for its length and any bytes are good in it; both live across
+    // the call.
     let result = unsafe {
         libc::syscall(
-            SYS_SETXATTRAT,
+            SYS_LISTXATTRAT,
             dir.as_raw_fd(),
             name.as_ptr(),
             libc::AT_SYMLINK_NOFOLLOW,
-            attribute.as_ptr(),
-            &raw const args,
-            size_of::<XattrArgs>(),
+            list.as_mut_ptr(),
+            list.len(),
         )
     };
-    Errno::result(result).map(drop)
-}
-
-/// `removexattrat(2)` (Linux 6.13) on a name below an open directory, never following a symlink.
-pub(crate) fn removexattrat(dir: BorrowedFd<'_>, name: &CStr, attribute: &CStr) -> Result<(), Errno> {
-    const SYS_REMOVEXATTRAT: libc::c_long = 466;
-    // SAFETY: both strings are NUL-ended and live across the call.
-    let result = unsafe {
-        libc::syscall(SYS_REMOVEXATTRAT, dir.as_raw_fd(), name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW, attribute.as_ptr())
-    };
-    Errno::result(result).map(drop)
+    Errno::result(result).map(|size| usize::try_from(size).unwrap_or(0))
 }
 
 /// Ends the process at once, running nothing.
@@ -155,12 +132,20 @@ pub(crate) fn ignore(signal: nix::sys::signal::Signal, handler: nix::sys::signal
     let _ = unsafe { nix::sys::signal::signal(signal, handler) };
 }
 
-/// `fchmodat2(2)` (Linux 6.6) on a name, never following a symlink.
-pub(crate) fn fchmodat2(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Errno> {
+/// `fchmodat2(2)` (Linux 6.6) on what a descriptor holds, be it only as a path. `ENOSYS` also where a filter on system
+/// calls is older than this one and answers `EPERM`.
+pub(crate) fn fchmodat2(inode: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    match fchmodat2_with(inode, mode, libc::AT_EMPTY_PATH) {
+        // The kernel itself would find these flags wrong before anything else.
+        Err(Errno::EPERM) if fchmodat2_with(inode, mode, -1) == Err(Errno::EPERM) => Err(Errno::ENOSYS),
+        result => result,
+    }
+}
+
+fn fchmodat2_with(inode: BorrowedFd<'_>, mode: u32, flags: i32) -> Result<(), Errno> {
     const SYS_FCHMODAT2: libc::c_long = 452;
-    // SAFETY: the name is NUL-ended and lives across the call.
-    let result =
-        unsafe { libc::syscall(SYS_FCHMODAT2, dir.as_raw_fd(), name.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW) };
+    // SAFETY: the path is a constant C string.
+    let result = unsafe { libc::syscall(SYS_FCHMODAT2, inode.as_raw_fd(), c"".as_ptr(), mode, flags) };
     Errno::result(result).map(drop)
 }
 

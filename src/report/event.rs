@@ -56,7 +56,8 @@ pub enum EventKind {
         /// The kernel's answer.
         errno: i32,
     },
-    /// The set-id bits of a FIFO or device were not set.
+    /// Bits of the mode of a FIFO or device were not set: set-id bits by a kernel before 6.6, the group's where an ACL
+    /// would give them to others.
     ModeIgnored {
         /// The mode that it should have.
         mode: u32,
@@ -77,4 +78,9 @@ pub enum EventKind {
     Clamped,
     /// The directory's deferred metadata was dropped: it is no longer the same directory.
     DirectoryGone,
+    /// The times of a symlink, FIFO or device were not set: the kernel is older than 5.8.
+    TimesIgnored {
+        /// The kernel's answer.
+        errno: i32,
+    },
 }

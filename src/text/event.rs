@@ -48,6 +48,7 @@ impl Display for EventKind {
                 write!(f, "owner {uid}:{gid} not set: {}", Number(*errno))
             }
             EventKind::ModeIgnored { mode, errno } => write!(f, "mode 0{mode:o} not set: {}", Number(*errno)),
+            EventKind::TimesIgnored { errno } => write!(f, "times not set: {}", Number(*errno)),
             EventKind::DeviceSkipped { errno } => write!(f, "device left out: {}", Number(*errno)),
             EventKind::DevicePlaceholder { errno } => {
                 write!(f, "an empty file in place of the device: {}", Number(*errno))

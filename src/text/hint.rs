@@ -128,6 +128,9 @@ fn of_privilege(call: &str, errno: Errno) -> Option<&'static str> {
         ("fsetxattr", Errno::ENOSPC | Errno::E2BIG | Errno::ERANGE) => {
             Some("the attributes are too large for this file system, or it is full; leave them out with --xattrs none")
         }
+        ("setxattrat", _) => {
+            Some("links, devices and FIFOs get no attributes; --xattrs best-effort makes that a warning")
+        }
         ("fsetxattr", Errno::EPERM) => Some("the caller may not set it; leave attributes out with --xattrs none"),
         ("unlinkat" | "openat" | "mkdirat" | "linkat" | "fchmod", Errno::EPERM) => {
             Some("the file or its directory may be immutable or append-only; look with lsattr")

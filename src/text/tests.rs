@@ -167,6 +167,7 @@ fn events_say_what_was_lost() {
         (EventKind::ModeIgnored { mode: 0o6660, errno: eperm }, "mode 06660 not set: EPERM"),
         (EventKind::OwnerIgnored { uid: 5, gid: 6, errno: eperm }, "owner 5:6 not set: EPERM"),
         (EventKind::DeviceSkipped { errno: eperm }, "left out: EPERM"),
+        (EventKind::TimesIgnored { errno: eperm }, "times not set: EPERM"),
         (EventKind::DevicePlaceholder { errno: eperm }, "empty file"),
         (EventKind::Clamped, "climbs above"),
         (EventKind::DirectoryGone, "no longer"),

@@ -214,3 +214,66 @@ fn a_live_attacker_on_the_way_to_the_destination_changes_nothing_outside() {
         });
     }
 }
+
+/// Everything that an archive could give to one of these names, often.
+fn special_files() -> Tarball {
+    let with = |e: &mut crate::support::tarball::Entry| _ = e.mode(0o4777).uid(1234).gid(1234).mtime(9);
+    (0..200).fold(Tarball::new(), |tar, _| {
+        let tar = tar.fifo("p").with(with).symlink("l", "t").with(with).char_dev("c", 1, 3).with(with);
+        tar.dir("d").with(with).whiteout("d").file("f", "1").hardlink("h", "f")
+    })
+}
+
+/// Another user's files, and root's, come to the names of what was just made.
+#[test]
+fn a_live_attacker_at_the_names_of_special_files_has_nothing_given_away() {
+    if !need_root("a_live_attacker_at_the_names_of_special_files_has_nothing_given_away") {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.tmpfs("", 256 << 20).expect("tmpfs");
+    let (dest, outside) = (scratch.dir("dest"), scratch.dir("outside"));
+    let program = scratch.file("outside/program", "root's");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("victim");
+    let fifo = outside.join("fifo");
+    nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o600)).expect("victim");
+    std::os::unix::fs::chown(&fifo, Some(65_534), Some(65_534)).expect("victim");
+    let victims = [program, fifo];
+    let before = victims.each_ref().map(|path| given(path));
+    let stop = Arc::new(AtomicBool::new(false));
+    let swapper = {
+        let (dest, victims, stop) = (dest.clone(), victims.clone(), Arc::clone(&stop));
+        thread::spawn(move || {
+            let mut swaps = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                for name in ["p", "l", "c", "h"] {
+                    let (path, aside) = (dest.join(name), dest.join("aside"));
+                    if fs::rename(&path, &aside).is_ok() {
+                        swaps += u64::from(fs::hard_link(&victims[swaps as usize % 2], &path).is_ok());
+                    }
+                }
+            }
+            swaps
+        })
+    };
+    let archive = special_files().build();
+    let (mut outcomes, begun) = (BTreeMap::<String, u64>::new(), Instant::now());
+    while begun.elapsed() < seconds() {
+        let outcome = match untar(&dest, layer).apply(&archive[..]) {
+            Ok(_) => "applied".to_owned(),
+            Err(error) => format!("{:?} {:?}", error.kind(), error.raw_os_error()),
+        };
+        *outcomes.entry(outcome).or_default() += 1;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let swaps = swapper.join().expect("swapper");
+    println!("live attack, at the names of special files: {swaps} swaps, {outcomes:?}");
+    assert_eq!(victims.each_ref().map(|path| given(path)), before, "{swaps} swaps, {outcomes:?}");
+}
+
+/// All that can be given to a file.
+fn given(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let stat = fs::symlink_metadata(path).expect("victim");
+    format!("{:o} {}:{} {}.{}", stat.mode(), stat.uid(), stat.gid(), stat.mtime(), stat.mtime_nsec())
+}

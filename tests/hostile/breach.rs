@@ -6,7 +6,8 @@
 #![cfg(target_arch = "x86_64")]
 
 mod attempts;
-mod captive;
+pub mod captive;
+mod given;
 
 use std::collections::BTreeMap;
 
@@ -47,6 +48,27 @@ fn nothing_gets_out_of_a_helper_that_was_taken_over() {
         let killed = verdicts.values().filter(|v| matches!(v, Verdict::Killed(Signal::SIGSYS))).count();
         println!("breach, {isolation:?}: {} of {} got out, {killed} were killed", out(&verdicts).len(), verdicts.len());
         assert!(out(&verdicts).is_empty(), "{isolation:?}: {verdicts:#?}");
+    }
+}
+
+/// The filter allows no call that gives something to a name, nor any on the descriptor that the archive comes by.
+#[test]
+fn a_helper_that_was_taken_over_gives_nothing_to_a_name() {
+    if !need_root("a_helper_that_was_taken_over_gives_nothing_to_a_name") {
+        return;
+    }
+    for isolation in BOTH {
+        let sandbox = walls(Wall::Required, Wall::Required);
+        let verdict = |attempt: given::Call| attempt(&mut Captive::take_on(isolation, sandbox, given::before));
+        let verdicts: Vec<_> = given::CALLS.iter().map(|(name, attempt)| (*name, verdict(*attempt))).collect();
+        let others: Vec<_> =
+            verdicts.iter().filter(|(_, verdict)| *verdict != Answer::Killed(Signal::SIGSYS)).collect();
+        println!(
+            "breach, {isolation:?}: {} calls that give something, {} killed",
+            verdicts.len(),
+            verdicts.len() - others.len()
+        );
+        assert!(others.is_empty(), "{isolation:?}: {others:#?}");
     }
 }
 

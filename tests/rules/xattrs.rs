@@ -66,15 +66,32 @@ fn rule_13_user_attributes_of_links_and_fifos_are_events() {
     Run::of(&[archive()], |o| o.xattrs = Xattrs::None).leads_to("l->t p| t=").tells(&[]);
 }
 
+/// No kernel sets one through a descriptor that is only a path, and by its name it might be another file's.
 #[test]
-fn rule_13_trusted_attributes_on_a_symlink_are_on_the_link() {
-    if !need_root("rule_13_trusted_attributes_on_a_symlink_are_on_the_link") {
+fn rule_13_other_attributes_of_links_and_special_files_are_events() {
+    if !need_root("rule_13_other_attributes_of_links_and_special_files_are_events") {
         return;
     }
     let with = |e: &mut crate::support::tarball::Entry| _ = e.xattr("trusted.x", "1");
-    let archive = tar().file("t", "").symlink("l", "t").with(with).fifo("p").with(with).char_dev("c", 1, 3).with(with);
-    let run = Run::of(&[archive], |o| o.trusted_xattrs = true).tells(&[]).has("t", "xattr.trusted.x", "");
-    run.has("l", "xattr.trusted.x", "1").has("p", "xattr.trusted.x", "1").has("c", "xattr.trusted.x", "1");
+    let archive =
+        || tar().file("t", "").symlink("l", "t").with(with).fifo("p").with(with).char_dev("c", 1, 3).with(with);
+    let lost = || EventKind::XattrUnsupported { name: b"trusted.x".into(), errno: 95 };
+    let run = Run::of(&[archive()], |o| o.trusted_xattrs = true).tells(&[lost(), lost(), lost()]);
+    let tree = run.tree();
+    assert_eq!(["t", "l", "p", "c"].map(|path| tree.get(path, "xattr.trusted.x")), [""; 4]);
+    let strict = |o: &mut untar_in_root::Options| (o.trusted_xattrs, o.xattrs) = (true, Xattrs::Strict);
+    Run::of(&[archive()], strict).fails(ErrorKind::Entry, "Os(95)");
+}
+
+/// The group's bits of a file with an ACL are the mask of all that it names: without the ACL they are not the group's.
+#[test]
+fn rule_13_acls_of_special_files_give_nobody_more() {
+    let with = |e: &mut crate::support::tarball::Entry| _ = e.mode(0o664).pax("SCHILY.acl.access", ACL);
+    let told = [
+        EventKind::ModeIgnored { mode: 0o664, errno: 95 },
+        EventKind::XattrUnsupported { name: b"system.posix_acl_access".into(), errno: 95 },
+    ];
+    plain(tar().fifo("p").with(with)).tells(&told).has("p", "mode", "0604");
 }
 
 #[test]

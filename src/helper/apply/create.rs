@@ -6,14 +6,15 @@ use crate::helper::entry::{Entry, Reader};
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::files::{self, NewFile};
 use crate::helper::lower;
+use crate::helper::made::{Made, Special};
 use crate::helper::metadata::{self, Metadata, Softened};
 use crate::helper::open;
 use crate::helper::stream::Stream;
 use crate::helper::writers::{Content, FileJob, NO_BATCH};
 use crate::{Cause, Devices, EntryKind, EntryRef, EventKind, Refusal};
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat};
-use nix::unistd::{LinkatFlags, linkat, symlinkat};
+use nix::sys::stat::{FileStat, SFlag, makedev};
+use nix::unistd::{LinkatFlags, linkat};
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -171,15 +172,17 @@ impl Applier<'_> {
     }
 
     fn symlink(&mut self, spot: &Spot<'_>, target: &[u8], meta: &Metadata) -> Result<()> {
-        self.make(spot, || {
-            symlinkat(OsStr::from_bytes(target), &spot.handle, spot.path())
-                .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))
-        })?;
+        let made = self.make_special(spot, Special::Symlink(target), meta, spot.inherit)?;
         self.made_leaf(spot)?;
-        let softened = self.maker.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, true)?;
+        let softened = self.maker.setter.new_special(&made, meta, spot.inherit)?;
         self.softened(softened);
         self.counts.symlinks += 1;
         Ok(())
+    }
+
+    fn make_special(&mut self, spot: &Spot<'_>, what: Special<'_>, meta: &Metadata, inherit: Inherit) -> Result<Made> {
+        let setter = self.maker.setter;
+        self.make(spot, || setter.make_special(&spot.handle, spot.name, what, meta, inherit))
     }
 
     /// Rule 12: a hardlink entry never alters the inode that it links to.
@@ -198,18 +201,22 @@ impl Applier<'_> {
         if files::is_directory(&stat) {
             return Err(refused(Refusal::HardlinkToDirectory));
         }
-        // Compared before anything is removed: the name may be the target's own.
         let same = |there: FileStat| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
+        self.make(spot, || match linkat(&from.handle, from.path(), &spot.handle, spot.path(), LinkatFlags::empty()) {
+            // Compared before anything is removed: the name may be the target's own.
+            Err(Errno::EEXIST) if spot.stat()?.is_some_and(same) => Ok(()),
+            Err(Errno::ENOENT) => Err(missing()),
+            Err(Errno::EXDEV) => Err(Cause::CrossesMount.into()),
+            result => result.call("linkat", || format!("dir, {}, dir, {}, 0", quoted(target), quoted(spot.name))),
+        })?;
+        // It was linked by a name, to which another file may have come since it was looked at.
         if !spot.stat()?.is_some_and(same) {
-            self.make(spot, || {
-                linkat(&from.handle, from.path(), &spot.handle, spot.path(), LinkatFlags::empty())
-                    .call("linkat", || format!("dir, {}, dir, {}, 0", quoted(target), quoted(spot.name)))
-                    .map_err(|fault| match fault.errno() {
-                        Some(Errno::ENOENT) => missing(),
-                        Some(Errno::EXDEV) => Cause::CrossesMount.into(),
-                        _ => fault,
-                    })
-            })?;
+            let arguments = format_args!(
+                "dir, {}, dir, {}, 0: another file has come to the name",
+                quoted(target),
+                quoted(spot.name)
+            );
+            return Err(Fault::os(Errno::ESTALE, "linkat", arguments));
         }
         self.made_leaf(spot)?;
         self.counts.hardlinks += 1;
@@ -225,21 +232,14 @@ impl Applier<'_> {
             EntryKind::CharDevice => (SFlag::S_IFCHR, device_number(entry.device)?),
             _ => (SFlag::S_IFBLK, device_number(entry.device)?),
         };
-        // The sticky bit at once: kernels before 6.6 cannot set it later without following links.
-        let mode = Mode::from_bits_truncate(meta.mode & 0o1777);
-        let made = self.make(spot, || {
-            mknodat(&spot.handle, spot.path(), kind, mode, device)
-                .call("mknodat", || format!("dir, {}, {kind:?}, {:?}", quoted(spot.name), entry.device))
-        });
-        match made {
-            Ok(()) => {}
+        let made = match self.make_special(spot, Special::Node(kind, device), meta, spot.inherit) {
             Err(fault) if fault.errno() == Some(Errno::EPERM) && kind != SFlag::S_IFIFO => {
                 return self.lacking_device(spot, meta, fault);
             }
-            Err(fault) => return Err(fault),
-        }
+            made => made?,
+        };
         self.made_leaf(spot)?;
-        let softened = self.maker.setter.new_special(&spot.handle, spot.name, meta, spot.inherit, false)?;
+        let softened = self.maker.setter.new_special(&made, meta, spot.inherit)?;
         self.softened(softened);
         match kind {
             SFlag::S_IFIFO => self.counts.fifos += 1,

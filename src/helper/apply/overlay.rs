@@ -8,12 +8,13 @@ use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::files::{self, NewFile};
 use crate::helper::holes;
 use crate::helper::lower::{self, Lower};
+use crate::helper::made::Special;
 use crate::helper::metadata::{self, Metadata};
 use crate::helper::remove;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mknodat};
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use rustix::fs::{XattrFlags, fsetxattr};
 use std::ffi::{CStr, OsStr};
 use std::os::fd::OwnedFd;
@@ -198,18 +199,14 @@ impl Applier<'_> {
         match self.dirs.below(spot.parent, spot.name)? {
             Lower::Absent => return Ok(None),
             Lower::Directory(_) => return Err(refused(Refusal::HardlinkToDirectory)),
-            Lower::Link(target, dir, stat) => self.copy_link(spot, &target, &dir, &stat)?,
+            Lower::Link(target, dir, stat) => self.copy_special(spot, Special::Symlink(&target), &dir, &stat)?,
             Lower::Other(dir, stat) if lower::kind(&stat) == SFlag::S_IFREG => self.copy_file(spot, &dir)?,
-            Lower::Other(dir, stat) => self.copy_special(spot, &dir, &stat)?,
+            Lower::Other(dir, stat) => {
+                self.copy_special(spot, Special::Node(lower::kind(&stat), stat.st_rdev), &dir, &stat)?;
+            }
         }
         self.dirs.set_leaf(spot.parent, spot.name, Child::Copied)?;
         spot.stat()
-    }
-
-    fn copy_link(&mut self, spot: &Spot<'_>, target: &[u8], dir: &OwnedFd, stat: &FileStat) -> Result<()> {
-        symlinkat(OsStr::from_bytes(target), &spot.handle, spot.path())
-            .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(spot.name)))?;
-        self.copy_attributes(spot, dir, stat, true)
     }
 
     fn copy_file(&mut self, spot: &Spot<'_>, dir: &OwnedFd) -> Result<()> {
@@ -249,17 +246,13 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn copy_special(&mut self, spot: &Spot<'_>, dir: &OwnedFd, stat: &FileStat) -> Result<()> {
-        let mode = Mode::from_bits_truncate(stat.st_mode & 0o777);
-        mknodat(&spot.handle, spot.path(), lower::kind(stat), mode, stat.st_rdev)
-            .call("mknodat", || format!("dir, {}", quoted(spot.name)))?;
-        self.copy_attributes(spot, dir, stat, false)
-    }
-
-    fn copy_attributes(&mut self, spot: &Spot<'_>, dir: &OwnedFd, stat: &FileStat, symlink: bool) -> Result<()> {
-        let meta = Metadata { xattrs: metadata::xattrs_at(dir, spot.name)?, ..lower::metadata_of(stat) };
-        let inherit = Inherit { group: true, acl: spot.inherit.acl };
-        let softened = self.maker.setter.new_special(&spot.handle, spot.name, &meta, inherit, symlink)?;
+    fn copy_special(&mut self, spot: &Spot<'_>, what: Special<'_>, dir: &OwnedFd, stat: &FileStat) -> Result<()> {
+        // What attributes say is not read: none can be set, and each is told by its name.
+        let names = metadata::xattr_names_at(dir, spot.name)?.into_iter();
+        let meta = Metadata { xattrs: names.map(|name| (name, Vec::new())).collect(), ..lower::metadata_of(stat) };
+        let (setter, inherit) = (self.maker.setter, Inherit { group: true, acl: spot.inherit.acl });
+        let made = setter.make_special(&spot.handle, spot.name, what, &meta, inherit)?;
+        let softened = setter.new_special(&made, &meta, inherit)?;
         self.softened(softened);
         Ok(())
     }

@@ -141,11 +141,11 @@ mod tests {
         let arch = tree[1].k;
         let (mut in_tree, mut in_list) = (0, 0);
         // Values that conditions ask for, and others.
-        let words = [0, 1, 2, 3, 0x20, 0x22, 0x0001_0000, 0x003d_0f00, 0x1_0000, 1030, std::process::id()];
+        let words = [0, 1, 2, 3, 0x20, 0x22, 0x1000, 0x0001_0000, 0x003d_0f00, 0x1_0000, 1030, std::process::id()];
         for arch in [arch, 0x4000_0003, 0] {
             for call in (0..600).chain([0x4000_0001, u32::MAX]) {
                 for (one, two) in words.iter().flat_map(|one| words.iter().map(move |two| (*one, *two))) {
-                    let data = [call, arch, 0, 0, one, 0, two, 0, one, 0, two, 0, 0, 0, 0, 0];
+                    let data = [call, arch, 0, 0, one, 0, two, 0, one, 0, two, 0, one, 0, 0, 0];
                     let (new, old, first) = (follow(&tree, &data), follow(&list, &data), follow(&no_clone3, &data));
                     // The kernel takes the stricter one: the lower as a signed number.
                     let stricter = first.0.cast_signed().min(old.0.cast_signed()).cast_unsigned();

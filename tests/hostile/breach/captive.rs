@@ -148,7 +148,7 @@ impl Drop for Captive {
 }
 
 /// The helper whose root is this directory, once it waits for the archive.
-fn find(ino: u64) -> Pid {
+pub fn find(ino: u64) -> Pid {
     let begun = Instant::now();
     loop {
         for entry in fs::read_dir("/proc").expect("/proc").flatten() {
