@@ -228,6 +228,30 @@ fn overlay_a_hardlink_to_a_lower_file_copies_it_up() {
 }
 
 #[test]
+fn overlay_attributes_of_links_and_special_files_that_are_copied_up_are_told() {
+    let test = "overlay_attributes_of_links_and_special_files_that_are_copied_up_are_told";
+    if !need_root(test) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (below, upper) = (scratch.dir("lower"), scratch.dir("upper"));
+    apply(&below, &lower().symlink("l", "t").fifo("p").build(), |_| {}).expect("lower");
+    for name in ["l", "p"] {
+        let name = below.join(name);
+        rustix::fs::lsetxattr(&name, "trusted.x", b"1", rustix::fs::XattrFlags::empty()).expect("attribute");
+    }
+    let archive = tar().hardlink("h", "l").hardlink("i", "p").build();
+    let mut overlay = Overlay::default();
+    overlay.lower = vec![below];
+    let report = apply(&upper, &archive, |o| o.mode = Mode::Overlay(overlay)).expect("applied");
+    let told: Vec<_> = report.events.into_iter().map(|event| event.what).collect();
+    // Before Linux 6.13 their names cannot be asked for.
+    let lost = |name: &str| vec![EventKind::XattrUnsupported { name: name.as_bytes().into(), errno: 95 }; 2];
+    assert!(told == lost("trusted.x") || told == lost("*"), "{told:?}");
+    assert_eq!(line(&Tree::read(&upper)), "h->t i| l==h p==i");
+}
+
+#[test]
 fn overlay_lower_directories_are_named_from_here_and_only_read() {
     if !need_root("overlay_lower_directories_are_named_from_here_and_only_read") {
         return;

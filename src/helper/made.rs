@@ -141,3 +141,35 @@ fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
     let stat = fstat(&file).call("fstat", || "fd")?;
     Ok((stat.st_uid, stat.st_gid))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Xattrs;
+
+    fn setter(own: (u32, u32)) -> Setter {
+        let (ignore_chown_errors, group_from_directory, sync) = (false, false, false);
+        Setter { own, ignore_chown_errors, xattrs: Xattrs::Strict, group_from_directory, sync }
+    }
+
+    /// Someone else than this test is: as on a mount with `uid=`, all that is made belongs to another.
+    #[test]
+    fn where_the_file_system_says_whom_files_belong_to_they_are_ours() {
+        let place = std::env::temp_dir().join(format!("untar-in-root-made-{}", std::process::id()));
+        std::fs::create_dir(&place).expect("scratch");
+        let dir = OwnedFd::from(std::fs::File::open(&place).expect("scratch"));
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        for (number, own) in [own, (own.0 + 1, own.1), (own.0, own.1 + 1)].into_iter().enumerate() {
+            let (setter, none) = (setter(own), Inherit::default());
+            let name = |kind: &str| format!("{kind}{number}").into_bytes();
+            let link = special(&dir, &name("l"), Special::Symlink(b"there"), 0, &setter, none).expect("a link");
+            let fifo = special(&dir, &name("p"), Special::Node(SFlag::S_IFIFO, 0), 0o600, &setter, none);
+            let fifo = fifo.expect("a FIFO");
+            assert_eq!((link.symlink, fifo.symlink, fifo.mode), (true, false, 0o600));
+            directory(&dir, &name("d"), 0o700, &setter, none).expect("a directory");
+        }
+        // Nothing was left by the asking.
+        assert_eq!(remove::list(&dir).expect("scratch").len(), 9);
+        std::fs::remove_dir_all(place).expect("scratch");
+    }
+}
