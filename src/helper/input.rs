@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Says whether the run may go on: the parent is there and the time is not over.
+/// Says whether the run may go on: nobody has cancelled it and the time is not over.
 #[derive(Clone)]
 pub(crate) struct Watch {
     control: Arc<OwnedFd>,

@@ -42,7 +42,7 @@ impl Reporter {
         self.events
     }
 
-    /// A parent that is gone is noticed where the archive is read, not here.
+    /// A parent that has hung up is noticed where the archive is read, not here.
     pub(crate) fn send(&mut self, message: &Up) {
         let _ = self.channel.send(message);
     }

@@ -76,7 +76,7 @@ pub struct Tally {
     /// How often there was a helper just before.
     with_helper: usize,
     left: Vec<String>,
-    longest: Duration,
+    longest: (Duration, String),
 }
 
 impl Tally {
@@ -99,7 +99,9 @@ impl Tally {
             thread::sleep(Duration::from_millis(2));
             left = members_of(session);
         }
-        self.longest = self.longest.max(begun.elapsed());
+        if begun.elapsed() > self.longest.0 {
+            self.longest = (begun.elapsed(), doomed.name.clone());
+        }
         if !left.is_empty() {
             self.left.push(format!("{}, {end:?}: {}", doomed.name, left.len()));
             left.iter().for_each(|pid| send(*pid, Signal::KILL));
