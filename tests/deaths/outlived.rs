@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 use crate::support::child::Job;
 use crate::support::doomed::{Doomed, ENDS, Feeder, Pace, Tally, feed, random, sleep_up_to, word};
 use crate::support::layout::{Layout, Packing};
-use crate::support::privilege::{has_capability, is_root, need_root, need_userns};
+use crate::support::privilege::{has_capability, in_user_namespace, is_root, need_root, need_userns};
 use crate::support::run::{copy_program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
@@ -21,6 +21,11 @@ use crate::support::tarball::Tarball;
 /// The right to enter a root, or a user namespace that gives it.
 pub(super) fn can_run(test: &str) -> bool {
     has_capability(21) || need_userns(test)
+}
+
+/// Who can become another user.
+fn is_host_root() -> bool {
+    is_root() && !in_user_namespace()
 }
 
 /// Small files first: they are what several threads make.
@@ -94,7 +99,7 @@ impl Place {
         let root = self.destination(name);
         let lower = self.scratch.join("lower");
         let mut words = vec!["setsid"];
-        if name == "plain user" && is_root() {
+        if name == "plain user" && is_host_root() {
             words.extend(AS_NOBODY);
         }
         words.push(word(&self.program));
@@ -120,7 +125,7 @@ impl Place {
     fn destination(&mut self, mode: &str) -> PathBuf {
         self.runs += 1;
         let dir = self.scratch.dir(format!("dest-{}", self.runs));
-        if mode == "plain user" && is_root() {
+        if mode == "plain user" && is_host_root() {
             chown(&dir, Some(65534), Some(65534)).expect("owner");
         }
         if mode == "atomic" { dir.join("root") } else { dir }

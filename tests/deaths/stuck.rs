@@ -3,7 +3,9 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,10 +17,10 @@ use rustix::mount::{MountFlags, mount};
 use rustix::process::Signal;
 
 use super::outlived::{MODES, Place, Source, archive, can_run, command};
-use crate::support::doomed::{Doomed, ENDS, Tally, random, send, sleep_up_to, word};
-use crate::support::privilege::{need_root, skip};
+use crate::support::doomed::{Doomed, ENDS, Pace, Tally, feed, random, send, sleep_up_to, word};
+use crate::support::privilege::{need_root, need_tools, skip};
 use crate::support::process::is_gone;
-use crate::support::run::program_path;
+use crate::support::run::{copy_program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 
@@ -38,6 +40,37 @@ fn no_stopped_helper_outlives_its_parent() {
         tally.kill(doomed, ENDS[random(2) as usize]);
     }
     tally.assert_none_left("stopped helpers");
+}
+
+/// Who it is in its user namespace the kernel takes for somebody else than who was tied to the parent at first.
+#[test]
+fn no_stopped_helper_that_became_another_user_outlives_its_parent() {
+    let test = "no_stopped_helper_that_became_another_user_outlives_its_parent";
+    if !need_root(test) || !need_tools(test, &["newuidmap", "newgidmap", "setpriv", "unshare"]) {
+        return;
+    }
+    if !Path::new("/etc/subuid").exists() || !Path::new("/etc/subgid").exists() {
+        _ = skip(test, "no /etc/subuid");
+        return;
+    }
+    let (scratch, mut tally) = (Scratch::new(), Tally::default());
+    let (program, dest) = (scratch.join("untar-in-root"), scratch.dir("dest"));
+    copy_program(&program_path(), &program);
+    chown(&dest, Some(100_000), Some(100_000)).expect("owner");
+    let ranges = scratch.file("ranges", "nobody:100000:65536\n");
+    let inner = "mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && exec \"$@\"";
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    for end in ENDS {
+        let (stdin, _feeder) = feed(archive(), 20_000, Pace::Steady);
+        let words = [&["setsid", "unshare", "--mount", "sh", "-c", inner, word(&ranges)][..], &nobody].concat();
+        let words = [&words[..], &[word(&program), "--userns", "0:100000:1000", word(&dest), "-"]].concat();
+        let mut doomed = Doomed::of("another user", command(&words).stdin(stdin));
+        let helper = doomed.helper();
+        wait_until(|| said_of(helper, "status").contains("NoNewPrivs:\t1"));
+        send(helper, Signal::STOP);
+        tally.kill(doomed, end);
+    }
+    tally.assert_none_left("helpers that became another user");
 }
 
 /// What `/proc` says of a process.
