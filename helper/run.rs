@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use untar_in_root::{Canceller, Escaped, Listed, Program, Report, Untar};
+use untar_in_root::{Canceller, Escaped, Listed, MountsBelow, Program, Report, RootSwitch, Untar};
 
 /// Warnings that are shown; `--json` has more.
 const WARNINGS: usize = 30;
@@ -192,12 +192,27 @@ pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
     if let Some(fallback) = report.confinement.fallback.as_ref().filter(|fallback| fallback.errno != 0) {
         screen.say(&format_args!("note: confined by {} only, because {fallback}", report.confinement.root));
     }
+    mounts(screen, report);
     for event in report.events.iter().take(WARNINGS) {
         screen.say(&format_args!("warning: {event}"));
     }
     let shown = u64::try_from(report.events.len().min(WARNINGS)).unwrap_or(u64::MAX);
     if report.event_count > shown {
         screen.say(&format_args!("{} more warnings; --json shows them", report.event_count - shown));
+    }
+}
+
+/// What is mounted below the root and could not be covered, unless it was to be crossed.
+fn mounts(screen: &mut Screen, report: &Report) {
+    let c = &report.confinement;
+    match c.mounts {
+        MountsBelow::InSight if c.root == RootSwitch::Chroot && !c.mounts_below.is_empty() => {
+            let names: Vec<_> =
+                c.mounts_below.iter().take(WARNINGS).map(|point| format!("{:?}", Escaped(point))).collect();
+            screen.say(&format_args!("note: mounted below, in the helper's sight: {}", names.join(", ")));
+        }
+        MountsBelow::Unknown => screen.say(&"note: without /proc nobody can tell what is mounted below the root"),
+        _ => {}
     }
 }
 

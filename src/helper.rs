@@ -5,6 +5,7 @@ mod apply;
 #[cfg(fuzzing)]
 mod bench;
 mod confine;
+mod cover;
 mod decode;
 mod dirs;
 mod entry;
@@ -37,6 +38,7 @@ mod script;
 mod seccomp;
 mod stream;
 mod sys;
+mod top;
 mod userns;
 mod whiteout;
 mod writers;

@@ -25,7 +25,8 @@ pub struct Options {
     /// Whether the helper makes a user namespace of its own.
     pub user_namespace: UserNamespace,
     /// Enter and change file systems mounted below the root. Off: such an entry is
-    /// [`Cause::CrossesMount`](crate::Cause::CrossesMount).
+    /// [`Cause::CrossesMount`](crate::Cause::CrossesMount), and they are covered, so that a helper that was taken over
+    /// reaches nothing there. See [`Confinement::mounts`](crate::Confinement::mounts).
     pub cross_mounts: bool,
     /// Who owns what is made.
     pub owner: Owner,
@@ -100,7 +101,9 @@ pub struct Overlay {
     /// Which attribute namespace marks opaque directories.
     pub prefix: OverlayPrefix,
     /// Lower directories, the topmost first; they lend implied parents their metadata. They are opened when the run
-    /// starts; what the helper then finds under a name must be the same directory.
+    /// starts; what the helper then finds under a name must be the same directory. They are held read-only in the
+    /// helper's mount namespace; without one the run is refused:
+    /// [`Cause::LowersNotHeld`](crate::Cause::LowersNotHeld).
     pub lower: Vec<PathBuf>,
 }
 

@@ -5,7 +5,7 @@ mod entry;
 mod event;
 mod failure;
 
-pub use confinement::{Confinement, Fallback, RootSwitch, UserNamespaceReport};
+pub use confinement::{Confinement, Fallback, MountsBelow, RootSwitch, UserNamespaceReport};
 pub use entry::{EntryKind, EntryRef, Listed};
 pub use event::{Event, EventKind};
 pub use failure::{Cause, Damage, Failure, Limit, Malformed, Operation, Refusal, Stage};

@@ -22,6 +22,7 @@ mod image;
 mod interrupted;
 mod jail;
 mod leaks;
+mod mounts;
 mod overlay;
 mod privileges;
 mod replays;

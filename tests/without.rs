@@ -242,7 +242,7 @@ fn above() -> Tarball {
 
 fn times_that_cannot_be_given_to_what_is_held_are_events() {
     let scratch = Scratch::new();
-    let wrapper = wrapper(&scratch, &NO_TIMES);
+    let wrapper = wrapper(&scratch, NO_TIMES.name);
     let dest = scratch.dir("dest");
     let untar = untar_in_root::Untar::open(&dest).expect("destination").program(wrapper);
     let at = |e: &mut support::tarball::Entry| _ = e.mtime(9);

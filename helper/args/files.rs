@@ -76,6 +76,9 @@ pub(crate) struct Files {
     no_overwrite_dir_nondir: bool,
 
     /// Enter and change file systems mounted below ROOT
+    ///
+    /// Without it they are covered, in the helper's mount namespace. With it a decoder that an archive has taken over
+    /// reaches all that is mounted there: through a /proc below ROOT files of the host as well.
     #[arg(long, help_heading = "Destination", hide_short_help = true)]
     cross_mounts: bool,
 

@@ -15,7 +15,7 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (Cause::Panic { .. }, _) => ErrorKind::Helper,
         (Cause::Cancelled, _) => ErrorKind::Cancelled,
         (Cause::Limit { .. }, _) => ErrorKind::Limit,
-        (_, Stage::Enter) => ErrorKind::Root,
+        (Cause::LowersNotHeld(_), _) | (_, Stage::Enter) => ErrorKind::Root,
         (_, Stage::Confine) => ErrorKind::Confinement,
         (_, Stage::Request) => ErrorKind::Protocol,
         (Cause::Os(_), Stage::Read) => ErrorKind::Read,

@@ -46,12 +46,14 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         .map_or(1, |set| (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
     let no_new_privs = prctl::get_no_new_privs().unwrap_or(false);
     let seccomp = seccomp::restrict(options.sandbox.seccomp)?;
-    let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, group_from_directory, .. } = inside;
+    let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, below, group_from_directory, .. } =
+        inside;
     let report = Confinement {
         root: switch,
         fallback,
         mount_restricted,
         mounts_below,
+        mounts: below,
         capabilities: names(&capabilities),
         groups_cleared,
         no_new_privs,

@@ -58,7 +58,7 @@ impl Descriptors {
 
 /// Leaves nothing behind that came from the host: descriptors beyond 2, the umask, signals.
 pub(crate) fn start_clean() {
-    if sys::close_from(3) == Err(Errno::ENOSYS) {
+    if sys::close_from(3).is_err_and(sys::is_absent) {
         let highest = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft.min(1 << 20));
         (3..highest).for_each(|fd| sys::close_number(i32::try_from(fd).unwrap_or(i32::MAX)));
     }

@@ -1,6 +1,8 @@
 //! What is mounted at and below the working directory, found out before the root is entered: the kernel is asked for
 //! just that (`statmount(2)`, `listmount(2)`, Linux 6.11), or the list of all mounts is read from `/proc`.
 
+pub(super) mod table;
+
 use super::sys;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::fs::File;
@@ -16,9 +18,9 @@ pub(crate) struct Below {
     pub(crate) group_from_directory: bool,
 }
 
-/// Best effort: where nothing can be known, entering a mount is noticed when it happens.
-pub(crate) fn below_cwd() -> Below {
-    asked().or_else(read).unwrap_or_default().sorted()
+/// `None` where nothing can be known: no `/proc`, and no calls to ask. Entering a mount is noticed when it happens.
+pub(crate) fn below_cwd() -> Option<Below> {
+    asked().or_else(read).map(Below::sorted)
 }
 
 impl Below {
@@ -85,12 +87,24 @@ fn text(mount: u64, field: &Field) -> Option<Vec<u8>> {
 fn text_within<const BYTES: usize>(mount: u64, field: &Field) -> Option<Vec<u8>> {
     let mut told = [0; BYTES];
     sys::statmount(mount, field.bit, &mut told).ok()?;
-    if u64::from_ne_bytes(told[MASK..MASK + 8].try_into().ok()?) & field.bit == 0 {
+    text_in(&told, field)
+}
+
+fn text_in(told: &[u8], field: &Field) -> Option<Vec<u8>> {
+    if u64::from_ne_bytes(told.get(MASK..MASK + 8)?.try_into().ok()?) & field.bit == 0 {
         return None;
     }
-    let offset = u32::from_ne_bytes(told[field.at..field.at + 4].try_into().ok()?);
+    let offset = u32::from_ne_bytes(told.get(field.at..field.at + 4)?.try_into().ok()?);
     let from = told.get(TEXTS + usize::try_from(offset).ok()?..)?;
     from.split(|b| *b == 0).next().map(<[u8]>::to_vec)
+}
+
+/// The whole answer, with these fields besides, and the text in it.
+fn told(mount: u64, field: &Field, besides: u64) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut told = vec![0; TEXTS + 8192];
+    sys::statmount(mount, field.bit | besides, &mut told).ok()?;
+    let text = text_in(&told, field)?;
+    Some((told, text))
 }
 
 fn gives_group(options: &[u8]) -> bool {
@@ -98,10 +112,15 @@ fn gives_group(options: &[u8]) -> bool {
 }
 
 fn read() -> Option<Below> {
-    let mut text = Vec::with_capacity(TYPICAL);
-    File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut text)).ok()?;
+    let text = read_mountinfo()?;
     let cwd = nix::unistd::getcwd().ok()?;
     Some(below(&text, cwd.as_os_str().as_bytes()))
+}
+
+fn read_mountinfo() -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(TYPICAL);
+    File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut text)).ok()?;
+    Some(text)
 }
 
 /// Bytes of the file on an ordinary host. The kernel tells no size beforehand, and growing towards it costs more

@@ -1,6 +1,7 @@
 //! One step of a path, from an open directory: never following a link, never leaving the mount unasked.
 
 use super::fault::{Fault, Result, quoted};
+use super::sys;
 use crate::Cause;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
@@ -10,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The kernel has no `openat2` (before 5.6), or a filter that does not know it answers `EPERM`.
+/// There is no `openat2` (before Linux 5.6, or a filter keeps it back).
 static OLD_KERNEL: AtomicBool = AtomicBool::new(false);
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -26,7 +27,7 @@ pub(crate) fn directory(dir: &OwnedFd, name: &[u8], cross_mounts: bool) -> Resul
     match opened {
         Ok(fd) if cross_mounts || !OLD_KERNEL.load(Ordering::Relaxed) || same_mount(dir, &fd) => Ok(fd),
         Ok(_) | Err(Errno::EXDEV) => Err(Cause::CrossesMount.into()),
-        Err(Errno::ENOSYS | Errno::EPERM) if !OLD_KERNEL.swap(true, Ordering::Relaxed) => {
+        Err(errno) if sys::is_absent(errno) && !OLD_KERNEL.swap(true, Ordering::Relaxed) => {
             directory(dir, name, cross_mounts)
         }
         Err(errno) => Err(Fault::os(errno, "openat", format_args!("dir, {}, O_DIRECTORY|O_NOFOLLOW", quoted(name)))),

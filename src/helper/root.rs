@@ -2,9 +2,10 @@
 //! `mount_namespaces(7)`, `open_tree(2)`.
 
 use super::fault::{Call, Fault, Result, quoted};
-use super::{mounts, sys};
+use super::top::{self, RESTRICTED, Top};
+use super::{cover, mounts, sys};
 use crate::wire::Lower;
-use crate::{Cause, Fallback, Isolation, Operation, RootSwitch};
+use crate::{Cause, Fallback, Isolation, MountsBelow, Operation, RootSwitch};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -28,6 +29,8 @@ pub(crate) struct Inside {
     pub(crate) lowers: Vec<OwnedFd>,
     /// Mount points below the root, relative to it.
     pub(crate) mounts_below: Vec<Vec<u8>>,
+    /// What can be seen of them.
+    pub(crate) below: MountsBelow,
     /// Every file takes its directory's group (`mount -o grpid`).
     pub(crate) group_from_directory: bool,
     _made_here: (),
@@ -41,22 +44,30 @@ pub(crate) fn enter(isolation: Isolation, lowers: &[Lower], cross_mounts: bool) 
     let root = open(".", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_DIRECTORY")?;
     let before = fstat(&root).call("fstat", || "root")?;
     drop(root);
-    let separated = separate();
-    let lowers = match &separated {
-        Ok(()) => lowers.iter().map(clone_lower).collect::<Result<_>>()?,
-        Err(_) => Vec::new(),
-    };
-    let (switch, fallback, mounts) = match separated {
-        Ok(()) => switch_in_namespace(isolation, cross_mounts)?,
+    match separate() {
+        Ok(()) => {
+            let lowers = lowers.iter().map(hold_lower).collect::<Result<_>>()?;
+            confirm(switch_in_namespace(isolation, cross_mounts)?, &before, lowers)
+        }
         // From a plain descriptor of a lower layer, `..` would reach the host.
-        Err(fault) if isolation == Isolation::Pivot || !lowers.is_empty() => return Err(fault),
+        Err(fault) if !lowers.is_empty() => Err(not_held(fault)),
+        Err(fault) if isolation == Isolation::Pivot => Err(fault),
         Err(fault) => {
             let mounts = mounts::below_cwd();
+            let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
             change_root()?;
-            (RootSwitch::Chroot, Some(fallback_of(fault)), mounts)
+            let (switch, fallback) = (RootSwitch::Chroot, Some(fallback_of(fault)));
+            confirm(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below }, &before, Vec::new())
         }
+    }
+}
+
+fn not_held(fault: Fault) -> Fault {
+    let cause = match fault.cause {
+        Cause::Os(errno) => Cause::LowersNotHeld(errno),
+        cause => cause,
     };
-    confirm(switch, fallback, &before, mounts, lowers)
+    Fault { cause, ..fault }
 }
 
 /// A mount namespace of our own, in which nothing propagates back. Slave, not private: a private copy can
@@ -67,26 +78,42 @@ fn separate() -> Result<()> {
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).call("mount", || "NULL, \"/\", MS_REC|MS_SLAVE")
 }
 
-type Switched = (RootSwitch, Option<Fallback>, mounts::Below);
+/// What came of the switch.
+struct Switched {
+    switch: RootSwitch,
+    fallback: Option<Fallback>,
+    mounts: mounts::Below,
+    below: MountsBelow,
+}
 
 fn switch_in_namespace(isolation: Isolation, cross_mounts: bool) -> Result<Switched> {
     let bound = clone_root().or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
     // After that: what is below a mount of its own is told at once.
     let mounts = mounts::below_cwd();
-    let sealed = !cross_mounts && !mounts.points.is_empty();
-    let bound = bound.and_then(|()| if sealed { seal_below() } else { Ok(()) });
+    let below = look_away(mounts.as_ref(), cross_mounts)?;
     let pivoted = match (isolation, bound) {
         (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, "pivot_root", "\".\", \".\"")),
         (_, Err(fault)) => Err(fault),
         (_, Ok(())) => pivot(),
     };
-    match pivoted {
-        Ok(()) => Ok((RootSwitch::Pivot, None, mounts)),
-        Err(fault) if isolation == Isolation::Pivot => Err(fault),
+    let (switch, fallback) = match pivoted {
+        Ok(()) => (RootSwitch::Pivot, None),
+        Err(fault) if isolation == Isolation::Pivot => return Err(fault),
         Err(fault) => {
             change_root()?;
-            Ok((RootSwitch::ChrootInNamespace, Some(fallback_of(fault)), mounts))
+            (RootSwitch::ChrootInNamespace, Some(fallback_of(fault)))
         }
+    };
+    Ok(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below })
+}
+
+/// What is mounted below the root is neither the archive's nor a taken-over helper's, unless it was asked for.
+fn look_away(mounts: Option<&mounts::Below>, cross_mounts: bool) -> Result<MountsBelow> {
+    match mounts {
+        None => Ok(MountsBelow::Unknown),
+        Some(_) if cross_mounts => Ok(MountsBelow::InSight),
+        Some(mounts) if mounts.points.is_empty() => Ok(MountsBelow::Covered),
+        Some(_) => cover::below_cwd().map(|()| MountsBelow::Covered),
     }
 }
 
@@ -108,21 +135,9 @@ fn clone_root() -> Result<()> {
     fchdir(tree).call("fchdir", || "tree")
 }
 
-/// What is mounted below the root is not the archive's to write: read-only for the helper, whoever has it by then.
-/// There may be a `/proc` with the kernel's settings. Kernels before 5.12 cannot.
-fn seal_below() -> Result<()> {
-    let root =
-        open(".", DIRECTORY | OFlag::O_PATH, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_PATH|O_DIRECTORY")?;
-    let read_only = fstatvfs(&root).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY));
-    match sys::mount_set(root.as_fd(), libc::MOUNT_ATTR_RDONLY) {
-        Err(Errno::ENOSYS) => return Ok(()),
-        set => set.call("mount_setattr", || "root, \"\", AT_EMPTY_PATH|AT_RECURSIVE, rdonly")?,
-    }
-    if read_only {
-        return Ok(());
-    }
-    sys::mount_clear(root.as_fd(), libc::MOUNT_ATTR_RDONLY)
-        .call("mount_setattr", || "root, \"\", AT_EMPTY_PATH, not rdonly")
+/// A lower layer: detached, so that its `..` ends at its root, and read-only.
+fn hold_lower(lower: &Lower) -> Result<OwnedFd> {
+    clone_lower(lower).or_else(|fault| if missing(&fault) { bind_lower(lower) } else { Err(fault) })
 }
 
 /// A lower layer: detached, so that its `..` ends at its root, and read-only.
@@ -148,8 +163,19 @@ fn is_the_one_opened(tree: &OwnedFd, lower: &Lower) -> Result<()> {
     }
 }
 
+/// The same with `mount(2)`, for kernels before 5.12.
+fn bind_lower(lower: &Lower) -> Result<OwnedFd> {
+    let top = Top::bind(&lower.path)?;
+    let tree = top.seal(MsFlags::MS_BIND)?;
+    is_the_one_opened(&tree, lower)?;
+    top.off()?;
+    top::ends_at_its_root(&tree)?;
+    Ok(tree)
+}
+
+/// Whether the older way is worth a try.
 fn missing(fault: &Fault) -> bool {
-    matches!(fault.errno(), Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP))
+    fault.errno().is_some_and(|e| sys::is_absent(e) || matches!(e, Errno::EINVAL | Errno::EOPNOTSUPP))
 }
 
 /// The same with `mount(2)`, for kernels before 5.12.
@@ -165,9 +191,8 @@ fn bind_root() -> Result<()> {
     if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino) {
         return Err(Fault::os(Errno::ESTALE, "chdir", quoted(name.as_os_str().as_encoded_bytes())));
     }
-    let restricted = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     // Locked flags of an outer namespace may forbid this; the report then says that it is not in force.
-    let _ = mount(none, ".", none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | restricted, none);
+    let _ = mount(none, ".", none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | RESTRICTED, none);
     Ok(())
 }
 
@@ -206,13 +231,7 @@ fn fallback_of(fault: Fault) -> Fallback {
 }
 
 /// Asks the kernel what has become of us.
-fn confirm(
-    switch: RootSwitch,
-    fallback: Option<Fallback>,
-    before: &FileStat,
-    mounts: mounts::Below,
-    lowers: Vec<OwnedFd>,
-) -> Result<Inside> {
+fn confirm(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Result<Inside> {
     let root = open("/", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \"/\", O_DIRECTORY")?;
     let above = openat(AT_FDCWD, "..", DIRECTORY | OFlag::O_PATH, Mode::empty()).call("openat", || "\"..\"")?;
     for fd in [root.as_fd(), above.as_fd()] {
@@ -222,6 +241,7 @@ fn confirm(
         }
     }
     let flags = fstatvfs(&root).map(|s| s.flags()).unwrap_or(FsFlags::empty());
+    let Switched { switch, fallback, mounts, below } = switched;
     Ok(Inside {
         root,
         switch,
@@ -230,6 +250,7 @@ fn confirm(
         nodev: flags.contains(FsFlags::ST_NODEV),
         lowers,
         mounts_below: mounts.points,
+        below,
         group_from_directory: mounts.group_from_directory,
         _made_here: (),
     })

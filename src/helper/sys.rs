@@ -5,6 +5,12 @@ use nix::errno::Errno;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+/// Whether this answer says that a call is not to be had, so that the older way is taken: the kernel lacks it, or a
+/// filter around us (a container's) keeps it back, which answers `EPERM` as often as `ENOSYS`.
+pub(crate) fn is_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSYS | Errno::EPERM)
+}
+
 /// Takes over standard input and output as the helper's archive and control socket.
 ///
 /// To be called once, by a process that is a helper and nothing else.
@@ -35,17 +41,8 @@ pub(crate) fn close_number(fd: i32) {
 
 /// `mount_setattr(2)` on an open mount and everything below it: sets these attributes.
 pub(crate) fn mount_set(tree: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
-    mount_setattr(tree, attributes, 0, libc::AT_RECURSIVE)
-}
-
-/// `mount_setattr(2)` on an open mount alone: takes these attributes off.
-pub(crate) fn mount_clear(mount: BorrowedFd<'_>, attributes: u64) -> Result<(), Errno> {
-    mount_setattr(mount, 0, attributes, 0)
-}
-
-fn mount_setattr(tree: BorrowedFd<'_>, set: u64, clear: u64, recursive: i32) -> Result<(), Errno> {
-    let attr = libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | recursive;
+    let attr = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     // SAFETY: the path is a constant C string; `attr` lives across the call and its true size is passed.
     let result = unsafe {
         libc::syscall(

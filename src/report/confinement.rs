@@ -15,6 +15,8 @@ pub struct Confinement {
     pub mount_restricted: bool,
     /// Mount points below the root, relative to it.
     pub mounts_below: Vec<Vec<u8>>,
+    /// What the helper can see of them.
+    pub mounts: MountsBelow,
     /// The helper's user namespace, if it made one.
     pub user_namespace: Option<UserNamespaceReport>,
     /// Capabilities that remain, by name.
@@ -29,6 +31,19 @@ pub struct Confinement {
     pub landlock_abi: u32,
     /// Landlock's path rules are in force.
     pub landlock_paths: bool,
+}
+
+/// What the helper can see of what is mounted below its root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum MountsBelow {
+    /// Nothing: something empty and read-only lies over each, if there are any.
+    #[default]
+    Covered,
+    /// All of it: mounts may be crossed, or there is no mount namespace in which they could be covered.
+    InSight,
+    /// Neither `/proc` nor the kernel could be asked whether there are any.
+    Unknown,
 }
 
 /// How the helper's root was switched.

@@ -105,6 +105,9 @@ pub enum Cause {
     Refused(Refusal),
     /// The process on the other side is gone or asked to stop.
     Cancelled,
+    /// A lower directory is held only in a mount namespace of the helper's own, and there is none; an error number of
+    /// `errno(3)`.
+    LowersNotHeld(i32),
     /// The helper panicked.
     Panic {
         /// Its message and place.

@@ -23,6 +23,9 @@ impl Display for Cause {
                 write!(f, "its target {} is not there", Quoted(target))
             }
             Cause::Refused(refusal) => refusal.fmt(f),
+            Cause::LowersNotHeld(errno) => {
+                write!(f, "{}: a lower directory is held only in a mount namespace of the helper's own", Number(*errno))
+            }
             Cause::Cancelled => f.write_str("cancelled"),
             Cause::Panic { message } => write!(f, "the helper panicked: {}", Tame(message)),
         }

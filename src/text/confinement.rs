@@ -2,7 +2,7 @@
 
 use super::errno::Number;
 use super::{Tame, line};
-use crate::{Confinement, Fallback, IdRange, RootSwitch, UserNamespaceReport};
+use crate::{Confinement, Fallback, IdRange, MountsBelow, RootSwitch, UserNamespaceReport};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for RootSwitch {
@@ -12,6 +12,17 @@ impl Display for RootSwitch {
             RootSwitch::Pivot => "pivot_root",
             RootSwitch::ChrootInNamespace => "chroot in a mount namespace of its own",
             RootSwitch::Chroot => "chroot",
+        })
+    }
+}
+
+/// Behind "mounts below".
+impl Display for MountsBelow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MountsBelow::Covered => "covered",
+            MountsBelow::InSight => "in sight",
+            MountsBelow::Unknown => "not known",
         })
     }
 }
@@ -46,6 +57,10 @@ fn walls(f: &mut Formatter<'_>, confinement: &Confinement) -> fmt::Result {
     }
     if confinement.mount_restricted {
         f.write_str(", nosuid nodev noexec")?;
+    }
+    match (confinement.mounts, confinement.mounts_below.is_empty()) {
+        (MountsBelow::Covered, true) => {}
+        (mounts, _) => write!(f, ", mounts below {mounts}")?,
     }
     if let Some(user_namespace) = &confinement.user_namespace {
         write!(f, ", user namespace ({user_namespace})")?;

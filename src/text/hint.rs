@@ -23,6 +23,9 @@ pub(super) fn of(failure: &Failure) -> Option<&'static str> {
              --exclude or --strip-components",
         ),
         Cause::Refused(refusal) => of_refusal(*refusal),
+        Cause::LowersNotHeld(_) => {
+            Some("allow unshare and mount, or do without --lower; `image` without --layers and --store flattens")
+        }
         Cause::Cancelled => None,
         Cause::Panic { .. } => Some("this is a bug of untar-in-root; please report it"),
     }

@@ -81,6 +81,11 @@ fn causes_name_the_option_that_helps() {
         (Cause::Refused(Refusal::UnknownType(b'\x07')), "type flag '\\x07'"),
         (Cause::Refused(Refusal::DirectoryConflict), "--no-overwrite-dir-nondir"),
         (Cause::Refused(Refusal::HeaderOnlySize), "--strict-sizes"),
+        (
+            Cause::LowersNotHeld(1),
+            "EPERM (Operation not permitted): a lower directory is held only in a mount namespace",
+        ),
+        (Cause::LowersNotHeld(1), "flattens"),
         (Cause::Cancelled, "cancelled"),
         (Cause::Panic { message: "panicked at src/x.rs:1:2:\nindex".into() }, "panicked at src/x.rs:1:2:\\nindex"),
         (Cause::Panic { message: String::new() }, "please report it"),
@@ -232,6 +237,12 @@ fn an_errno_of_0_is_a_wish_in_a_fallback() {
     let id = IdRange { inside: 0, outside: 1000, count: 1 };
     let user_namespace = Some(UserNamespaceReport { uids: vec![id], gids: vec![id, id] });
     let strong = Confinement { root: RootSwitch::Pivot, user_namespace, landlock_abi: 6, ..Confinement::default() };
+    assert!(!strong.to_string().contains("mounts"), "{strong}");
+    for (mounts, want) in [(MountsBelow::InSight, "in sight"), (MountsBelow::Unknown, "not known")] {
+        says(&Confinement { mounts, ..Confinement::default() }, &["mounts below ", want]);
+    }
+    let covered = Confinement { mounts_below: vec![b"proc".to_vec()], ..Confinement::default() };
+    says(&covered, &["mounts below covered"]);
     says(&strong, &["pivot_root", "uids 0:1000:1, gids 0:1000:1,0:1000:1", "Landlock ABI 6"]);
 }
 

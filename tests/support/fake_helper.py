@@ -39,7 +39,7 @@ def flood(many):
 
 
 # Plain data in bincode: a zero for each number, option and list that is empty.
-CONFINEMENT = bytes(11)
+CONFINEMENT = bytes(12)
 REPORT = bytes(16) + CONFINEMENT + bytes(5)
 NO_FAILURE, FAILURE = b"\x00", b"\x01\x04\x00\x00\x00\x03"
 NEED_ID_MAP = frame(body=b"\x00")

@@ -66,12 +66,27 @@ pub const REACHES_THE_HOST: &[&str] = &[
     "unshare, users, then a new /proc",
     "unshare, users, then remount",
     "unshare, users, then a device",
+    "/proc/self/fd",
+    "/proc/self/exe, written",
+    "/proc/1/mem",
+    "a tmpfs below, listed",
+    "a tmpfs below, read",
+    "a tmpfs below, written",
+    "umount of what lies over a mount",
+    "unshare, users, then umount of what lies over a mount",
 ];
 
 pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("the host's /etc/shadow", |c| reads(c, "/etc/shadow")),
     ("/proc/1/root", |c| reads(c, "/proc/1/root/etc/shadow")),
     ("/proc/self/fd", |c| reads(c, "/proc/self/fd/0")),
+    ("/proc/self/exe, written", |c| opens(c, "/proc/self/exe", libc::O_WRONLY)),
+    ("/proc/1/mem", |c| opens(c, "/proc/1/mem", libc::O_RDWR)),
+    ("a tmpfs below, listed", |c| lists(c, "/data")),
+    ("a tmpfs below, read", |c| reads(c, "/data/secret")),
+    ("a tmpfs below, written", |c| opens(c, "/data/new", libc::O_WRONLY | libc::O_CREAT)),
+    ("umount of what lies over a mount", uncovers),
+    ("unshare, users, then umount of what lies over a mount", |c| as_root_of_a_namespace(c, uncovers)),
     ("/sys", |c| reads(c, "/sys/kernel/uevent_helper")),
     ("a new /proc", |c| mounts(c, "proc", "proc", 0)),
     ("`..` from every descriptor", up_from_every_descriptor),
@@ -283,20 +298,63 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("iopl", |c| one(c, libc::SYS_iopl, &[3])),
     ("chmod of the archive's own descriptor", |c| one(c, libc::SYS_fchmod, &[0, 0o4755])),
     ("chown of the archive's own descriptor", |c| one(c, libc::SYS_fchown, &[0, 0, 0])),
-    ("time of the archive's own descriptor", |c| {
-        let times = c.put(&[0; 32]);
-        one(c, libc::SYS_utimensat, &[0, 0, times, 0])
-    }),
+    ("time of the archive's own descriptor", time_of_the_archive),
     ("writing to the archive's own descriptor", |c| {
         let byte = c.put(b"x");
         one(c, libc::SYS_write, &[0, byte, 1])
     }),
+    ("an attribute of the archive's own descriptor", |c| attribute_of_the_archive(c, 463)),
+    ("an attribute off the archive's own descriptor", |c| attribute_of_the_archive(c, 466)),
     ("writing through every other descriptor", write_everywhere),
     ("input on a terminal", |c| {
         let byte = c.put(b"x");
         one(c, libc::SYS_ioctl, &[2, 0x5412, byte])
     }),
 ];
+
+/// What changes what descriptor 0 leads to, by every call there is.
+pub const ON_THE_ARCHIVE: &[(&str, Attempt)] = &[
+    ("write", |c| one(c, libc::SYS_write, &[0, 0, 0])),
+    ("pwrite64", |c| one(c, libc::SYS_pwrite64, &[0, 0, 0, 0])),
+    ("writev", |c| one(c, libc::SYS_writev, &[0, 0, 0])),
+    ("ftruncate", |c| one(c, libc::SYS_ftruncate, &[0, 0])),
+    ("fallocate", |c| one(c, libc::SYS_fallocate, &[0, 0, 0, 1])),
+    ("fchmod", |c| one(c, libc::SYS_fchmod, &[0, 0o4755])),
+    ("fchmodat2", |c| on_the_empty_name(c, 452, [0o4755, EMPTY_PATH, 0])),
+    ("fchown", |c| one(c, libc::SYS_fchown, &[0, 0, 0])),
+    ("fchownat", |c| {
+        let empty = c.text("");
+        one(c, libc::SYS_fchownat, &[0, empty, 0, 0, EMPTY_PATH])
+    }),
+    ("utimensat", time_of_the_archive),
+    ("fsetxattr", |c| one(c, libc::SYS_fsetxattr, &[0, 0, 0, 0, 0])),
+    ("fremovexattr", |c| one(c, libc::SYS_fremovexattr, &[0, 0])),
+    ("setxattrat", |c| attribute_of_the_archive(c, 463)),
+    ("removexattrat", |c| attribute_of_the_archive(c, 466)),
+    ("file_setattr", |c| on_the_empty_name(c, 469, [0, 0, EMPTY_PATH])),
+    ("dup", |c| one(c, libc::SYS_dup, &[0])),
+    ("dup2", |c| one(c, libc::SYS_dup2, &[0, 9])),
+    ("dup3", |c| one(c, libc::SYS_dup3, &[0, 9, 0])),
+    ("a copy by fcntl", |c| one(c, libc::SYS_fcntl, &[0, libc::F_DUPFD_CLOEXEC as u64, 9])),
+];
+
+const EMPTY_PATH: u64 = libc::AT_EMPTY_PATH as u64;
+
+fn on_the_empty_name(c: &mut Captive, number: i64, rest: [u64; 3]) -> Verdict {
+    let empty = c.text("");
+    one(c, number, &[0, empty, rest[0], rest[1], rest[2]])
+}
+
+fn time_of_the_archive(c: &mut Captive) -> Verdict {
+    let times = c.put(&[0; 32]);
+    one(c, libc::SYS_utimensat, &[0, 0, times, 0])
+}
+
+/// `setxattrat` or `removexattrat`.
+fn attribute_of_the_archive(c: &mut Captive, number: i64) -> Verdict {
+    let (empty, name, nothing) = (c.text(""), c.text("user.x"), c.put(&[0; 16]));
+    one(c, number, &[0, empty, EMPTY_PATH, name, nothing, 16])
+}
 
 fn parent() -> u64 {
     std::process::id().into()
@@ -315,8 +373,33 @@ fn one(c: &mut Captive, number: i64, arguments: &[u64]) -> Verdict {
 }
 
 fn reads(c: &mut Captive, path: &str) -> Verdict {
+    opens(c, path, libc::O_RDONLY)
+}
+
+fn opens(c: &mut Captive, path: &str, flags: i32) -> Verdict {
     let name = c.text(path);
-    one(c, libc::SYS_openat, &[AT_FDCWD, name, READ])
+    one(c, libc::SYS_openat, &[AT_FDCWD, name, flags as u64, 0o600])
+}
+
+/// More than `.` and `..`, which take 24 bytes each.
+fn lists(c: &mut Captive, path: &str) -> Verdict {
+    let (name, room) = (c.text(path), c.put(&[0; 512]));
+    let fd = match c.call(libc::SYS_openat, &[AT_FDCWD, name, libc::O_DIRECTORY as u64]) {
+        Answer::Value(fd) => fd,
+        answer => return verdict(answer),
+    };
+    match c.call(libc::SYS_getdents64, &[fd as u64, room, 512]) {
+        Answer::Value(bytes) if bytes <= 48 => Verdict::Inside,
+        answer => verdict(answer),
+    }
+}
+
+fn uncovers(c: &mut Captive) -> Verdict {
+    let name = c.text("/data");
+    match one(c, libc::SYS_umount2, &[name, libc::MNT_DETACH as u64]) {
+        Verdict::Out(_) => reads(c, "/data/secret"),
+        verdict => verdict,
+    }
 }
 
 fn mounts(c: &mut Captive, source: &str, kind: &str, flags: u64) -> Verdict {

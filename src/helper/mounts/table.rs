@@ -1,0 +1,175 @@
+//! Which mounts lie on which, below one directory: as `/proc` lists them, or without it `statmount(2)`.
+
+use super::{POINT, UNIQUE, listed, read_mountinfo, relative, told, unescape};
+use crate::helper::fault::{Call, Fault, Result};
+use nix::errno::Errno;
+use rustix::fs::{AtFlags, StatxFlags, statx};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// `STATMOUNT_SB_BASIC` and `STATMOUNT_MNT_BASIC`.
+const BASIC: u64 = 3;
+
+/// One mount at or below the directory.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mounted {
+    pub(crate) id: u64,
+    parent: u64,
+    device: u64,
+    /// Relative to the directory; empty for what lies over that.
+    pub(crate) point: Vec<u8>,
+}
+
+pub(crate) struct Table {
+    /// The mount that the directory is in.
+    here: u64,
+    mounts: Vec<Mounted>,
+    numbers: fn(&OwnedFd) -> Option<u64>,
+}
+
+impl Table {
+    /// Of the working directory, which is open as `dir`.
+    pub(crate) fn of(dir: &OwnedFd) -> Result<Table> {
+        let cwd = nix::unistd::getcwd().call("getcwd", || "")?;
+        let cwd = cwd.as_os_str().as_bytes();
+        let unknown = || Fault::os(Errno::ENOENT, "openat", "AT_FDCWD, \"/proc/self/mountinfo\", O_RDONLY");
+        Table::listed(dir, cwd).or_else(|| Table::asked(dir, cwd)).ok_or_else(unknown)
+    }
+
+    fn listed(dir: &OwnedFd, cwd: &[u8]) -> Option<Table> {
+        let text = read_mountinfo()?;
+        let mounts = text.split(|b| *b == b'\n').filter_map(|line| parse(line, cwd)).collect();
+        Some(Table { here: number(dir)?, mounts, numbers: number })
+    }
+
+    fn asked(dir: &OwnedFd, cwd: &[u8]) -> Option<Table> {
+        let here = unique_number(dir)?;
+        let mounts = listed(here)?.into_iter().map(|id| ask(id, cwd)).collect::<Option<Vec<_>>>()?;
+        Some(Table { here, mounts: mounts.into_iter().flatten().collect(), numbers: unique_number })
+    }
+
+    /// Which mount a descriptor is in, as this table numbers them.
+    pub(crate) fn number_of(&self, fd: &OwnedFd) -> Option<u64> {
+        (self.numbers)(fd)
+    }
+
+    /// The topmost mounts that can be reached from the directory, but for those of this device. What is below another
+    /// one is out of reach if that is.
+    pub(crate) fn in_sight(&self, cover: u64) -> impl Iterator<Item = &Mounted> {
+        let first = self.mounts.iter().filter(|m| m.parent == self.here && !m.point.is_empty());
+        first.filter(|m| !self.is_hidden(m)).map(|m| self.topmost(m)).filter(move |m| m.device != cover)
+    }
+
+    /// Something was mounted above its mount point later.
+    fn is_hidden(&self, mount: &Mounted) -> bool {
+        let above = |other: &&Mounted| other.parent == self.here && relative_to(&other.point, &mount.point);
+        self.mounts.iter().any(|other| above(&other))
+    }
+
+    /// What lies over it, or itself.
+    fn topmost<'a>(&'a self, mount: &'a Mounted) -> &'a Mounted {
+        let over = |below: &&'a Mounted| self.mounts.iter().find(|m| m.parent == below.id && m.point == below.point);
+        std::iter::successors(Some(mount), over).last().unwrap_or(mount)
+    }
+}
+
+fn relative_to(above: &[u8], point: &[u8]) -> bool {
+    !above.is_empty() && point.strip_prefix(above).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// A line of `mountinfo`, if that mount is at or below the directory.
+fn parse(line: &[u8], cwd: &[u8]) -> Option<Mounted> {
+    let fields: Vec<&[u8]> = line.split(|b| *b == b' ').take(5).collect();
+    let &[id, parent, device, _, point] = fields.as_slice() else { return None };
+    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse::<u64>().ok();
+    let at = device.iter().position(|b| *b == b':')?;
+    let device = libc::makedev(small(number(&device[..at])?)?, small(number(device.get(at + 1..)?)?)?);
+    Some(Mounted { id: number(id)?, parent: number(parent)?, device, point: point_in(cwd, &unescape(point))? })
+}
+
+fn small(number: u64) -> Option<u32> {
+    u32::try_from(number).ok()
+}
+
+/// Relative; empty if it is the directory itself.
+fn point_in(cwd: &[u8], point: &[u8]) -> Option<Vec<u8>> {
+    relative(cwd, point).or((point == cwd).then_some(b"".as_slice())).map(<[u8]>::to_vec)
+}
+
+/// The same of `statmount(2)`; inner `None` if it is not below.
+fn ask(id: u64, cwd: &[u8]) -> Option<Option<Mounted>> {
+    let (answer, point) = told(id, &POINT, BASIC)?;
+    let at = |from: usize, length: usize| answer.get(from..from + length);
+    let word = |from| at(from, 4)?.try_into().ok().map(u32::from_ne_bytes);
+    let parent = u64::from_ne_bytes(at(48, 8)?.try_into().ok()?);
+    let device = libc::makedev(word(16)?, word(20)?);
+    Some(point_in(cwd, &point).map(|point| Mounted { id, parent, device, point }))
+}
+
+/// As `mountinfo` numbers mounts: from `statx(2)` (Linux 5.8), or from `/proc`.
+fn number(fd: &OwnedFd) -> Option<u64> {
+    asked_number(fd, StatxFlags::MNT_ID.bits()).or_else(|| {
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+    })
+}
+
+fn unique_number(fd: &OwnedFd) -> Option<u64> {
+    asked_number(fd, UNIQUE)
+}
+
+fn asked_number(fd: &OwnedFd, field: u32) -> Option<u64> {
+    let stat = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(field)).ok()?;
+    (stat.stx_mask & field != 0).then_some(stat.stx_mnt_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COVER: u64 = 9;
+    const NONE: [u64; 0] = [];
+
+    fn table(mounts: &[(u64, u64, u64, &str)]) -> Table {
+        let mounted = |(id, parent, device, point): &(u64, u64, u64, &str)| Mounted {
+            id: *id,
+            parent: *parent,
+            device: *device,
+            point: point.as_bytes().to_vec(),
+        };
+        Table { here: 1, mounts: mounts.iter().map(mounted).collect(), numbers: |_| None }
+    }
+
+    fn in_sight(mounts: &[(u64, u64, u64, &str)]) -> Vec<u64> {
+        table(mounts).in_sight(COVER).map(|m| m.id).collect()
+    }
+
+    #[test]
+    fn what_lies_over_another_mount_is_what_must_be_covered() {
+        assert_eq!(in_sight(&[(2, 1, 5, "a"), (3, 2, 6, "a"), (4, 3, 7, "a/b")]), [3]);
+        assert_eq!(in_sight(&[(2, 1, 5, "a"), (3, 2, 6, "a"), (4, 3, COVER, "a")]), NONE);
+        assert_eq!(in_sight(&[(2, 1, 5, "a"), (3, 2, COVER, "a"), (4, 2, 7, "a/b")]), NONE);
+    }
+
+    #[test]
+    fn what_cannot_be_reached_need_not_be_covered() {
+        // Of another mount, over the directory itself, below what was mounted later.
+        assert_eq!(in_sight(&[(2, 8, 5, "a"), (3, 1, 6, ""), (4, 1, 7, "c/d"), (5, 1, COVER, "c")]), NONE);
+        assert_eq!(in_sight(&[(4, 1, 7, "c/d"), (5, 1, 6, "c-e"), (6, 1, 6, "c/d-e")]), [4, 5, 6]);
+    }
+
+    #[test]
+    fn both_tables_agree() {
+        for dir in ["/", "/proc", "/dev", "/sys"] {
+            let open = nix::fcntl::open(dir, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).expect(dir);
+            let listed = Table::listed(&open, dir.as_bytes()).expect("a list");
+            let Some(asked) = Table::asked(&open, dir.as_bytes()) else { continue };
+            let points = |table: &Table| {
+                let mut points: Vec<_> = table.in_sight(0).map(|m| (m.point.clone(), m.device)).collect();
+                points.sort();
+                points
+            };
+            assert_eq!(points(&listed), points(&asked), "{dir}");
+        }
+    }
+}

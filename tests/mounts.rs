@@ -1,0 +1,256 @@
+//! What is mounted below the root: out of the sight of a helper that may have been taken over, and never entered.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{RenameFlags, renameat_with};
+use rustix::mount::{MountFlags, mount, mount_bind};
+use untar_in_root::{Cause, IdRange, Isolation, Mode, Options, Session, UserNamespace};
+
+use crate::support::privilege::need_root;
+use crate::support::process::my_helper_on;
+use crate::support::run::{self, untar};
+use crate::support::scratch::Scratch;
+use crate::support::tarball::Tarball;
+
+const SETTINGS: [(&str, fn(&mut Options)); 4] = [
+    ("pivot", |o| o.isolation = Isolation::Pivot),
+    ("chroot", |o| o.isolation = Isolation::Chroot),
+    ("user namespace", |o| {
+        let map = || vec![IdRange { inside: 0, outside: 0, count: 65_536 }];
+        o.user_namespace = UserNamespace::Mapped { uids: map(), gids: map() };
+    }),
+    ("user namespace, chroot", |o| {
+        o.user_namespace = UserNamespace::Single;
+        o.isolation = Isolation::Chroot;
+    }),
+];
+
+fn tmpfs(place: &Path, file: &str) {
+    fs::create_dir_all(place).expect("directory");
+    mount("tmpfs", place, "tmpfs", MountFlags::empty(), None).expect("tmpfs");
+    fs::write(place.join(file), "of the host").expect("file");
+}
+
+/// A `/proc`, one tmpfs, two on each other, one in another, one that only root may enter, and a file.
+fn host(dest: &Path) -> &'static [&'static str] {
+    fs::create_dir_all(dest.join("proc")).expect("directory");
+    mount("proc", dest.join("proc"), "proc", MountFlags::empty(), None).expect("proc");
+    for place in ["data", "twice", "twice", "deep/er", "deep/er/in", "shut"] {
+        tmpfs(&dest.join(place), "secret");
+    }
+    let shut = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(dest.join("shut"), shut).expect("mode");
+    fs::write(dest.join("file"), "under it").expect("file");
+    mount_bind(dest.join("data/secret"), dest.join("file")).expect("bind");
+    &["data", "deep/er", "deep/er/in", "file", "proc", "shut", "twice"]
+}
+
+/// A helper that waits for its archive, confined.
+struct Waiting {
+    session: Session,
+    root: PathBuf,
+}
+
+impl Waiting {
+    fn new(dest: &Path, change: impl FnOnce(&mut Options)) -> Waiting {
+        Waiting::or_refused(dest, change).expect("a confined helper")
+    }
+
+    /// `None` if the helper has ended instead.
+    fn or_refused(dest: &Path, change: impl FnOnce(&mut Options)) -> Option<Waiting> {
+        let mut session = untar(dest, change).spawn().expect("helper");
+        let pid = my_helper_on(dest)?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while session.check().is_ok() && Instant::now() < deadline {
+            if fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|s| s.contains("Seccomp:\t2")) {
+                return Some(Waiting { session, root: format!("/proc/{pid}/root").into() });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    /// What it finds of what the host has mounted.
+    fn finds(&self, places: &[&str]) -> Vec<String> {
+        let mut found = Vec::new();
+        for place in places {
+            let path = self.root.join(place);
+            match fs::read_dir(&path) {
+                Ok(names) => {
+                    found.extend(names.flatten().take(3).map(|name| format!("{place}/{}", name.file_name().display())));
+                }
+                Err(_) => {
+                    found.extend(fs::read(&path).ok().filter(|text| !text.is_empty()).map(|_| (*place).to_owned()))
+                }
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn what_is_mounted_below_the_root_is_out_of_the_helpers_sight() {
+    if !need_root("what_is_mounted_below_the_root_is_out_of_the_helpers_sight") {
+        return;
+    }
+    for (what, change) in SETTINGS {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        let places = host(&dest);
+        let mut waiting = Waiting::new(&dest, change);
+        assert_eq!(waiting.finds(places), Vec::<String>::new(), "{what}");
+        let written = fs::write(waiting.root.join("data/new"), "");
+        assert_eq!(written.map_err(|error| error.raw_os_error()), Err(Some(30)), "{what}: read-only");
+        waiting.session.write_all(&Tarball::new().file("f", "1").build()).expect("room");
+        let report = waiting.session.finish().expect("applied");
+        assert_eq!(report.confinement.mounts_below, places.iter().map(|p| p.as_bytes().to_vec()).collect::<Vec<_>>());
+        // In the helper's namespace alone.
+        for place in ["data/secret", "twice/secret", "deep/er/in/secret", "shut/secret", "file"] {
+            assert_eq!(fs::read_to_string(dest.join(place)).expect("still there"), "of the host", "{what}");
+        }
+        assert!(dest.join("proc/self").exists() && fs::read_to_string(dest.join("f")).expect("f") == "1");
+    }
+}
+
+#[test]
+fn what_is_mounted_below_a_root_that_is_slash_is_out_of_sight_too() {
+    if !need_root("what_is_mounted_below_a_root_that_is_slash_is_out_of_sight_too") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let archive = scratch.file("archive.tar", Tarball::new().file("f", "1").file("data/x", "2").build());
+    let dest = scratch.tmpfs("dest", 64 << 20).expect("tmpfs");
+    tmpfs(&dest.join("data"), "secret");
+    fs::create_dir(dest.join("proc")).expect("directory");
+    mount("proc", dest.join("proc"), "proc", MountFlags::empty(), None).expect("proc");
+    // The program is static or not; what it takes is bound.
+    for place in ["usr", "lib", "lib64", "bin"].into_iter().filter(|place| Path::new("/").join(place).exists()) {
+        fs::create_dir(dest.join(place)).expect("directory");
+        mount_bind(Path::new("/").join(place), dest.join(place)).expect("bind");
+    }
+    fs::copy(run::program_path(), dest.join("program")).expect("program");
+    fs::copy(archive, dest.join("archive.tar")).expect("archive");
+    let output = std::process::Command::new("chroot")
+        .arg(&dest)
+        .args(["/program", "/", "/archive.tar"])
+        .output()
+        .expect("chroot");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("another file system is mounted there"), "{said}");
+    assert!(fs::read_to_string(dest.join("f")).is_ok_and(|text| text == "1"), "{said}");
+}
+
+#[test]
+fn directories_exchanged_on_the_way_to_a_mount_uncover_nothing() {
+    if !need_root("directories_exchanged_on_the_way_to_a_mount_uncover_nothing") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    tmpfs(&dest.join("a/b/m"), "secret");
+    tmpfs(&dest.join("c/b/m"), "secret");
+    fs::create_dir(dest.join("e")).expect("directory");
+    std::os::unix::fs::symlink("/", dest.join("l")).expect("link");
+    let stop = AtomicBool::new(false);
+    let (places, mut found, mut refused) = (["a/b/m", "c/b/m", "e/b/m"], Vec::new(), 0);
+    let exchanges = std::thread::scope(|scope| {
+        let attacker = scope.spawn(|| {
+            let dir = fs::File::open(&dest).expect("root");
+            let mut exchanges = 0u32;
+            while !stop.load(Ordering::Relaxed) {
+                for (one, other) in [("a", "c"), ("a/b", "c/b"), ("a", "e"), ("c", "l"), ("c", "l"), ("a", "e")] {
+                    exchanges += u32::from(renameat_with(&dir, one, &dir, other, RenameFlags::EXCHANGE).is_ok());
+                    std::thread::sleep(Duration::from_micros(20));
+                }
+            }
+            exchanges
+        });
+        for turn in 0..40 {
+            let (what, change) = SETTINGS[turn % SETTINGS.len()];
+            match Waiting::or_refused(&dest, change) {
+                Some(waiting) => found.extend((0..9).flat_map(|_| waiting.finds(&places)).map(|path| (what, path))),
+                None => refused += 1,
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        attacker.join().expect("attacker")
+    });
+    println!("mounts: {exchanges} exchanges, {refused} of 40 runs refused");
+    assert_eq!(found, Vec::new());
+    assert!(refused < 40 && exchanges > 0, "{refused} refused, {exchanges} exchanges");
+    for place in places {
+        let text = fs::read_to_string(dest.join(place).join("secret"));
+        assert!(text.is_err() || text.is_ok_and(|text| text == "of the host"));
+    }
+}
+
+/// Entering, replacing and removing it are the error that they were, whatever lies over it.
+#[test]
+fn a_covered_mount_is_still_one_that_is_not_crossed() {
+    if !need_root("a_covered_mount_is_still_one_that_is_not_crossed") {
+        return;
+    }
+    let tar = Tarball::new;
+    let attempts = [
+        tar().dir("data"),
+        tar().dir("data/new"),
+        tar().file("data/secret", "1"),
+        tar().file("data", "1"),
+        tar().symlink("data", "x"),
+        tar().file("file", "1"),
+        tar().dir("file"),
+        tar().hardlink("h", "data/secret"),
+        tar().hardlink("h", "file"),
+        tar().file("deep", "1"),
+        tar().whiteout("data"),
+        tar().whiteout("data/secret"),
+        tar().whiteout("file"),
+        tar().whiteout("deep"),
+        tar().opaque("data"),
+        tar().opaque("deep"),
+        tar().opaque(""),
+    ];
+    for (what, change) in &SETTINGS[..2] {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        host(&dest);
+        for attempt in &attempts {
+            let error = run::apply(&dest, &attempt.build(), |o| {
+                o.mode = Mode::Layer;
+                change(o);
+            })
+            .expect_err("a mount");
+            let cause = error.failure().map(|failure| failure.cause.clone());
+            assert_eq!(cause, Some(Cause::CrossesMount), "{what}: {error:?}");
+        }
+        assert_eq!(fs::read_to_string(dest.join("data/secret")).expect("still there"), "of the host");
+        assert_eq!(fs::read_to_string(dest.join("file")).expect("still there"), "of the host");
+        assert_ne!(fs::metadata(dest.join("data")).expect("data").dev(), fs::metadata(&dest).expect("root").dev());
+    }
+}
+
+#[test]
+fn who_asks_for_crossing_gets_what_is_there() {
+    if !need_root("who_asks_for_crossing_gets_what_is_there") {
+        return;
+    }
+    for (what, change) in &SETTINGS[..2] {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        let places = host(&dest);
+        let waiting = Waiting::new(&dest, |o| {
+            o.cross_mounts = true;
+            change(o);
+        });
+        let found = waiting.finds(places);
+        assert!(
+            ["data/secret", "shut/secret", "file"].iter().all(|f| found.contains(&(*f).into())),
+            "{what}: {found:?}"
+        );
+    }
+}
