@@ -17,7 +17,9 @@ use crate::support::run::{self, untar};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 
-const SETTINGS: [(&str, fn(&mut Options)); 4] = [
+type Setting = (&'static str, fn(&mut Options));
+
+const SETTINGS: [Setting; 4] = [
     ("pivot", |o| o.isolation = Isolation::Pivot),
     ("chroot", |o| o.isolation = Isolation::Chroot),
     ("user namespace", |o| {

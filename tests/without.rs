@@ -1,5 +1,5 @@
-//! The hostile archives once more on older kernels: with system calls taken away by a filter that answers
-//! `ENOSYS`. The same results; weaker confinement is named in the report.
+//! The hostile archives once more on older kernels, and in containers: with system calls taken away by a filter that
+//! answers `ENOSYS`, and by one that answers `EPERM`. The same results; weaker confinement is named in the report.
 //!
 //! This program is both: the test, and the wrapper that the library starts as the helper. It is told what to
 //! take away by the name of the directory that it lies in, since a helper has neither arguments nor environment.
@@ -17,9 +17,11 @@ mod support;
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 use hostile::case::{Expect, Setting, run_all};
 use nix::libc;
@@ -31,7 +33,7 @@ use support::run::{self, layer, program_path};
 use support::scratch::Scratch;
 use support::tarball::Tarball;
 use support::tree::{But, Tree, assert_same};
-use untar_in_root::Program;
+use untar_in_root::{Isolation, Program};
 
 const ARGV0: &str = "untar-in-root:helper";
 const ENV: &str = "the filter";
@@ -65,11 +67,6 @@ const ALL: &[Without] = &[
     Without { name: "listmount", calls: &[458], expect: FULL },
     Without { name: "listxattrat", calls: &[465], expect: FULL },
     Without { name: "clone3", calls: &[libc::SYS_clone3], expect: FULL },
-    // As an older filter of somebody else answers.
-    Without { name: "fchmodat2-EPERM", calls: &[452], expect: FULL },
-    Without { name: "listxattrat-EPERM", calls: &[465], expect: FULL },
-    Without { name: "openat2-EPERM", calls: &[libc::SYS_openat2], expect: FULL },
-    Without { name: "statx-EPERM", calls: &[libc::SYS_statx], expect: FULL },
     // Last, for everything at once.
     Without {
         name: "all-of-them",
@@ -91,11 +88,16 @@ const ALL: &[Without] = &[
     },
 ];
 
+/// How a call is kept back: by a kernel that lacks it, or by a container's filter.
+const ANSWERS: [(&str, i32); 2] = [("", libc::ENOSYS), (EPERM, libc::EPERM)];
+const EPERM: &str = "-EPERM";
+
 /// Linux before 5.8: no times without a name; answers `EINVAL`.
 const NO_TIMES: Without = Without { name: "times", calls: &[libc::SYS_utimensat], expect: FULL };
 
-/// A file system, or a container, where no device can be made; answers `EPERM`.
+/// Refused by name: a file system, or a container, where no device can be made, or no namespace.
 const NO_DEVICES: Without = Without { name: "devices", calls: &[libc::SYS_mknodat], expect: FULL };
+const NO_NAMESPACES: Without = Without { name: "namespaces", calls: &[libc::SYS_unshare], expect: FULL };
 
 /// A filter around that keeps descriptors from signalling: the helper is then not tied to its parent, and works.
 const NO_SIGNALS: Without = Without { name: "signals-of-descriptors", calls: &[libc::SYS_fcntl], expect: FULL };
@@ -115,13 +117,34 @@ fn main() -> ExitCode {
     }
     overlay_whiteouts_where_devices_cannot_be_made_are_attributes();
     let scratch = Scratch::new();
-    same_tree(&wrapper(&scratch, &NO_SIGNALS), NO_SIGNALS.name);
+    same_tree(&wrapper(&scratch, NO_SIGNALS.name), NO_SIGNALS.name);
     times_that_cannot_be_given_to_what_is_held_are_events();
+    lower_directories_that_cannot_be_held_are_refused();
+    mounts_below_that_cannot_be_covered_are_told();
+    for (answer, _) in ANSWERS {
+        older_ways_lead_to_the_same(answer);
+    }
+    hostile_archives();
+    ExitCode::SUCCESS
+}
+
+/// Each call by itself, kept back in this way.
+fn older_ways_lead_to_the_same(answer: &str) {
+    for without in ALL {
+        let scratch = Scratch::new();
+        let name = format!("{}{answer}", without.name);
+        let wrapper = wrapper(&scratch, &name);
+        same_tree(&wrapper, &name);
+        same_upper(&wrapper, &name);
+        mounts_below_are_covered(&wrapper, &name);
+    }
+}
+
+fn hostile_archives() {
     let whole = env::var_os("UNTAR_WITHOUT_ALL").is_some();
     for (number, without) in ALL.iter().enumerate() {
         let scratch = Scratch::new();
-        let wrapper = wrapper(&scratch, without);
-        same_tree(&wrapper, without.name);
+        let wrapper = wrapper(&scratch, without.name);
         let mut cases = hostile::archives::all();
         if !whole {
             let mut index = 0;
@@ -134,12 +157,11 @@ fn main() -> ExitCode {
             run_all(&format!("without {}", without.name), &cases, setting, &wrapper, without.expect);
         }
     }
-    ExitCode::SUCCESS
 }
 
 /// This program, in a directory that tells it what to take away.
-fn wrapper(scratch: &Scratch, without: &Without) -> Program {
-    let path = scratch.dir(without.name).join("wrapper");
+fn wrapper(scratch: &Scratch, name: &str) -> Program {
+    let path = scratch.dir(name).join("wrapper");
     fs::copy(env::current_exe().expect("this program"), &path).expect("a copy of this program");
     Program::at(path)
 }
@@ -148,24 +170,20 @@ fn wrapper(scratch: &Scratch, without: &Without) -> Program {
 fn wrap() -> ExitCode {
     let path = env::current_exe().expect(ENV);
     let name = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).expect(ENV);
-    let without = ALL.iter().chain([&NO_DEVICES, &NO_SIGNALS, &NO_TIMES]);
-    let without = without.into_iter().find(|without| without.name == name).expect(ENV);
-    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
-        without.calls.iter().map(|call| (*call, Vec::new())).collect();
-    if name == NO_SIGNALS.name {
-        rules.values_mut().for_each(|rules| *rules = commands());
-    }
-    if name == NO_TIMES.name {
-        let empty = libc::AT_EMPTY_PATH as u64;
-        let held = SeccompCondition::new(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(empty), empty).expect(ENV);
-        rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![held]).expect(ENV)]);
-    }
-    let refused = [NO_DEVICES.name, NO_SIGNALS.name].contains(&name) || name.ends_with("-EPERM");
-    let errno = match name == NO_TIMES.name {
-        true => libc::EINVAL,
-        false if refused => libc::EPERM,
-        false => libc::ENOSYS,
+    let by_name = [NO_DEVICES, NO_NAMESPACES, NO_SIGNALS, NO_TIMES];
+    let forbidden = by_name.iter().find(|without| without.name == name);
+    let (plain, errno) = match name.strip_suffix(EPERM) {
+        Some(plain) => (plain, libc::EPERM),
+        None if name == NO_TIMES.name => (name, libc::EINVAL),
+        None => (name, if forbidden.is_some() { libc::EPERM } else { libc::ENOSYS }),
     };
+    let without = forbidden.or_else(|| ALL.iter().find(|without| without.name == plain)).expect(ENV);
+    let conditions = match plain {
+        _ if plain == NO_SIGNALS.name => commands(),
+        _ if plain == NO_TIMES.name => nameless(),
+        _ => Vec::new(),
+    };
+    let rules = without.calls.iter().map(|call| (*call, conditions.clone())).collect();
     let refusal = SeccompAction::Errno(errno.cast_unsigned());
     let arch = TargetArch::try_from(env::consts::ARCH).expect(ENV);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, arch).expect(ENV);
@@ -181,13 +199,20 @@ fn commands() -> Vec<SeccompRule> {
     [8, 10].map(|command| SeccompRule::new(vec![is(command)]).expect(ENV)).into()
 }
 
+/// Times of what a descriptor holds.
+fn nameless() -> Vec<SeccompRule> {
+    let empty = libc::AT_EMPTY_PATH as u64;
+    let held = SeccompCondition::new(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(empty), empty).expect(ENV);
+    vec![SeccompRule::new(vec![held]).expect(ENV)]
+}
+
 /// An archive with a bit of everything, on a layer with a bit of everything, comes to the same tree.
 fn same_tree(wrapper: &Program, name: &str) {
     let plain = tree(&Program::at(program_path()));
     let other = tree(wrapper);
     // Directories that no entry lists have the time of the run.
     let mut but = vec![But::Of("dir", "mtime")];
-    if name.starts_with("fchmodat2") || name == "all-of-them" {
+    if ["fchmodat2", "all-of-them"].contains(&name.trim_end_matches(EPERM)) {
         // Their set-id bits are told to be lacking; the sticky bit is there.
         but.push(But::Of("char", "mode"));
         assert_eq!(other.get("d/new/special", "mode"), "1622");
@@ -258,7 +283,7 @@ fn times_that_cannot_be_given_to_what_is_held_are_events() {
 /// Whiteouts are files with overlay's attribute then, as overlayfs reads them since Linux 6.7.
 fn overlay_whiteouts_where_devices_cannot_be_made_are_attributes() {
     let scratch = Scratch::new();
-    let wrapper = wrapper(&scratch, &NO_DEVICES);
+    let wrapper = wrapper(&scratch, NO_DEVICES.name);
     let (below, upper) = (scratch.dir("lower"), scratch.dir("upper"));
     let lower = Tarball::new().file("d/gone", "1").file("d/kept", "2").file("top", "3").file("e/f", "4");
     run::apply(&below, &lower.build(), layer).expect("lower");
@@ -286,6 +311,105 @@ fn overlay_whiteouts_where_devices_cannot_be_made_are_attributes() {
         assert_eq!(shown, "d/ d/kept=2 e/ e/f=4 e/g=5");
     }
     println!("without devices: {shown}");
+}
+
+/// On a lower directory, the upper one comes to the same.
+fn same_upper(wrapper: &Program, name: &str) {
+    let (plain, other) = (upper(&Program::at(program_path())), upper(wrapper));
+    assert_same(&format!("upper without {name}"), &other, &plain, &[But::Of("dir", "mtime"), But::Of("char", "mtime")]);
+}
+
+fn upper(program: &Program) -> Tree {
+    let scratch = Scratch::new();
+    let (lower, upper) = (scratch.dir("lower"), scratch.dir("upper"));
+    let below = Tarball::new().dir("d").with(|e| _ = e.mode(0o700).uid(7).gid(8)).file("d/f", "1").file("g", "2");
+    run::apply(&lower, &below.build(), layer).expect("lower");
+    let layer = Tarball::new().file("d/new", "3").whiteout("g").hardlink("h", "d/f");
+    overlaid(program, &lower, &upper, &layer, |_| {}).expect("upper");
+    let tree = Tree::read(&upper);
+    assert_eq!(["uid", "gid", "mode"].map(|field| tree.get("d", field)), ["7", "8", "0700"]);
+    tree
+}
+
+fn overlaid(
+    program: &Program,
+    lower: &Path,
+    upper: &Path,
+    layer: &Tarball,
+    change: impl FnOnce(&mut untar_in_root::Options),
+) -> Result<untar_in_root::Report, untar_in_root::Error> {
+    let mut untar = untar_in_root::Untar::open(upper).expect("destination").program(program.clone());
+    let mut overlay = untar_in_root::Overlay::default();
+    overlay.lower = vec![lower.to_owned()];
+    untar.options_mut().mode = untar_in_root::Mode::Overlay(overlay);
+    change(untar.options_mut());
+    untar.apply(&layer.build()[..])
+}
+
+/// Dropped without a word, they would give directories another owner and mode.
+fn lower_directories_that_cannot_be_held_are_refused() {
+    for isolation in [Isolation::Auto, Isolation::Pivot, Isolation::Chroot] {
+        let scratch = Scratch::new();
+        let wrapper = wrapper(&scratch, NO_NAMESPACES.name);
+        let (lower, upper) = (scratch.dir("lower"), scratch.dir("upper"));
+        let layer = Tarball::new().file("d/f", "1");
+        let error = overlaid(&wrapper, &lower, &upper, &layer, |o| o.isolation = isolation).expect_err("no namespace");
+        assert_eq!(error.kind(), untar_in_root::ErrorKind::Root);
+        let text = error.to_string();
+        assert!(text.contains("a lower directory is held only in a mount namespace"), "{isolation:?}: {text}");
+        assert_eq!(fs::read_dir(&upper).expect("upper").count(), 0);
+        println!("without namespaces: {text}");
+    }
+}
+
+fn mounts_below_that_cannot_be_covered_are_told() {
+    let scratch = Scratch::new();
+    let wrapper = wrapper(&scratch, NO_NAMESPACES.name);
+    let dest = scratch.dir("dest");
+    scratch.tmpfs("dest/m", 1 << 16).expect("tmpfs");
+    let apply = |archive: Tarball| {
+        let untar = untar_in_root::Untar::open(&dest).expect("destination").program(wrapper.clone());
+        untar.apply(&archive.build()[..])
+    };
+    let confinement = apply(Tarball::new().file("f", "1")).expect("applied").confinement;
+    assert_eq!(confinement.root, untar_in_root::RootSwitch::Chroot);
+    assert_eq!(confinement.mounts_below, [b"m".to_vec()]);
+    assert_eq!(confinement.mounts, untar_in_root::MountsBelow::InSight);
+    let error = apply(Tarball::new().file("m/f", "1")).expect_err("a mount");
+    assert_eq!(error.kind(), untar_in_root::ErrorKind::Refused);
+}
+
+/// A directory and a file, whatever calls there are for it.
+fn mounts_below_are_covered(wrapper: &Program, name: &str) {
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    let mounted = scratch.tmpfs("dest/m", 1 << 16).expect("tmpfs");
+    let secret = scratch.file("secret", "of the host");
+    fs::write(mounted.join("secret"), "of the host").expect("secret");
+    rustix::mount::mount_bind(&secret, scratch.file("dest/file", "")).expect("bind");
+    for isolation in [Isolation::Pivot, Isolation::Chroot] {
+        let mut untar = untar_in_root::Untar::open(&dest).expect("destination").program(wrapper.clone());
+        untar.options_mut().isolation = isolation;
+        let session = untar.spawn().expect("helper");
+        let root = root_of_the_helper_on(&dest);
+        assert_eq!(fs::read_dir(root.join("m")).expect("m").count(), 0, "{name}, {isolation:?}");
+        assert_eq!(fs::read_to_string(root.join("file")).expect("file"), "", "{name}, {isolation:?}");
+        drop(session);
+    }
+}
+
+/// Once it is inside.
+fn root_of_the_helper_on(dest: &Path) -> PathBuf {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let inode = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    loop {
+        let root = support::process::my_helper_on(dest).map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
+        match root {
+            Some(root) if inode(&root) == inode(dest) => return root,
+            _ => assert!(Instant::now() < deadline, "no helper is inside"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn is_at_least(major: u32, minor: u32) -> bool {
