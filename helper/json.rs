@@ -73,7 +73,8 @@ const NAMES: [&str; 4] = ["path", "name", "link", "target"];
 const LISTS: [&str; 2] = ["mounts_below", "xattrs"];
 const DIGESTS: [&str; 2] = ["digest", "diff_id"];
 /// Fields that hold the name of a variant.
-const VARIANTS: [&str; 9] = ["kind", "root", "stage", "compression", "format", "limit", "what", "cause", "refused"];
+const VARIANTS: [&str; 10] =
+    ["kind", "root", "mounts", "stage", "compression", "format", "limit", "what", "cause", "refused"];
 
 fn readable(value: Value) -> Value {
     match value {
@@ -227,6 +228,12 @@ mod tests {
             json!({ "path": "a\u{fffd}", "path_base64": "Yf8=", "kind": "char_device",
                 "cause": { "link_target_missing": { "target": "b" } } })
         );
+    }
+
+    #[test]
+    fn variants_are_in_lower_case() {
+        let value = json!({ "root": "ChrootInNamespace", "mounts": "InSight" });
+        assert_eq!(readable(value), json!({ "root": "chroot_in_namespace", "mounts": "in_sight" }));
     }
 
     #[test]
