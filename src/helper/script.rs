@@ -29,7 +29,6 @@ impl Script {
     }
 
     /// All at once.
-    #[cfg(test)]
     pub(crate) fn whole(bytes: &[u8]) -> Script {
         Script { last: false, ..Script::new(bytes, &[]) }
     }
