@@ -28,6 +28,7 @@ mod privileges;
 mod replays;
 mod rights;
 mod rules;
+mod stalls;
 mod support;
 
 mod equivalence;
