@@ -123,6 +123,22 @@ fn attributes_of_directories_are_let_go_of() {
     explode("attributes", b"", count / 100).is("ok", HELPER + count as u64 * PER_ENTRY / 1024);
 }
 
+/// Names count as they are long: what one more costs is what it says, and its name.
+#[test]
+fn an_entry_costs_its_name_once() {
+    let weigh = |rounds| explode("long-names", b"", rounds).helper;
+    let (few, many) = (weigh(10), weigh(40));
+    let each = (many.saturating_sub(few) << 10) / 30_000;
+    println!("a directory with a name of 248 bytes costs {each} bytes");
+    assert!(each <= PER_ENTRY + 248, "{each} bytes");
+}
+
+/// 960 KiB on each of 180.
+#[test]
+fn attributes_that_wait_are_bounded_in_bytes() {
+    explode("large-attributes", b"", 180).is("ok", HELPER + (8 << 10));
+}
+
 #[test]
 fn directories_that_no_entry_names_are_counted_as_entries() {
     explode("implied", b"", 40).is("Entries", HELPER + 16_384 * PER_ENTRY / 1024);
@@ -187,6 +203,15 @@ fn next(kind: &str, piece: &[u8], round: usize) -> Vec<u8> {
             let value = "v".repeat(3500);
             let few = names.take(100);
             open_ended(few.fold(Tarball::new(), |tar, name| tar.dir(name).with(|e| _ = e.xattr("user.a", &value))))
+        }
+        "long-names" => {
+            open_ended(names.fold(Tarball::new(), |tar, name| tar.dir(format!("{:n<248}", name.replace('/', "-")))))
+        }
+        "large-attributes" => {
+            let value = vec![b'v'; 60 << 10];
+            open_ended(Tarball::new().dir(format!("d{round}")).with(|e| {
+                (0..16).for_each(|n| _ = e.xattr(&format!("user.a{n}"), &value));
+            }))
         }
         "implied" => open_ended(Tarball::new().file(format!("d{round}/{}f", "x/".repeat(1000)), "")),
         "pax" if round > 0 => vec![b'x'; 1024],

@@ -6,6 +6,7 @@
 mod atomic;
 mod bad_helpers;
 mod bombs;
+mod bounds;
 mod builders;
 mod callers_memory;
 mod cli;

@@ -19,7 +19,7 @@ const LOWERS: usize = 512;
 /// Each thread that makes files: the file, a directory that is listed, one that is entered.
 const PER_THREAD: usize = 4;
 /// With fewer than so many nothing can be done.
-const FEWEST: usize = 24;
+const FEWEST: usize = 16;
 
 /// Who may hold how many descriptors open: the one place that deals them out. What is held for longer than a call is
 /// counted here, and all of it together fits below the limit of this process.
