@@ -61,7 +61,8 @@ fn bytes_are_counted_and_bounded_also_those_that_are_copied_up() {
     assert!(copy == fs::read(lower.join("two")).expect("lower") && copy.len() == 64 << 20);
     let on_disk = fs::metadata(dest.join("2")).expect("copy").blocks() * 512;
     assert!(on_disk <= 4 << 20, "its holes are filled: {on_disk}");
-    let limited: [(&str, Limit, &dyn Fn(&mut Limits)); 3] = [
+    type Change<'a> = &'a dyn Fn(&mut Limits);
+    let limited: [(&str, Limit, Change<'_>); 3] = [
         ("total", Limit::TotalBytes, &|limits| limits.total_bytes = 1 << 20),
         ("second", Limit::TotalBytes, &|limits| limits.total_bytes = 4 << 20),
         ("file", Limit::FileBytes, &|limits| limits.file_bytes = 32 << 20),
