@@ -12,6 +12,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use untar_in_root::image::{Problem, Store};
 
+/// What is put at a name.
+type Damage<'a> = &'a dyn Fn(&Path);
+
 const NAMES: [&str; 5] = ["version", "version.part", "lock", "layers", "images"];
 
 /// How the program ends on a store, and what it says; `None` if it does not.
@@ -96,7 +99,7 @@ fn foreign_state_in_a_store_is_refused() {
     for name in ["version", "lock", "layers", "images"] {
         let is_file = matches!(name, "version" | "lock");
         let target = scratch.join(if is_file { "outside/file" } else { "outside/directory" });
-        let damage: [(&str, &str, &dyn Fn(&Path)); 5] = [
+        let damage: [(&str, &str, Damage<'_>); 5] = [
             ("a link", "symlink", &|path| symlink(&target, path).expect("link")),
             ("a FIFO", if is_file { "no regular file" } else { "no directory" }, &|path| {
                 nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("fifo");
