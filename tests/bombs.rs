@@ -134,12 +134,6 @@ fn an_entry_costs_its_name_once() {
     assert!(each <= PER_ENTRY + 248, "{each} bytes");
 }
 
-/// 960 KiB on each of 180.
-#[test]
-fn attributes_that_wait_are_bounded_in_bytes() {
-    explode("large-attributes", b"", 180).is("ok", HELPER + (8 << 10));
-}
-
 #[test]
 fn directories_that_no_entry_names_are_counted_as_entries() {
     explode("implied", b"", 40).is("Entries", HELPER + 16_384 * PER_ENTRY / 1024);
@@ -207,12 +201,6 @@ fn next(kind: &str, piece: &[u8], round: usize) -> Vec<u8> {
         }
         "long-names" => {
             open_ended(names.fold(Tarball::new(), |tar, name| tar.dir(format!("{:n<248}", name.replace('/', "-")))))
-        }
-        "large-attributes" => {
-            let value = vec![b'v'; 60 << 10];
-            open_ended(Tarball::new().dir(format!("d{round}")).with(|e| {
-                (0..16).for_each(|n| _ = e.xattr(&format!("user.a{n}"), &value));
-            }))
         }
         "implied" => open_ended(Tarball::new().file(format!("d{round}/{}f", "x/".repeat(1000)), "")),
         "pax" if round > 0 => vec![b'x'; 1024],
