@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use untar_in_root::{Options, Program, Untar};
 
 use crate::support::child::Job;
+use crate::support::privilege::need_mount;
 use crate::support::process::my_helper_on;
 use crate::support::scratch::Scratch;
 use crate::support::tarball::{Tarball, bz2, gz, xz, zst};
@@ -40,7 +41,11 @@ struct Weighed {
 /// Sends `piece` so often, in a process of its own; `kind` chooses options and what else is sent.
 fn explode(kind: &str, piece: &[u8], times: usize) -> Weighed {
     let scratch = Scratch::new();
-    let dest = scratch.dir("dest");
+    // Not every file system holds a megabyte of attributes for each inode.
+    let dest = match kind {
+        "large-attributes" => scratch.tmpfs("dest", 1 << 30).expect("tmpfs"),
+        _ => scratch.dir("dest"),
+    };
     let piece = scratch.file("piece", piece);
     let begun = Instant::now();
     let said = Job::new(&dest, &piece, &format!("bomb {kind} {times}")).run(&scratch);
@@ -134,6 +139,14 @@ fn an_entry_costs_its_name_once() {
     assert!(each <= PER_ENTRY + 248, "{each} bytes");
 }
 
+/// 960 KiB on each of 180.
+#[test]
+fn attributes_that_wait_are_bounded_in_bytes() {
+    if need_mount("attributes_that_wait_are_bounded_in_bytes") {
+        explode("large-attributes", b"", 180).is("ok", HELPER + (8 << 10));
+    }
+}
+
 #[test]
 fn directories_that_no_entry_names_are_counted_as_entries() {
     explode("implied", b"", 40).is("Entries", HELPER + 16_384 * PER_ENTRY / 1024);
@@ -201,6 +214,12 @@ fn next(kind: &str, piece: &[u8], round: usize) -> Vec<u8> {
         }
         "long-names" => {
             open_ended(names.fold(Tarball::new(), |tar, name| tar.dir(format!("{:n<248}", name.replace('/', "-")))))
+        }
+        "large-attributes" => {
+            let value = vec![b'v'; 60 << 10];
+            open_ended(Tarball::new().dir(format!("d{round}")).with(|e| {
+                (0..16).for_each(|n| _ = e.xattr(&format!("user.a{n}"), &value));
+            }))
         }
         "implied" => open_ended(Tarball::new().file(format!("d{round}/{}f", "x/".repeat(1000)), "")),
         "pax" if round > 0 => vec![b'x'; 1024],
