@@ -25,7 +25,7 @@ use sweep::{remove, sweep};
 
 pub(crate) const PREFIX: &str = ".untar-in-root-staging-";
 /// Names that are tried before somebody who takes each of them away is told of.
-const TRIES: u32 = 100;
+const TRIES: u32 = 16;
 
 /// Where a result is to appear: a name in an open directory.
 pub(crate) struct Place {
