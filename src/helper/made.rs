@@ -33,6 +33,8 @@ pub(crate) struct Made {
     pub(crate) symlink: bool,
     /// The mode that it has got.
     pub(crate) mode: u32,
+    /// It has an ACL of its directory's, and keeps it: no kernel takes one off by such a descriptor.
+    pub(crate) acl: bool,
     _made_here: (),
 }
 
@@ -65,7 +67,8 @@ pub(crate) fn special(
     if !same || !is_ours(dir, (stat.st_uid, stat.st_gid), setter, inherit)? {
         return Err(exchanged(call, name));
     }
-    Ok(Made { inode, symlink: kind == SFlag::S_IFLNK, mode: stat.st_mode & 0o7777, _made_here: () })
+    let (symlink, mode, acl) = (kind == SFlag::S_IFLNK, stat.st_mode & 0o7777, inherit.acl);
+    Ok(Made { inode, symlink, mode, acl, _made_here: () })
 }
 
 /// Makes a directory and opens it; `EEXIST` is the caller's to handle. `ESTALE` if what is there then is another.

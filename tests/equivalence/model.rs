@@ -267,12 +267,18 @@ impl Model {
     fn dress(&mut self, inode: InodeId, item: &Item) {
         let inode = &mut self.inodes[inode];
         let openable = matches!(inode.kind, Kind::Dir(_) | Kind::File(_));
-        inode.mode = if let Kind::Symlink(_) = inode.kind { 0o777 } else { item.final_mode() };
+        let acl = item.attributes.xattrs.contains(&Xattr::AccessAcl);
+        inode.mode = match inode.kind {
+            Kind::Symlink(_) => 0o777,
+            // Without the ACL nobody gets what its mask, the group's bits, allows.
+            Kind::Fifo | Kind::Null if acl => item.mode() & !0o070,
+            _ => item.final_mode(),
+        };
         inode.owner = item.owner();
         inode.mtime = Some(item.mtime());
-        // user.* exists on files and directories only.
-        let fits = |xattr: &&Xattr| openable || !xattr.name().starts_with("user.");
-        inode.xattrs = item.attributes.xattrs.iter().filter(fits).map(|x| (x.name(), x.value())).collect();
+        // No descriptor leads to those of anything else.
+        let xattrs = item.attributes.xattrs.iter().filter(|_| openable);
+        inode.xattrs = xattrs.map(|x| (x.name(), x.value())).collect();
         inode.listed = true;
     }
 

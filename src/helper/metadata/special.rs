@@ -1,7 +1,7 @@
 //! Symlinks, devices and FIFOs: what can be given to an inode that is held by a path descriptor. What cannot is left
 //! out and told, for by its name it might be given to another file.
 
-use super::{ACL_ACCESS, Metadata, Setter, Softened, allowed_mode, nix_errno};
+use super::{ACL_ACCESS, ACL_DEFAULT, Metadata, Setter, Softened, allowed_mode, nix_errno};
 use crate::helper::dirs::Inherit;
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::made::{self, Made, Special};
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
-use rustix::fs::{Timespec, Timestamps, utimensat};
+use rustix::fs::{Timespec, Timestamps, XattrFlags, fgetxattr, fremovexattr, fsetxattr, utimensat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -25,8 +25,15 @@ impl Setter {
         meta: &Metadata,
         inherit: Inherit,
     ) -> Result<Made> {
+        let aside = if inherit.acl && matches!(what, Special::Node(..)) { take_default_acl(dir) } else { None };
+        let inherit = Inherit { acl: inherit.acl && aside.is_none(), ..inherit };
         // The sticky bit at once: before Linux 6.6 it cannot be set later.
-        made::special(dir, name, what, within_acl(meta, inherit, meta.mode) & 0o1777, self, inherit)
+        let made = made::special(dir, name, what, within_acl(meta, inherit.acl, meta.mode) & 0o1777, self, inherit);
+        if let Some(acl) = aside {
+            fsetxattr(dir, ACL_DEFAULT, &acl, XattrFlags::empty())
+                .call("fsetxattr", || format!("dir, {}", quoted(ACL_DEFAULT.to_bytes())))?;
+        }
+        made
     }
 
     /// Everything about one that was just made.
@@ -40,7 +47,7 @@ impl Setter {
         }
         if !made.symlink {
             let wanted = allowed_mode(meta.mode, owned);
-            softened.extend(chmod(made, wanted, within_acl(meta, inherit, wanted), inherit)?);
+            softened.extend(chmod(made, wanted, within_acl(meta, made.acl, wanted))?);
         }
         for (name, _) in &meta.xattrs {
             softened.push(self.lost_attribute(name)?);
@@ -64,18 +71,27 @@ impl Setter {
     }
 }
 
+/// A directory's default ACL, out of the way while something is made in it that could not be rid of it again. `None`
+/// where there is none, or where it may not be taken off.
+fn take_default_acl(dir: &OwnedFd) -> Option<Vec<u8>> {
+    let mut acl = vec![0u8; 64 << 10];
+    let size = fgetxattr(dir, ACL_DEFAULT, &mut acl[..]).ok()?;
+    acl.truncate(size);
+    fremovexattr(dir, ACL_DEFAULT).ok().map(|()| acl)
+}
+
 /// The part of a mode that gives nobody more than was meant, though an ACL cannot be taken off or put on. With one
 /// that the directory handed down, the group's bits are the mask of all that it names; of one that should be there,
 /// too, and are not the group's own.
-fn within_acl(meta: &Metadata, inherit: Inherit, mode: u32) -> u32 {
+fn within_acl(meta: &Metadata, inherited: bool, mode: u32) -> u32 {
     let lost = meta.xattrs.iter().any(|(name, _)| name.as_c_str() == ACL_ACCESS);
-    if inherit.acl || lost { mode & !0o070 } else { mode }
+    if inherited || lost { mode & !0o070 } else { mode }
 }
 
 /// Before Linux 6.6 no call does it, and set-id bits of such a thing mean nothing: then what is lacking is told.
-fn chmod(made: &Made, wanted: u32, mode: u32, inherit: Inherit) -> Result<Option<EventKind>> {
+fn chmod(made: &Made, wanted: u32, mode: u32) -> Result<Option<EventKind>> {
     let ignored = |errno: Errno| Some(EventKind::ModeIgnored { mode: wanted, errno: errno as i32 });
-    if made.mode != mode && (inherit.acl || mode & 0o7000 != 0) {
+    if made.mode != mode && (made.acl || mode & 0o7000 != 0) {
         match sys::fchmodat2(made.inode.as_fd(), mode) {
             Err(errno @ Errno::ENOSYS) => return Ok(ignored(errno)),
             result => result.call("fchmodat2", || format!("fd, \"\", 0{mode:o}, AT_EMPTY_PATH"))?,
