@@ -33,8 +33,12 @@ struct Ran {
     err: Vec<u8>,
 }
 
-/// Runs it to its end and looks at the memory of this process alone.
+/// Runs it to its end and looks at the memory of this process alone; again if it was over before the first look.
 fn weigh(what: &str, command: &mut Command) -> Ran {
+    (0..50).map(|_| once(what, command)).find(|ran| ran.peak > 0).expect("a look in one of fifty runs")
+}
+
+fn once(what: &str, command: &mut Command) -> Ran {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program");
     let (pid, most, over) = (child.id(), AtomicU64::new(0), AtomicBool::new(false));
     let output = std::thread::scope(|scope| {
