@@ -9,6 +9,9 @@ pub(crate) const KEPT: usize = 8 << 20;
 const EACH: usize = 80;
 /// The most bytes of a text or name in a failure; what is longer is cut, as [`EntryRef::path`] is.
 const LONGEST: usize = EntryRef::MAX_PATH;
+/// A confinement no larger is kept whatever is left: each layer of an image has one, and events of the layers before it
+/// must not make its helper look like none of ours.
+const ORDINARY: usize = 16 << 10;
 
 pub(super) struct Kept {
     purse: Purse,
@@ -35,7 +38,8 @@ impl Kept {
     /// False if it is larger than any honest one.
     #[must_use]
     pub(super) fn confinement(&mut self, confinement: Confinement) -> bool {
-        let fits = self.purse.pay(of_confinement(&confinement));
+        let bytes = of_confinement(&confinement);
+        let fits = bytes <= ORDINARY || self.purse.pay(bytes);
         self.confinement = fits.then_some(confinement);
         fits
     }
@@ -127,6 +131,19 @@ mod tests {
         let with = |mounts_below| Confinement { mounts_below, ..Confinement::default() };
         assert!(!Kept::new(Purse::new(KEPT)).confinement(with(vec![Vec::new(); 1_000_000])));
         assert!(Kept::new(Purse::new(KEPT)).confinement(with(vec![b"some/where/below".to_vec(); 20_000])));
+    }
+
+    #[test]
+    fn a_helper_is_not_refused_for_what_those_before_it_have_said() {
+        let mut kept = Kept::new(Purse::new(KEPT));
+        (0..1000).for_each(|_| kept.event(named(100_000)));
+        while kept.dropped < 2000 {
+            kept.event(named(0));
+        }
+        let mut next = Kept::new(kept.purse.clone());
+        let ordinary = || Confinement { capabilities: vec!["cap_chown".to_owned(); 8], ..Confinement::default() };
+        assert!(next.confinement(ordinary()) && next.confinement.is_some());
+        assert!(!next.confinement(Confinement { mounts_below: vec![Vec::new(); 1000], ..ordinary() }));
     }
 
     #[test]
