@@ -18,16 +18,19 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::
 
 /// Opens the directory `name` in `dir`. `ENOTDIR` or `ELOOP` if it is something else.
 pub(crate) fn directory(dir: &OwnedFd, name: &[u8], cross_mounts: bool) -> Result<OwnedFd> {
-    let opened = if cross_mounts || OLD_KERNEL.load(Ordering::Relaxed) {
+    // Asked once: another thread may find out meanwhile.
+    let old = OLD_KERNEL.load(Ordering::Relaxed);
+    let opened = if cross_mounts || old {
         openat(dir, OsStr::from_bytes(name), DIRECTORY, Mode::empty())
     } else {
         let resolve = ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         openat2(dir.as_fd(), OsStr::from_bytes(name), OpenHow::new().flags(DIRECTORY).resolve(resolve))
     };
     match opened {
-        Ok(fd) if cross_mounts || !OLD_KERNEL.load(Ordering::Relaxed) || same_mount(dir, &fd) => Ok(fd),
+        Ok(fd) if cross_mounts || !old || same_mount(dir, &fd) => Ok(fd),
         Ok(_) | Err(Errno::EXDEV) => Err(Cause::CrossesMount.into()),
-        Err(errno) if sys::is_absent(errno) && !OLD_KERNEL.swap(true, Ordering::Relaxed) => {
+        Err(errno) if sys::is_absent(errno) && !cross_mounts && !old => {
+            OLD_KERNEL.store(true, Ordering::Relaxed);
             directory(dir, name, cross_mounts)
         }
         Err(errno) => Err(Fault::os(errno, "openat", format_args!("dir, {}, O_DIRECTORY|O_NOFOLLOW", quoted(name)))),
