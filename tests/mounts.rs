@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -189,6 +190,43 @@ fn directories_exchanged_on_the_way_to_a_mount_uncover_nothing() {
         let text = fs::read_to_string(dest.join(place).join("secret"));
         assert!(text.is_err() || text.is_ok_and(|text| text == "of the host"));
     }
+}
+
+/// Who owns what the root is in can always do that: its name is not the same from one question to the next.
+#[test]
+fn a_directory_above_the_root_that_is_renamed_all_the_time_uncovers_nothing() {
+    if !need_root("a_directory_above_the_root_that_is_renamed_all_the_time_uncovers_nothing") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let above = scratch.dir("above");
+    tmpfs(&above.join("one/dest/data"), "secret");
+    fs::create_dir(above.join("other")).expect("directory");
+    let root = fs::File::open(above.join("one/dest")).expect("root");
+    let dest = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+    let (stop, mut refused) = (AtomicBool::new(false), 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let dir = fs::File::open(&above).expect("the directory above");
+            while !stop.load(Ordering::Relaxed) {
+                let _ = renameat_with(&dir, "one", &dir, "other", RenameFlags::EXCHANGE);
+            }
+        });
+        for turn in 0..80 {
+            let (what, change) = SETTINGS[turn % 2];
+            let Some(waiting) = Waiting::or_refused(&dest, change) else {
+                refused += 1;
+                continue;
+            };
+            let found = waiting.finds(&["data"]);
+            let report = waiting.session.finish();
+            stop.fetch_or(!found.is_empty() || report.is_err(), Ordering::Relaxed);
+            assert_eq!(found, Vec::<String>::new(), "{what}");
+            assert_eq!(report.expect("applied").confinement.mounts_below, [b"data"], "{what}");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(refused < 80);
 }
 
 /// Entering, replacing and removing it are the error that they were, whatever lies over it.

@@ -17,19 +17,27 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// How often somebody may exchange the directories on the way before that is an error.
-const ROUNDS: u32 = 100;
+pub(crate) const ROUNDS: u32 = 100;
 /// In the place of a directory, and of a file.
 const DIRECTORY: &str = "/../directory";
 const FILE: &str = "/../file";
 
 /// Covers all that is mounted below the working directory; the kernel's own list says in the end that nothing is left.
-pub(crate) fn below_cwd() -> Result<()> {
+/// `whole`: the directory is the root of its mount.
+pub(crate) fn below_cwd(whole: bool) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = open(".", flags, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_PATH|O_DIRECTORY")?;
     let (top, device) = empty()?;
     let mut last = Errno::EBUSY;
     for _ in 0..ROUNDS {
-        let table = Table::of(&root)?;
+        let table = match Table::of(&root, whole) {
+            // Somebody renames a directory above.
+            Err(fault) if fault.errno() == Some(Errno::ESTALE) => {
+                last = Errno::ESTALE;
+                continue;
+            }
+            table => table?,
+        };
         let mut left = table.in_sight(device).peekable();
         if left.peek().is_none() {
             return top.off();

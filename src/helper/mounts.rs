@@ -16,6 +16,9 @@ pub(crate) struct Below {
     pub(crate) points: Vec<Vec<u8>>,
     /// The file system at the working directory gives files their directory's group.
     pub(crate) group_from_directory: bool,
+    /// Something lies on the working directory's mount and not below the directory. Where that is the whole of its
+    /// mount, somebody has renamed a directory above between the question for its name and that for theirs.
+    pub(crate) strays: bool,
 }
 
 /// `None` where nothing can be known: no `/proc`, and no calls to ask. Entering a mount is noticed when it happens.
@@ -24,6 +27,14 @@ pub(crate) fn below_cwd() -> Option<Below> {
 }
 
 impl Below {
+    /// What lies on the directory's mount, at any depth.
+    fn take(&mut self, dir: &[u8], point: &[u8]) {
+        match relative(dir, point) {
+            Some(rest) => self.points.push(rest.to_vec()),
+            None => self.strays |= point != dir,
+        }
+    }
+
     /// In order, each once: mounts can lie over each other.
     fn sorted(mut self) -> Below {
         self.points.sort();
@@ -55,14 +66,14 @@ fn asked() -> Option<Below> {
     }
     let group_from_directory = gives_group(&text(here.stx_mnt_id, &OPTIONS)?);
     let below = listed(here.stx_mnt_id)?;
-    let mut points = Vec::new();
+    let mut found = Below { group_from_directory, ..Below::default() };
     if !below.is_empty() {
         let cwd = nix::unistd::getcwd().ok()?;
         for id in below {
-            points.extend(relative(cwd.as_os_str().as_bytes(), &text(id, &POINT)?).map(<[u8]>::to_vec));
+            found.take(cwd.as_os_str().as_bytes(), &text(id, &POINT)?);
         }
     }
-    Some(Below { points, group_from_directory })
+    Some(found)
 }
 
 /// The mounts below one, at any depth.
@@ -114,7 +125,9 @@ fn gives_group(options: &[u8]) -> bool {
 fn read() -> Option<Below> {
     let text = read_mountinfo()?;
     let cwd = nix::unistd::getcwd().ok()?;
-    Some(below(&text, cwd.as_os_str().as_bytes()))
+    let cwd = cwd.as_os_str().as_bytes();
+    let strays = table::here().is_some_and(|here| table::has_strays(&text, here, cwd));
+    Some(Below { strays, ..below(&text, cwd) })
 }
 
 fn read_mountinfo() -> Option<Vec<u8>> {

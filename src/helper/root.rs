@@ -89,8 +89,9 @@ struct Switched {
 fn switch_in_namespace(isolation: Isolation, cross_mounts: bool) -> Result<Switched> {
     let bound = clone_root().or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
     // After that: what is below a mount of its own is told at once.
-    let mounts = mounts::below_cwd();
-    let below = look_away(mounts.as_ref(), cross_mounts)?;
+    let whole = bound.is_ok();
+    let mounts = list_below(whole)?;
+    let below = look_away(mounts.as_ref(), cross_mounts, whole)?;
     let pivoted = match (isolation, bound) {
         (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, "pivot_root", "\".\", \".\"")),
         (_, Err(fault)) => Err(fault),
@@ -107,13 +108,25 @@ fn switch_in_namespace(isolation: Isolation, cross_mounts: bool) -> Result<Switc
     Ok(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below })
 }
 
+/// What is mounted below, also while somebody who owns a directory above renames it all the time.
+fn list_below(whole: bool) -> Result<Option<mounts::Below>> {
+    for _ in 0..cover::ROUNDS {
+        match mounts::below_cwd() {
+            Some(below) if whole && below.strays => {}
+            below => return Ok(below),
+        }
+    }
+    Err(Fault::os(Errno::ESTALE, "getcwd", ""))
+}
+
 /// What is mounted below the root is neither the archive's nor a taken-over helper's, unless it was asked for.
-fn look_away(mounts: Option<&mounts::Below>, cross_mounts: bool) -> Result<MountsBelow> {
+/// `whole`: the working directory is the root of a mount, our clone.
+fn look_away(mounts: Option<&mounts::Below>, cross_mounts: bool, whole: bool) -> Result<MountsBelow> {
     match mounts {
         None => Ok(MountsBelow::Unknown),
         Some(_) if cross_mounts => Ok(MountsBelow::InSight),
         Some(mounts) if mounts.points.is_empty() => Ok(MountsBelow::Covered),
-        Some(_) => cover::below_cwd().map(|()| MountsBelow::Covered),
+        Some(_) => cover::below_cwd(whole).map(|()| MountsBelow::Covered),
     }
 }
 

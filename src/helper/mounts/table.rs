@@ -3,8 +3,9 @@
 use super::{POINT, UNIQUE, listed, read_mountinfo, relative, told, unescape};
 use crate::helper::fault::{Call, Fault, Result};
 use nix::errno::Errno;
-use rustix::fs::{AtFlags, StatxFlags, statx};
-use std::os::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// `STATMOUNT_SB_BASIC` and `STATMOUNT_MNT_BASIC`.
@@ -28,24 +29,29 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Of the working directory, which is open as `dir`.
-    pub(crate) fn of(dir: &OwnedFd) -> Result<Table> {
+    /// Of the working directory, which is open as `dir`. `whole`: it is the root of its mount, so what lies on that and
+    /// not below the directory says that somebody renames it meanwhile (`ESTALE`).
+    pub(crate) fn of(dir: &OwnedFd, whole: bool) -> Result<Table> {
         let cwd = nix::unistd::getcwd().call("getcwd", || "")?;
         let cwd = cwd.as_os_str().as_bytes();
         let unknown = || Fault::os(Errno::ENOENT, "openat", "AT_FDCWD, \"/proc/self/mountinfo\", O_RDONLY");
-        Table::listed(dir, cwd).or_else(|| Table::asked(dir, cwd)).ok_or_else(unknown)
+        let (table, strays) = Table::listed(dir, cwd).or_else(|| Table::asked(dir, cwd)).ok_or_else(unknown)?;
+        if strays && whole { Err(Fault::os(Errno::ESTALE, "getcwd", "")) } else { Ok(table) }
     }
 
-    fn listed(dir: &OwnedFd, cwd: &[u8]) -> Option<Table> {
+    /// And whether something on its mount is not below it.
+    fn listed(dir: &OwnedFd, cwd: &[u8]) -> Option<(Table, bool)> {
         let text = read_mountinfo()?;
+        let here = number(dir)?;
         let mounts = text.split(|b| *b == b'\n').filter_map(|line| parse(line, cwd)).collect();
-        Some(Table { here: number(dir)?, mounts, numbers: number })
+        Some((Table { here, mounts, numbers: number }, has_strays(&text, here, cwd)))
     }
 
-    fn asked(dir: &OwnedFd, cwd: &[u8]) -> Option<Table> {
+    fn asked(dir: &OwnedFd, cwd: &[u8]) -> Option<(Table, bool)> {
         let here = unique_number(dir)?;
         let mounts = listed(here)?.into_iter().map(|id| ask(id, cwd)).collect::<Option<Vec<_>>>()?;
-        Some(Table { here, mounts: mounts.into_iter().flatten().collect(), numbers: unique_number })
+        let strays = mounts.iter().any(Option::is_none);
+        Some((Table { here, mounts: mounts.into_iter().flatten().collect(), numbers: unique_number }, strays))
     }
 
     /// Which mount a descriptor is in, as this table numbers them.
@@ -77,11 +83,23 @@ fn relative_to(above: &[u8], point: &[u8]) -> bool {
     !above.is_empty() && point.strip_prefix(above).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
+/// Whether something lies on this mount and not at or below the directory.
+pub(super) fn has_strays(mountinfo: &[u8], here: u64, cwd: &[u8]) -> bool {
+    mountinfo.split(|b| *b == b'\n').any(|line| {
+        let on_it = line.split(|b| *b == b' ').nth(1).and_then(decimal) == Some(here);
+        on_it && parse(line, cwd).is_none()
+    })
+}
+
+fn decimal(field: &[u8]) -> Option<u64> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
 /// A line of `mountinfo`, if that mount is at or below the directory.
 fn parse(line: &[u8], cwd: &[u8]) -> Option<Mounted> {
     let fields: Vec<&[u8]> = line.split(|b| *b == b' ').take(5).collect();
     let &[id, parent, device, _, point] = fields.as_slice() else { return None };
-    let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse::<u64>().ok();
+    let number = decimal;
     let at = device.iter().position(|b| *b == b':')?;
     let device = libc::makedev(small(number(&device[..at])?)?, small(number(device.get(at + 1..)?)?)?);
     Some(Mounted { id: number(id)?, parent: number(parent)?, device, point: point_in(cwd, &unescape(point))? })
@@ -106,20 +124,25 @@ fn ask(id: u64, cwd: &[u8]) -> Option<Option<Mounted>> {
     Some(point_in(cwd, &point).map(|point| Mounted { id, parent, device, point }))
 }
 
+/// The working directory's mount, as `mountinfo` numbers it.
+pub(super) fn here() -> Option<u64> {
+    asked_number(CWD, c".", StatxFlags::MNT_ID.bits())
+}
+
 /// As `mountinfo` numbers mounts: from `statx(2)` (Linux 5.8), or from `/proc`.
 fn number(fd: &OwnedFd) -> Option<u64> {
-    asked_number(fd, StatxFlags::MNT_ID.bits()).or_else(|| {
+    asked_number(fd, c"", StatxFlags::MNT_ID.bits()).or_else(|| {
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
         text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
     })
 }
 
 fn unique_number(fd: &OwnedFd) -> Option<u64> {
-    asked_number(fd, UNIQUE)
+    asked_number(fd, c"", UNIQUE)
 }
 
-fn asked_number(fd: &OwnedFd, field: u32) -> Option<u64> {
-    let stat = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(field)).ok()?;
+fn asked_number(fd: impl AsFd, path: &CStr, field: u32) -> Option<u64> {
+    let stat = statx(fd, path, AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(field)).ok()?;
     (stat.stx_mask & field != 0).then_some(stat.stx_mnt_id)
 }
 
@@ -159,11 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_was_renamed_meanwhile_is_noticed() {
+        let info =
+            b"7 1 0:5 / /p/root rw - ext4 x rw\n8 7 0:6 / /p/root/proc rw - proc p rw\n9 8 0:6 / /q rw - proc p rw\n";
+        for (cwd, strays) in [("/p/root", false), ("/p", false), ("/p/other", true), ("/p/root/p", true)] {
+            assert_eq!(has_strays(info, 7, cwd.as_bytes()), strays, "{cwd}");
+        }
+        assert!(!has_strays(info, 9, b"/p/other"));
+    }
+
+    #[test]
     fn both_tables_agree() {
         for dir in ["/", "/proc", "/dev", "/sys"] {
             let open = nix::fcntl::open(dir, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).expect(dir);
-            let listed = Table::listed(&open, dir.as_bytes()).expect("a list");
-            let Some(asked) = Table::asked(&open, dir.as_bytes()) else { continue };
+            let (listed, _) = Table::listed(&open, dir.as_bytes()).expect("a list");
+            let Some((asked, _)) = Table::asked(&open, dir.as_bytes()) else { continue };
             let points = |table: &Table| {
                 let mut points: Vec<_> = table.in_sight(0).map(|m| (m.point.clone(), m.device)).collect();
                 points.sort();
