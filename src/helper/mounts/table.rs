@@ -62,8 +62,16 @@ impl Table {
     /// The topmost mounts that can be reached from the directory, but for those of this device. What is below another
     /// one is out of reach if that is.
     pub(crate) fn in_sight(&self, cover: u64) -> impl Iterator<Item = &Mounted> {
-        let first = self.mounts.iter().filter(|m| m.parent == self.here && !m.point.is_empty());
-        first.filter(|m| !self.is_hidden(m)).map(|m| self.topmost(m)).filter(move |m| m.device != cover)
+        self.first().filter(|m| !self.is_hidden(m)).map(|m| self.topmost(m)).filter(move |m| m.device != cover)
+    }
+
+    /// Whether something is out of reach because another mount lies above it.
+    pub(crate) fn has_hidden(&self) -> bool {
+        self.first().any(|m| self.is_hidden(m))
+    }
+
+    fn first(&self) -> impl Iterator<Item = &Mounted> {
+        self.mounts.iter().filter(|m| m.parent == self.here && !m.point.is_empty())
     }
 
     /// Something was mounted above its mount point later.
@@ -179,6 +187,9 @@ mod tests {
         // Of another mount, over the directory itself, below what was mounted later.
         assert_eq!(in_sight(&[(2, 8, 5, "a"), (3, 1, 6, ""), (4, 1, 7, "c/d"), (5, 1, COVER, "c")]), NONE);
         assert_eq!(in_sight(&[(4, 1, 7, "c/d"), (5, 1, 6, "c-e"), (6, 1, 6, "c/d-e")]), [4, 5, 6]);
+        // Told apart from what cannot be exchanged into looking like it.
+        assert!(table(&[(4, 1, 7, "c/d"), (5, 1, COVER, "c")]).has_hidden());
+        assert!(!table(&[(3, 1, 6, ""), (4, 1, 7, "c"), (5, 4, 7, "c/d")]).has_hidden());
     }
 
     #[test]
