@@ -1,6 +1,7 @@
 //! Rule 13: extended attributes, ACLs, capabilities.
 
-use untar_in_root::{ErrorKind, EventKind, IdRange, Limit, Owner, Xattrs};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
+use untar_in_root::{ErrorKind, EventKind, IdRange, Limit, Owner, UserNamespace, Xattrs};
 
 use crate::support::privilege::{need_mount, need_root, need_userns};
 use crate::support::run::{Run, apply, both, literal, plain};
@@ -193,6 +194,33 @@ fn rule_13_acls_are_applied() {
             assert_eq!(tree.get(path, "xattr.system.posix_acl_default"), "", "{path}");
         }
     });
+}
+
+/// What is out of the way for a moment must be what can be put back: an id that the helper's namespace does not have
+/// cannot.
+#[test]
+fn rule_13_a_default_acl_that_was_there_stays_though_it_names_nobody_here() {
+    let test = "rule_13_a_default_acl_that_was_there_stays_though_it_names_nobody_here";
+    if !need_root(test) || !need_userns(test) {
+        return;
+    }
+    // user::rwx, user:1000:r--, group::r-x, mask::rwx, other::---
+    let acl = [
+        &2_u32.to_le_bytes()[..],
+        &[1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 4, 0, 232, 3, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255],
+        &[16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255],
+    ]
+    .concat();
+    for namespace in [UserNamespace::Never, UserNamespace::Single] {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        setxattr(&dest, "system.posix_acl_default", &acl, XattrFlags::empty()).expect("default ACL");
+        let done = apply(&dest, &tar().fifo("p").build(), |o| o.user_namespace = namespace.clone());
+        let mut left = [0; 100];
+        let length = getxattr(&dest, "system.posix_acl_default", &mut left[..]).expect("the ACL");
+        assert_eq!(&left[..length], acl, "{namespace:?}");
+        done.expect("applied");
+    }
 }
 
 #[test]

@@ -72,11 +72,13 @@ impl Setter {
 }
 
 /// A directory's default ACL, out of the way while something is made in it that could not be rid of it again. `None`
-/// where there is none, or where it may not be taken off.
+/// where there is none, or where it may not be taken off, or not be put back: it may name an id that this user namespace
+/// does not have. So it is put there once before it is taken off.
 fn take_default_acl(dir: &OwnedFd) -> Option<Vec<u8>> {
     let mut acl = vec![0u8; 64 << 10];
     let size = fgetxattr(dir, ACL_DEFAULT, &mut acl[..]).ok()?;
     acl.truncate(size);
+    fsetxattr(dir, ACL_DEFAULT, &acl, XattrFlags::REPLACE).ok()?;
     fremovexattr(dir, ACL_DEFAULT).ok().map(|()| acl)
 }
 
