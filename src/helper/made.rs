@@ -5,12 +5,12 @@
 
 use super::dirs::Inherit;
 use super::fault::{Call, Fault, Result, quoted};
-use super::metadata::Setter;
+use super::metadata::{self, ACL_DEFAULT, Setter};
 use super::{files, open, remove};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat, mknodat};
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, symlinkat, unlinkat};
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -69,6 +69,39 @@ pub(crate) fn special(
     }
     let (symlink, mode, acl) = (kind == SFlag::S_IFLNK, stat.st_mode & 0o7777, inherit.acl);
     Ok(Made { inode, symlink, mode, acl, _made_here: () })
+}
+
+/// The same where the directory would hand its default ACL down, which no kernel takes off again by such a descriptor:
+/// made in a directory of our own that has none, and linked from there. The other's ACL is never touched, since a run
+/// may be killed at any moment.
+pub(crate) fn special_aside(
+    dir: &OwnedFd,
+    name: &[u8],
+    what: Special<'_>,
+    mode: u32,
+    setter: &Setter,
+    inherit: Inherit,
+) -> Result<Made> {
+    let aside = passing_name();
+    let own = directory(dir, aside.as_bytes(), 0o700, setter, inherit)?;
+    let made = special_in(&own, what, mode, setter, inherit).and_then(|made| {
+        linkat(&own, ASIDE, dir, OsStr::from_bytes(name), LinkatFlags::empty())
+            .call("linkat", || format!("dir, \"{ASIDE}\", dir, {}, 0", quoted(name)))
+            .map(|()| made)
+    });
+    // What somebody has put to the name meanwhile he could have removed himself.
+    let _ = unlinkat(&own, ASIDE, UnlinkatFlags::NoRemoveDir);
+    let removed = unlinkat(dir, &*aside, UnlinkatFlags::RemoveDir);
+    let removed = removed.call("unlinkat", || format!("dir, \"{aside}\", AT_REMOVEDIR"));
+    made.and_then(|made| removed.map(|()| made))
+}
+
+/// The one name in a directory of our own.
+const ASIDE: &str = "made";
+
+fn special_in(own: &OwnedFd, what: Special<'_>, mode: u32, setter: &Setter, inherit: Inherit) -> Result<Made> {
+    metadata::remove(own, ACL_DEFAULT)?;
+    special(own, ASIDE.as_bytes(), what, mode, setter, Inherit { acl: false, ..inherit })
 }
 
 /// Makes a directory and opens it; `EEXIST` is the caller's to handle. `ESTALE` if what is there then is another.
@@ -134,7 +167,7 @@ fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
     let file = match openat(dir, ".", nameless, Mode::empty()) {
         Ok(file) => file,
         Err(_) => {
-            let name = format!(".untar-in-root-{:016x}", RandomState::new().build_hasher().finish());
+            let name = passing_name();
             let file = files::create(dir, name.as_bytes(), 0)?;
             // Whoever has put something else there could have removed it himself.
             unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir).call("unlinkat", || format!("dir, \"{name}\""))?;
@@ -143,6 +176,11 @@ fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
     };
     let stat = fstat(&file).call("fstat", || "fd")?;
     Ok((stat.st_uid, stat.st_gid))
+}
+
+/// A name that nobody can have foreseen, for what has none for long.
+fn passing_name() -> String {
+    format!(".untar-in-root-{:016x}", RandomState::new().build_hasher().finish())
 }
 
 #[cfg(test)]

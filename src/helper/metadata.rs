@@ -227,7 +227,7 @@ fn chmod(fd: &OwnedFd, mode: u32) -> Result<()> {
     fchmod(fd, Mode::from_bits_truncate(mode)).call("fchmod", || format!("fd, 0{mode:o}"))
 }
 
-fn remove(fd: &OwnedFd, name: &CStr) -> Result<()> {
+pub(crate) fn remove(fd: &OwnedFd, name: &CStr) -> Result<()> {
     match fremovexattr(fd, name) {
         Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(()),
         result => result.call("fremovexattr", || format!("fd, {}", quoted(name.to_bytes()))),

@@ -1,7 +1,7 @@
 //! Symlinks, devices and FIFOs: what can be given to an inode that is held by a path descriptor. What cannot is left
 //! out and told, for by its name it might be given to another file.
 
-use super::{ACL_ACCESS, ACL_DEFAULT, Metadata, Setter, Softened, allowed_mode, nix_errno};
+use super::{ACL_ACCESS, Metadata, Setter, Softened, allowed_mode, nix_errno};
 use crate::helper::dirs::Inherit;
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::made::{self, Made, Special};
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
-use rustix::fs::{Timespec, Timestamps, XattrFlags, fgetxattr, fremovexattr, fsetxattr, utimensat};
+use rustix::fs::{Timespec, Timestamps, utimensat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -25,15 +25,12 @@ impl Setter {
         meta: &Metadata,
         inherit: Inherit,
     ) -> Result<Made> {
-        let aside = if inherit.acl && matches!(what, Special::Node(..)) { take_default_acl(dir) } else { None };
-        let inherit = Inherit { acl: inherit.acl && aside.is_none(), ..inherit };
         // The sticky bit at once: before Linux 6.6 it cannot be set later.
-        let made = made::special(dir, name, what, within_acl(meta, inherit.acl, meta.mode) & 0o1777, self, inherit);
-        if let Some(acl) = aside {
-            fsetxattr(dir, ACL_DEFAULT, &acl, XattrFlags::empty())
-                .call("fsetxattr", || format!("dir, {}", quoted(ACL_DEFAULT.to_bytes())))?;
+        let mode = within_acl(meta, false, meta.mode) & 0o1777;
+        match what {
+            Special::Node(..) if inherit.acl => made::special_aside(dir, name, what, mode, self, inherit),
+            _ => made::special(dir, name, what, mode, self, inherit),
         }
-        made
     }
 
     /// Everything about one that was just made.
@@ -69,17 +66,6 @@ impl Setter {
         }
         Ok(EventKind::XattrUnsupported { name: name.to_bytes().into(), errno: errno as i32 })
     }
-}
-
-/// A directory's default ACL, out of the way while something is made in it that could not be rid of it again. `None`
-/// where there is none, or where it may not be taken off, or not be put back: it may name an id that this user namespace
-/// does not have. So it is put there once before it is taken off.
-fn take_default_acl(dir: &OwnedFd) -> Option<Vec<u8>> {
-    let mut acl = vec![0u8; 64 << 10];
-    let size = fgetxattr(dir, ACL_DEFAULT, &mut acl[..]).ok()?;
-    acl.truncate(size);
-    fsetxattr(dir, ACL_DEFAULT, &acl, XattrFlags::REPLACE).ok()?;
-    fremovexattr(dir, ACL_DEFAULT).ok().map(|()| acl)
 }
 
 /// The part of a mode that gives nobody more than was meant, though an ACL cannot be taken off or put on. With one
