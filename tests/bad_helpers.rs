@@ -167,10 +167,7 @@ fn each_frame_is_taken_only_in_the_states_in_which_an_honest_helper_sends_it() {
     // R and F a Reply of success and of failure.
     for (before, may) in [("", "MS"), ("M", "S"), ("S", "PLE"), ("MS", "PLE"), ("SR", ""), ("F", "")] {
         for letter in "MSPLlEWRF".chars() {
-            let error = match said(&format!("{before}{letter}"), all) {
-                Ok(_) => None,
-                Err(error) => Some(error),
-            };
+            let error = said(&format!("{before}{letter}"), all).err();
             let kind = error.as_ref().map(Error::kind);
             let want = match letter {
                 'R' if before.ends_with('S') => None,
