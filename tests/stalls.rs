@@ -2,7 +2,7 @@
 //! with stalls between them, are the same tree, digest, counts and events.
 //!
 //! Every fixture and every made archive is fed in every size of pieces; door and number of writers go round, so that
-//! each pair of them is met. `UNTAR_STALL_ROUNDS=2` and more tries so many of the twelve for each. Stalls at every
+//! each pair of them is met. `UNTAR_STALL_ROUNDS=2` and more tries so many of the fifteen for each. Stalls at every
 //! byte of a member are in `src/helper/decode/tests.rs`, where they take no process.
 
 mod archives;

@@ -26,8 +26,8 @@ const QUEUE_BATCHES: usize = 128;
 /// Batches between two looks at whether the parent is still there: a few milliseconds.
 const CHECK: u32 = 8;
 const STACK: usize = 256 << 10;
-/// Softened things kept between two settlements.
-const KEPT: usize = 10_000;
+/// Softened things kept between two settlements, in bytes: of their names most of all.
+const KEPT_BYTES: usize = 2 << 20;
 
 /// A small file, its content in memory.
 pub(crate) struct FileJob {
@@ -148,6 +148,7 @@ struct State {
 pub(crate) struct Outcome {
     pub(crate) files: u64,
     pub(crate) softened: Vec<(EntryRef, EventKind)>,
+    bytes: usize,
     /// Softened too, but too much to keep.
     pub(crate) excess: u64,
     pub(crate) failure: Option<(EntryRef, Fault)>,
@@ -367,9 +368,17 @@ impl Outcome {
     /// Of several failures, the first in the archive counts.
     fn add(&mut self, other: Outcome) {
         self.files += other.files;
-        let room = KEPT.saturating_sub(self.softened.len());
-        self.excess += other.excess + other.softened.len().saturating_sub(room) as u64;
-        self.softened.extend(other.softened.into_iter().take(room));
+        self.excess += other.excess;
+        for (entry, what) in other.softened {
+            // An attribute's name is at most 255 bytes.
+            let bytes = size_of::<(EntryRef, EventKind)>() + entry.path.len() + 255;
+            if self.bytes + bytes > KEPT_BYTES {
+                self.excess += 1;
+                continue;
+            }
+            self.bytes += bytes;
+            self.softened.push((entry, what));
+        }
         let earlier = |a: &(EntryRef, Fault), b: &(EntryRef, Fault)| a.0.index < b.0.index;
         match (&self.failure, other.failure) {
             (_, None) => {}

@@ -15,12 +15,17 @@ use std::time::Duration;
 /// Directories on their way out, moved to the top of what is removed.
 const AWAY: &str = "away-";
 
+/// Names looked at in one sweep; what is left has its turn another time.
+const MOST: usize = 1_000;
+
 /// Removes what dead processes of this user have left here, known by its mark. One without a mark, killed before it
 /// had one, is removed only if it is empty.
 pub(super) fn sweep(parent: BorrowedFd<'_>, program: Option<&Program>) {
     let Ok(mut dir) = Dir::openat(parent, ".", DIRECTORY, Bits::empty()) else { return };
     let names = dir.iter().flatten().map(|entry| entry.file_name().to_owned());
-    let left: Vec<_> = names.filter(|name| name.to_bytes().starts_with(PREFIX.as_bytes())).collect();
+    let ours = names.filter(|name| name.to_bytes().starts_with(PREFIX.as_bytes()));
+    // Whoever owns the parent may make as many as he likes.
+    let left: Vec<_> = ours.take(MOST).collect();
     for name in left {
         let name = OsStr::from_bytes(name.to_bytes());
         let Ok(taken) = take(parent, name) else { continue };
