@@ -5,7 +5,7 @@
 //!
 //! - We refuse, tar-core goes on: it skips a single block of zeros and takes broken fields for 0.
 //! - tar-core refuses, we go on: it wants UTF-8 in PAX keys, numbers without sign or fraction, known fields even
-//!   where they are not used, and no second extended header, which semantics.md (as Go) lets replace the first.
+//!   where they are not used, and no second extended header, which docs/semantics.md (as Go) lets replace the first.
 //! - A header-only type with a size: it has no body for us, as for Go; for tar-core it has one.
 //! - A meta flag in a V7 header: an extended header for us, as for Go and GNU tar; an entry for tar-core.
 //! - A global header after an extended one: it ends the extended one's wait in tar-core, not for us.

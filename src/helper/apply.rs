@@ -1,4 +1,4 @@
-//! Applies checked entries inside the root: `semantics.md`, rule by rule.
+//! Applies checked entries inside the root: `docs/semantics.md`, rule by rule.
 
 mod create;
 mod hide;

@@ -1,6 +1,6 @@
 //! The contract once more, as naive as can be: the whole tree in memory, every rule by looking at all of it.
 //!
-//! Written from `semantics.md`, not from the source.
+//! Written from `docs/semantics.md`, not from the source.
 
 use std::collections::{BTreeMap, HashMap};
 

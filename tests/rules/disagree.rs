@@ -1,4 +1,4 @@
-//! Where docker, podman, containerd and umoci disagree: the cases of `prior-art.md`, with our outcome.
+//! Where docker, podman, containerd and umoci disagree: the cases of `docs/peers.md`, with our outcome.
 //! `index.txt` has the line of the table for each.
 
 use std::time::Instant;

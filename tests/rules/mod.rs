@@ -1,4 +1,4 @@
-//! `semantics.md`, rule by rule: archive → outcome. Each test names its rule.
+//! `docs/semantics.md`, rule by rule: archive → outcome. Each test names its rule.
 
 mod directories;
 mod disagree;
