@@ -116,9 +116,14 @@ fn what_the_caller_passes_on_ends_with_the_caller() {
     let mut caller = job.command(&scratch).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a caller");
     let lines = BufReader::new(caller.stdout.take().expect("pipe")).lines();
     assert!(lines.map_while(Result::ok).any(|line| line.starts_with("half: ")), "it has a helper");
-    let helper = helper_of(caller.id()).expect("a helper");
-    // Until it is confined.
+    // Until it can be seen for one, a little after its parent goes on; and until it is confined.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let helper = loop {
+        match helper_of(caller.id()) {
+            Some(helper) => break helper,
+            None => assert!(std::time::Instant::now() < deadline, "no helper"),
+        }
+    };
     while status(helper, "NoNewPrivs") != "1" && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
