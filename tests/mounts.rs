@@ -127,7 +127,7 @@ fn what_is_mounted_below_a_root_that_is_slash_is_out_of_sight_too() {
     }
     let scratch = Scratch::new();
     let archive = scratch.file("archive.tar", Tarball::new().file("f", "1").file("data/x", "2").build());
-    let dest = scratch.tmpfs("dest", 64 << 20).expect("tmpfs");
+    let dest = scratch.tmpfs("dest", 1 << 30).expect("tmpfs"); // The program with its debug information has 100 MB.
     tmpfs(&dest.join("data"), "secret");
     fs::create_dir(dest.join("proc")).expect("directory");
     mount("proc", dest.join("proc"), "proc", MountFlags::empty(), None).expect("proc");
