@@ -3,7 +3,9 @@
 //! Compiled for the tests on Linux too, which is where it is tested.
 #![cfg_attr(test, allow(dead_code, unreachable_pub))]
 
-use crate::{Digest, ErrorKind, Failure, LayerRef, Listed, Options, Progress, Report};
+use crate::kind::ErrorKind;
+use crate::options::Options;
+use crate::report::{Digest, Failure, LayerRef, Listed, Progress, Report};
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Read, Write};

@@ -4,8 +4,9 @@ mod verdict;
 
 pub(crate) use verdict::{Known, Outcome, verdict};
 
+use crate::kind::ErrorKind;
+use crate::report::{Cause, Digest, Failure, LayerRef, Report};
 use crate::wire::Garbled;
-use crate::{Cause, Digest, ErrorKind, Failure, LayerRef, Report};
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;

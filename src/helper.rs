@@ -1,70 +1,38 @@
 //! The child side: everything that runs inside the root. The only public item is [`init`].
 
-mod acl;
 mod apply;
-#[cfg(fuzzing)]
-mod bench;
-mod confine;
-mod cover;
-mod decode;
-mod dirs;
-mod entry;
 mod fault;
-mod files;
 #[cfg(any(fuzzing, test))]
 mod fuzz;
-#[cfg(fuzzing)]
-mod fuzz_entries;
 mod holes;
-mod input;
-mod landlock;
-mod lifeline;
-mod limits;
-mod lower;
-mod made;
-mod metadata;
-mod mounts;
+mod jail;
 mod open;
-mod path;
-mod policy;
-mod pool;
-mod purse;
-mod remove;
+mod read;
 mod reporter;
 mod rights;
-mod root;
-#[cfg(any(fuzzing, test))]
-mod script;
-mod seccomp;
-mod stream;
 mod sys;
-mod top;
-mod userns;
-mod whiteout;
-mod writers;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use bench::{BenchDirs, bench_reader};
+pub use fuzz::{BenchDirs, Seen, bench_reader, fuzz_entries};
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall};
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub use fuzz_entries::{Seen, fuzz_entries};
 
 use crate::program::{ARGV0, mark_initialised};
+use crate::report::{Cause, Confinement, Failure, Report, Stage, Times};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
-use crate::{Cause, Confinement, Failure, Report, Stage, Times};
 use apply::{Applier, failure, read_failure};
-use entry::{Reader, Strictness};
-use input::{Input, Watch};
+use jail::{confine, lifeline, limits, root, userns};
+use read::decode;
+use read::entry::{Reader, Strictness};
+use read::input::{Input, Watch};
+use read::stream::Stream;
 use reporter::Reporter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Instant;
-use stream::Stream;
 
 /// Makes this process the helper if it was started as one; to be called first in `main`.
 ///

@@ -68,7 +68,8 @@ pub use source::{Form, Source};
 pub use store::{Difference, Removed, Store};
 pub use unpack::{Step, Unpack, What};
 
-use crate::{Compression, Digest};
+use crate::options::Compression;
+use crate::report::Digest;
 use beneath::Beneath;
 use std::fmt;
 use std::sync::Arc;

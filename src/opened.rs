@@ -4,8 +4,9 @@
 //! by the helper in a mount namespace of its own, where no descriptor from outside counts. What the helper finds
 //! there must be the inode that was opened here.
 
+use crate::error::Error;
+use crate::kind::ErrorKind;
 use crate::wire::Lower;
-use crate::{Error, ErrorKind};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, fstat};

@@ -1,6 +1,7 @@
 //! Which program the helper is.
 
-use crate::{Error, ErrorKind};
+use crate::error::Error;
+use crate::kind::ErrorKind;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

@@ -30,7 +30,7 @@ pub struct Report {
     /// Bytes of file content written, holes left out.
     pub bytes_written: u64,
     /// How the archive was compressed.
-    pub compression: crate::Compression,
+    pub compression: crate::options::Compression,
     /// SHA-256 of the uncompressed stream to its end: the layer's diff ID.
     pub diff_id: Option<Digest>,
     /// SHA-256 of the archive as it came, computed by the parent when it was demanded.

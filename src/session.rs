@@ -14,9 +14,10 @@ pub use untar::Untar;
 pub(crate) use untar::open_root;
 
 use crate::error::{Error, Known, Outcome, verdict};
+use crate::kind::ErrorKind;
 use crate::opened::Opened;
+use crate::report::{Digest, Progress, Report};
 use crate::staging::{Made, Place, Staging};
-use crate::{Digest, ErrorKind, Progress, Report};
 use child::{Child, Ready};
 use nix::poll::PollTimeout;
 use sha2::{Digest as _, Sha256};

@@ -11,8 +11,10 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use crate::error::Error;
+use crate::kind::ErrorKind;
 use crate::opened::{DIRECTORY, Opened};
-use crate::{Error, ErrorKind, Program};
+use crate::program::Program;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OpenHow, ResolveFlag, openat, openat2, renameat};

@@ -13,7 +13,7 @@ mod hint;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-use crate::Digest;
+use crate::report::Digest;
 use std::fmt;
 
 #[cfg(target_os = "linux")]
@@ -22,7 +22,7 @@ pub(crate) use error::error;
 /// Advice is about Linux.
 #[cfg(not(target_os = "linux"))]
 mod hint {
-    pub(super) fn of(_: &crate::Failure) -> Option<&'static str> {
+    pub(super) fn of(_: &crate::report::Failure) -> Option<&'static str> {
         None
     }
 }

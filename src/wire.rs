@@ -19,7 +19,8 @@
 //! A look at the socket takes at most [`Message::TURN`] bytes; then pipe, standard error, time limit and canceller
 //! have their turn.
 
-use crate::{Confinement, Event, Failure, Listed, Options, Progress, Report};
+use crate::options::Options;
+use crate::report::{Confinement, Event, Failure, Listed, Progress, Report};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -71,7 +72,7 @@ pub(crate) struct Lower {
 /// Why ids could not be mapped.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct IdMapFailure {
-    pub(crate) operation: crate::Operation,
+    pub(crate) operation: crate::report::Operation,
     pub(crate) errno: i32,
 }
 

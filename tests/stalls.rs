@@ -3,7 +3,7 @@
 //!
 //! Every fixture and every made archive is fed in every size of pieces; door and number of writers go round, so that
 //! each pair of them is met. `UNTAR_STALL_ROUNDS=2` and more tries so many of the fifteen for each. Stalls at every
-//! byte of a member are in `src/helper/decode/tests.rs`, where they take no process.
+//! byte of a member are in `src/helper/read/decode/tests.rs`, where they take no process.
 
 mod archives;
 mod feed;

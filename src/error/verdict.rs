@@ -1,8 +1,9 @@
 //! Which of several errors is told when a run is over, and of which kind it is.
 
 use super::{Detail, Error};
+use crate::kind::ErrorKind;
+use crate::report::{Cause, Digest, Failure, Report, Stage};
 use crate::wire::{Garbled, Reply};
-use crate::{Cause, Digest, ErrorKind, Failure, Report, Stage};
 use nix::errno::Errno;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -56,10 +57,10 @@ pub(crate) struct Outcome {
 pub(crate) struct Known {
     pub(crate) bytes_in: Option<u64>,
     pub(crate) digest: Option<Digest>,
-    pub(crate) events: Vec<crate::Event>,
+    pub(crate) events: Vec<crate::report::Event>,
     /// Events that were counted, but not kept.
     pub(crate) dropped: u64,
-    pub(crate) confinement: Option<crate::Confinement>,
+    pub(crate) confinement: Option<crate::report::Confinement>,
     pub(crate) total_us: u64,
 }
 
@@ -92,11 +93,11 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
         operation: None,
         cause: Cause::Limit { limit, value },
     };
-    let expired = expired.map(|value| limit(crate::Limit::Timeout, value));
+    let expired = expired.map(|value| limit(crate::report::Limit::Timeout, value));
     let starved = memory.filter(|_| starved(failure.as_ref(), status, &stderr));
     let starved = starved.map(|value| match &failure {
-        Some(failure) => Failure { cause: limit(crate::Limit::Memory, value).cause, ..failure.clone() },
-        None => limit(crate::Limit::Memory, value),
+        Some(failure) => Failure { cause: limit(crate::report::Limit::Memory, value).cause, ..failure.clone() },
+        None => limit(crate::report::Limit::Memory, value),
     });
     let fail = |error: Error, report: Option<Report>| Err(error.with(report.map(Box::new), stderr));
     if cancelled {
@@ -166,7 +167,8 @@ fn merge(mut report: Report, known: Known) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Compression, Damage, Limit, Malformed, Operation, Refusal};
+    use crate::options::Compression;
+    use crate::report::{Damage, Limit, Malformed, Operation, Refusal};
 
     fn failure(stage: Stage, call: Option<&'static str>, cause: Cause) -> Failure {
         let operation = call.map(|call| Operation::new(call, ""));
@@ -220,7 +222,7 @@ mod tests {
             ("no word", |o| o.reply = None, Err(ErrorKind::Helper)),
             (
                 "a confinement, and then no word",
-                |o| (o.reply, o.known.confinement) = (None, Some(crate::Confinement::default())),
+                |o| (o.reply, o.known.confinement) = (None, Some(crate::report::Confinement::default())),
                 Err(ErrorKind::Helper),
             ),
             ("no word and no status", |o| (o.reply, o.status) = (None, None), Err(ErrorKind::Helper)),

@@ -1,36 +1,47 @@
 //! Applies checked entries inside the root: `docs/semantics.md`, rule by rule.
 
 mod create;
+pub(super) mod dirs;
+pub(super) mod files;
 mod hide;
+pub(super) mod lower;
+mod made;
+pub(super) mod metadata;
 mod overlay;
+mod path;
 mod place;
+mod policy;
+mod purse;
+pub(super) mod remove;
+mod whiteout;
+pub(super) mod writers;
 
-use super::confine::Confined;
-use super::dirs::{Dirs, Implied, Leaving, Missing, NodeId};
-use super::entry::{End, Entry, Reader};
-use super::fault::{Call, Fault, Result};
-use super::files::Maker;
-use super::input::Watch;
-use super::limits::Descriptors;
-use super::lower::Lowers;
-use super::metadata::{Setter, Softened};
-use super::policy::Policy;
-use super::purse::Purse;
-use super::remove::Remover;
-use super::reporter::Reporter;
-use super::rights::Namespace;
-use super::stream::{Relieve, Stream};
-use super::writers::Writers;
-use crate::wire::Request;
-use crate::{
-    Cause, Durability, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Mode, Options, Owner,
-    Progress, Refusal, Stage,
+use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::jail::confine::Confined;
+use crate::helper::jail::limits::Descriptors;
+use crate::helper::read::entry::{End, Entry, Reader};
+use crate::helper::read::input::Watch;
+use crate::helper::read::stream::{Relieve, Stream};
+use crate::helper::reporter::Reporter;
+use crate::helper::rights::Namespace;
+use crate::options::{Durability, Mode, Options, Owner};
+use crate::report::{
+    Cause, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Progress, Refusal, Stage,
 };
+use crate::wire::Request;
+use dirs::{Dirs, Implied, Leaving, Missing, NodeId};
+use files::Maker;
+use lower::Lowers;
+use metadata::{Setter, Softened};
 use overlay::Marks;
 use place::{Memo, Place, Selection};
+use policy::Policy;
+use purse::Purse;
+use remove::Remover;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use writers::Writers;
 
 /// Applies one archive.
 pub(crate) struct Applier<'a> {

@@ -1,6 +1,7 @@
 //! The helper's error: an operation and its cause; the stage and the entry are added where they are known.
 
-use crate::{Cause, Escaped, Operation};
+use crate::report::{Cause, Operation};
+use crate::text::Escaped;
 use nix::errno::Errno;
 use std::fmt;
 

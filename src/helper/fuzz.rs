@@ -1,21 +1,30 @@
 //! What `fuzz/` calls; not part of the interface. The tests replay its seeds, and mutations of them.
 
+#[cfg(fuzzing)]
+mod bench;
+#[cfg(fuzzing)]
+mod entries;
+pub(super) mod script;
 mod stall;
 
+#[cfg(fuzzing)]
+pub use bench::{BenchDirs, bench_reader};
+#[cfg(fuzzing)]
+pub use entries::{Seen, fuzz_entries};
 pub use stall::fuzz_stall;
 #[cfg(test)]
 pub(super) use stall::same_decoded;
 
-use super::decode::Decoder;
-use super::dirs::{Child, Dirs, Implied, Leaving, Missing, NodeId};
-use super::entry::{Entry, Reader, Source, Strictness};
-use super::fault::{Call, Fault, Result};
-use super::files::Maker;
-use super::input::{Input, Watch};
-use super::metadata::Setter;
-use super::remove::Remover;
-use super::writers::{NO_BATCH, Writers};
-use crate::{Compression, Limits};
+use crate::helper::apply::dirs::{Child, Dirs, Implied, Leaving, Missing, NodeId};
+use crate::helper::apply::files::Maker;
+use crate::helper::apply::metadata::Setter;
+use crate::helper::apply::remove::Remover;
+use crate::helper::apply::writers::{NO_BATCH, Writers};
+use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::read::decode::Decoder;
+use crate::helper::read::entry::{Entry, Reader, Source, Strictness};
+use crate::helper::read::input::{Input, Watch};
+use crate::options::{Compression, Limits};
 use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -155,7 +164,7 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
     remover().remove(&handle, name).expect("removal");
     let made = match target {
         Some(target) => nix::unistd::symlinkat(OsStr::from_bytes(target), &handle, OsStr::from_bytes(name)),
-        None => super::files::create(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
+        None => crate::helper::apply::files::create(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
     };
     if made.is_ok() {
         dirs.set_leaf(parent, name, Child::Leaf(NO_BATCH)).expect("room");
@@ -173,7 +182,7 @@ fn watch() -> Watch {
 pub(super) fn make(implied: Implied<'_>) -> Result<OwnedFd> {
     nix::sys::stat::mkdirat(implied.dir, OsStr::from_bytes(implied.name), nix::sys::stat::Mode::S_IRWXU)
         .call("mkdirat", || "fuzz")?;
-    super::open::directory(implied.dir, implied.name, true)
+    crate::helper::open::directory(implied.dir, implied.name, true)
 }
 
 /// Nothing waits until a directory is left.
@@ -185,7 +194,7 @@ pub(super) fn dirs_of(root: &OwnedFd) -> Dirs {
     let setter = Setter {
         own: (0, 0),
         ignore_chown_errors: false,
-        xattrs: crate::Xattrs::None,
+        xattrs: crate::options::Xattrs::None,
         group_from_directory: false,
         sync: false,
     };

@@ -1,6 +1,6 @@
 //! Where a file has content: `lseek(2)`.
 
-use super::fault::{Call, Result};
+use crate::helper::fault::{Call, Result};
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! One step of a path, from an open directory: never following a link, never leaving the mount unasked.
 
-use super::fault::{Fault, Result, quoted};
-use super::sys;
-use crate::Cause;
+use crate::helper::fault::{Fault, Result, quoted};
+use crate::helper::sys;
+use crate::report::Cause;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::Mode;

@@ -1,8 +1,8 @@
 //! What is told to the parent while the run goes on: events, counted and capped; progress, when it is time.
 
-use super::fault::Result;
+use crate::helper::fault::Result;
+use crate::report::{Cause, EntryRef, Event, EventKind, Listed, Progress};
 use crate::wire::{Channel, Down, PACE, Up};
-use crate::{Cause, EntryRef, Event, EventKind, Listed, Progress};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 

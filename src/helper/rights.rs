@@ -4,6 +4,7 @@
 //! The principle: nobody on the host gains a right that the archive's owners, as the caller's policy has them on disk,
 //! do not have. SECURITY.md shows the table; a test compares the two.
 
+pub(super) mod acl;
 mod capability;
 mod owners;
 #[cfg(test)]
@@ -11,10 +12,11 @@ mod tests;
 
 pub(crate) use owners::Owners;
 
-use super::acl::{self, Acl};
-use super::fault::{Fault, Result, quoted};
-use super::metadata::{ACL_ACCESS, ACL_DEFAULT};
-use crate::{Cause, IdRange, Malformed, Mode, Options, UserNamespaceReport};
+use crate::helper::apply::metadata::{ACL_ACCESS, ACL_DEFAULT};
+use crate::helper::fault::{Fault, Result, quoted};
+use crate::options::{IdRange, Mode, Options};
+use crate::report::{Cause, Malformed, UserNamespaceReport};
+use acl::Acl;
 use capability::Capability;
 use nix::errno::Errno;
 

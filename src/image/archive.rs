@@ -1,8 +1,12 @@
 //! Archives of images: unpacked by the helper into a directory that nobody else can enter, then not trusted either.
 
 use super::staged::Staged;
+use crate::error::Error;
+use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::{Canceller, Error, ErrorKind, Limits, Mode, Owner, Program, Untar, Xattrs};
+use crate::options::{Limits, Mode, Owner, Xattrs};
+use crate::program::Program;
+use crate::session::{Canceller, Untar};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 

@@ -2,7 +2,8 @@
 
 use super::MAX_DOCUMENT;
 use super::problem::Problem;
-use crate::{Error, ErrorKind};
+use crate::error::Error;
+use crate::kind::ErrorKind;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};

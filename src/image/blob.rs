@@ -4,7 +4,9 @@ use super::beneath::Beneath;
 use super::documents::Documents;
 use super::problem::Problem;
 use super::{Layer, MAX_DOCUMENT, digest, media};
-use crate::{Compression, Digest, Error};
+use crate::error::Error;
+use crate::options::Compression;
+use crate::report::Digest;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -49,7 +51,7 @@ impl Blob {
         }
         let mut start = [0; 10];
         let read = read_start(&file, &mut start)
-            .map_err(|error| Error::io_at(crate::ErrorKind::Read, "reading", layer.file.as_ref(), error))?;
+            .map_err(|error| Error::io_at(crate::kind::ErrorKind::Read, "reading", layer.file.as_ref(), error))?;
         let found = media::sniff(&start[..read]);
         match layer.compression {
             Some(declared) if declared != found => Err(Problem::Format { declared, found }.at(layer.file.as_str())),

@@ -1,7 +1,7 @@
 //! Digests as images write them: strict, since they become file names.
 
 use super::problem::Problem;
-use crate::Digest;
+use crate::report::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// `sha256:` and 64 hexadecimal digits in lower case; nothing else gets near a path.

@@ -5,7 +5,8 @@ use super::document::{DockerImage, DockerImages, json};
 use super::documents::Documents;
 use super::problem::Problem;
 use super::{Image, Layer, MAX_IMAGES, MAX_LAYERS, blob, digest};
-use crate::{Digest, Error};
+use crate::error::Error;
+use crate::report::Digest;
 
 const MANIFEST: &str = "manifest.json";
 

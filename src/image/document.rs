@@ -6,7 +6,7 @@ mod several;
 
 use super::problem::Problem;
 use super::{MAX_IMAGES, MAX_LAYERS};
-use crate::Error;
+use crate::error::Error;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use several::Several;

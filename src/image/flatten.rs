@@ -3,8 +3,11 @@
 use super::Unpack;
 use super::staged::Staged;
 use super::unpack::without_sync;
+use crate::error::Error;
+use crate::kind::ErrorKind;
+use crate::options::{Durability, Mode};
+use crate::report::Report;
 use crate::session::open_root;
-use crate::{Durability, Error, ErrorKind, Mode, Report};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Media types, and what the first bytes of a layer are.
 
 use super::problem::Problem;
-use crate::Compression;
+use crate::options::Compression;
 
 const OCI: &str = "application/vnd.oci.image.";
 const DOCKER: &str = "application/vnd.docker.";

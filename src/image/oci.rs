@@ -7,7 +7,8 @@ use super::media::{self, Kind};
 use super::platform::Platform;
 use super::problem::Problem;
 use super::{Image, Layer, MAX_IMAGES, MAX_LAYERS, blob, digest};
-use crate::{Digest, Error};
+use crate::error::Error;
+use crate::report::Digest;
 use std::sync::Arc;
 
 const INDEX: &str = "index.json";

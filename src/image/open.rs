@@ -7,9 +7,12 @@ use super::problem::Problem;
 use super::select::{self, Candidate};
 use super::staged::Staged;
 use super::{Files, Form, Image, Platform, Source, docker, oci};
+use crate::error::Error;
 use crate::opened::Opened;
+use crate::options::Limits;
+use crate::program::Program;
+use crate::session::Canceller;
 use crate::staging::failure;
-use crate::{Canceller, Error, Limits, Program};
 use std::path::PathBuf;
 use std::sync::Arc;
 

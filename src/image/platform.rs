@@ -80,7 +80,7 @@ impl Platform {
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |text: &str| crate::Escaped(super::problem::shortened(text, 100).as_bytes()).to_string();
+        let part = |text: &str| crate::text::Escaped(super::problem::shortened(text, 100).as_bytes()).to_string();
         write!(f, "{}/{}", part(&self.os), part(&self.architecture))?;
         self.variant.as_deref().map_or(Ok(()), |variant| write!(f, "/{}", part(variant)))
     }

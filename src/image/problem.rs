@@ -1,7 +1,11 @@
 //! What can be wrong with an image, and in which of its files.
 
 use crate::error::Detail;
-use crate::{Compression, Digest, Error, ErrorKind, Escaped};
+use crate::error::Error;
+use crate::kind::ErrorKind;
+use crate::options::Compression;
+use crate::report::Digest;
+use crate::text::Escaped;
 use std::fmt;
 use std::path::PathBuf;
 

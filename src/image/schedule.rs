@@ -1,6 +1,7 @@
 //! Several layers at once: who may begin, who waits for the layers below, and what the first failure ends.
 
-use crate::{Canceller, Error};
+use crate::error::Error;
+use crate::session::Canceller;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Layers that wait for those below hold no job; so many for each job may do so.
@@ -43,7 +44,7 @@ impl Schedule {
                     }
                 });
                 if let Err(error) = spawned {
-                    self.fail(Error::io(crate::ErrorKind::Helper, "starting a thread", error));
+                    self.fail(Error::io(crate::kind::ErrorKind::Helper, "starting a thread", error));
                 }
             }
         });
@@ -122,7 +123,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::kind::ErrorKind;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Every layer waits for those below: done from the bottom, never more at work than there are jobs.

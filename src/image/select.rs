@@ -7,7 +7,7 @@ use super::oci;
 use super::platform::Platform;
 use super::problem::{Problem, shortened};
 use super::{Image, digest};
-use crate::Error;
+use crate::error::Error;
 use std::path::Path;
 
 /// An image that has been found and not yet read.

@@ -1,9 +1,11 @@
 //! Staging as the image module uses it: errors that name the problem, results beneath names of their own.
 
 use super::problem::Problem;
+use crate::error::Error;
+use crate::kind::ErrorKind;
 use crate::opened::Opened;
+use crate::program::Program;
 use crate::staging::{Made, Place, Staging, moving};
-use crate::{Error, ErrorKind, Program};
 use nix::errno::Errno;
 use nix::fcntl::renameat;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -2,9 +2,14 @@
 
 use super::blob::{self, Blob};
 use super::{Image, Layer};
+use crate::error::Error;
+use crate::kind::ErrorKind;
+use crate::options::{Durability, Mode, Options};
+use crate::program::Program;
 use crate::purse::Purse;
+use crate::report::{LayerRef, Progress, Report};
 use crate::session::KEPT;
-use crate::{Canceller, Durability, Error, ErrorKind, LayerRef, Mode, Options, Program, Progress, Report, Untar};
+use crate::session::{Canceller, Untar};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 

@@ -76,7 +76,7 @@ pub struct Fallback {
 #[non_exhaustive]
 pub struct UserNamespaceReport {
     /// User ids, as the kernel shows the map.
-    pub uids: Vec<crate::IdRange>,
+    pub uids: Vec<crate::options::IdRange>,
     /// Group ids, as the kernel shows the map.
-    pub gids: Vec<crate::IdRange>,
+    pub gids: Vec<crate::options::IdRange>,
 }

@@ -77,7 +77,7 @@ pub enum Cause {
     /// The compressed stream is damaged.
     Compressed {
         /// In which format.
-        format: crate::Compression,
+        format: crate::options::Compression,
         /// What is wrong.
         what: Damage,
         /// Byte of the compressed stream reached.

@@ -1,7 +1,8 @@
 //! Maps the ids of the helper's user namespace, from outside it: `user_namespaces(7)`.
 
+use crate::options::{IdRange, UserNamespace};
+use crate::report::Operation;
 use crate::wire::IdMapFailure;
-use crate::{IdRange, Operation, UserNamespace};
 use nix::unistd::{Uid, User, getegid, geteuid};
 use std::fmt::Write as _;
 use std::fs;

@@ -1,7 +1,9 @@
 //! What dead processes left beside a place, and how a tree is removed.
 
 use super::{DIRECTORY, PREFIX, is_at, is_dot, mark, take};
-use crate::{Mode, Program, Untar};
+use crate::options::Mode;
+use crate::program::Program;
+use crate::session::Untar;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::renameat;

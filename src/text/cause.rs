@@ -2,7 +2,8 @@
 
 use super::errno::Number;
 use super::{Quoted, Tame};
-use crate::{Cause, Compression, Damage, Limit, Malformed, Refusal};
+use crate::options::Compression;
+use crate::report::{Cause, Damage, Limit, Malformed, Refusal};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Cause {

@@ -2,7 +2,8 @@
 
 use super::errno::Number;
 use super::{Tame, line};
-use crate::{Confinement, Fallback, IdRange, MountsBelow, RootSwitch, UserNamespaceReport};
+use crate::options::IdRange;
+use crate::report::{Confinement, Fallback, MountsBelow, RootSwitch, UserNamespaceReport};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for RootSwitch {

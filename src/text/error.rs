@@ -2,9 +2,10 @@
 
 use super::errno::Io;
 use super::{Escaped, Quoted, line};
+use crate::Error;
 use crate::error::Detail;
+use crate::kind::ErrorKind;
 use crate::wire::{Garbled, MAX_FRAME};
-use crate::{Error, ErrorKind};
 use nix::sys::signal::Signal;
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt;
@@ -98,7 +99,6 @@ fn died(f: &mut Formatter<'_>, status: Option<ExitStatus>) -> fmt::Result {
         (None, None) => write!(f, "the helper ended without a reply ({status})"),
     }
 }
-
 fn why_killed(signal: Signal) -> &'static str {
     match signal {
         Signal::SIGKILL => ": by somebody, or for want of memory (look at dmesg)",
@@ -109,7 +109,6 @@ fn why_killed(signal: Signal) -> &'static str {
         _ => "",
     }
 }
-
 fn garbled(f: &mut Formatter<'_>, garbled: Garbled) -> fmt::Result {
     const ONE_VERSION: &str = "helper and library must be of one version";
     match garbled {
@@ -181,7 +180,7 @@ mod tests {
 
     #[test]
     fn other_details() {
-        let digest = crate::Digest([0xab; 32]);
+        let digest = crate::report::Digest([0xab; 32]);
         let io = |number| std::io::Error::from_raw_os_error(number);
         for (detail, want) in [
             (Detail::Text("no"), "no"),

@@ -2,7 +2,7 @@
 
 use super::Quoted;
 use super::errno::Number;
-use crate::{Event, EventKind};
+use crate::report::{Event, EventKind};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Event {

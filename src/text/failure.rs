@@ -1,7 +1,7 @@
 //! Where something failed, on what, in which call.
 
 use super::{Escaped, LONGEST, Tame, hint};
-use crate::{Cause, EntryKind, EntryRef, Failure, Operation, Stage};
+use crate::report::{Cause, EntryKind, EntryRef, Failure, Operation, Stage};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Stage {

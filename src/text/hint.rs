@@ -1,7 +1,7 @@
 //! What to do about a failure, where we know it. Options are named as on the command line, and as in
 //! [`Options`](crate::Options) where that differs by more than its dashes.
 
-use crate::{Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
+use crate::report::{Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
 use nix::errno::Errno;
 
 pub(super) fn of(failure: &Failure) -> Option<&'static str> {

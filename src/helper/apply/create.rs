@@ -1,17 +1,18 @@
 //! One function per kind of entry, and the rules for what is already there.
 
+use super::dirs::{Child, Inherit, NodeId};
+use super::files::{self, NewFile};
+use super::lower;
+use super::made::{Made, Special};
+use super::metadata::{self, Metadata, Softened};
+use super::writers::{Content, FileJob, NO_BATCH};
 use super::{Applier, Failed, refused};
-use crate::helper::dirs::{Child, Inherit, NodeId};
-use crate::helper::entry::{Entry, Reader};
 use crate::helper::fault::{Call, Fault, Result, quoted};
-use crate::helper::files::{self, NewFile};
-use crate::helper::lower;
-use crate::helper::made::{Made, Special};
-use crate::helper::metadata::{self, Metadata, Softened};
 use crate::helper::open;
-use crate::helper::stream::Stream;
-use crate::helper::writers::{Content, FileJob, NO_BATCH};
-use crate::{Cause, Devices, EntryKind, EntryRef, EventKind, Refusal};
+use crate::helper::read::entry::{Entry, Reader};
+use crate::helper::read::stream::Stream;
+use crate::options::Devices;
+use crate::report::{Cause, EntryKind, EntryRef, EventKind, Refusal};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, makedev};
 use nix::unistd::{LinkatFlags, linkat};

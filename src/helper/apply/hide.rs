@@ -2,9 +2,9 @@
 //! archive made, and where it stands in the archive never matters.
 
 use super::Applier;
-use crate::helper::dirs::{Child, NodeId};
+use super::dirs::{Child, NodeId};
+use super::remove;
 use crate::helper::fault::Result;
-use crate::helper::remove;
 
 impl Applier<'_> {
     /// Hides `name` of the lower layers.

@@ -1,16 +1,16 @@
 //! Overlay mode: the destination is a fresh upper directory. Linux `Documentation/filesystems/overlayfs.rst`.
 
 use super::create::Spot;
+use super::dirs::{Child, Inherit, NodeId};
+use super::files::{self, NewFile};
+use super::lower::{self, Lower};
+use super::made::Special;
+use super::metadata::{self, Metadata};
+use super::remove;
 use super::{Applier, refused};
-use crate::Refusal;
-use crate::helper::dirs::{Child, Inherit, NodeId};
 use crate::helper::fault::{Call, Fault, Result, quoted};
-use crate::helper::files::{self, NewFile};
 use crate::helper::holes;
-use crate::helper::lower::{self, Lower};
-use crate::helper::made::Special;
-use crate::helper::metadata::{self, Metadata};
-use crate::helper::remove;
+use crate::report::Refusal;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mknodat};

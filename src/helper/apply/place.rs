@@ -1,12 +1,13 @@
 //! Where an entry goes: selection, folding, whiteout names, the parent directory.
 
+use super::dirs::{Missing, NodeId};
+use super::path::{fold, split_plain};
+use super::whiteout::{Marker, classify};
 use super::{Applier, Failed, refused};
-use crate::helper::dirs::{Missing, NodeId};
-use crate::helper::entry::Entry;
 use crate::helper::fault::{Fault, Result};
-use crate::helper::path::{fold, split_plain};
-use crate::helper::whiteout::{Marker, classify};
-use crate::{Cause, EntryKind, EscapingNames, EventKind, Options, Refusal};
+use crate::helper::read::entry::Entry;
+use crate::options::{EscapingNames, Options};
+use crate::report::{Cause, EntryKind, EventKind, Refusal};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use nix::errno::Errno;
 use std::ffi::OsStr;

@@ -1,13 +1,14 @@
 //! Decodes bytes in one go and in pieces with stalls between them: no difference.
 
-use super::super::decode::Decoder;
-use super::super::entry::Source as _;
-use super::super::fault::{Fault, Result};
-use super::super::input::Input;
-use super::super::script::{Piece, Script};
-use super::super::stream::Stream;
 use super::FORMATS;
-use crate::{Cause, Compression, Digest, Limits};
+use super::script::{Piece, Script};
+use crate::helper::fault::{Fault, Result};
+use crate::helper::read::decode::Decoder;
+use crate::helper::read::entry::Source as _;
+use crate::helper::read::input::Input;
+use crate::helper::read::stream::Stream;
+use crate::options::{Compression, Limits};
+use crate::report::{Cause, Digest};
 
 /// Bytes that come out are compared up to here: what follows of a bomb is the same again.
 const MOST: usize = 1 << 20;

@@ -1,7 +1,8 @@
 //! Whose the archive's ids become on disk: the caller's policy, for owners and for ids in attributes. Pure.
 
-use crate::helper::acl::{Acl, Tag};
-use crate::{IdRange, Owner, Refusal};
+use super::acl::{Acl, Tag};
+use crate::options::{IdRange, Owner};
+use crate::report::Refusal;
 
 /// The caller's policy, and who the helper is.
 #[derive(Clone, Debug)]

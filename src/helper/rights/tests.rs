@@ -2,7 +2,7 @@
 
 use super::capability::tests::value as capability;
 use super::*;
-use crate::{Overlay, Owner};
+use crate::options::{Overlay, Owner};
 
 const PAGE: &str = include_str!("../../../SECURITY.md");
 const HEAD: &str = "| attribute | archive | mapped | forced | caller |\n|---|---|---|---|---|\n";

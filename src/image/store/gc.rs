@@ -1,9 +1,12 @@
 //! Removing what no recorded image needs.
 
 use super::{Store, record, state, storage};
+use crate::error::Error;
 use crate::image::digest;
 use crate::image::staged::{self, Staged};
-use crate::{Canceller, Digest, Error, Program};
+use crate::program::Program;
+use crate::report::Digest;
+use crate::session::Canceller;
 use nix::fcntl::renameat;
 use std::os::fd::AsFd;
 

@@ -5,7 +5,8 @@
 //! layer's. Which names share an inode is told by the first of them.
 
 use super::storage;
-use crate::{Digest, Error};
+use crate::error::Error;
+use crate::report::Digest;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};

@@ -1,8 +1,9 @@
 //! What a store writes about layers and images.
 
 use super::{Store, state, storage};
+use crate::error::Error;
 use crate::image::{digest, document};
-use crate::{Digest, Error};
+use crate::report::Digest;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd};

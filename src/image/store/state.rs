@@ -4,7 +4,7 @@
 //! is refused by name, and nothing is made, read or removed there.
 
 use super::storage;
-use crate::Error;
+use crate::error::Error;
 use crate::image::MAX_DOCUMENT;
 use crate::image::problem::Problem;
 use crate::image::staged::synchronise_names;

@@ -2,8 +2,10 @@
 
 use super::record::{self, LayerRecord};
 use super::{Store, listing, storage};
+use crate::error::Error;
 use crate::image::digest;
-use crate::{Canceller, Digest, Error};
+use crate::report::Digest;
+use crate::session::Canceller;
 use nix::errno::Errno;
 use std::fmt;
 use std::os::fd::AsFd;
@@ -92,7 +94,7 @@ impl Store {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Difference::Stray(name) => write!(f, "layers/{}: not a layer", crate::Escaped(name.as_bytes())),
+            Difference::Stray(name) => write!(f, "layers/{}: not a layer", crate::text::Escaped(name.as_bytes())),
             Difference::Unreadable(layer, error) => write!(f, "layer {layer}: {error}"),
             Difference::Record(layer) => write!(f, "layer {layer}: its record is that of another layer"),
             Difference::Tree { layer, .. } => write!(f, "layer {layer}: its tree is not what it was when it was made"),
@@ -101,8 +103,8 @@ impl fmt::Display for Difference {
                 write!(
                     f,
                     "image {:?}: its layer {} is not there",
-                    crate::Escaped(image.as_bytes()),
-                    crate::Escaped(layer.as_bytes())
+                    crate::text::Escaped(image.as_bytes()),
+                    crate::text::Escaped(layer.as_bytes())
                 )
             }
         }

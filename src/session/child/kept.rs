@@ -1,7 +1,7 @@
 //! What is kept of what a helper says: bounded in bytes, whatever that is.
 
 use crate::purse::Purse;
-use crate::{Cause, Confinement, EntryRef, Event, EventKind, Failure, Operation};
+use crate::report::{Cause, Confinement, EntryRef, Event, EventKind, Failure, Operation};
 
 /// What a run may keep, all helpers of an image together: a thousand events with the longest names fit.
 pub(crate) const KEPT: usize = 8 << 20;
@@ -101,7 +101,7 @@ fn cut_text(text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EntryKind, Stage};
+    use crate::report::{EntryKind, Stage};
 
     fn named(bytes: usize) -> Event {
         Event { entry: None, what: EventKind::XattrDropped { name: vec![b'n'; bytes] } }

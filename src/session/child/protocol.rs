@@ -1,7 +1,8 @@
 //! What an honest helper may say next. Everything else is a breach, whatever it would have led to.
 
+use crate::options::{Options, UserNamespace};
+use crate::report::Listed;
 use crate::wire::{PACE, Up};
-use crate::{Listed, Options, UserNamespace};
 use std::time::{Duration, Instant};
 
 /// How far the conversation has come; the table is at the top of `wire.rs`.
@@ -103,8 +104,8 @@ fn spend(left: &mut u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{Cause, Event, EventKind, Failure, Progress, Report, Stage};
     use crate::wire::Reply;
-    use crate::{Cause, Event, EventKind, Failure, Progress, Report, Stage};
 
     fn all() -> Options {
         let mut options = Options { progress: true, list: true, ..Options::default() };
@@ -113,7 +114,7 @@ mod tests {
     }
 
     fn listed(xattrs: usize) -> Up {
-        let kind = crate::EntryKind::File;
+        let kind = crate::report::EntryKind::File;
         Up::Listed(Box::new(Listed {
             index: 0,
             offset: 0,

@@ -1,0 +1,304 @@
+//! The directories of this run: a trie of resolved, root-relative paths that holds what the archive has made
+//! or touched, with a bounded number of them open. Parents are resolved here, with chroot semantics.
+//!
+//! A handle names an inode, not a path, so nothing cached here can be redirected from outside; what the
+//! archive itself replaces is forgotten before it is replaced.
+
+mod below;
+mod deferred;
+mod handles;
+mod links;
+mod names;
+mod resolve;
+
+pub(crate) use handles::{Leaver, Leaving};
+pub(crate) use resolve::{Implied, Missing};
+
+use super::lower::Lowers;
+use super::metadata::Metadata;
+use super::writers::Writers;
+use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::read::input::Watch;
+use crate::options::Limits;
+use crate::report::{Cause, Limit};
+use deferred::{Deferred, Waiting};
+use handles::{Open, Opened};
+use links::Links;
+use names::{Names, Table};
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Names that may be known beyond those of as many entries as are allowed: one path of the greatest depth, and more.
+const SPARE: u64 = 16_384;
+
+/// A directory in the trie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NodeId(u32);
+
+impl NodeId {
+    pub(crate) const ROOT: NodeId = NodeId(0);
+}
+
+/// What a name in a directory is known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Child {
+    /// Made or touched by this archive; not a directory. Where a writer makes it, the batch that it is in.
+    Leaf(u32),
+    /// A symlink that was there before and has been followed: known paths lead through it.
+    Link,
+    /// Overlay mode: a whiteout that this archive wrote.
+    Whiteout,
+    /// Overlay mode: brought up from a lower layer as the target of a hardlink.
+    Copied,
+    Dir(NodeId),
+}
+
+impl Child {
+    fn directory(self) -> Option<NodeId> {
+        match self {
+            Child::Dir(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// What files made in a directory take from it, against the wish of the archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inherit {
+    /// The group: a set-gid directory.
+    pub(crate) group: bool,
+    /// A default ACL.
+    pub(crate) acl: bool,
+}
+
+/// One known directory.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    parent: u32,
+    /// Its own, in the directory above.
+    name: u32,
+    children: Table,
+    opened: Opened,
+    /// This archive made or touched it, or something below it.
+    pub(crate) upper: bool,
+    /// Nothing of the lower layers is left in it.
+    pub(crate) opaque: bool,
+    pub(crate) inherit: Inherit,
+    /// Set when the directory is left.
+    deferred: Option<Box<Deferred>>,
+    /// Changed since the deferred metadata was last set.
+    dirty: bool,
+    dead: bool,
+}
+
+pub(crate) struct Dirs {
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    names: Names,
+    open: Open,
+    waiting: Waiting,
+    links: Links,
+    /// Raised when a known path may lead elsewhere than before.
+    generation: u64,
+    cross_mounts: bool,
+    /// Overlay mode: the root is an upper directory over these.
+    lowers: Option<Lowers>,
+    /// Files that are on their way are waited for where something depends on them.
+    writers: Rc<Writers>,
+    /// The most names that may be known: one entry can imply thousands of directories, so they are counted, too.
+    most: u64,
+    /// What is told if it is exceeded.
+    entries: u64,
+}
+
+impl Dirs {
+    pub(crate) fn new(
+        root: OwnedFd,
+        cross_mounts: bool,
+        lowers: Option<Lowers>,
+        writers: Rc<Writers>,
+        watch: Watch,
+    ) -> Result<Dirs> {
+        let inherit = inherit_of(&root)?;
+        let node = Node { opened: Opened::Held(Arc::new(root), 0), inherit, ..Node::default() };
+        Ok(Dirs {
+            nodes: vec![node],
+            free: Vec::new(),
+            names: Names::default(),
+            open: Open::default(),
+            waiting: Waiting::default(),
+            links: Links::new(watch),
+            generation: 0,
+            cross_mounts,
+            lowers,
+            writers,
+            most: u64::MAX,
+            entries: u64::MAX,
+        })
+    }
+
+    /// At most so many names as entries, and a few more; at most so many open directories.
+    pub(crate) fn bound(mut self, limits: &Limits, open: usize) -> Dirs {
+        (self.entries, self.most) = (limits.entries, limits.entries.saturating_add(SPARE));
+        self.links.bound(limits.depth);
+        self.open.bound(open);
+        self
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0 as usize]
+    }
+
+    pub(crate) fn child(&self, id: NodeId, name: &[u8]) -> Option<Child> {
+        self.names.child(self.names.find(&self.node(id).children, name)?)
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn parent(&self, id: NodeId) -> NodeId {
+        NodeId(self.node(id).parent)
+    }
+
+    /// The path from the root, for messages.
+    pub(crate) fn path(&self, id: NodeId) -> Vec<u8> {
+        self.names(id).join(&b'/')
+    }
+
+    /// Defers metadata until the directory is left.
+    pub(crate) fn defer(&mut self, id: NodeId, metadata: Metadata) {
+        self.wait(id, Some(Deferred::new(metadata)));
+        self.node_mut(id).dirty = true;
+    }
+
+    /// This archive touched the directory: it and those above it are `upper` from now on.
+    pub(crate) fn touch(&mut self, id: NodeId) {
+        self.node_mut(id).dirty = true;
+        let mut at = id;
+        while !self.node(at).upper {
+            self.node_mut(at).upper = true;
+            at = self.parent(at);
+        }
+    }
+
+    /// The directory changed without the archive's having put anything there.
+    pub(crate) fn disturb(&mut self, id: NodeId) {
+        self.node_mut(id).dirty = true;
+    }
+
+    /// This archive made something other than a directory here.
+    pub(crate) fn set_leaf(&mut self, dir: NodeId, name: &[u8], leaf: Child) -> Result<()> {
+        match self.child(dir, name) {
+            // It may be a link that a known path leads through.
+            Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => self.generation += 1,
+            _ => self.forget(dir, name),
+        }
+        self.note(dir, name, leaf).map(drop)
+    }
+
+    /// Every name that is held in memory goes through here; its number.
+    fn note(&mut self, dir: NodeId, name: &[u8], child: Child) -> Result<u32> {
+        let table = &mut self.nodes[dir.0 as usize].children;
+        let number = self.names.set(table, name, child);
+        if self.names.count() as u64 > self.most {
+            return Err(Cause::Limit { limit: Limit::Entries, value: self.entries }.into());
+        }
+        Ok(number)
+    }
+
+    /// Takes note of an open directory.
+    pub(crate) fn add(
+        &mut self,
+        dir: NodeId,
+        name: &[u8],
+        opened: OwnedFd,
+        fresh: bool,
+        leave: Leaver<'_>,
+    ) -> Result<NodeId> {
+        // One that we made hands nothing down until its own attributes are set.
+        let inherit = if fresh { Inherit::default() } else { inherit_of(&opened)? };
+        // Without layers below, what we made holds nothing of theirs.
+        let opaque = fresh && self.lowers.is_none();
+        let id = self.free.pop().map_or_else(|| u32::try_from(self.nodes.len()), Ok);
+        let id = NodeId(id.map_err(|_| Fault::from(Cause::Os(Errno::ENOMEM as i32)))?);
+        let name = self.note(dir, name, Child::Dir(id))?;
+        let node = Node { parent: dir.0, name, opaque, inherit, ..Node::default() };
+        match self.nodes.get_mut(id.0 as usize) {
+            Some(slot) => *slot = node,
+            None => self.nodes.push(node),
+        }
+        self.keep(id, &Arc::new(opened), leave)?;
+        Ok(id)
+    }
+
+    /// Forgets a name and all below it, before it is removed or replaced.
+    pub(crate) fn forget(&mut self, dir: NodeId, name: &[u8]) {
+        let table = &mut self.nodes[dir.0 as usize].children;
+        let Some(child) = self.names.remove(table, name) else { return };
+        self.generation += 1;
+        let Child::Dir(id) = child else { return };
+        let mut stack = vec![id];
+        while let Some(id) = stack.pop() {
+            self.wait(id, None);
+            let node = std::mem::take(self.node_mut(id));
+            self.node_mut(id).dead = true;
+            self.free.push(id.0);
+            stack.extend(self.names.remove_all(node.children).filter_map(Child::directory));
+        }
+        // Slots are used again, so a dead one must not stand in the list of open ones.
+        let nodes = &self.nodes;
+        self.open.retain(|id| !nodes[id as usize].dead);
+    }
+
+    /// The directory hides the lower layers from now on: links of theirs, which known paths lead through, too.
+    pub(crate) fn set_opaque(&mut self, id: NodeId) {
+        self.node_mut(id).opaque = true;
+        self.generation += 1;
+    }
+
+    /// Whether this archive has put something there, or a directory is known to be.
+    pub(crate) fn knows(&self, at: NodeId, name: &[u8]) -> bool {
+        !matches!(self.child(at, name), None | Some(Child::Link))
+    }
+
+    fn names(&self, id: NodeId) -> Vec<&[u8]> {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != NodeId::ROOT {
+            names.push(self.name(at));
+            at = self.parent(at);
+        }
+        names.reverse();
+        names
+    }
+
+    fn name(&self, id: NodeId) -> &[u8] {
+        self.names.text(self.node(id).name)
+    }
+}
+
+/// What a directory that was there before hands down.
+fn inherit_of(handle: &OwnedFd) -> Result<Inherit> {
+    let stat = fstat(handle).call("fstat", || "directory")?;
+    // rustix tells no size for an empty buffer; an ACL is there if anything is.
+    let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok();
+    Ok(Inherit { group: stat.st_mode & 0o2000 != 0, acl })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_costs_a_bounded_number_of_bytes() {
+        assert!(size_of::<Node>() <= 80, "{}", size_of::<Node>());
+    }
+}

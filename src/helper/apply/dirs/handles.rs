@@ -1,0 +1,243 @@
+//! Open directories, a bounded number of them at every moment, and what is set as one is left.
+
+use super::{Dirs, NodeId};
+use crate::helper::apply::metadata::Metadata;
+use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::jail::limits::OPEN_DIRECTORIES;
+use crate::helper::open;
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What is kept of the ones opened on the way to a directory that was left, as a part of all: who goes up again finds
+/// them open.
+const ON_THE_WAY: usize = 8;
+
+/// A directory that is left, and what was deferred until then.
+pub(crate) struct Leaving<'a> {
+    /// `None`: it is no longer what it was.
+    pub(crate) handle: Option<&'a OwnedFd>,
+    pub(crate) metadata: &'a Metadata,
+    dirs: &'a Dirs,
+    id: NodeId,
+}
+
+impl Leaving<'_> {
+    /// From the root, for messages.
+    pub(crate) fn path(&self) -> Vec<u8> {
+        self.dirs.path(self.id)
+    }
+}
+
+/// Sets a directory's metadata as it is left.
+pub(crate) type Leaver<'a> = &'a mut dyn FnMut(Leaving<'_>) -> Result<()>;
+
+/// Whether a directory is open.
+#[derive(Debug, Default)]
+pub(super) enum Opened {
+    #[default]
+    Never,
+    /// And when it was last used.
+    Held(Arc<OwnedFd>, u64),
+    /// Given up: what it must be when it is opened again.
+    Left(u64, u64),
+}
+
+/// The one list of open directories, but for the root.
+pub(super) struct Open {
+    list: Vec<u32>,
+    most: usize,
+    clock: u64,
+    /// The directory that could not be left.
+    unleft: Option<Vec<u8>>,
+}
+
+impl Default for Open {
+    fn default() -> Open {
+        Open { list: Vec::new(), most: OPEN_DIRECTORIES, clock: 0, unleft: None }
+    }
+}
+
+impl Open {
+    pub(super) fn bound(&mut self, most: usize) {
+        self.most = most.clamp(1, OPEN_DIRECTORIES);
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.list.retain(|id| keep(*id));
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+}
+
+impl Dirs {
+    /// This directory, open; opened again step by step if its handle was given up.
+    pub(crate) fn handle(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<Arc<OwnedFd>> {
+        if let Some(handle) = self.used(id) {
+            return Ok(handle);
+        }
+        let mut chain = vec![id];
+        let mut above = self.parent(id);
+        let mut handle = loop {
+            match self.used(above) {
+                Some(handle) => break handle,
+                None => chain.push(above),
+            }
+            above = self.parent(above);
+        };
+        while let Some(next) = chain.pop() {
+            self.links.look()?;
+            let opened = Arc::new(self.open_again(&handle, next)?);
+            if chain.len() <= self.open.most / ON_THE_WAY {
+                self.keep(next, &opened, leave)?;
+            }
+            handle = opened;
+        }
+        Ok(handle)
+    }
+
+    fn used(&mut self, id: NodeId) -> Option<Arc<OwnedFd>> {
+        let now = self.open.tick();
+        match &mut self.node_mut(id).opened {
+            Opened::Held(handle, used) => {
+                *used = now;
+                Some(Arc::clone(handle))
+            }
+            _ => None,
+        }
+    }
+
+    fn open_again(&self, above: &OwnedFd, id: NodeId) -> Result<OwnedFd> {
+        let opened = open::directory(above, self.name(id), self.cross_mounts)?;
+        match self.node(id).opened {
+            Opened::Left(device, inode) if identity(&opened)? != (device, inode) => {
+                Err(Fault::os(Errno::ESTALE, "openat", quoted(&self.path(id))))
+            }
+            _ => Ok(opened),
+        }
+    }
+
+    /// Every directory that is open for longer than a step goes through here.
+    pub(super) fn keep(&mut self, id: NodeId, handle: &Arc<OwnedFd>, leave: Leaver<'_>) -> Result<()> {
+        self.relieve(leave)?;
+        if self.open.list.len() >= self.open.most {
+            self.make_room(leave)?;
+        }
+        let now = self.open.tick();
+        self.node_mut(id).opened = Opened::Held(Arc::clone(handle), now);
+        self.open.list.push(id.0);
+        Ok(())
+    }
+
+    /// Gives up the handles used longest ago; what is given up is left. Where writers are still making files they are
+    /// waited for.
+    fn make_room(&mut self, leave: Leaver<'_>) -> Result<()> {
+        self.give_up_oldest(leave)?;
+        if self.open.list.len() >= self.open.most {
+            self.writers.rest();
+            self.give_up_oldest(leave)?;
+        }
+        Ok(())
+    }
+
+    fn give_up_oldest(&mut self, leave: Leaver<'_>) -> Result<()> {
+        let most = self.open.most / 2;
+        for id in self.oldest_first() {
+            if self.open.list.len() <= most {
+                break;
+            }
+            if !self.in_use(id) {
+                self.give_up(id, leave)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn oldest_first(&self) -> Vec<NodeId> {
+        let used = |id: &u32| match self.nodes[*id as usize].opened {
+            Opened::Held(_, used) => used,
+            _ => 0,
+        };
+        let mut open = self.open.list.clone();
+        open.sort_by_cached_key(used);
+        open.into_iter().map(NodeId).collect()
+    }
+
+    /// Somebody is making something in it just now.
+    pub(super) fn in_use(&self, id: NodeId) -> bool {
+        matches!(&self.node(id).opened, Opened::Held(handle, _) if Arc::strong_count(handle) > 1)
+    }
+
+    fn give_up(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
+        self.leave(id, leave)?;
+        if let Opened::Held(handle, _) = &self.node(id).opened {
+            let (device, inode) = identity(handle)?;
+            self.node_mut(id).opened = Opened::Left(device, inode);
+        }
+        self.open.retain(|open| open != id.0);
+        Ok(())
+    }
+
+    /// Sets what was deferred, if the directory has changed since; what it takes to open it is there.
+    pub(super) fn leave(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
+        let Some(mut metadata) = self.due(id) else { return Ok(()) };
+        let handle = self.used(id);
+        let left = leave(Leaving { handle: handle.as_deref(), metadata: &metadata, dirs: self, id });
+        if left.is_err() {
+            self.open.unleft = Some(self.path(id));
+        }
+        let node = self.node_mut(id);
+        node.inherit.acl |= metadata.has_default_acl();
+        node.inherit.group |= metadata.mode & 0o2000 != 0;
+        node.dirty = false;
+        metadata.forget_what_stays();
+        self.wait(id, Some(super::Deferred::new(metadata)));
+        left
+    }
+
+    /// If a failure was not that of an entry: the directory that could not be left.
+    pub(crate) fn unleft(&mut self) -> Option<Vec<u8>> {
+        self.open.unleft.take()
+    }
+
+    /// Leaves every directory, the deepest first and the root last; told of those, too, that are no longer what they
+    /// were.
+    pub(crate) fn leave_all(&mut self, leave: Leaver<'_>) -> Result<()> {
+        let mut stack = vec![(NodeId::ROOT, false)];
+        while let Some((id, all_below_left)) = stack.pop() {
+            if !all_below_left {
+                stack.push((id, true));
+                let below = self.names.children(&self.node(id).children).filter_map(super::Child::directory);
+                stack.extend(below.map(|id| (id, false)));
+                continue;
+            }
+            if self.node(id).dirty && self.node(id).deferred.is_some() {
+                match self.handle(id, leave) {
+                    Err(fault) if fault.errno().is_none() || self.open.unleft.is_some() => return Err(fault),
+                    // If it cannot be opened it is gone, which is told as it is left.
+                    _ => self.leave(id, leave)?,
+                }
+            }
+            if id != NodeId::ROOT {
+                self.close(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, id: NodeId) {
+        if let Opened::Held(..) = self.node(id).opened {
+            self.node_mut(id).opened = Opened::Never;
+            self.open.retain(|open| open != id.0);
+        }
+    }
+}
+
+fn identity(handle: &OwnedFd) -> Result<(u64, u64)> {
+    let stat = fstat(handle).call("fstat", || "directory")?;
+    Ok((stat.st_dev, stat.st_ino))
+}

@@ -1,0 +1,218 @@
+//! What this process has just made under a name that must not be trusted again: symlinks, devices, FIFOs, directories.
+//!
+//! Making one gives no descriptor, and by the time it is opened somebody may have put another file to its name. So what
+//! was opened is looked at before it is given anything, and everything is given to the descriptor, never to the name.
+
+use super::dirs::Inherit;
+use super::files;
+use super::metadata::{self, ACL_DEFAULT, Setter};
+use super::remove;
+use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::open;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat, mknodat};
+use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, StatxFlags, statx};
+use std::ffi::OsStr;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+/// What is made at a name that is neither file nor directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Special<'a> {
+    /// To there.
+    Symlink(&'a [u8]),
+    /// A FIFO, a socket or a device with this number.
+    Node(SFlag, u64),
+}
+
+/// A symlink, device or FIFO that this process has made: the inode, by a descriptor that is only a path, since these
+/// are never opened. Made only by [`special`].
+pub(crate) struct Made {
+    pub(crate) inode: OwnedFd,
+    pub(crate) symlink: bool,
+    /// The mode that it has got.
+    pub(crate) mode: u32,
+    /// It has an ACL of its directory's, and keeps it: no kernel takes one off by such a descriptor.
+    pub(crate) acl: bool,
+    _made_here: (),
+}
+
+/// Makes it and takes hold of it; `EEXIST` is the caller's to handle. `ESTALE` if what is there then is another.
+pub(crate) fn special(
+    dir: &OwnedFd,
+    name: &[u8],
+    what: Special<'_>,
+    mode: u32,
+    setter: &Setter,
+    inherit: Inherit,
+) -> Result<Made> {
+    let path = OsStr::from_bytes(name);
+    let (call, kind, device) = match what {
+        Special::Symlink(target) => {
+            symlinkat(OsStr::from_bytes(target), dir, path)
+                .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(name)))?;
+            ("symlinkat", SFlag::S_IFLNK, 0)
+        }
+        Special::Node(kind, device) => {
+            mknodat(dir, path, kind, Mode::from_bits_truncate(mode), device)
+                .call("mknodat", || format!("dir, {}, {kind:?}|0{mode:o}, {device:#x}", quoted(name)))?;
+            ("mknodat", kind, device)
+        }
+    };
+    let inode = openat(dir, path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+        .call("openat", || format!("dir, {}, O_PATH|O_NOFOLLOW", quoted(name)))?;
+    let stat = fstat(&inode).call("fstat", || quoted(name))?;
+    let same = kind_of(&stat) == kind && stat.st_nlink <= 1 && (kind == SFlag::S_IFLNK || stat.st_rdev == device);
+    if !same || !is_ours(dir, (stat.st_uid, stat.st_gid), setter, inherit)? {
+        return Err(exchanged(call, name));
+    }
+    let (symlink, mode, acl) = (kind == SFlag::S_IFLNK, stat.st_mode & 0o7777, inherit.acl);
+    Ok(Made { inode, symlink, mode, acl, _made_here: () })
+}
+
+/// The same where the directory would hand its default ACL down, which no kernel takes off again by such a descriptor:
+/// made in a directory of our own that has none, and linked from there. The other's ACL is never touched, since a run
+/// may be killed at any moment.
+pub(crate) fn special_aside(
+    dir: &OwnedFd,
+    name: &[u8],
+    what: Special<'_>,
+    mode: u32,
+    setter: &Setter,
+    inherit: Inherit,
+) -> Result<Made> {
+    let aside = passing_name();
+    let own = directory(dir, aside.as_bytes(), 0o700, setter, inherit)?;
+    let made = special_in(&own, what, mode, setter, inherit).and_then(|made| {
+        linkat(&own, ASIDE, dir, OsStr::from_bytes(name), LinkatFlags::empty())
+            .call("linkat", || format!("dir, \"{ASIDE}\", dir, {}, 0", quoted(name)))
+            .map(|()| made)
+    });
+    // What somebody has put to the name meanwhile he could have removed himself.
+    let _ = unlinkat(&own, ASIDE, UnlinkatFlags::NoRemoveDir);
+    let removed = unlinkat(dir, &*aside, UnlinkatFlags::RemoveDir);
+    let removed = removed.call("unlinkat", || format!("dir, \"{aside}\", AT_REMOVEDIR"));
+    made.and_then(|made| removed.map(|()| made))
+}
+
+/// The one name in a directory of our own.
+const ASIDE: &str = "made";
+
+fn special_in(own: &OwnedFd, what: Special<'_>, mode: u32, setter: &Setter, inherit: Inherit) -> Result<Made> {
+    metadata::remove(own, ACL_DEFAULT)?;
+    special(own, ASIDE.as_bytes(), what, mode, setter, Inherit { acl: false, ..inherit })
+}
+
+/// Makes a directory and opens it; `EEXIST` is the caller's to handle. `ESTALE` if what is there then is another.
+pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, setter: &Setter, inherit: Inherit) -> Result<OwnedFd> {
+    mkdirat(dir, OsStr::from_bytes(name), Mode::from_bits_truncate(mode))
+        .call("mkdirat", || format!("dir, {}, 0{mode:o}", quoted(name)))?;
+    let made = open::directory(dir, name, true).map_err(|fault| match fault.errno() {
+        Some(Errno::ENOTDIR | Errno::ELOOP) => exchanged("mkdirat", name),
+        _ => fault,
+    })?;
+    let seen = Seen::of(&made)?;
+    // A directory that never had anything in it was changed last when it was born: that saves a look inside.
+    let new = seen.childless && (seen.untouched || remove::list(&made)?.is_empty());
+    if !new || !is_ours(dir, seen.owner, setter, inherit)? {
+        return Err(exchanged("mkdirat", name));
+    }
+    Ok(made)
+}
+
+fn exchanged(call: &'static str, name: &[u8]) -> Fault {
+    Fault::os(Errno::ESTALE, call, format_args!("dir, {}: another file has come to the name", quoted(name)))
+}
+
+fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// What tells whether an open directory was made just now.
+struct Seen {
+    owner: (u32, u32),
+    /// No directory is in it, where the file system counts them.
+    childless: bool,
+    /// It is known that nothing was ever made in it.
+    untouched: bool,
+}
+
+impl Seen {
+    fn of(directory: &OwnedFd) -> Result<Seen> {
+        // Some file systems do not tell when a file was made, and some filters do not know the call.
+        let Ok(stat) = statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::BTIME) else {
+            let stat = fstat(directory).call("fstat", || "directory")?;
+            return Ok(Seen { owner: (stat.st_uid, stat.st_gid), childless: stat.st_nlink <= 2, untouched: false });
+        };
+        let time = |time: rustix::fs::StatxTimestamp| (time.tv_sec, time.tv_nsec);
+        let born = stat.stx_mask & StatxFlags::BTIME.bits() != 0 && time(stat.stx_btime) == time(stat.stx_mtime);
+        Ok(Seen { owner: (stat.stx_uid, stat.stx_gid), childless: stat.stx_nlink <= 2, untouched: born })
+    }
+}
+
+/// Whether a file in this directory belongs to whom those belong to that we make there.
+fn is_ours(dir: &OwnedFd, (uid, gid): (u32, u32), setter: &Setter, inherit: Inherit) -> Result<bool> {
+    let of_directory = inherit.group || setter.group_from_directory;
+    if uid == setter.own.0 && (of_directory || gid == setter.own.1) {
+        return Ok(true);
+    }
+    owner_here(dir).map(|owner| owner == (uid, gid))
+}
+
+/// Whom a file made here belongs to, where that is not who the helper runs as (`mount -o uid=`, squashed ids): asked
+/// with one that cannot be another's, because making it has given its descriptor.
+fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
+    let nameless = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let file = match openat(dir, ".", nameless, Mode::empty()) {
+        Ok(file) => file,
+        Err(_) => {
+            let name = passing_name();
+            let file = files::create(dir, name.as_bytes(), 0)?;
+            // Whoever has put something else there could have removed it himself.
+            unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir).call("unlinkat", || format!("dir, \"{name}\""))?;
+            file
+        }
+    };
+    let stat = fstat(&file).call("fstat", || "fd")?;
+    Ok((stat.st_uid, stat.st_gid))
+}
+
+/// A name that nobody can have foreseen, for what has none for long.
+fn passing_name() -> String {
+    format!(".untar-in-root-{:016x}", RandomState::new().build_hasher().finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Xattrs;
+
+    fn setter(own: (u32, u32)) -> Setter {
+        let (ignore_chown_errors, group_from_directory, sync) = (false, false, false);
+        Setter { own, ignore_chown_errors, xattrs: Xattrs::Strict, group_from_directory, sync }
+    }
+
+    /// Someone else than this test is: as on a mount with `uid=`, all that is made belongs to another.
+    #[test]
+    fn where_the_file_system_says_whom_files_belong_to_they_are_ours() {
+        let place = std::env::temp_dir().join(format!("untar-in-root-made-{}", std::process::id()));
+        std::fs::create_dir(&place).expect("scratch");
+        let dir = OwnedFd::from(std::fs::File::open(&place).expect("scratch"));
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        for (number, own) in [own, (own.0 + 1, own.1), (own.0, own.1 + 1)].into_iter().enumerate() {
+            let (setter, none) = (setter(own), Inherit::default());
+            let name = |kind: &str| format!("{kind}{number}").into_bytes();
+            let link = special(&dir, &name("l"), Special::Symlink(b"there"), 0, &setter, none).expect("a link");
+            let fifo = special(&dir, &name("p"), Special::Node(SFlag::S_IFIFO, 0), 0o600, &setter, none);
+            let fifo = fifo.expect("a FIFO");
+            assert_eq!((link.symlink, fifo.symlink, fifo.mode), (true, false, 0o600));
+            directory(&dir, &name("d"), 0o700, &setter, none).expect("a directory");
+        }
+        // Nothing was left by the asking.
+        assert_eq!(remove::list(&dir).expect("scratch").len(), 9);
+        std::fs::remove_dir_all(place).expect("scratch");
+    }
+}

@@ -1,0 +1,109 @@
+//! From what the archive says of an entry to what the file is to be: ids, times, attributes. Pure.
+
+use super::metadata::{CAPABILITY, Metadata};
+use crate::helper::fault::Result;
+use crate::helper::read::entry::{Entry, Time};
+use crate::helper::rights::{self, Attribute, Namespace, Outcome, Setting};
+use crate::options::{Options, Xattrs};
+use crate::report::{Cause, EventKind};
+use std::ffi::CString;
+
+/// The caller's policies on metadata, for the whole run.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    clamp_mtime: Option<i64>,
+    xattrs: Xattrs,
+    setting: Setting,
+}
+
+impl Policy {
+    /// `own`: the user that the helper runs as.
+    pub(crate) fn new(options: &Options, own: u32, namespace: Namespace) -> Policy {
+        Policy {
+            clamp_mtime: options.clamp_mtime,
+            xattrs: options.xattrs,
+            setting: Setting::new(options, own, namespace),
+        }
+    }
+
+    /// What the entry is to be, and what had to be left out.
+    pub(crate) fn metadata(&self, entry: &mut Entry) -> Result<(Metadata, Vec<EventKind>)> {
+        let mut events = Vec::new();
+        let mtime = self.clamp(entry.mtime);
+        let owner = self.ids(entry.uid, entry.gid)?;
+        let xattrs = self.attributes(entry, &mut events)?;
+        let atime = entry.atime.map_or(mtime, |atime| self.clamp(atime));
+        Ok((Metadata { owner, mode: entry.mode, mode_now: None, mtime, atime, xattrs }, events))
+    }
+
+    /// A directory that the archive implies.
+    pub(crate) fn implied(&self) -> Result<Metadata> {
+        Ok(Metadata { owner: self.ids(0, 0)?, mode: 0o755, ..Metadata::default() })
+    }
+
+    fn clamp(&self, time: Time) -> Time {
+        match self.clamp_mtime {
+            Some(seconds) if (time.seconds, time.nanoseconds) > (seconds, 0) => Time { seconds, nanoseconds: 0 },
+            _ => time,
+        }
+    }
+
+    fn ids(&self, uid: i64, gid: i64) -> Result<Option<(u32, u32)>> {
+        self.setting.owners.ids(uid, gid).map_err(|refusal| Cause::Refused(refusal).into())
+    }
+
+    fn attributes(&self, entry: &mut Entry, events: &mut Vec<EventKind>) -> Result<Vec<(CString, Vec<u8>)>> {
+        if self.xattrs == Xattrs::None
+            || (entry.xattrs.is_empty() && entry.acl_access.is_none() && entry.acl_default.is_none())
+        {
+            return Ok(Vec::new());
+        }
+        let mut attributes = Vec::new();
+        for attribute in given(entry) {
+            entry.mode = attribute.mode_without(entry.mode);
+            if let Some((name, value)) = self.attribute(attribute, events)? {
+                attributes.push((name, value));
+            }
+        }
+        attributes.sort_by_key(|(name, _)| name.as_bytes() == CAPABILITY);
+        Ok(attributes)
+    }
+
+    /// Its name and value on disk, if it goes there.
+    fn attribute(&self, attribute: Attribute, events: &mut Vec<EventKind>) -> Result<Option<(CString, Vec<u8>)>> {
+        let name = attribute.name.clone();
+        let on_disk = match rights::decide(&attribute, &self.setting) {
+            Outcome::Kept | Outcome::Mapped => name,
+            Outcome::Escaped => {
+                let escaped = rights::escape(&name);
+                events.push(EventKind::XattrEscaped { name });
+                escaped
+            }
+            Outcome::Dropped => {
+                events.push(EventKind::XattrDropped { name });
+                return Ok(None);
+            }
+            Outcome::Refused => return Err(attribute.refusal(&self.setting)),
+        };
+        let value = attribute.value(&self.setting)?;
+        // A name with NUL is malformed long before.
+        Ok(CString::new(on_disk).ok().map(|name| (name, value)))
+    }
+}
+
+/// All that the entry has, each once: of an ACL in two spellings the text, unless its names say nothing here.
+fn given(entry: &mut Entry) -> Vec<Attribute> {
+    let mode = entry.mode;
+    let texts = [(entry.acl_access.take(), true), (entry.acl_default.take(), false)];
+    let mut given: Vec<Attribute> = Vec::new();
+    for attribute in texts.into_iter().filter_map(|(text, access)| Some(Attribute::acl_text(&text?, access, mode))) {
+        let same = |(name, _): &(Vec<u8>, Vec<u8>)| *name == attribute.name;
+        if attribute.is_by_name() && entry.xattrs.iter().any(same) {
+            continue;
+        }
+        entry.xattrs.retain(|other| !same(other));
+        given.push(attribute);
+    }
+    given.extend(entry.xattrs.drain(..).map(|(name, value)| Attribute::new(name, value)));
+    given
+}

@@ -1,0 +1,186 @@
+//! Removes what is there: recursively, never following a link, never crossing a mount, without recursion.
+//!
+//! Between a look at a name and its removal, and where a directory is opened again by its name, somebody may put
+//! another file there. That gains him nothing: what he can move to the name he could have put there before the run, when
+//! the archive says that it goes, and no step leads out of directories that were below the name when they were opened.
+
+use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::open;
+use crate::helper::read::input::Watch;
+use crate::report::Cause;
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+/// Removals between two looks at the parent.
+const LOOK: u32 = 1024;
+/// How often a directory that somebody else fills is emptied again.
+const AGAIN: u32 = 64;
+
+/// Removes trees on behalf of one run.
+#[derive(Clone)]
+pub(crate) struct Remover {
+    pub(crate) watch: Watch,
+    pub(crate) cross_mounts: bool,
+    /// Directories held open on the way down; deeper ones are found again from the top.
+    pub(crate) held: usize,
+}
+
+/// A directory on the way down.
+struct Level {
+    name: Vec<u8>,
+    handle: Option<OwnedFd>,
+    /// Subdirectories still to be removed; files are gone by now.
+    directories: Vec<Vec<u8>>,
+    /// How often it was found not to be empty after all.
+    again: u32,
+}
+
+impl Remover {
+    /// Removes `name` in `dir`, whatever it is. False if it was not there.
+    pub(crate) fn remove(&self, dir: &OwnedFd, name: &[u8]) -> Result<bool> {
+        match unlink(dir, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => return Ok(true),
+            Err(Errno::ENOENT) => return Ok(false),
+            Err(Errno::EISDIR | Errno::EPERM) => {}
+            Err(errno) => return Err(fault(errno, name)),
+        }
+        match unlink(dir, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => self.remove_tree(dir, name).map(|()| true),
+            Err(errno) => Err(fault(errno, name)),
+        }
+    }
+
+    fn remove_tree(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        let mut levels = vec![self.enter(dir, name)?];
+        let mut count = 0;
+        while let Some(top) = levels.last_mut() {
+            count += 1;
+            if count % LOOK == 0 {
+                self.watch.check()?;
+            }
+            if let Some(next) = top.directories.pop() {
+                let handle = self.handle(dir, &mut levels)?;
+                if let Some(level) = self.descend(handle, next)? {
+                    levels.push(level);
+                    let held = levels.len().saturating_sub(self.held);
+                    levels[..held].last_mut().map(|level| level.handle.take());
+                }
+                continue;
+            }
+            let Some(done) = levels.pop() else { break };
+            let above = if levels.is_empty() { dir } else { self.handle(dir, &mut levels)? };
+            match unlink(above, &done.name, UnlinkatFlags::RemoveDir) {
+                // Somebody else is putting things there: once more, from what is there now.
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) if done.again < AGAIN => {
+                    let level = Level { again: done.again + 1, ..self.enter(above, &done.name)? };
+                    levels.push(level);
+                }
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(fault(errno, &done.name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A subdirectory to be emptied, or `None` if it could be removed at once.
+    fn descend(&self, handle: &OwnedFd, name: Vec<u8>) -> Result<Option<Level>> {
+        match unlink(handle, &name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => self.enter(handle, &name).map(Some),
+            Err(Errno::ENOTDIR) => {
+                unlink(handle, &name, UnlinkatFlags::NoRemoveDir).map_err(|errno| fault(errno, &name))?;
+                Ok(None)
+            }
+            Err(errno) => Err(fault(errno, &name)),
+        }
+    }
+
+    /// Opens a directory and removes all in it but directories.
+    fn enter(&self, dir: &OwnedFd, name: &[u8]) -> Result<Level> {
+        let handle = open::directory(dir, name, self.cross_mounts)?;
+        let mut directories = Vec::new();
+        for (child, kind) in list(&handle)? {
+            if kind == Some(Type::Directory) {
+                directories.push(child);
+                continue;
+            }
+            match unlink(&handle, &child, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EISDIR) => directories.push(child),
+                Err(errno) => return Err(fault(errno, &child)),
+            }
+        }
+        Ok(Level { name: name.to_vec(), handle: Some(handle), directories, again: 0 })
+    }
+
+    /// The last level's handle, found again from the top if it was given up.
+    fn handle<'a>(&self, dir: &OwnedFd, levels: &'a mut [Level]) -> Result<&'a OwnedFd> {
+        let held = levels.iter().rposition(|level| level.handle.is_some());
+        let from = held.map_or(0, |at| at + 1);
+        for at in from..levels.len() {
+            if at % LOOK as usize == 0 {
+                self.watch.check()?;
+            }
+            let above = if at == 0 { dir } else { held_handle(&levels[at - 1])? };
+            let opened = open::directory(above, &levels[at].name, self.cross_mounts)?;
+            levels[at].handle = Some(opened);
+            // Only the last ones are kept.
+            if let Some(give_up) = at.checked_sub(self.held) {
+                levels[give_up].handle = None;
+            }
+        }
+        levels.last().map_or(Err(Cause::Os(Errno::ENOENT as i32).into()), held_handle)
+    }
+}
+
+fn held_handle(level: &Level) -> Result<&OwnedFd> {
+    level.handle.as_ref().ok_or_else(|| Cause::Os(Errno::EBADF as i32).into())
+}
+
+/// Names and kinds in a directory, without `.` and `..`.
+pub(crate) fn list(handle: &OwnedFd) -> Result<Vec<(Vec<u8>, Option<Type>)>> {
+    let mut names = Vec::new();
+    each(handle, |name, kind| {
+        names.push((name.to_vec(), kind));
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// The same, one after the other: for a directory in which nothing is removed meanwhile.
+pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -> Result<()>) -> Result<()> {
+    let fresh = nix::fcntl::openat(
+        handle,
+        ".",
+        nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
+        nix::sys::stat::Mode::empty(),
+    )
+    .call("openat", || "directory, \".\"")?;
+    let mut dir = Dir::from_fd(fresh).call("fdopendir", || "directory")?;
+    for entry in dir.iter() {
+        let entry = entry.call("getdents64", || "directory")?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            tell(name, entry.file_type())?;
+        }
+    }
+    Ok(())
+}
+
+fn unlink(dir: &OwnedFd, name: &[u8], flags: UnlinkatFlags) -> Result<(), Errno> {
+    unlinkat(dir, OsStr::from_bytes(name), flags)
+}
+
+/// A mount point cannot be removed.
+fn fault(errno: Errno, name: &[u8]) -> Fault {
+    match errno {
+        Errno::EBUSY => Cause::CrossesMount.into(),
+        errno => Fault::os(errno, "unlinkat", format_args!("dir, {}", quoted(name))),
+    }
+}

@@ -1,0 +1,154 @@
+//! Gives up rights, for good, before a byte of the archive is read: `capabilities(7)`, `PR_SET_NO_NEW_PRIVS`.
+
+use super::landlock;
+use super::root::Inside;
+use super::seccomp;
+use crate::helper::fault::{Call, Fault, Result};
+use crate::options::{Mode, Options, OverlayPrefix, Owner};
+use crate::report::{Confinement, RootSwitch};
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
+use nix::sched::sched_getaffinity;
+use nix::sys::prctl;
+use nix::unistd::{Pid, setgroups};
+use std::os::fd::OwnedFd;
+
+/// Proof that rights have been given up; made only by [`drop_privileges`].
+pub(crate) struct Confined {
+    /// `/`, opened for reading.
+    pub(crate) root: OwnedFd,
+    pub(crate) report: Confinement,
+    /// Files may take another group than the helper's even outside set-gid directories.
+    pub(crate) group_from_directory: bool,
+    /// Who the files that the helper makes belong to.
+    pub(crate) own: (u32, u32),
+    /// Processors that this process may use.
+    pub(crate) processors: usize,
+    /// Lower layers of overlay mode, detached and read-only.
+    pub(crate) lowers: Vec<OwnedFd>,
+    /// Overlay's marks go into `trusted.`; else `user.`.
+    pub(crate) trusted_marks: bool,
+    _made_here: (),
+}
+
+/// Keeps what the options need and nothing else. `initial`: this is the first user namespace, if that matters.
+pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) -> Result<Confined> {
+    let groups_cleared = match setgroups(&[]) {
+        Ok(()) => true,
+        Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
+    };
+    let trusted_marks = initial && wants_trusted_marks(&options.mode) || asks_for_trusted_marks(&options.mode);
+    let capabilities = reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
+    prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
+    let paths = options.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
+    let landlock = landlock::restrict(options.sandbox.landlock, &inside.root, &inside.lowers, paths)?;
+    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    // std's own count reads /proc and /sys, which must not be looked for inside the root.
+    let processors = sched_getaffinity(Pid::from_raw(0))
+        .map_or(1, |set| (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
+    let no_new_privs = prctl::get_no_new_privs().unwrap_or(false);
+    let seccomp = seccomp::restrict(options.sandbox.seccomp)?;
+    let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, below, group_from_directory, .. } =
+        inside;
+    let report = Confinement {
+        root: switch,
+        fallback,
+        mount_restricted,
+        mounts_below,
+        mounts: below,
+        capabilities: names(&capabilities),
+        groups_cleared,
+        no_new_privs,
+        seccomp,
+        landlock_abi: landlock.abi,
+        landlock_paths: landlock.paths,
+        ..Confinement::default()
+    };
+    Ok(Confined { root, own, processors, lowers, report, group_from_directory, trusted_marks, _made_here: () })
+}
+
+/// The capabilities that applying entries with these options takes. Where a device could be used, none is made:
+/// the policy for devices then applies.
+fn needed(options: &Options, trusted_marks: bool, nodev: bool) -> CapsHashSet {
+    let mut set = CapsHashSet::new();
+    if options.list {
+        return set;
+    }
+    set.extend([Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER, Capability::CAP_FSETID]);
+    set.insert(Capability::CAP_SETFCAP);
+    if nodev {
+        set.insert(Capability::CAP_MKNOD);
+    }
+    if options.owner != Owner::Caller {
+        set.insert(Capability::CAP_CHOWN);
+    }
+    if options.trusted_xattrs || trusted_marks {
+        set.insert(Capability::CAP_SYS_ADMIN);
+    }
+    set
+}
+
+/// They are wanted, if this is the first user namespace.
+pub(crate) fn wants_trusted_marks(mode: &Mode) -> bool {
+    matches!(mode, Mode::Overlay(overlay) if overlay.prefix != OverlayPrefix::User)
+}
+
+fn asks_for_trusted_marks(mode: &Mode) -> bool {
+    matches!(mode, Mode::Overlay(overlay) if overlay.prefix == OverlayPrefix::Trusted)
+}
+
+/// All five sets, to those of `wanted` that are held, which it returns. The order matters: the bounding set can be
+/// reduced only while CAP_SETPCAP is effective. Sets are read as rarely as can be: the crate hashes 41 names for it.
+fn reduce_capabilities(wanted: &CapsHashSet) -> Result<CapsHashSet> {
+    let mut keep = CapsHashSet::new();
+    for capability in wanted {
+        if has(CapSet::Permitted, *capability)? {
+            keep.insert(*capability);
+        }
+    }
+    if has(CapSet::Permitted, Capability::CAP_SETPCAP)? {
+        for capability in caps::all().difference(&keep) {
+            // Capabilities that this kernel does not have cannot be dropped and need not be.
+            if caps::drop(None, CapSet::Bounding, *capability).is_err()
+                && caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false)
+            {
+                return Err(refused("PR_CAPBSET_DROP"));
+            }
+        }
+    }
+    // Kernels before 4.3 have no ambient set.
+    if caps::runtime::ambient_set_supported().is_ok() {
+        caps::clear(None, CapSet::Ambient).map_err(|_| refused("PR_CAP_AMBIENT_CLEAR_ALL"))?;
+    }
+    let none = CapsHashSet::new();
+    for (set, wanted) in [(CapSet::Inheritable, &none), (CapSet::Effective, &keep), (CapSet::Permitted, &keep)] {
+        caps::set(None, set, wanted).map_err(|_| refused("capset"))?;
+    }
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        if caps::read(None, set).map_err(|_| refused("capget"))? != keep {
+            return Err(refused("capget"));
+        }
+    }
+    Ok(keep)
+}
+
+fn has(set: CapSet, capability: Capability) -> Result<bool> {
+    caps::has_cap(None, set, capability).map_err(|_| refused("capget"))
+}
+
+/// The crate does not say the error number; the kernel's only one here is EPERM.
+fn refused(call: &'static str) -> Fault {
+    Fault::os(Errno::EPERM, call, "")
+}
+
+fn names(set: &CapsHashSet) -> Vec<String> {
+    let mut names: Vec<String> = set.iter().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+/// What the helper still holds before it is inside: capabilities by set.
+pub(crate) fn can_enter() -> bool {
+    let needed = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_CHROOT, Capability::CAP_CHOWN];
+    needed.into_iter().all(|capability| has(CapSet::Effective, capability).unwrap_or(false))
+}

@@ -1,0 +1,108 @@
+//! The process before it knows what to do: descriptors, signals, resources, core dumps.
+
+use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::sys;
+use nix::errno::Errno;
+use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigHandler, SigSet, Signal};
+use nix::sys::stat::{Mode, umask};
+
+/// What the helper takes of a limit that is higher.
+const DESCRIPTORS: u64 = 4096;
+/// Directories of a run that are open; the deepest archive path of a real image is under 30.
+pub(crate) const OPEN_DIRECTORIES: usize = 192;
+/// Directories that a removal holds open on its way down.
+const REMOVAL: usize = 256;
+/// Lower directories held open at one path.
+const LOWERS: usize = 512;
+/// Each thread that makes files: the file, a directory that is listed, one that is entered.
+const PER_THREAD: usize = 4;
+/// With fewer than so many nothing can be done.
+const FEWEST: usize = 16;
+
+/// Who may hold how many descriptors open: the one place that deals them out. What is held for longer than a call is
+/// counted here, and all of it together fits below the limit of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptors {
+    /// Directories of the run.
+    pub(crate) directories: usize,
+    /// For each removal that is going on: one in each writer, and one besides.
+    pub(crate) removal: usize,
+    /// Lower directories that one path merges from.
+    pub(crate) lowers: usize,
+    pub(crate) writers: usize,
+}
+
+impl Descriptors {
+    /// Of the process's limit what is above `used`, the numbers taken so far: they are given out from the lowest.
+    /// Writers, if so many are wanted.
+    pub(crate) fn share(limit: usize, used: usize, wanted: usize) -> Result<Descriptors> {
+        Descriptors::of(limit.saturating_sub(used), wanted).ok_or_else(|| {
+            Fault::os(Errno::EMFILE, "getrlimit", format_args!("RLIMIT_NOFILE: {limit}, {used} of them in use"))
+        })
+    }
+
+    fn of(free: usize, wanted: usize) -> Option<Descriptors> {
+        let free = free.checked_sub(FEWEST)?;
+        // Half goes to directories and removals. A writer is worth more descriptors than it holds.
+        let writers = wanted.min(free / (8 * PER_THREAD));
+        Some(Descriptors {
+            directories: (4 + free / 4).min(OPEN_DIRECTORIES),
+            removal: (2 + free / 4 / (writers + 1)).min(REMOVAL),
+            lowers: (2 + free / 4).min(LOWERS),
+            writers,
+        })
+    }
+}
+
+/// Leaves nothing behind that came from the host: descriptors beyond 2, the umask, signals.
+pub(crate) fn start_clean() {
+    if sys::close_from(3).is_err_and(sys::is_absent) {
+        let highest = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft.min(1 << 20));
+        (3..highest).for_each(|fd| sys::close_number(i32::try_from(fd).unwrap_or(i32::MAX)));
+    }
+    umask(Mode::empty());
+    // The standard library passes the caller's mask on, and a caller may have blocked signals to wait for them.
+    let _ = SigSet::all().thread_unblock();
+    // The parent decides when we stop; a full file is EFBIG and a closed socket EPIPE.
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGXFSZ] {
+        sys::ignore(signal, SigHandler::SigIgn);
+    }
+}
+
+/// No core dumps, no tracing by others, bounded memory; how many descriptors there may be.
+pub(crate) fn bound_process(memory_bytes: u64) -> Result<usize> {
+    // Threads that hand chunks to each other do not preempt each other for it: a fifth of the context switches.
+    sys::schedule_as_batch();
+    set_dumpable(false).call("prctl", || "PR_SET_DUMPABLE, 0")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).call("setrlimit", || "RLIMIT_CORE, 0")?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).call("getrlimit", || "RLIMIT_NOFILE")?;
+    let descriptors = hard.min(DESCRIPTORS);
+    setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors).call("setrlimit", || "RLIMIT_NOFILE")?;
+    if memory_bytes > 0 {
+        setrlimit(Resource::RLIMIT_AS, memory_bytes, memory_bytes).call("setrlimit", || "RLIMIT_AS")?;
+    }
+    Ok(usize::try_from(descriptors).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_hold_descriptors_stay_below_any_limit() {
+        assert_eq!(Descriptors::of(FEWEST - 1, 8), None);
+        for free in (FEWEST..5000).step_by(7) {
+            for wanted in [0, 1, 8, 64] {
+                let dealt = Descriptors::of(free, wanted).expect("enough");
+                let threads = dealt.writers + 1;
+                let held = dealt.directories + dealt.lowers + threads * (dealt.removal + PER_THREAD);
+                assert!(held <= free, "{held} of {free}: {dealt:?}");
+                assert!(dealt.directories >= 4 && dealt.removal >= 2 && dealt.lowers >= 2);
+            }
+        }
+        let usual = Descriptors::of(1000, 8).expect("enough");
+        assert_eq!((usual.directories, usual.writers), (192, 8));
+    }
+}

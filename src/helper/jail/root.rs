@@ -1,0 +1,273 @@
+//! Enters the root: namespace, propagation, bind, pivot, detach; or chroot. Man pages: `pivot_root(2)`,
+//! `mount_namespaces(7)`, `open_tree(2)`.
+
+use super::cover;
+use super::mounts;
+use super::top::{self, RESTRICTED, Top};
+use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::sys;
+use crate::options::Isolation;
+use crate::report::{Cause, Fallback, MountsBelow, Operation, RootSwitch};
+use crate::wire::Lower;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{chdir, chroot, fchdir, pivot_root};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Proof that the root has been entered; made only by [`enter`].
+pub(crate) struct Inside {
+    /// `/`, opened for reading.
+    pub(crate) root: OwnedFd,
+    pub(crate) switch: RootSwitch,
+    pub(crate) fallback: Option<Fallback>,
+    pub(crate) mount_restricted: bool,
+    /// Devices below the root cannot be opened.
+    pub(crate) nodev: bool,
+    /// Lower layers of overlay mode, detached and read-only.
+    pub(crate) lowers: Vec<OwnedFd>,
+    /// Mount points below the root, relative to it.
+    pub(crate) mounts_below: Vec<Vec<u8>>,
+    /// What can be seen of them.
+    pub(crate) below: MountsBelow,
+    /// Every file takes its directory's group (`mount -o grpid`).
+    pub(crate) group_from_directory: bool,
+    _made_here: (),
+}
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
+
+/// Enters the working directory as the new root, taking handles of the lower layers along.
+/// `cross_mounts`: what is mounted below the root may be written, too.
+pub(crate) fn enter(isolation: Isolation, lowers: &[Lower], cross_mounts: bool) -> Result<Inside> {
+    let root = open(".", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_DIRECTORY")?;
+    let before = fstat(&root).call("fstat", || "root")?;
+    drop(root);
+    match separate() {
+        Ok(()) => {
+            let lowers = lowers.iter().map(hold_lower).collect::<Result<_>>()?;
+            confirm(switch_in_namespace(isolation, cross_mounts)?, &before, lowers)
+        }
+        // From a plain descriptor of a lower layer, `..` would reach the host.
+        Err(fault) if !lowers.is_empty() => Err(not_held(fault)),
+        Err(fault) if isolation == Isolation::Pivot => Err(fault),
+        Err(fault) => {
+            let mounts = mounts::below_cwd();
+            let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
+            change_root()?;
+            let (switch, fallback) = (RootSwitch::Chroot, Some(fallback_of(fault)));
+            confirm(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below }, &before, Vec::new())
+        }
+    }
+}
+
+fn not_held(fault: Fault) -> Fault {
+    let cause = match fault.cause {
+        Cause::Os(errno) => Cause::LowersNotHeld(errno),
+        cause => cause,
+    };
+    Fault { cause, ..fault }
+}
+
+/// A mount namespace of our own, in which nothing propagates back. Slave, not private: a private copy can
+/// pin a mount that the host wants gone.
+fn separate() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).call("unshare", || "CLONE_NEWNS")?;
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).call("mount", || "NULL, \"/\", MS_REC|MS_SLAVE")
+}
+
+/// What came of the switch.
+struct Switched {
+    switch: RootSwitch,
+    fallback: Option<Fallback>,
+    mounts: mounts::Below,
+    below: MountsBelow,
+}
+
+fn switch_in_namespace(isolation: Isolation, cross_mounts: bool) -> Result<Switched> {
+    let bound = clone_root().or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
+    // After that: what is below a mount of its own is told at once.
+    let whole = bound.is_ok();
+    let mounts = list_below(whole)?;
+    let below = look_away(mounts.as_ref(), cross_mounts, whole)?;
+    let pivoted = match (isolation, bound) {
+        (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, "pivot_root", "\".\", \".\"")),
+        (_, Err(fault)) => Err(fault),
+        (_, Ok(())) => pivot(),
+    };
+    let (switch, fallback) = match pivoted {
+        Ok(()) => (RootSwitch::Pivot, None),
+        Err(fault) if isolation == Isolation::Pivot => return Err(fault),
+        Err(fault) => {
+            change_root()?;
+            (RootSwitch::ChrootInNamespace, Some(fallback_of(fault)))
+        }
+    };
+    Ok(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below })
+}
+
+/// What is mounted below, also while somebody who owns a directory above renames it all the time.
+fn list_below(whole: bool) -> Result<Option<mounts::Below>> {
+    for _ in 0..cover::ROUNDS {
+        match mounts::below_cwd() {
+            Some(below) if whole && below.strays => {}
+            below => return Ok(below),
+        }
+    }
+    Err(Fault::os(Errno::ESTALE, "getcwd", ""))
+}
+
+/// What is mounted below the root is neither the archive's nor a taken-over helper's, unless it was asked for.
+/// `whole`: the working directory is the root of a mount, our clone.
+fn look_away(mounts: Option<&mounts::Below>, cross_mounts: bool, whole: bool) -> Result<MountsBelow> {
+    match mounts {
+        None => Ok(MountsBelow::Unknown),
+        Some(_) if cross_mounts => Ok(MountsBelow::InSight),
+        Some(mounts) if mounts.points.is_empty() => Ok(MountsBelow::Covered),
+        Some(_) => cover::below_cwd(whole).map(|()| MountsBelow::Covered),
+    }
+}
+
+/// A clone of the root's mount and those below it, without devices, set-uid and execution, put in its place
+/// and made the working directory.
+fn clone_root() -> Result<()> {
+    let recursive = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_NO_AUTOMOUNT;
+    // "." and no descriptor opened before the unshare: that one's mount is not of this namespace (EINVAL).
+    let tree = open_tree(rustix::fs::CWD, ".", recursive)
+        .call("open_tree", || "AT_FDCWD, \".\", OPEN_TREE_CLONE|AT_RECURSIVE")?;
+    let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    sys::mount_set(tree.as_fd(), attributes)
+        .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH|AT_RECURSIVE, nosuid|nodev|noexec")?;
+    move_mount(&tree, "", rustix::fs::CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .call("move_mount", || "tree, \"\", AT_FDCWD, \".\", MOVE_MOUNT_F_EMPTY_PATH")?;
+    fchdir(tree).call("fchdir", || "tree")
+}
+
+/// A lower layer: detached, so that its `..` ends at its root, and read-only.
+fn hold_lower(lower: &Lower) -> Result<OwnedFd> {
+    clone_lower(lower).or_else(|fault| if missing(&fault) { bind_lower(lower) } else { Err(fault) })
+}
+
+/// A lower layer: detached, so that its `..` ends at its root, and read-only.
+fn clone_lower(lower: &Lower) -> Result<OwnedFd> {
+    let name = lower.path.as_os_str().as_encoded_bytes();
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(rustix::fs::CWD, &lower.path, flags)
+        .call("open_tree", || format!("AT_FDCWD, {}, OPEN_TREE_CLONE", quoted(name)))?;
+    is_the_one_opened(&tree, lower)?;
+    let attributes =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    sys::mount_set(tree.as_fd(), attributes).call("mount_setattr", || "lower, rdonly|nosuid|nodev|noexec")?;
+    Ok(tree)
+}
+
+/// Only a name leads from this mount namespace to what the parent has opened, so it may be another by now.
+fn is_the_one_opened(tree: &OwnedFd, lower: &Lower) -> Result<()> {
+    let name = || quoted(lower.path.as_os_str().as_encoded_bytes());
+    let found = fstat(tree).call("fstat", name)?;
+    match (found.st_dev, found.st_ino) == (lower.device, lower.inode) {
+        true => Ok(()),
+        false => Err(Fault::os(Errno::ESTALE, "open_tree", format_args!("AT_FDCWD, {}", name()))),
+    }
+}
+
+/// The same with `mount(2)`, for kernels before 5.12.
+fn bind_lower(lower: &Lower) -> Result<OwnedFd> {
+    let top = Top::bind(&lower.path)?;
+    let tree = top.seal(MsFlags::MS_BIND)?;
+    is_the_one_opened(&tree, lower)?;
+    top.off()?;
+    top::ends_at_its_root(&tree)?;
+    Ok(tree)
+}
+
+/// Whether the older way is worth a try.
+fn missing(fault: &Fault) -> bool {
+    fault.errno().is_some_and(|e| sys::is_absent(e) || matches!(e, Errno::EINVAL | Errno::EOPNOTSUPP))
+}
+
+/// The same with `mount(2)`, for kernels before 5.12.
+fn bind_root() -> Result<()> {
+    let none = None::<&str>;
+    let before = fstat_cwd()?;
+    mount(Some("."), ".", none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
+        .call("mount", || "\".\", \".\", MS_BIND|MS_REC")?;
+    // Onto the new mount, or pivot_root answers EINVAL; its name is the only way there.
+    let name = nix::unistd::getcwd().call("getcwd", || "")?;
+    chdir(&name).call("chdir", || quoted(name.as_os_str().as_encoded_bytes()))?;
+    let after = fstat_cwd()?;
+    if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino) {
+        return Err(Fault::os(Errno::ESTALE, "chdir", quoted(name.as_os_str().as_encoded_bytes())));
+    }
+    // Locked flags of an outer namespace may forbid this; the report then says that it is not in force.
+    let _ = mount(none, ".", none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | RESTRICTED, none);
+    Ok(())
+}
+
+fn fstat_cwd() -> Result<FileStat> {
+    nix::sys::stat::stat(".").call("stat", || "\".\"")
+}
+
+/// Makes the working directory the root and detaches the old one. With both names ".", the old root is
+/// stacked on the new: nothing is made inside the destination.
+fn pivot() -> Result<()> {
+    let flags = DIRECTORY | OFlag::O_PATH;
+    let old = open("/", flags, Mode::empty()).call("openat", || "AT_FDCWD, \"/\", O_PATH|O_DIRECTORY")?;
+    let new = open(".", flags, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_PATH|O_DIRECTORY")?;
+    pivot_root(".", ".").call("pivot_root", || "\".\", \".\"")?;
+    fchdir(old).call("fchdir", || "old root")?;
+    let none = None::<&str>;
+    mount(none, ".", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .call("mount", || "NULL, \".\" (old root), MS_REC|MS_PRIVATE")?;
+    umount2(".", MntFlags::MNT_DETACH).call("umount2", || "\".\" (old root), MNT_DETACH")?;
+    fchdir(new).call("fchdir", || "new root")?;
+    chdir("/").call("chdir", || "\"/\"")
+}
+
+fn change_root() -> Result<()> {
+    chroot(".").call("chroot", || "\".\"")?;
+    chdir("/").call("chdir", || "\"/\"")
+}
+
+fn fallback_of(fault: Fault) -> Fallback {
+    let errno = match fault.cause {
+        Cause::Os(errno) => errno,
+        _ => 0,
+    };
+    let operation = fault.operation.unwrap_or_else(|| Operation::new("pivot_root", "\".\", \".\""));
+    Fallback { operation, errno }
+}
+
+/// Asks the kernel what has become of us.
+fn confirm(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Result<Inside> {
+    let root = open("/", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \"/\", O_DIRECTORY")?;
+    let above = openat(AT_FDCWD, "..", DIRECTORY | OFlag::O_PATH, Mode::empty()).call("openat", || "\"..\"")?;
+    for fd in [root.as_fd(), above.as_fd()] {
+        let now = fstat(fd).call("fstat", || "\"/\"")?;
+        if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino) {
+            return Err(Fault::os(Errno::ESTALE, "fstat", "\"/\" is not the directory that was to be entered"));
+        }
+    }
+    let flags = fstatvfs(&root).map(|s| s.flags()).unwrap_or(FsFlags::empty());
+    let Switched { switch, fallback, mounts, below } = switched;
+    Ok(Inside {
+        root,
+        switch,
+        fallback,
+        mount_restricted: flags.contains(FsFlags::ST_NOSUID | FsFlags::ST_NODEV | FsFlags::ST_NOEXEC),
+        nodev: flags.contains(FsFlags::ST_NODEV),
+        lowers,
+        mounts_below: mounts.points,
+        below,
+        group_from_directory: mounts.group_from_directory,
+        _made_here: (),
+    })
+}

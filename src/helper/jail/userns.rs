@@ -1,0 +1,60 @@
+//! A user namespace of our own where the caller lacks the rights, mapped by the parent: `user_namespaces(7)`.
+
+use super::confine::can_enter;
+use super::lifeline;
+use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::reporter::Reporter;
+use crate::options::{IdRange, UserNamespace};
+use crate::report::UserNamespaceReport;
+use crate::wire::{Down, Up};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, setresgid, setresuid};
+
+/// Makes and enters it if it is wanted or needed.
+pub(crate) fn enter(wanted: &UserNamespace, reporter: &mut Reporter) -> Result<Option<UserNamespaceReport>> {
+    match wanted {
+        UserNamespace::Never => return Ok(None),
+        UserNamespace::Auto if can_enter() => return Ok(None),
+        _ => {}
+    }
+    unshare(CloneFlags::CLONE_NEWUSER).call("unshare", || "CLONE_NEWUSER")?;
+    reporter.send(&Up::NeedIdMap);
+    match reporter.channel().receive() {
+        Ok(Down::IdMapDone(Ok(()))) => {}
+        Ok(Down::IdMapDone(Err(failed))) => {
+            let cause = crate::report::Cause::Os(failed.errno);
+            return Err(Fault { operation: Some(failed.operation), cause });
+        }
+        _ => return Err(Fault::from(crate::report::Cause::Cancelled)),
+    }
+    become_root()?;
+    lifeline::tie();
+    Ok(Some(UserNamespaceReport { uids: map("/proc/self/uid_map"), gids: map("/proc/self/gid_map") }))
+}
+
+/// The namespace's root, where its maps have one: files are then made by an id that is mapped.
+fn become_root() -> Result<()> {
+    let (gid, uid) = (Gid::from_raw(0), Uid::from_raw(0));
+    match setresgid(gid, gid, gid).and_then(|()| setresuid(uid, uid, uid)) {
+        // No id 0 in the maps: the helper stays who it is.
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(Fault::os(errno, "setresuid", "0, 0, 0")),
+    }
+}
+
+/// Whether this is the first user namespace, the only one whose root may set `trusted.*` attributes.
+pub(crate) fn is_initial() -> bool {
+    map("/proc/self/uid_map") == [IdRange { inside: 0, outside: 0, count: u32::MAX }]
+}
+
+/// The map as the kernel shows it.
+fn map(file: &str) -> Vec<IdRange> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_ascii_whitespace().map(|n| n.parse().ok());
+            Some(IdRange { inside: numbers.next()??, outside: numbers.next()??, count: numbers.next()?? })
+        })
+        .collect()
+}

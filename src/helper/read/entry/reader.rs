@@ -1,0 +1,249 @@
+//! The reader: headers and extended headers in, checked entries and bodies out.
+
+use super::blocks::{BLOCK, Blocks, is_zero, padding};
+use super::draft::{Draft, Framing, Holes};
+use super::header::Fields;
+use super::pending::{Meta, Pending, is_meta};
+use super::sparse::{Lines, Map, Old};
+use super::{End, Entry, Source, Strictness, limit, malformed};
+use crate::helper::fault::Result;
+use crate::options::Limits;
+use crate::report::{EntryKind, EntryRef, Limit, Malformed};
+use bytes::Bytes;
+
+/// Reads entries from a stream of blocks. After an error it can still name the entry, but not go on.
+pub(crate) struct Reader<S> {
+    blocks: Blocks<S>,
+    limits: Limits,
+    strictness: Strictness,
+    /// Of the next entry.
+    index: u64,
+    pending: Pending,
+    body: Body,
+    naming: Naming,
+    state: State,
+}
+
+/// What is left of the current body.
+#[derive(Clone, Copy, Default)]
+struct Body {
+    content: u64,
+    /// There, but nobody's content.
+    hidden: u64,
+    padding: u64,
+}
+
+/// Enough of the current entry to name it, or of the last one while a header is due; the buffer is used again.
+struct Naming {
+    index: u64,
+    offset: u64,
+    path: Vec<u8>,
+    kind: EntryKind,
+    /// Nothing is known yet of the entry whose turn it is.
+    due: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    Entries,
+    Ended { marker: bool },
+}
+
+/// What the next block began.
+enum Step {
+    Meta(Fields),
+    Entry(Draft, Holes),
+    End { marker: bool },
+}
+
+impl<S: Source> Reader<S> {
+    pub(crate) fn new(source: S, limits: Limits, strictness: Strictness) -> Reader<S> {
+        Reader {
+            blocks: Blocks::new(source),
+            limits,
+            strictness,
+            index: 0,
+            pending: Pending::default(),
+            body: Body::default(),
+            naming: Naming { index: 0, offset: 0, path: Vec::new(), kind: EntryKind::Other(0), due: true },
+            state: State::Start,
+        }
+    }
+
+    /// The next entry, what is left of the body before it passed over; `None` at the end of the archive.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
+        if let State::Ended { .. } = self.state {
+            return Ok(None);
+        }
+        self.leave()?;
+        self.state = State::Entries;
+        loop {
+            let offset = self.blocks.position();
+            self.naming.expect(self.index, offset, self.pending.name_so_far());
+            match self.step(offset)? {
+                Step::Meta(fields) => self.extend(&fields, offset)?,
+                Step::Entry(draft, holes) => return self.enter(draft, holes, offset).map(Some),
+                Step::End { marker } => {
+                    self.pending.check_empty()?;
+                    self.state = State::Ended { marker };
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The next piece of the current entry's content, shared with the source's chunk; `None` at its end.
+    pub(crate) fn body(&mut self) -> Result<Option<Bytes>> {
+        if self.body.content == 0 {
+            return Ok(None);
+        }
+        let piece = self.blocks.piece(self.body.content)?;
+        self.body.content -= piece.len() as u64;
+        Ok(Some(piece))
+    }
+
+    /// Reads the source to its end, after [`next`](Reader::next) has answered `None`.
+    pub(crate) fn finish(&mut self) -> Result<End> {
+        let (trailing, trailing_data) = self.blocks.drain()?;
+        Ok(End { marker: self.state == State::Ended { marker: true }, trailing, trailing_data })
+    }
+
+    /// Bytes of the uncompressed stream consumed.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn position(&self) -> u64 {
+        self.blocks.position()
+    }
+
+    /// The current entry, or as much as is known of the one that failed.
+    pub(crate) fn current(&self) -> Option<EntryRef> {
+        (self.state == State::Entries && !self.naming.due).then(|| self.naming.named())
+    }
+
+    /// The entry after which a header was due, if that is where it failed.
+    pub(crate) fn before(&self) -> Option<EntryRef> {
+        (self.state == State::Entries && self.naming.due && self.index > 0).then(|| self.naming.named())
+    }
+
+    pub(crate) fn source_mut(&mut self) -> &mut S {
+        self.blocks.source_mut()
+    }
+
+    /// Passes over what is left of the current body.
+    fn leave(&mut self) -> Result<()> {
+        let body = std::mem::take(&mut self.body);
+        self.blocks.skip(body.content.saturating_add(body.hidden))?;
+        self.blocks.skip_padding(body.padding)
+    }
+
+    fn step(&mut self, offset: u64) -> Result<Step> {
+        let Some(block) = self.blocks.block()? else { return Ok(Step::End { marker: false }) };
+        if is_zero(block) {
+            return self.zero_block(offset);
+        }
+        let fields = Fields::parse(block).map_err(|what| malformed(what, offset))?;
+        if is_meta(fields.flag) {
+            return Ok(Step::Meta(fields));
+        }
+        if self.index >= self.limits.entries {
+            return Err(limit(Limit::Entries, self.limits.entries));
+        }
+        let mut draft = Draft::new(block, fields, self.pending.take(&self.limits)?);
+        self.naming.begin(self.index, offset, &draft.path, draft.kind);
+        draft.check(offset, &self.limits)?;
+        let holes = draft.holes(block, offset, &self.limits)?;
+        Ok(Step::Entry(draft, holes))
+    }
+
+    /// Two make the end; so does one at the end of the stream, as in Go, but that is no marker.
+    fn zero_block(&mut self, offset: u64) -> Result<Step> {
+        match self.blocks.block()? {
+            None => Ok(Step::End { marker: false }),
+            Some(block) if is_zero(block) => Ok(Step::End { marker: true }),
+            Some(_) => Err(malformed(Malformed::StrayZeroBlock, offset)),
+        }
+    }
+
+    /// Reads an extended header. Its length is in its own block: nothing applies to a meta header.
+    fn extend(&mut self, fields: &Fields, offset: u64) -> Result<()> {
+        let length = self.pending.reserve(fields.size, &self.limits)?;
+        let body_offset = self.blocks.position();
+        let body = self.blocks.gather(length)?;
+        let meta = Meta { flag: fields.flag, offset, body: &body, body_offset };
+        self.pending.take_in(&meta, &self.limits, self.strictness.pax_globals)?;
+        self.blocks.skip_padding(padding(fields.size))
+    }
+
+    /// Makes the entry, with the stream at the beginning of its content.
+    fn enter(&mut self, draft: Draft, holes: Holes, offset: u64) -> Result<Entry> {
+        let (size, framing, events) = draft.body(self.strictness.sizes)?;
+        self.body = match framing {
+            Framing::Nothing => Body::default(),
+            Framing::Hidden => Body { content: 0, hidden: size, padding: padding(size) },
+            Framing::Content => Body { content: size, hidden: 0, padding: padding(size) },
+        };
+        let mut entry = draft.finish(self.index, offset, events);
+        entry.size = self.body.content;
+        if let Some((map, size)) = self.read_map(holes, offset)? {
+            entry.size = size;
+            entry.sparse = map.finish(size, self.body.content).map_err(|bad| bad.at(offset))?;
+        }
+        entry.stored = self.body.content;
+        self.index += 1;
+        Ok(entry)
+    }
+
+    /// The map of a sparse file and the file's size.
+    fn read_map(&mut self, holes: Holes, offset: u64) -> Result<Option<(Map, u64)>> {
+        match holes {
+            Holes::None => Ok(None),
+            Holes::Records(map, size) => Ok(Some((map, size))),
+            Holes::Old(old) => self.extend_old_map(*old).map(Some),
+            Holes::Body(size) => Ok(Some((self.read_lines(offset)?, size))),
+        }
+    }
+
+    /// The blocks of the map are not counted in the size of the body.
+    fn extend_old_map(&mut self, mut old: Old) -> Result<(Map, u64)> {
+        while old.extended {
+            let offset = self.blocks.position();
+            let Some(block) = self.blocks.block()? else { return Err(self.blocks.truncated()) };
+            old.extend(block).map_err(|bad| bad.at(offset))?;
+        }
+        Ok((old.map, old.size))
+    }
+
+    /// The lines of the map are counted in the size of the body, in whole blocks.
+    fn read_lines(&mut self, offset: u64) -> Result<Map> {
+        let mut lines = Lines::new(self.limits.sparse_regions);
+        while !lines.done() {
+            let at = self.blocks.position();
+            self.body.content =
+                self.body.content.checked_sub(BLOCK as u64).ok_or_else(|| malformed(Malformed::SparseMap, offset))?;
+            let Some(block) = self.blocks.block()? else { return Err(self.blocks.truncated()) };
+            lines.feed(block).map_err(|bad| bad.at(at))?;
+        }
+        Ok(lines.into_map())
+    }
+}
+
+impl Naming {
+    /// A header is due; extended headers may have named its entry already.
+    fn expect(&mut self, index: u64, offset: u64, path: &[u8]) {
+        if path.is_empty() {
+            self.due = true;
+        } else {
+            self.begin(index, offset, path, EntryKind::Other(0));
+        }
+    }
+
+    fn begin(&mut self, index: u64, offset: u64, path: &[u8], kind: EntryKind) {
+        (self.index, self.offset, self.kind, self.due) = (index, offset, kind, false);
+        self.path.clear();
+        self.path.extend_from_slice(path.get(..EntryRef::MAX_PATH).unwrap_or(path));
+    }
+
+    fn named(&self) -> EntryRef {
+        EntryRef::new(self.index, self.offset, &self.path, self.kind)
+    }
+}

@@ -1,0 +1,180 @@
+//! Descriptor 0: the archive as it comes, read only while the parent is there.
+
+use crate::helper::fault::{Fault, Result};
+use crate::report::Cause;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Says whether the run may go on: nobody has cancelled it and the time is not over.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    control: Arc<OwnedFd>,
+    deadline: Option<(Instant, u64)>,
+}
+
+impl Watch {
+    /// `timeout_ms` counts from now; 0 is no limit.
+    pub(crate) fn new(control: OwnedFd, timeout_ms: u64) -> Watch {
+        let deadline = (timeout_ms > 0)
+            .then(|| Instant::now().checked_add(std::time::Duration::from_millis(timeout_ms)))
+            .flatten();
+        Watch { control: Arc::new(control), deadline: deadline.map(|d| (d, timeout_ms)) }
+    }
+
+    /// An error once the parent has hung up or the time is over.
+    pub(crate) fn check(&self) -> Result<(), Cause> {
+        self.wait_for(None, false).map(drop)
+    }
+
+    /// Waits until `fd`, if given, can be read; true if it can.
+    fn wait_for(&self, fd: Option<&OwnedFd>, patient: bool) -> Result<bool, Cause> {
+        loop {
+            // A hang-up is always told, so nothing is asked for.
+            let mut fds = vec![PollFd::new(self.control.as_fd(), PollFlags::empty())];
+            fds.extend(fd.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+            let timeout = if patient { self.remaining()? } else { PollTimeout::ZERO };
+            match poll(&mut fds, timeout) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(Cause::Os(errno as i32)),
+            }
+            if fds[0].any().unwrap_or(true) {
+                return Err(Cause::Cancelled);
+            }
+            self.remaining()?;
+            let ready = fds.get(1).is_some_and(|slot| slot.any().unwrap_or(true));
+            if ready || !patient {
+                return Ok(ready);
+            }
+        }
+    }
+
+    fn remaining(&self) -> Result<PollTimeout, Cause> {
+        let Some((deadline, value)) = self.deadline else { return Ok(PollTimeout::NONE) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Cause::Limit { limit: crate::report::Limit::Timeout, value });
+        }
+        // Rounded up, so that a poll does not spin through the last millisecond.
+        Ok(PollTimeout::try_from(left.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX))
+    }
+}
+
+/// The archive's bytes, counted.
+pub(crate) struct Input {
+    origin: Origin,
+    count: Arc<AtomicU64>,
+    patience: Patience,
+}
+
+enum Origin {
+    /// Shared with whoever keeps the number 0 taken when the input has been read to its end.
+    Descriptor(Arc<OwnedFd>, Watch),
+    /// Comes, and stalls, as a test wants it.
+    #[cfg(any(fuzzing, test))]
+    Script(crate::helper::fuzz::script::Script),
+}
+
+/// Whether a read waits for the source; set by whoever reads through a decoder.
+#[derive(Clone)]
+pub(crate) struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    pub(crate) fn set(&self, patient: bool) {
+        self.0.store(patient, Ordering::Relaxed);
+    }
+}
+
+impl Input {
+    pub(crate) fn new(fd: Arc<OwnedFd>, watch: Watch) -> Input {
+        Input::from(Origin::Descriptor(fd, watch))
+    }
+
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn scripted(script: crate::helper::fuzz::script::Script) -> Input {
+        Input::from(Origin::Script(script))
+    }
+
+    fn from(origin: Origin) -> Input {
+        Input { origin, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
+    }
+
+    /// Whether a read would not have to wait, as far as is known.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.origin {
+            Origin::Descriptor(fd, watch) => watch.wait_for(Some(fd), false).unwrap_or(false),
+            #[cfg(any(fuzzing, test))]
+            Origin::Script(_) => false,
+        }
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience.clone()
+    }
+
+    /// Every read waits from now on, whatever is said to those who asked for its patience before.
+    pub(crate) fn always_wait(&mut self) {
+        self.patience = Patience(Arc::new(AtomicBool::new(true)));
+    }
+
+    /// Bytes read so far, to be looked at from elsewhere.
+    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.count)
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let patient = self.patience.0.load(Ordering::Relaxed);
+        let n = match &mut self.origin {
+            Origin::Descriptor(fd, watch) => read(fd, watch, patient, buffer)?,
+            #[cfg(any(fuzzing, test))]
+            Origin::Script(script) => script.read(patient, buffer)?,
+        };
+        self.count.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+fn read(fd: &OwnedFd, watch: &Watch, patient: bool, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        if !watch.wait_for(Some(fd), patient).map_err(carried)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        match nix::unistd::read(fd, buffer) {
+            Ok(n) => return Ok(n),
+            // The descriptor's flags are the caller's: it may be non-blocking.
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(errno) => return Err(carried(Cause::Os(errno as i32))),
+        }
+    }
+}
+
+/// A cause on its way through a decoder, which knows only `io::Error`.
+#[derive(Debug)]
+struct Carried(Cause);
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl std::error::Error for Carried {}
+
+fn carried(cause: Cause) -> io::Error {
+    io::Error::other(Carried(cause))
+}
+
+/// The fault of the input that a decoder passed on, if it is one.
+pub(crate) fn fault_in(error: &io::Error) -> Option<Fault> {
+    let cause = &error.get_ref()?.downcast_ref::<Carried>()?.0;
+    let operation = matches!(cause, Cause::Os(_)).then(|| crate::report::Operation::new("read", "0"));
+    Some(Fault { operation, cause: cause.clone() })
+}
