@@ -1,14 +1,15 @@
 //! The command line: what may be said, and what it means to the library.
 
 mod archive;
-mod files;
 mod image;
 mod jail;
 mod limits;
+mod made;
 mod output;
 #[cfg(test)]
 mod tests;
 mod values;
+mod writing;
 
 use crate::exit;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -63,7 +64,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) source: archive::Archive,
     #[command(flatten)]
-    pub(crate) files: files::Files,
+    selection: archive::Selection,
+    #[command(flatten)]
+    pub(crate) writing: writing::Writing,
     #[command(flatten)]
     jail: jail::Jail,
     #[command(flatten)]
@@ -71,30 +74,6 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) output: output::Output,
 }
-
-/// Options that say how to write, and so say nothing to --list.
-const WRITING: [&str; 20] = [
-    "layer",
-    "overlay",
-    "lower",
-    "into",
-    "atomic",
-    "chown",
-    "uid_map",
-    "gid_map",
-    "no_same_owner",
-    "ignore_chown_errors",
-    "devices",
-    "xattrs",
-    "trusted_xattrs",
-    "escaping_names",
-    "root_metadata",
-    "keep_directory_symlink",
-    "no_overwrite_dir_nondir",
-    "clamp_mtime",
-    "durability",
-    "writers",
-];
 
 impl Args {
     /// Of this process; wrong ones end it with [`exit::USAGE`].
@@ -117,15 +96,14 @@ impl Args {
 
     /// What clap's own rules cannot say.
     fn check(&self, matches: &ArgMatches) -> Result<(), (ErrorKind, String)> {
-        let given = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        if let Some(id) = WRITING.iter().find(given).filter(|_| self.output.list) {
-            let words = format!("--list writes nothing, so --{} means nothing; leave one out", id.replace('_', "-"));
+        if let Some(option) = given::<writing::Writing>(matches).filter(|_| self.output.list) {
+            let words = format!("--list writes nothing, so --{option} means nothing; leave one out");
             return Err((ErrorKind::ArgumentConflict, words));
         }
         if let Some(Command::Image(image)) = &self.command {
             image.check()?;
         }
-        self.files.check()?;
+        self.writing.check()?;
         self.jail.check()?;
         self.output.check()
     }
@@ -143,7 +121,8 @@ impl Args {
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::default();
         self.source.set(&mut options);
-        self.files.set(&mut options);
+        self.selection.set(&mut options);
+        self.writing.set(&mut options);
         self.jail.set(&mut options);
         self.limits.set(&mut options.limits);
         self.output.set(&mut options);
@@ -151,6 +130,14 @@ impl Args {
         options.skip_diff_id |= !self.output.json && self.source.diff_id.is_none();
         options
     }
+}
+
+/// The first of these options that the command line has.
+fn given<Those: clap::Args>(matches: &ArgMatches) -> Option<String> {
+    let options = Those::augment_args(clap::Command::new(""));
+    let from_command_line = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let found = options.get_arguments().find(|option| from_command_line(option.get_id().as_str()))?;
+    found.get_long().map(str::to_owned)
 }
 
 /// clap takes a word too many for a subcommand.

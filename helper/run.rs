@@ -80,7 +80,7 @@ fn prepare(
     jail: &mut Option<EmptyDirectory>,
 ) -> Result<Untar, Trouble> {
     let mut untar = match args.root() {
-        Some(root) if args.files.atomic => Untar::atomic(root)?,
+        Some(root) if args.writing.destination.atomic => Untar::atomic(root)?,
         Some(root) => Untar::open(root)?,
         None => Untar::open(&jail.insert(EmptyDirectory::new().map_err(Trouble::Jail)?).0)?,
     };
@@ -91,7 +91,7 @@ fn prepare(
         lock(screen).set_bar(Bar::new(size_of(archive)));
     }
     untar = untar.options(options);
-    if let Some(path) = &args.files.into {
+    if let Some(path) = &args.writing.destination.into {
         untar = untar.destination(path);
     }
     if let Some(digest) = args.source.digest {
@@ -169,7 +169,8 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
         screen.say(trouble);
         let done = report.map_or(0, |report| report.entries.total());
         if done > 0 && !args.output.list && !args.output.quiet {
-            let left = if args.files.atomic { "nothing of it is left" } else { "what they made is still there" };
+            let left =
+                if args.writing.destination.atomic { "nothing of it is left" } else { "what they made is still there" };
             screen.say(&format_args!("stopped after {done} entries; {left}"));
         }
     }

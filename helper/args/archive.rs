@@ -1,14 +1,7 @@
 //! Options about the archive.
 
 use super::values::{self, Word};
-use std::path::PathBuf;
-use untar_in_root::{Compression, Digest, Mode, Options, OverlayPrefix};
-
-const PREFIXES: &[Word<OverlayPrefix>] = &[
-    ("auto", "trusted where that may be set, else user", OverlayPrefix::Auto),
-    ("trusted", "trusted.overlay.*, for mounts by root", OverlayPrefix::Trusted),
-    ("user", "user.overlay.*, for mounts with userxattr", OverlayPrefix::User),
-];
+use untar_in_root::{Compression, Digest, Options};
 
 const COMPRESSIONS: &[Word<Compression>] = &[
     ("auto", "found out from the first bytes", Compression::Detect),
@@ -23,28 +16,6 @@ const COMPRESSIONS: &[Word<Compression>] = &[
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Archive")]
 pub(crate) struct Archive {
-    /// Apply an image layer: whiteouts remove what lower layers left
-    ///
-    /// `.wh.NAME` removes NAME and `.wh..wh..opq` empties its directory, as far as they come from lower layers
-    /// (OCI image-spec, layer.md).
-    #[arg(long)]
-    layer: bool,
-
-    /// Write an image layer as a fresh overlayfs upper directory
-    ///
-    /// Whiteouts become 0:0 devices and opaque directories get the overlay attribute, in the namespace of
-    /// attributes that is named.
-    #[arg(long, value_name = "PREFIX", num_args = 0..=1, require_equals = true, default_missing_value = "auto",
-          value_parser = values::words(PREFIXES), conflicts_with = "layer")]
-    overlay: Option<OverlayPrefix>,
-
-    /// A lower directory of the overlay; repeatable, the topmost first
-    ///
-    /// Directories that the layer implies but does not list take their owner, mode, times and attributes from
-    /// the topmost lower directory that has them.
-    #[arg(long, value_name = "DIR", requires = "overlay")]
-    lower: Vec<PathBuf>,
-
     /// How the archive is compressed
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = values::words(COMPRESSIONS))]
     compression: Compression,
@@ -81,18 +52,39 @@ pub(crate) struct Archive {
 
 impl Archive {
     pub(super) fn set(&self, options: &mut Options) {
-        if self.layer {
-            options.mode = Mode::Layer;
-        }
-        if let Some(prefix) = self.overlay {
-            let mut overlay = untar_in_root::Overlay::default();
-            overlay.prefix = prefix;
-            overlay.lower.clone_from(&self.lower);
-            options.mode = Mode::Overlay(overlay);
-        }
         options.compression = self.compression;
         options.skip_diff_id = self.no_diff_id;
         options.strict_sizes = self.strict_sizes;
         options.pax_globals = self.pax_globals;
+    }
+}
+
+/// What of the archive is taken.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct Selection {
+    /// Take only names that match; repeatable
+    ///
+    /// `*` and `?` match `/` too, `[…]` is a set, `{a,b}` are alternatives. A pattern must match the whole name
+    /// (after --strip-components) or a directory above it.
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+
+    /// Leave names out that match; repeatable, comes after --include
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+
+    /// Remove N leading components from names and hardlink targets
+    ///
+    /// Names that have no more than N components are left out.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    strip_components: u32,
+}
+
+impl Selection {
+    pub(super) fn set(&self, options: &mut Options) {
+        options.include.clone_from(&self.include);
+        options.exclude.clone_from(&self.exclude);
+        options.strip_components = self.strip_components;
     }
 }

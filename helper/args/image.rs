@@ -1,13 +1,12 @@
 //! Subcommands about whole images, and about what this machine allows.
 
-use super::files::{DEVICES, DURABILITIES, XATTRS};
 use super::output::When;
 use super::values::{self, Word};
-use super::{jail, limits};
+use super::{jail, limits, made};
 use clap::error::ErrorKind;
 use std::path::PathBuf;
+use untar_in_root::Options;
 use untar_in_root::image::{Platform, Source};
-use untar_in_root::{Devices, Durability, Options, Owner, Xattrs};
 
 const WHENS: &[Word<When>] = &[
     ("auto", "a line for each layer, if standard error is a terminal", When::Auto),
@@ -99,31 +98,8 @@ pub(crate) struct Image {
     #[arg(long, value_name = "DIR")]
     pub(crate) staging: Option<PathBuf>,
 
-    /// What has reached the disk at the end; in a store always everything
-    #[arg(long, value_name = "POLICY", default_value = "none", value_parser = values::words(DURABILITIES))]
-    durability: Durability,
-
-    /// Threads that create files, for each layer
-    #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    writers: Option<u32>,
-
-    /// Leave everything to whoever the helper runs as
-    #[arg(long, help_heading = "Metadata", conflicts_with = "ignore_chown_errors")]
-    no_same_owner: bool,
-
-    /// An owner that the kernel refuses is a warning, not an error
-    #[arg(long, help_heading = "Metadata")]
-    ignore_chown_errors: bool,
-
-    /// What becomes of devices that may not be made here
-    #[arg(long, value_name = "POLICY", default_value = "error", help_heading = "Metadata",
-          value_parser = values::words(DEVICES))]
-    devices: Devices,
-
-    /// What becomes of extended attributes and ACLs
-    #[arg(long, value_name = "POLICY", default_value = "best-effort", help_heading = "Metadata",
-          value_parser = values::words(XATTRS))]
-    xattrs: Xattrs,
+    #[command(flatten)]
+    made: made::Made,
 
     #[command(flatten)]
     jail: jail::Jail,
@@ -169,14 +145,9 @@ impl Image {
     /// As the library wants them.
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::default();
+        self.made.set(&mut options);
         self.jail.set(&mut options);
         self.limits.set(&mut options.limits);
-        options.durability = self.durability;
-        options.writers = self.writers.unwrap_or(0);
-        options.owner = if self.no_same_owner { Owner::Caller } else { Owner::Archive };
-        options.ignore_chown_errors = self.ignore_chown_errors;
-        options.devices = self.devices;
-        options.xattrs = self.xattrs;
         options
     }
 }

@@ -38,6 +38,13 @@ pub(crate) struct Jail {
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::user_namespace)]
     userns: UserNamespace,
 
+    /// Enter and change file systems mounted below ROOT
+    ///
+    /// Without it they are covered, in the helper's mount namespace. With it a decoder that an archive has taken over
+    /// reaches all that is mounted there: through a /proc below ROOT files of the host as well.
+    #[arg(long, hide_short_help = true)]
+    cross_mounts: bool,
+
     /// The system-call filter, seccomp(2)
     #[arg(long, value_name = "POLICY", default_value = "best-effort", value_parser = values::words(WALLS),
           hide_short_help = true)]
@@ -65,6 +72,7 @@ impl Jail {
     pub(super) fn set(&self, options: &mut Options) {
         options.isolation = self.isolation;
         options.user_namespace = self.userns.clone();
+        options.cross_mounts = self.cross_mounts;
         options.sandbox.seccomp = self.seccomp;
         options.sandbox.landlock = self.landlock;
         options.sandbox.landlock_paths = self.landlock_paths;

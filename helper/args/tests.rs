@@ -1,5 +1,7 @@
 //! What words mean, and which are wrong.
 
+mod each;
+
 use super::Args;
 use untar_in_root::{
     Compression, Devices, Durability, EscapingNames, IdRange, Isolation, Mode, Options, OverlayPrefix, Owner,

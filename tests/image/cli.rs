@@ -68,14 +68,32 @@ fn image_into_a_root_says_nothing() {
 }
 
 #[test]
+fn image_in_place_goes_over_what_is_there() {
+    if !need_root("image_in_place_goes_over_what_is_there") {
+        return;
+    }
+    let scratch = Scratch::new();
+    sample().write(&scratch.join("oci"));
+    scratch.dir("root");
+    scratch.file("root/kept", "k");
+    scratch.file("root/gone", "below");
+    failed(&run(&scratch, ["image", "oci", "root"]), 2, "not empty");
+    assert_eq!(line(&scratch.join("root")), "gone=below kept=k");
+    assert_eq!(done(&run(&scratch, ["image", "--in-place", "oci", "root"])), "");
+    assert_eq!(line(&scratch.join("root")), SAMPLE.replace(" l->a", " kept=k l->a"));
+}
+
+#[test]
 fn image_layers_prints_what_mount_takes() {
     if !need_root("image_layers_prints_what_mount_takes") {
         return;
     }
     let scratch = Scratch::new();
     sample().write(&scratch.join("oci"));
-    for (option, dir) in [("--layers", "layers"), ("--store", "store"), ("--store", "store")] {
-        let text = done(&run(&scratch, ["image", "oci", option, dir, "-j", "2"]));
+    for (option, dir, jobs) in
+        [("--layers", "layers", "--jobs=1"), ("--store", "store", "-j2"), ("--store", "store", "-j2")]
+    {
+        let text = done(&run(&scratch, ["image", "oci", option, dir, jobs]));
         let place = scratch.dir(format!("merged{}", mounts_below(scratch.path()).len()));
         let options = CString::new(text.trim_end()).expect("a line");
         mount("overlay", &place, "overlay", MountFlags::RDONLY, Some(options.as_c_str())).expect("overlayfs");
