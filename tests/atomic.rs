@@ -144,7 +144,7 @@ fn a_place_that_is_taken_is_left_as_it_is() {
 
 #[test]
 fn an_empty_directory_lends_its_owner_and_mode() {
-    if !need_root("an_empty_directory_lends_its_owner_and_mode") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -160,7 +160,7 @@ fn an_empty_directory_lends_its_owner_and_mode() {
 
 #[test]
 fn a_mount_point_is_no_place() {
-    if !need_mount("a_mount_point_is_no_place") {
+    if !need_mount() {
         return;
     }
     let scratch = Scratch::new();
@@ -234,7 +234,7 @@ fn what_is_not_a_dead_runs_own_stays() {
 
 #[test]
 fn what_is_mounted_in_a_dead_runs_directory_is_not_entered() {
-    if !need_mount("what_is_mounted_in_a_dead_runs_directory_is_not_entered") {
+    if !need_mount() {
         return;
     }
     let scratch = Scratch::new();
@@ -248,8 +248,7 @@ fn what_is_mounted_in_a_dead_runs_directory_is_not_entered() {
 
 #[test]
 fn unprivileged_and_in_a_user_namespace() {
-    let test = "unprivileged_and_in_a_user_namespace";
-    if !need_root(test) || !need_userns(test) || !need_tools(test, &["setpriv", "unshare"]) {
+    if !need_root() || !need_userns() || !need_tools(&["setpriv", "unshare"]) {
         return;
     }
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];

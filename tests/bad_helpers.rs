@@ -99,7 +99,7 @@ fn a_program_that_cannot_be_started() {
 
 #[test]
 fn deaths_are_told_by_their_status() {
-    if !need_tool("deaths_are_told_by_their_status", "python3") {
+    if !need_tool("python3") {
         return;
     }
     let error = misbehaving("silent");
@@ -119,7 +119,7 @@ fn deaths_are_told_by_their_status() {
 
 #[test]
 fn what_no_helper_says_is_a_protocol_error() {
-    if !need_tool("what_no_helper_says_is_a_protocol_error", "python3") {
+    if !need_tool("python3") {
         return;
     }
     for wish in [
@@ -159,7 +159,7 @@ fn said(frames: &str, change: impl Fn(&mut Options)) -> Result<Report, Error> {
 
 #[test]
 fn each_frame_is_taken_only_in_the_states_in_which_an_honest_helper_sends_it() {
-    if !need_tool("each_frame_is_taken_only_in_the_states_in_which_an_honest_helper_sends_it", "python3") {
+    if !need_tool("python3") {
         return;
     }
     let all = |options: &mut Options| (options.progress, options.list) = (true, true);
@@ -185,7 +185,7 @@ fn each_frame_is_taken_only_in_the_states_in_which_an_honest_helper_sends_it() {
 
 #[test]
 fn frames_that_nobody_asked_for_are_a_breach() {
-    if !need_tool("frames_that_nobody_asked_for_are_a_breach", "python3") {
+    if !need_tool("python3") {
         return;
     }
     type Change = fn(&mut Options);
@@ -211,7 +211,7 @@ const AN_END: Duration = Duration::from_secs(60);
 
 #[test]
 fn no_flood_outlasts_the_time_limit() {
-    if !need_tool("no_flood_outlasts_the_time_limit", "python3") {
+    if !need_tool("python3") {
         return;
     }
     let hurried = |untar| {
@@ -242,7 +242,7 @@ fn no_flood_outlasts_the_time_limit() {
 
 #[test]
 fn a_flood_is_cancelled_from_elsewhere() {
-    if !need_tool("a_flood_is_cancelled_from_elsewhere", "python3") {
+    if !need_tool("python3") {
         return;
     }
     let scratch = Scratch::new();
@@ -263,7 +263,7 @@ fn a_flood_is_cancelled_from_elsewhere() {
 
 #[test]
 fn a_helper_that_asks_for_maps_again_and_again_is_none() {
-    if !need_tool("a_helper_that_asks_for_maps_again_and_again_is_none", "python3") {
+    if !need_tool("python3") {
         return;
     }
     // It asks once, before it is inside, if a user namespace is wanted at all.
@@ -272,7 +272,7 @@ fn a_helper_that_asks_for_maps_again_and_again_is_none() {
 
 #[test]
 fn standard_error_is_kept_to_its_last_bytes_and_never_blocks() {
-    if !need_tool("standard_error_is_kept_to_its_last_bytes_and_never_blocks", "python3") {
+    if !need_tool("python3") {
         return;
     }
     let error = misbehaving("flood-stderr");
@@ -283,7 +283,7 @@ fn standard_error_is_kept_to_its_last_bytes_and_never_blocks() {
 
 #[test]
 fn a_helper_that_hangs_up_and_stays_is_killed() {
-    if !need_tool("a_helper_that_hangs_up_and_stays_is_killed", "python3") {
+    if !need_tool("python3") {
         return;
     }
     let error = misbehaving("closes-and-stays");

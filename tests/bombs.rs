@@ -142,7 +142,7 @@ fn an_entry_costs_its_name_once() {
 /// 480 KiB on each of 360.
 #[test]
 fn attributes_that_wait_are_bounded_in_bytes() {
-    if need_mount("attributes_that_wait_are_bounded_in_bytes") {
+    if need_mount() {
         explode("large-attributes", b"", 360).is("ok", HELPER + (8 << 10));
     }
 }

@@ -38,8 +38,7 @@ fn file_with_holes(path: &Path) {
 
 #[test]
 fn bytes_are_counted_and_bounded_also_those_that_are_copied_up() {
-    let test = "bytes_are_counted_and_bounded_also_those_that_are_copied_up";
-    if !need_root(test) {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -87,8 +86,7 @@ fn with_files(limit: u32, words: &[&str], paths: &[&Path]) -> (bool, String) {
 
 #[test]
 fn descriptors_are_bounded_in_every_mode_and_at_every_moment() {
-    let test = "descriptors_are_bounded_in_every_mode_and_at_every_moment";
-    if !need_root(test) || !need_tools(test, &["prlimit"]) {
+    if !need_root() || !need_tools(&["prlimit"]) {
         return;
     }
     let scratch = Scratch::new();
@@ -124,8 +122,7 @@ fn descriptors_are_bounded_in_every_mode_and_at_every_moment() {
 
 #[test]
 fn descriptors_of_five_hundred_lower_layers_fit_below_the_usual_limit() {
-    let test = "descriptors_of_five_hundred_lower_layers_fit_below_the_usual_limit";
-    if !need_root(test) || !need_tools(test, &["prlimit"]) {
+    if !need_root() || !need_tools(&["prlimit"]) {
         return;
     }
     let scratch = Scratch::new();
@@ -147,8 +144,7 @@ fn descriptors_of_five_hundred_lower_layers_fit_below_the_usual_limit() {
 
 #[test]
 fn descriptors_of_a_stores_listing_do_not_grow_with_the_depth() {
-    let test = "descriptors_of_a_stores_listing_do_not_grow_with_the_depth";
-    if !need_root(test) || !need_tools(test, &["prlimit"]) {
+    if !need_root() || !need_tools(&["prlimit"]) {
         return;
     }
     let scratch = Scratch::new();
@@ -164,8 +160,7 @@ fn descriptors_of_a_stores_listing_do_not_grow_with_the_depth() {
 
 #[test]
 fn a_limit_that_is_too_low_for_anything_is_told_by_name() {
-    let test = "a_limit_that_is_too_low_for_anything_is_told_by_name";
-    if !need_tools(test, &["prlimit"]) {
+    if !need_tools(&["prlimit"]) {
         return;
     }
     let scratch = Scratch::new();
@@ -176,8 +171,7 @@ fn a_limit_that_is_too_low_for_anything_is_told_by_name() {
 
 #[test]
 fn names_that_only_the_lower_layers_have_count_as_entries() {
-    let test = "names_that_only_the_lower_layers_have_count_as_entries";
-    if !need_root(test) {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -261,7 +255,7 @@ fn attributes_of_directories_that_wait_are_set_however_many_there_are() {
     if Untar::open(&dest).is_err()
         || rustix::fs::setxattr(&dest, "user.t", b"", rustix::fs::XattrFlags::empty()).is_err()
     {
-        crate::support::privilege::skip("attributes_of_directories_that_wait_are_set", "no user attributes here");
+        crate::support::privilege::skip("no user attributes here");
         return;
     }
     let report = Untar::open(&dest).expect("destination").program(program()).apply(&archive.build()[..]);

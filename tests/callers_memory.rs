@@ -221,8 +221,7 @@ fn with_helper(proc: &Path) -> Command {
 
 #[test]
 fn no_helper_costs_its_caller_more_than_the_purse() {
-    let name = "no_helper_costs_its_caller_more_than_the_purse";
-    if !need_root(name) || !need_tools(name, &["python3", "unshare", "mount"]) {
+    if !need_root() || !need_tools(&["python3", "unshare", "mount"]) {
         return;
     }
     let scratch = Scratch::new();

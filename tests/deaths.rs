@@ -211,7 +211,7 @@ fn cancelling_ends_a_run_whose_source_is_stalled() {
 
 /// Kills a parent in the middle; its helper must be gone within a second.
 fn the_parent_is_killed(options: &str, moments: u64) {
-    if !has_capability(21) && !need_userns("the_parent_is_killed") {
+    if !has_capability(21) && !need_userns() {
         return;
     }
     let scratch = Scratch::new();

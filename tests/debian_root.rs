@@ -12,8 +12,8 @@ use crate::support::run::{layer, literal, untar};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{But, Tree, assert_same, compare_but};
 
-fn ready(test: &str) -> Option<&'static Debian> {
-    if need_root(test) { debian(test) } else { None }
+fn ready() -> Option<&'static Debian> {
+    if need_root() { debian() } else { None }
 }
 
 /// What GNU tar makes of it.
@@ -34,7 +34,7 @@ fn ours(archive: &Path, dest: &Path, change: fn(&mut untar_in_root::Options)) ->
 
 #[test]
 fn the_root_in_four_compressions_is_as_gnu_tar_makes_it() {
-    let Some(debian) = ready("the_root_in_four_compressions_is_as_gnu_tar_makes_it") else { return };
+    let Some(debian) = ready() else { return };
     let scratch = Scratch::new();
     let want = scratch.dir("gnu");
     gnu_tar(&debian.root("tar"), &want);
@@ -60,7 +60,7 @@ fn the_root_in_four_compressions_is_as_gnu_tar_makes_it() {
 
 #[test]
 fn two_layers_lead_to_the_expected_tree() {
-    let Some(debian) = ready("two_layers_lead_to_the_expected_tree") else { return };
+    let Some(debian) = ready() else { return };
     let dest = Scratch::new();
     ours(&debian.root("tar.zst"), dest.path(), layer);
     for number in [1, 2] {
@@ -77,7 +77,7 @@ fn two_layers_lead_to_the_expected_tree() {
 
 #[test]
 fn applying_the_root_again_changes_nothing() {
-    let Some(debian) = ready("applying_the_root_again_changes_nothing") else { return };
+    let Some(debian) = ready() else { return };
     let dest = Scratch::new();
     ours(&debian.root("tar.zst"), dest.path(), literal);
     let first = Tree::read(dest.path());

@@ -20,9 +20,9 @@ const ALLOWED: &[(&str, &str)] = &[
 /// As many as `make.sh` makes: none is lost without a word.
 const ARCHIVES: usize = 37;
 
-fn archives(test: &str) -> Option<(Scratch, Vec<PathBuf>)> {
+fn archives() -> Option<(Scratch, Vec<PathBuf>)> {
     let tools = ["tar", "bsdtar", "python3", "setfacl", "setfattr", "setcap"];
-    if !need_root(test) || !need_tools(test, &tools) {
+    if !need_root() || !need_tools(&tools) {
         return None;
     }
     let scratch = Scratch::new();
@@ -69,7 +69,7 @@ fn differences(ours: &Tree, theirs: &Tree) -> Vec<String> {
 
 #[test]
 fn archives_of_other_tools_are_extracted_as_they_do() {
-    let Some((_scratch, archives)) = archives("archives_of_other_tools_are_extracted_as_they_do") else { return };
+    let Some((_scratch, archives)) = archives() else { return };
     let mut unused = ALLOWED.to_vec();
     let mut wrong = Vec::new();
     for archive in &archives {
@@ -92,7 +92,7 @@ fn archives_of_other_tools_are_extracted_as_they_do() {
 fn archives_of_bsdtar_are_extracted_as_gnu_tar_does() {
     // Where bsdtar agrees with itself only. Its spelling of ACLs is not GNU tar's; and GNU tar gives a directory its
     // time before bsdtar's order of names makes the last hard link in it.
-    let Some((_scratch, archives)) = archives("archives_of_bsdtar_are_extracted_as_gnu_tar_does") else { return };
+    let Some((_scratch, archives)) = archives() else { return };
     let of_bsdtar = archives.iter().filter(|path| name(path).starts_with("bsd") && !name(path).ends_with("attributes"));
     for archive in of_bsdtar {
         let (ours, theirs) = (Tree::read(ours(archive).path()), Tree::read(theirs("tar", archive).path()));
@@ -104,7 +104,7 @@ fn archives_of_bsdtar_are_extracted_as_gnu_tar_does() {
 /// Rule 11: SEEK_HOLE agrees (`holes` is compared above), and so do the blocks that are used.
 #[test]
 fn sparse_files_of_gnu_tar_have_its_holes() {
-    let Some((_scratch, archives)) = archives("sparse_files_of_gnu_tar_have_its_holes") else { return };
+    let Some((_scratch, archives)) = archives() else { return };
     let sparse: Vec<_> = archives.iter().filter(|path| name(path).contains("sparse")).collect();
     assert_eq!(sparse.len(), 6);
     for archive in sparse {

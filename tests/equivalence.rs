@@ -28,7 +28,7 @@ const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/equivalence.s
 /// is cut short can be replayed too. The stored seeds come first in any case.
 #[test]
 fn random_layers_lead_to_the_same_tree() {
-    let Some(bench) = Bench::new("random_layers_lead_to_the_same_tree") else { return };
+    let Some(bench) = Bench::new() else { return };
     let cases_wanted = number("UNTAR_EQUIVALENCE_CASES").map_or(DEFAULT_CASES, |n| n.try_into().expect("32 bits"));
     let seed = number("UNTAR_EQUIVALENCE_SEED").unwrap_or_else(time);
     println!("UNTAR_EQUIVALENCE_SEED={seed} UNTAR_EQUIVALENCE_CASES={cases_wanted}");

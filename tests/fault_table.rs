@@ -232,8 +232,7 @@ fn helpers(rows: &mut Rows) {
 
 #[test]
 fn faults_are_told_as_the_table_says() {
-    let test = "faults_are_told_as_the_table_says";
-    if !need_root(test) || !need_tools(test, &["strace", "prlimit", "python3", "mkfs.btrfs", "btrfs"]) {
+    if !need_root() || !need_tools(&["strace", "prlimit", "python3", "mkfs.btrfs", "btrfs"]) {
         return;
     }
     let mut rows = Rows::default();
@@ -279,7 +278,7 @@ fn a_full_standard_error_changes_no_status() {
 /// A bounded number of descriptors is enough for any archive: directories that are open are given up.
 #[test]
 fn few_descriptors_are_enough_or_the_error_says_so() {
-    if !need_tools("few_descriptors_are_enough_or_the_error_says_so", &["prlimit"]) {
+    if !need_tools(&["prlimit"]) {
         return;
     }
     let tar = (0..300).fold(Tarball::new(), |tar, i| tar.file(format!("d{i}/e/f"), "1"));

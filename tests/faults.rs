@@ -29,7 +29,7 @@ fn noise(len: usize) -> Vec<u8> {
 
 #[test]
 fn a_full_disk_is_a_storage_error_that_names_the_entry() {
-    if !need_mount("a_full_disk_is_a_storage_error_that_names_the_entry") {
+    if !need_mount() {
         return;
     }
     let small = (0..20).fold(Tarball::new(), |tar, i| tar.file(format!("f{i}"), noise(100_000)));
@@ -47,7 +47,7 @@ fn a_full_disk_is_a_storage_error_that_names_the_entry() {
 
 #[test]
 fn no_inodes_left_is_a_storage_error() {
-    if !need_mount("no_inodes_left_is_a_storage_error") {
+    if !need_mount() {
         return;
     }
     let scratch = Scratch::new();
@@ -60,7 +60,7 @@ fn no_inodes_left_is_a_storage_error() {
 
 #[test]
 fn a_read_only_root_is_a_storage_error() {
-    if !need_mount("a_read_only_root_is_a_storage_error") {
+    if !need_mount() {
         return;
     }
     let scratch = Scratch::new();
@@ -77,8 +77,7 @@ fn a_read_only_root_is_a_storage_error() {
 
 #[test]
 fn a_quota_is_a_storage_error() {
-    let test = "a_quota_is_a_storage_error";
-    if !need_root(test) || !need_tools(test, &["mkfs.btrfs", "btrfs"]) {
+    if !need_root() || !need_tools(&["mkfs.btrfs", "btrfs"]) {
         return;
     }
     let scratch = Scratch::new();
@@ -95,7 +94,7 @@ fn a_quota_is_a_storage_error() {
 
 #[test]
 fn a_file_size_limit_of_the_process_is_an_error_not_a_death() {
-    if !need_tool("a_file_size_limit_of_the_process_is_an_error_not_a_death", "prlimit") {
+    if !need_tool("prlimit") {
         return;
     }
     let scratch = Scratch::new();

@@ -155,8 +155,7 @@ fn shake(pid: u32) -> bool {
 /// for that.
 #[test]
 fn calls_that_are_interrupted_are_made_again() {
-    let test = "calls_that_are_interrupted_are_made_again";
-    if !need_root(test) || !need_tool(test, "strace") {
+    if !need_root() || !need_tool("strace") {
         return;
     }
     let scratch = Scratch::new();

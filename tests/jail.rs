@@ -85,7 +85,7 @@ const NEEDED: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 27 | 1 << 31;
 
 #[test]
 fn the_root_and_the_working_directory_are_the_destination() {
-    if !need_root("the_root_and_the_working_directory_are_the_destination") {
+    if !need_root() {
         return;
     }
     for change in [literal as fn(&mut Options), |o| o.isolation = untar_in_root::Isolation::Chroot] {
@@ -99,7 +99,7 @@ fn the_root_and_the_working_directory_are_the_destination() {
 
 #[test]
 fn no_mounts_but_the_root_and_those_below_it() {
-    if !need_root("no_mounts_but_the_root_and_those_below_it") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -120,7 +120,7 @@ fn no_mounts_but_the_root_and_those_below_it() {
 
 #[test]
 fn five_capability_sets_and_no_way_back() {
-    if !need_root("five_capability_sets_and_no_way_back") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -142,7 +142,7 @@ fn five_capability_sets_and_no_way_back() {
 /// `REFER` each such link would be `EXDEV`.
 #[test]
 fn under_landlocks_path_rules_hardlinks_lead_from_one_directory_to_another() {
-    if !need_root("under_landlocks_path_rules_hardlinks_lead_from_one_directory_to_another") {
+    if !need_root() {
         return;
     }
     let archive = Tarball::new().dir("a").dir("b").file("a/f", "1").hardlink("b/c/h", "a/f").hardlink("b/f", "/b/c/h");
@@ -159,7 +159,7 @@ fn under_landlocks_path_rules_hardlinks_lead_from_one_directory_to_another() {
 
 #[test]
 fn capabilities_follow_the_options() {
-    if !need_root("capabilities_follow_the_options") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -173,7 +173,7 @@ fn capabilities_follow_the_options() {
 
 #[test]
 fn nothing_of_the_host_is_inherited() {
-    if !need_root("nothing_of_the_host_is_inherited") {
+    if !need_root() {
         return;
     }
     // A descriptor that somebody forgot to mark close-on-exec.
@@ -211,7 +211,7 @@ fn nothing_of_the_host_is_inherited() {
 
 #[test]
 fn the_helper_is_not_to_be_traced_or_dumped() {
-    if !need_root("the_helper_is_not_to_be_traced_or_dumped") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -284,8 +284,7 @@ impl Trace {
 
 #[test]
 fn strace_nothing_outside_is_opened_after_the_switch_and_nothing_executed() {
-    let test = "strace_nothing_outside_is_opened_after_the_switch_and_nothing_executed";
-    if !need_root(test) || !need_tool(test, "strace") {
+    if !need_root() || !need_tool("strace") {
         return;
     }
     for (options, switch) in [("pivot", "pivot_root("), ("chroot", "chroot(")] {
@@ -314,8 +313,7 @@ fn strace_nothing_outside_is_opened_after_the_switch_and_nothing_executed() {
 
 #[test]
 fn strace_the_parent_never_forks() {
-    let test = "strace_the_parent_never_forks";
-    if !need_root(test) || !need_tool(test, "strace") {
+    if !need_root() || !need_tool("strace") {
         return;
     }
     let trace = Trace::of("");

@@ -98,7 +98,7 @@ impl Waiting {
 
 #[test]
 fn what_is_mounted_below_the_root_is_out_of_the_helpers_sight() {
-    if !need_root("what_is_mounted_below_the_root_is_out_of_the_helpers_sight") {
+    if !need_root() {
         return;
     }
     for (what, change) in SETTINGS {
@@ -122,7 +122,7 @@ fn what_is_mounted_below_the_root_is_out_of_the_helpers_sight() {
 
 #[test]
 fn what_is_mounted_below_a_root_that_is_slash_is_out_of_sight_too() {
-    if !need_root("what_is_mounted_below_a_root_that_is_slash_is_out_of_sight_too") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -150,7 +150,7 @@ fn what_is_mounted_below_a_root_that_is_slash_is_out_of_sight_too() {
 
 #[test]
 fn directories_exchanged_on_the_way_to_a_mount_uncover_nothing() {
-    if !need_root("directories_exchanged_on_the_way_to_a_mount_uncover_nothing") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -195,7 +195,7 @@ fn directories_exchanged_on_the_way_to_a_mount_uncover_nothing() {
 /// Who owns what the root is in can always do that: its name is not the same from one question to the next.
 #[test]
 fn a_directory_above_the_root_that_is_renamed_all_the_time_uncovers_nothing() {
-    if !need_root("a_directory_above_the_root_that_is_renamed_all_the_time_uncovers_nothing") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -232,7 +232,7 @@ fn a_directory_above_the_root_that_is_renamed_all_the_time_uncovers_nothing() {
 /// Entering, replacing and removing it are the error that they were, whatever lies over it.
 #[test]
 fn a_covered_mount_is_still_one_that_is_not_crossed() {
-    if !need_root("a_covered_mount_is_still_one_that_is_not_crossed") {
+    if !need_root() {
         return;
     }
     let tar = Tarball::new;
@@ -276,7 +276,7 @@ fn a_covered_mount_is_still_one_that_is_not_crossed() {
 
 #[test]
 fn who_asks_for_crossing_gets_what_is_there() {
-    if !need_root("who_asks_for_crossing_gets_what_is_there") {
+    if !need_root() {
         return;
     }
     for (what, change) in &SETTINGS[..2] {

@@ -99,7 +99,7 @@ fn fails(archive: Tarball, kind: ErrorKind, cause: &str) {
 
 #[test]
 fn overlay_a_whiteout_of_an_absent_name_is_a_device() {
-    if !need_root("overlay_a_whiteout_of_an_absent_name_is_a_device") {
+    if !need_root() {
         return;
     }
     makes(lower(), tar().whiteout("t"), "t:0,0");
@@ -111,7 +111,7 @@ fn overlay_a_whiteout_of_an_absent_name_is_a_device() {
 
 #[test]
 fn overlay_whiteouts_that_are_no_ops() {
-    if !need_root("overlay_whiteouts_that_are_no_ops") {
+    if !need_root() {
         return;
     }
     makes(lower(), tar().file("t", "new").whiteout("t"), "t=new");
@@ -123,7 +123,7 @@ fn overlay_whiteouts_that_are_no_ops() {
 
 #[test]
 fn overlay_a_whiteout_of_a_directory_of_this_layer_makes_it_opaque() {
-    if !need_root("overlay_a_whiteout_of_a_directory_of_this_layer_makes_it_opaque") {
+    if !need_root() {
         return;
     }
     for archive in [|| tar().file("a/n", "n").whiteout("a"), || tar().whiteout("a").file("a/n", "n")] {
@@ -134,7 +134,7 @@ fn overlay_a_whiteout_of_a_directory_of_this_layer_makes_it_opaque() {
 
 #[test]
 fn overlay_an_entry_over_a_whiteout_replaces_it() {
-    if !need_root("overlay_an_entry_over_a_whiteout_replaces_it") {
+    if !need_root() {
         return;
     }
     makes(lower(), tar().whiteout("t").file("t", "new"), "t=new");
@@ -150,7 +150,7 @@ fn overlay_an_entry_over_a_whiteout_replaces_it() {
 
 #[test]
 fn overlay_an_opaque_marker_wherever_it_stands() {
-    if !need_root("overlay_an_opaque_marker_wherever_it_stands") {
+    if !need_root() {
         return;
     }
     for archive in [
@@ -166,7 +166,7 @@ fn overlay_an_opaque_marker_wherever_it_stands() {
 
 #[test]
 fn overlay_an_opaque_marker_at_top_level_hides_all() {
-    if !need_root("overlay_an_opaque_marker_at_top_level_hides_all") {
+    if !need_root() {
         return;
     }
     // overlayfs does not look whether the topmost root is opaque: each name is hidden.
@@ -176,7 +176,7 @@ fn overlay_an_opaque_marker_at_top_level_hides_all() {
 
 #[test]
 fn overlay_a_directory_made_only_for_a_marker_is_taken_away_again() {
-    if !need_root("overlay_a_directory_made_only_for_a_marker_is_taken_away_again") {
+    if !need_root() {
         return;
     }
     makes(lower(), tar().whiteout("a/s/g").whiteout("a"), "a:0,0");
@@ -186,7 +186,7 @@ fn overlay_a_directory_made_only_for_a_marker_is_taken_away_again() {
 
 #[test]
 fn overlay_implied_parents_take_the_metadata_of_the_lower_ones() {
-    if !need_root("overlay_implied_parents_take_the_metadata_of_the_lower_ones") {
+    if !need_root() {
         return;
     }
     let acl = "user::rwx,user:7:r-x,group::r-x,mask::r-x,other::---";
@@ -215,7 +215,7 @@ fn overlay_implied_parents_take_the_metadata_of_the_lower_ones() {
 
 #[test]
 fn overlay_a_hardlink_to_a_lower_file_copies_it_up() {
-    if !need_root("overlay_a_hardlink_to_a_lower_file_copies_it_up") {
+    if !need_root() {
         return;
     }
     makes(lower(), tar().hardlink("h", "a/f"), "a/ a/f=f h==a/f");
@@ -229,8 +229,7 @@ fn overlay_a_hardlink_to_a_lower_file_copies_it_up() {
 
 #[test]
 fn overlay_attributes_of_links_and_special_files_that_are_copied_up_are_told() {
-    let test = "overlay_attributes_of_links_and_special_files_that_are_copied_up_are_told";
-    if !need_root(test) {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -253,7 +252,7 @@ fn overlay_attributes_of_links_and_special_files_that_are_copied_up_are_told() {
 
 #[test]
 fn overlay_lower_directories_are_named_from_here_and_only_read() {
-    if !need_root("overlay_lower_directories_are_named_from_here_and_only_read") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -277,7 +276,7 @@ fn overlay_lower_directories_are_named_from_here_and_only_read() {
 
 #[test]
 fn overlay_symlinked_parents_resolve_through_the_lower_layers() {
-    if !need_root("overlay_symlinked_parents_resolve_through_the_lower_layers") {
+    if !need_root() {
         return;
     }
     for target in ["a", "/a", "../../a"] {
@@ -289,7 +288,7 @@ fn overlay_symlinked_parents_resolve_through_the_lower_layers() {
 
 #[test]
 fn overlay_replacing_across_kinds() {
-    if !need_root("overlay_replacing_across_kinds") {
+    if !need_root() {
         return;
     }
     makes(lower(), tar().file("a", "file"), "a=file");
@@ -302,7 +301,7 @@ fn overlay_replacing_across_kinds() {
 
 #[test]
 fn overlay_a_forged_whiteout_is_refused() {
-    if !need_root("overlay_a_forged_whiteout_is_refused") {
+    if !need_root() {
         return;
     }
     fails(tar().char_dev("c", 0, 0), ErrorKind::Refused, "ForgedWhiteout");
@@ -311,7 +310,7 @@ fn overlay_a_forged_whiteout_is_refused() {
 
 #[test]
 fn overlay_attributes_of_the_archive_are_escaped() {
-    if !need_root("overlay_attributes_of_the_archive_are_escaped") {
+    if !need_root() {
         return;
     }
     let archive = tar().dir("a").with(|e| _ = e.xattr("user.overlay.opaque", "y").xattr("trusted.overlay.opaque", "y"));
@@ -332,7 +331,7 @@ fn overlay_attributes_of_the_archive_are_escaped() {
 
 #[test]
 fn overlay_names_of_markers_are_checked_as_in_layer_mode() {
-    if !need_root("overlay_names_of_markers_are_checked_as_in_layer_mode") {
+    if !need_root() {
         return;
     }
     for name in [".wh.", "a/.wh..", "a/.wh..."] {
@@ -344,7 +343,7 @@ fn overlay_names_of_markers_are_checked_as_in_layer_mode() {
 
 #[test]
 fn overlay_of_nothing_below() {
-    if !need_root("overlay_of_nothing_below") {
+    if !need_root() {
         return;
     }
     makes(tar(), lower().opaque("a"), "a/ a/f=f a/s/ a/s/g=g t=t");

@@ -74,7 +74,7 @@ impl Setting {
 #[test]
 fn as_this_user() {
     for isolation in ["", "pivot", "chroot"] {
-        if !crate::support::privilege::has_capability(21) && !need_userns("as_this_user") {
+        if !crate::support::privilege::has_capability(21) && !need_userns() {
             return;
         }
         let said = Setting::new(&small()).run(&[], isolation);
@@ -85,7 +85,7 @@ fn as_this_user() {
 
 #[test]
 fn chroot_that_was_asked_for_is_a_fallback_without_an_error_number() {
-    if !need_root("chroot_that_was_asked_for_is_a_fallback_without_an_error_number") {
+    if !need_root() {
         return;
     }
     Setting::new(&small()).run(&[], "chroot").leads_to(SMALL).has("confinement", "errno: 0");
@@ -93,7 +93,7 @@ fn chroot_that_was_asked_for_is_a_fallback_without_an_error_number() {
 
 #[test]
 fn as_root_of_a_user_namespace() {
-    if !need_userns("as_root_of_a_user_namespace") {
+    if !need_userns() {
         return;
     }
     let prefix = ["unshare", "--user", "--map-root-user"];
@@ -108,7 +108,7 @@ fn as_root_of_a_user_namespace() {
 
 #[test]
 fn as_root_of_a_user_namespace_with_what_it_cannot_do() {
-    if !need_userns("as_root_of_a_user_namespace_with_what_it_cannot_do") {
+    if !need_userns() {
         return;
     }
     let prefix = ["unshare", "--user", "--map-root-user"];
@@ -120,9 +120,7 @@ fn as_root_of_a_user_namespace_with_what_it_cannot_do() {
 
 #[test]
 fn as_root_without_the_right_to_mount() {
-    if !need_root("as_root_without_the_right_to_mount")
-        || !need_tools("as_root_without_the_right_to_mount", &["setpriv"])
-    {
+    if !need_root() || !need_tools(&["setpriv"]) {
         return;
     }
     // With no capability at all: without CAP_SETFCAP nobody may map uid 0 of the outer namespace.
@@ -141,7 +139,7 @@ fn as_root_without_the_right_to_mount() {
 
 #[test]
 fn as_a_user_with_one_id() {
-    if !need_root("as_a_user_with_one_id") || !need_tools("as_a_user_with_one_id", &["setpriv"]) {
+    if !need_root() || !need_tools(&["setpriv"]) {
         return;
     }
     for isolation in ["", "pivot", "chroot", "single", "mapped-own"] {
@@ -157,7 +155,7 @@ fn as_a_user_with_one_id() {
 
 #[test]
 fn groups_that_cannot_be_cleared_are_told() {
-    if !need_root("groups_that_cannot_be_cleared_are_told") {
+    if !need_root() {
         return;
     }
     // With one id, setgroups is denied; the supplementary groups stay.
@@ -168,7 +166,7 @@ fn groups_that_cannot_be_cleared_are_told() {
 
 #[test]
 fn as_a_user_with_one_id_what_it_cannot_do() {
-    if !need_root("as_a_user_with_one_id_what_it_cannot_do") {
+    if !need_root() {
         return;
     }
     let setting = Setting::for_nobody(&large());
@@ -181,8 +179,7 @@ fn as_a_user_with_one_id_what_it_cannot_do() {
 
 #[test]
 fn an_acl_of_another_id_is_ignored_with_its_owner() {
-    let test = "an_acl_of_another_id_is_ignored_with_its_owner";
-    if !need_root(test) || !need_tools(test, &["setpriv"]) {
+    if !need_root() || !need_tools(&["setpriv"]) {
         return;
     }
     let acl = |e: &mut Entry| _ = e.pax("SCHILY.acl.access", "user::rwx,user:7:r-x,group::r-x,mask::r-x,other::r-x");
@@ -203,8 +200,7 @@ fn an_acl_of_another_id_is_ignored_with_its_owner() {
 /// More directories than are kept open: those that were not used lately are left in the middle of the archive.
 #[test]
 fn a_directory_that_cannot_be_left_is_told_by_its_own_name() {
-    let test = "a_directory_that_cannot_be_left_is_told_by_its_own_name";
-    if !need_root(test) || !need_tools(test, &["setpriv"]) {
+    if !need_root() || !need_tools(&["setpriv"]) {
         return;
     }
     let acl = |e: &mut Entry| _ = e.pax("SCHILY.acl.access", "user::rwx,user:7:r-x,group::r-x,mask::r-x,other::r-x");
@@ -221,7 +217,7 @@ fn a_directory_that_cannot_be_left_is_told_by_its_own_name() {
 
 #[test]
 fn a_destination_of_another_user_is_refused_by_the_kernel() {
-    if !need_root("a_destination_of_another_user_is_refused_by_the_kernel") {
+    if !need_root() {
         return;
     }
     let setting = Setting::new(&small());
@@ -248,16 +244,16 @@ fn run_with_subids(setting: &Setting, uids: &str, gids: &str, options: &str) -> 
     setting.run(&words, options)
 }
 
-fn can_have_subids(test: &str) -> bool {
-    need_root(test)
-        && need_tools(test, &["newuidmap", "newgidmap", "setpriv", "unshare"])
+fn can_have_subids() -> bool {
+    need_root()
+        && need_tools(&["newuidmap", "newgidmap", "setpriv", "unshare"])
         && (PathBuf::from("/etc/subuid").exists() && PathBuf::from("/etc/subgid").exists()
-            || crate::support::privilege::skip(test, "no /etc/subuid"))
+            || crate::support::privilege::skip("no /etc/subuid"))
 }
 
 #[test]
 fn as_a_user_with_subordinate_ids() {
-    if !can_have_subids("as_a_user_with_subordinate_ids") {
+    if !can_have_subids() {
         return;
     }
     for isolation in ["", "pivot", "chroot", "mapped"] {
@@ -283,7 +279,7 @@ fn as_a_user_with_subordinate_ids() {
 
 #[test]
 fn as_a_user_with_several_ranges() {
-    if !can_have_subids("as_a_user_with_several_ranges") {
+    if !can_have_subids() {
         return;
     }
     let setting = Setting::for_nobody(&large());
@@ -295,7 +291,7 @@ fn as_a_user_with_several_ranges() {
 
 #[test]
 fn with_ranges_that_are_of_no_use_one_id_is_enough() {
-    if !can_have_subids("with_ranges_that_are_of_no_use_one_id_is_enough") {
+    if !can_have_subids() {
         return;
     }
     // Of uids only; nobody's; overlapping the own id: newuidmap or newgidmap refuse.

@@ -23,7 +23,7 @@ const BOTH: [Isolation; 2] = [Isolation::Pivot, Isolation::Chroot];
 /// which the destination and the archive name what is outside.
 #[test]
 fn a_leaked_descriptor_is_no_way_out() {
-    if !need_root("a_leaked_descriptor_is_no_way_out") {
+    if !need_root() {
         return;
     }
     const LEAK: &str = "exec 9< \"$0\"; exec \"$@\"";
@@ -58,7 +58,7 @@ fn a_leaked_descriptor_is_no_way_out() {
 /// since somebody has mounted one in the root.
 #[test]
 fn proc_self_exe_is_no_way_to_the_program() {
-    if !need_root("proc_self_exe_is_no_way_to_the_program") {
+    if !need_root() {
         return;
     }
     for isolation in BOTH {
@@ -105,8 +105,7 @@ fn proc_self_exe_is_no_way_to_the_program() {
 /// CVE-2022-24769, CVE-2022-36109: capabilities that a caller passes on, and groups that it is in.
 #[test]
 fn what_the_caller_passes_on_ends_with_the_caller() {
-    let test = "what_the_caller_passes_on_ends_with_the_caller";
-    if !need_root(test) || !need_tools(test, &["setpriv"]) {
+    if !need_root() || !need_tools(&["setpriv"]) {
         return;
     }
     let scratch = Scratch::new();
@@ -146,8 +145,7 @@ fn status(pid: u32, field: &str) -> String {
 /// right to mount is lacking, as in many containers.
 #[test]
 fn the_weakest_fallback_has_the_other_walls() {
-    let test = "the_weakest_fallback_has_the_other_walls";
-    if !need_root(test) || !need_tools(test, &["setpriv"]) {
+    if !need_root() || !need_tools(&["setpriv"]) {
         return;
     }
     let no_admin = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all"];

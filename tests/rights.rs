@@ -10,7 +10,7 @@ use std::path::Path;
 
 use untar_in_root::{Error, EventKind, Report};
 
-use crate::support::privilege::{need_root, need_userns, skip};
+use crate::support::privilege::{need_root, need_userns, skip, test_name};
 use crate::support::run::apply;
 use crate::support::scratch::Scratch;
 use acting::{Looked, look};
@@ -18,10 +18,10 @@ use cases::{Case, Row, Want, rows, tarball};
 use settings::Setting;
 
 /// All cells of one policy on owners.
-fn policy(test: &str, column: usize) {
+fn policy(column: usize) {
     let scratch = Scratch::new();
     let nosuid = rustix::fs::statvfs(scratch.path()).is_ok_and(|stat| stat.f_flag.bits() & 2 != 0);
-    if !need_root(test) || !need_userns(test) || nosuid && !skip(test, "the temporary directory is nosuid") {
+    if !need_root() || !need_userns() || nosuid && !skip("the temporary directory is nosuid") {
         return;
     }
     let (rows, mut cells, mut runs, mut wrong) = (rows(), 0, 0, Vec::new());
@@ -41,7 +41,7 @@ fn policy(test: &str, column: usize) {
             }
         }
     }
-    println!("{test}: cells: {cells}, runs: {runs}, surprises: {}", wrong.len());
+    println!("{}: cells: {cells}, runs: {runs}, surprises: {}", test_name(), wrong.len());
     assert!(wrong.is_empty(), "{} surprises:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -97,20 +97,20 @@ fn surprise(outcome: &Result<Report, Error>, at: usize, case: &Case, want: &Want
 
 #[test]
 fn rule_13_every_cell_of_rights_with_the_archives_owners() {
-    policy("rule_13_every_cell_of_rights_with_the_archives_owners", 1);
+    policy(1);
 }
 
 #[test]
 fn rule_13_every_cell_of_rights_with_mapped_owners() {
-    policy("rule_13_every_cell_of_rights_with_mapped_owners", 2);
+    policy(2);
 }
 
 #[test]
 fn rule_13_every_cell_of_rights_with_a_forced_owner() {
-    policy("rule_13_every_cell_of_rights_with_a_forced_owner", 3);
+    policy(3);
 }
 
 #[test]
 fn rule_13_every_cell_of_rights_with_the_callers_owner() {
-    policy("rule_13_every_cell_of_rights_with_the_callers_owner", 4);
+    policy(4);
 }

@@ -121,14 +121,14 @@ fn matrix(archives: &[Archive], test: &str) {
 
 #[test]
 fn every_fixture_in_stalled_pieces_is_as_in_one_file() {
-    if need_root("every_fixture_in_stalled_pieces_is_as_in_one_file") {
+    if need_root() {
         matrix(&archives::fixtures(), "fixtures");
     }
 }
 
 #[test]
 fn every_compression_in_stalled_pieces_is_as_in_one_file() {
-    if need_root("every_compression_in_stalled_pieces_is_as_in_one_file") {
+    if need_root() {
         matrix(&archives::compressed(), "compressions");
     }
 }
@@ -165,8 +165,7 @@ fn a_source_that_trickles_is_read_to_its_end() {
 
 #[test]
 fn a_real_root_in_stalled_pieces_is_as_in_one_file() {
-    let test = "a_real_root_in_stalled_pieces_is_as_in_one_file";
-    let Some(debian) = need_root(test).then(|| crate::support::debian::debian(test)).flatten() else { return };
+    let Some(debian) = need_root().then(crate::support::debian::debian).flatten() else { return };
     let suffixes: &[&str] = if rounds() > 1 { &["tar", "tar.gz", "tar.zst", "tar.xz"] } else { &["tar.zst"] };
     let mut tally = Tally::default();
     for suffix in suffixes {

@@ -112,7 +112,7 @@ fn main() -> ExitCode {
     if listing || (!wanted.is_empty() && !wanted.iter().any(|name| "without".contains(name.as_str()))) {
         return ExitCode::SUCCESS;
     }
-    if !need_root("without") {
+    if !need_root() {
         return ExitCode::SUCCESS;
     }
     overlay_whiteouts_where_devices_cannot_be_made_are_attributes();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn failures_of_the_archive_are_1() {
-    if !can_run("failures_of_the_archive_are_1") {
+    if !can_run() {
         return;
     }
     let good = Tarball::new().file("a", "x");
@@ -36,7 +36,7 @@ fn failures_of_the_archive_are_1() {
 
 #[test]
 fn what_was_done_before_a_failure_is_told() {
-    if !can_run("what_was_done_before_a_failure_is_told") {
+    if !can_run() {
         return;
     }
     let archive = Tarball::new().file("a", "x").file("b", "x").file("../c", "x").build();
@@ -47,7 +47,7 @@ fn what_was_done_before_a_failure_is_told() {
 
 #[test]
 fn failures_of_the_root_and_of_the_helper_are_3() {
-    if !can_run("failures_of_the_root_and_of_the_helper_are_3") {
+    if !can_run() {
         return;
     }
     let dest = Dest::new();
@@ -68,8 +68,7 @@ fn failures_of_the_root_and_of_the_helper_are_3() {
 
 #[test]
 fn a_caller_without_rights_is_told_so() {
-    let test = "a_caller_without_rights_is_told_so";
-    if !need_root(test) || !need_tool(test, "setpriv") {
+    if !need_root() || !need_tool("setpriv") {
         return;
     }
     let dest = Dest::new();
@@ -83,14 +82,14 @@ fn a_caller_without_rights_is_told_so() {
 
 #[test]
 fn failures_of_input_and_output_are_5() {
-    if !can_run("failures_of_input_and_output_are_5") {
+    if !can_run() {
         return;
     }
     let dest = Dest::new();
     let missing = dest.scratch.join("missing.tar");
     run([&dest.path, &missing], b"").ended(5, "opening the archive");
     run([&dest.path, &dest.scratch.dir("dir")], b"").ended(5, "the archive is a directory");
-    if !need_root("failures_of_input_and_output_are_5") {
+    if !need_root() {
         return;
     }
     let small = dest.scratch.tmpfs("small", 64 << 10).expect("tmpfs");
@@ -101,7 +100,7 @@ fn failures_of_input_and_output_are_5() {
 
 #[test]
 fn a_listing_that_nobody_reads_ends_quietly() {
-    if !can_run("a_listing_that_nobody_reads_ends_quietly") {
+    if !can_run() {
         return;
     }
     let archive = (0..30_000).fold(Tarball::new(), |t, n| t.file(format!("file-{n}"), "")).build();
@@ -122,7 +121,7 @@ fn a_listing_that_nobody_reads_ends_quietly() {
 
 #[test]
 fn closed_streams_never_panic() {
-    if !can_run("closed_streams_never_panic") {
+    if !can_run() {
         return;
     }
     let dest = Dest::new();

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 
 #[test]
 fn layer_applies_whiteouts_and_no_option_does_not() {
-    if !can_run("layer_applies_whiteouts_and_no_option_does_not") {
+    if !can_run() {
         return;
     }
     let archive = Tarball::new().whiteout("gone").file("new", "x").build();
@@ -22,7 +22,7 @@ fn layer_applies_whiteouts_and_no_option_does_not() {
 
 #[test]
 fn overlay_writes_whiteouts_and_lower_lends_metadata() {
-    if !need_root("overlay_writes_whiteouts_and_lower_lends_metadata") {
+    if !need_root() {
         return;
     }
     let dest = Dest::new();
@@ -39,7 +39,7 @@ fn overlay_writes_whiteouts_and_lower_lends_metadata() {
 
 #[test]
 fn overlay_marks_are_in_the_namespace_that_is_named() {
-    if !need_root("overlay_marks_are_in_the_namespace_that_is_named") {
+    if !need_root() {
         return;
     }
     let archive = Tarball::new().dir("d/").opaque("d").build();
@@ -63,7 +63,7 @@ fn overlay_marks_are_in_the_namespace_that_is_named() {
 #[test]
 fn digests_are_compared() {
     use sha2::Digest as _;
-    if !can_run("digests_are_compared") {
+    if !can_run() {
         return;
     }
     let tar = Tarball::new().file("a", "x").build();
@@ -87,7 +87,7 @@ fn digests_are_compared() {
 
 #[test]
 fn into_is_resolved_inside_the_root() {
-    if !can_run("into_is_resolved_inside_the_root") {
+    if !can_run() {
         return;
     }
     let dest = Dest::new();
@@ -103,7 +103,7 @@ fn into_is_resolved_inside_the_root() {
 
 #[test]
 fn isolation_is_as_asked() {
-    if !need_root("isolation_is_as_asked") {
+    if !need_root() {
         return;
     }
     let dest = Dest::new();
@@ -116,7 +116,7 @@ fn isolation_is_as_asked() {
 
 #[test]
 fn walls_are_as_asked() {
-    if !can_run("walls_are_as_asked") {
+    if !can_run() {
         return;
     }
     let dest = Dest::new();
@@ -139,7 +139,7 @@ fn walls_are_as_asked() {
 
 #[test]
 fn a_user_namespace_is_as_asked() {
-    if !need_userns("a_user_namespace_is_as_asked") || !need_root("a_user_namespace_is_as_asked") {
+    if !need_userns() || !need_root() {
         return;
     }
     let dest = Dest::new();
@@ -157,7 +157,7 @@ fn a_user_namespace_is_as_asked() {
 
 #[test]
 fn owners_are_as_asked() {
-    if !need_root("owners_are_as_asked") {
+    if !need_root() {
         return;
     }
     let archive = Tarball::new().file("f", "x").with(|e| _ = e.uid(5).gid(6)).build();
@@ -178,8 +178,7 @@ fn owners_are_as_asked() {
 
 #[test]
 fn what_a_user_namespace_cannot_do_is_an_error_or_a_warning() {
-    let test = "what_a_user_namespace_cannot_do_is_an_error_or_a_warning";
-    if !need_userns(test) {
+    if !need_userns() {
         return;
     }
     let owned = Tarball::new().file("f", "x").with(|e| _ = e.uid(5).gid(6).mode(0o4755)).build();
@@ -198,7 +197,7 @@ fn what_a_user_namespace_cannot_do_is_an_error_or_a_warning() {
 
 #[test]
 fn attributes_are_as_asked() {
-    if !need_root("attributes_are_as_asked") {
+    if !need_root() {
         return;
     }
     let entry = |name: &str| Tarball::new().file("f", "x").with(|e| _ = e.xattr(name, "v")).build();
@@ -225,7 +224,7 @@ fn attributes_are_as_asked() {
 
 #[test]
 fn escaping_names_are_refused_or_kept_inside() {
-    if !can_run("escaping_names_are_refused_or_kept_inside") {
+    if !can_run() {
         return;
     }
     let archive = Tarball::new().file("../f", "x").build();
@@ -237,7 +236,7 @@ fn escaping_names_are_refused_or_kept_inside() {
 
 #[test]
 fn the_destination_itself_is_changed_or_not() {
-    if !can_run("the_destination_itself_is_changed_or_not") {
+    if !can_run() {
         return;
     }
     let archive = Tarball::new().dir("./").with(|e| _ = e.mode(0o711).mtime(77)).build();
@@ -250,7 +249,7 @@ fn the_destination_itself_is_changed_or_not() {
 
 #[test]
 fn what_is_there_gives_way_or_stays() {
-    if !can_run("what_is_there_gives_way_or_stays") {
+    if !can_run() {
         return;
     }
     let archive = Tarball::new().dir("d/").file("d/f", "x").build();
@@ -270,7 +269,7 @@ fn what_is_there_gives_way_or_stays() {
 
 #[test]
 fn mounts_are_crossed_only_when_asked() {
-    if !need_root("mounts_are_crossed_only_when_asked") {
+    if !need_root() {
         return;
     }
     let dest = Dest::new();
@@ -283,7 +282,7 @@ fn mounts_are_crossed_only_when_asked() {
 
 #[test]
 fn odd_headers_are_as_asked() {
-    if !can_run("odd_headers_are_as_asked") {
+    if !can_run() {
         return;
     }
     let sized = Tarball::new().symlink("l", "t").with(|e| _ = e.size(512)).build();
@@ -299,7 +298,7 @@ fn odd_headers_are_as_asked() {
 
 #[test]
 fn names_are_selected_and_stripped() {
-    if !can_run("names_are_selected_and_stripped") {
+    if !can_run() {
         return;
     }
     let archive =
@@ -323,7 +322,7 @@ fn names_are_selected_and_stripped() {
 
 #[test]
 fn times_are_clamped() {
-    if !can_run("times_are_clamped") {
+    if !can_run() {
         return;
     }
     let archive = Tarball::new().file("old", "x").with(|e| _ = e.mtime(5)).file("new", "x").with(|e| _ = e.mtime(500));
@@ -342,7 +341,7 @@ fn times_are_clamped() {
 #[test]
 fn compression_is_found_out_or_forced() {
     use crate::support::tarball::{bz2, gz, xz, zst};
-    if !can_run("compression_is_found_out_or_forced") {
+    if !can_run() {
         return;
     }
     let tar = Tarball::new().file("f", "x").build();
@@ -359,8 +358,7 @@ fn compression_is_found_out_or_forced() {
 
 #[test]
 fn durability_synchronises_nothing_the_file_system_or_each_file() {
-    let test = "durability_synchronises_nothing_the_file_system_or_each_file";
-    if !can_run(test) || !need_tool(test, "strace") {
+    if !can_run() || !need_tool("strace") {
         return;
     }
     let archive = Tarball::new().dir("d/").file("d/a", "x").file("d/b", "").symlink("d/l", "a").build();
@@ -379,7 +377,7 @@ fn durability_synchronises_nothing_the_file_system_or_each_file() {
 
 #[test]
 fn options_that_only_cost_time_do_no_harm() {
-    if !can_run("options_that_only_cost_time_do_no_harm") {
+    if !can_run() {
         return;
     }
     let archive = Tarball::new().dir("d/").file("d/f", "x").build();

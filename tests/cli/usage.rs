@@ -22,7 +22,7 @@ fn wrong_usage_is_2() {
 
 #[test]
 fn a_terminal_is_no_archive() {
-    if !need_tool("a_terminal_is_no_archive", "script") {
+    if !need_tool("script") {
         return;
     }
     let line = format!("{} /tmp; echo status $?", PROGRAM);

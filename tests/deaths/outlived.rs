@@ -19,8 +19,8 @@ use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 
 /// The right to enter a root, or a user namespace that gives it.
-pub(super) fn can_run(test: &str) -> bool {
-    has_capability(21) || need_userns(test)
+pub(super) fn can_run() -> bool {
+    has_capability(21) || need_userns()
 }
 
 /// Who can become another user.
@@ -141,7 +141,7 @@ pub(super) fn command(words: &[&str]) -> Command {
 
 #[test]
 fn no_helper_outlives_its_parent_in_any_mode() {
-    if !can_run("no_helper_outlives_its_parent_in_any_mode") {
+    if !can_run() {
         return;
     }
     let (mut place, mut tally) = (Place::new(), Tally::default());
@@ -163,7 +163,7 @@ fn no_helper_outlives_its_parent_in_any_mode() {
 
 #[test]
 fn no_helper_outlives_its_parent_who_is_a_program_of_the_librarys() {
-    if !can_run("no_helper_outlives_its_parent_who_is_a_program_of_the_librarys") {
+    if !can_run() {
         return;
     }
     let (scratch, mut tally) = (Scratch::new(), Tally::default());
@@ -184,8 +184,7 @@ fn no_helper_outlives_its_parent_who_is_a_program_of_the_librarys() {
 /// What is left of the result goes with the next run.
 #[test]
 fn no_helper_outlives_its_parent_in_the_middle_of_an_image_or_a_store() {
-    let test = "no_helper_outlives_its_parent_in_the_middle_of_an_image_or_a_store";
-    if !need_root(test) {
+    if !need_root() {
         return;
     }
     let (scratch, mut tally) = (Scratch::new(), Tally::default());

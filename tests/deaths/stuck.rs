@@ -26,7 +26,7 @@ use crate::support::tarball::Tarball;
 
 #[test]
 fn no_stopped_helper_outlives_its_parent() {
-    if !can_run("no_stopped_helper_outlives_its_parent") {
+    if !can_run() {
         return;
     }
     let (mut place, mut tally) = (Place::new(), Tally::default());
@@ -45,12 +45,11 @@ fn no_stopped_helper_outlives_its_parent() {
 /// Who it is in its user namespace the kernel takes for somebody else than who was tied to the parent at first.
 #[test]
 fn no_stopped_helper_that_became_another_user_outlives_its_parent() {
-    let test = "no_stopped_helper_that_became_another_user_outlives_its_parent";
-    if !need_root(test) || !need_tools(test, &["newuidmap", "newgidmap", "setpriv", "unshare"]) {
+    if !need_root() || !need_tools(&["newuidmap", "newgidmap", "setpriv", "unshare"]) {
         return;
     }
     if !Path::new("/etc/subuid").exists() || !Path::new("/etc/subgid").exists() {
-        _ = skip(test, "no /etc/subuid");
+        _ = skip("no /etc/subuid");
         return;
     }
     let (scratch, mut tally) = (Scratch::new(), Tally::default());
@@ -90,7 +89,7 @@ fn wait_until(condition: impl Fn() -> bool) {
 /// One thread is held, so that sooner or later all others wait for it, and nobody looks for the parent.
 #[test]
 fn no_helper_whose_threads_wait_for_each_other_outlives_its_parent() {
-    if !need_root("no_helper_whose_threads_wait_for_each_other_outlives_its_parent") {
+    if !need_root() {
         return;
     }
     let (mut place, mut tally) = (Place::new(), Tally::default());
@@ -125,12 +124,11 @@ fn hold_one(helper: u32, which: usize) -> Pid {
 /// A file system that never answers.
 #[test]
 fn no_helper_that_waits_for_a_file_system_outlives_its_parent() {
-    let test = "no_helper_that_waits_for_a_file_system_outlives_its_parent";
-    if !need_root(test) {
+    if !need_root() {
         return;
     }
     let Ok(nobody) = OpenOptions::new().read(true).write(true).open("/dev/fuse") else {
-        _ = skip(test, "no /dev/fuse");
+        _ = skip("no /dev/fuse");
         return;
     };
     let (scratch, mut tally) = (Scratch::new(), Tally::default());
@@ -154,8 +152,7 @@ fn no_helper_that_waits_for_a_file_system_outlives_its_parent() {
 /// A listing that nobody reads, and a file system that is full.
 #[test]
 fn no_helper_whose_sink_takes_nothing_outlives_its_parent() {
-    let test = "no_helper_whose_sink_takes_nothing_outlives_its_parent";
-    if !need_root(test) {
+    if !need_root() {
         return;
     }
     let (scratch, mut tally) = (Scratch::new(), Tally::default());

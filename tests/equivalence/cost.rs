@@ -61,11 +61,11 @@ fn time(scratch: &Scratch, mode: Mode, lower: &[u8], tar: &[u8]) -> f32 {
 }
 
 /// Counts at this size, times at `factor` times it.
-fn at_most_thrice(test: &str, factor: usize, archives: impl Fn(usize) -> [Vec<u8>; 3], size: usize) {
-    if !privilege::need_root(test) || !privilege::need_tool(test, "strace") {
+fn at_most_thrice(factor: usize, archives: impl Fn(usize) -> [Vec<u8>; 3], size: usize) {
+    if !privilege::need_root() || !privilege::need_tool("strace") {
         return;
     }
-    let scratch = Scratch::new();
+    let (scratch, test) = (Scratch::new(), privilege::test_name());
     for mode in [Mode::Layer, Mode::Overlay] {
         let [lower, markers, plain] = archives(size);
         let (many, few) = (calls(&scratch, mode, &lower, &markers), calls(&scratch, mode, &lower, &plain));
@@ -94,7 +94,7 @@ fn opaque_markers_between_files_of_one_directory_cost_no_more() {
         let marked = one.clone().flat_map(|name| [name, "d/.wh..wh..opq".to_owned()]);
         [files(other.clone()), files(marked), files(one.zip(other).flat_map(|(a, b)| [a, b]))]
     };
-    at_most_thrice("opaque_markers_between_files_of_one_directory_cost_no_more", 4, archives, 1_000);
+    at_most_thrice(4, archives, 1_000);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn opaque_markers_of_many_directories_cost_no_more() {
         let with = |last: &'static str| files((0..n).flat_map(move |i| [format!("d{i}/f"), format!("d{i}/{last}")]));
         [with("lower"), with(".wh..wh..opq"), with("g")]
     };
-    at_most_thrice("opaque_markers_of_many_directories_cost_no_more", 4, archives, 1_000);
+    at_most_thrice(4, archives, 1_000);
 }
 
 /// Every marker hides all that the others do.
@@ -117,7 +117,7 @@ fn opaque_markers_of_a_deep_path_cost_no_more() {
         let plain = files((0..n).rev().flat_map(|i| [format!("{}f{i}", path(i)), format!("{}g{i}", path(i))]));
         [with("lower"), with(".wh..wh..opq"), plain]
     };
-    at_most_thrice("opaque_markers_of_a_deep_path_cost_no_more", 4, archives, 1_000);
+    at_most_thrice(4, archives, 1_000);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn whiteouts_in_one_directory_cost_no_more() {
         let names = |prefix: &'static str| files((0..n).map(move |i| format!("d/{prefix}{i}")));
         [names("f"), names(".wh.f"), names("f")]
     };
-    at_most_thrice("whiteouts_in_one_directory_cost_no_more", 50, archives, 2_000);
+    at_most_thrice(50, archives, 2_000);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn whiteouts_of_nothing_cost_no_more() {
         let names = |prefix: &'static str| files((0..n).map(move |i| format!("d/{prefix}{i}")));
         [names("other"), names(".wh.f"), names("f")]
     };
-    at_most_thrice("whiteouts_of_nothing_cost_no_more", 50, archives, 2_000);
+    at_most_thrice(50, archives, 2_000);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn whiteouts_spread_over_directories_cost_no_more() {
         let names = |prefix: &'static str| files((0..n).map(move |i| format!("d{}/e/{prefix}{i}", i % 100)));
         [names("f"), names(".wh.f"), names("f")]
     };
-    at_most_thrice("whiteouts_spread_over_directories_cost_no_more", 50, archives, 2_000);
+    at_most_thrice(50, archives, 2_000);
 }
 
 /// Each goes with all that the archive has put there.
@@ -156,5 +156,5 @@ fn whiteouts_between_files_cost_no_more() {
         let marked = one.clone().flat_map(|name| [name, ".wh.d".to_owned()]);
         [files(other.clone()), files(marked), files(one.zip(other).flat_map(|(a, b)| [a, b]))]
     };
-    at_most_thrice("whiteouts_between_files_cost_no_more", 4, archives, 1_000);
+    at_most_thrice(4, archives, 1_000);
 }

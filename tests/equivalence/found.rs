@@ -6,8 +6,8 @@ use super::run::Bench;
 
 /// All layers lead to the same tree in the three ways: without and with writers, with both prefixes.
 #[track_caller]
-fn same(test: &str, layers: &[&str], switches: Switches) {
-    let Some(bench) = Bench::new(test) else { return };
+fn same(layers: &[&str], switches: Switches) {
+    let Some(bench) = Bench::new() else { return };
     for (writers, large, userxattr) in [(1, false, false), (4, true, true)] {
         let case = Case { writers, large, userxattr, switches, ..Case::of(layers) };
         bench.check(&case).unwrap_or_else(|text| panic!("{text}"));
@@ -20,7 +20,7 @@ macro_rules! found {
         #[test]
         fn $name() {
             #[allow(clippy::needless_update, reason = "most cases name no switch")]
-            same(stringify!($name), &[$($layer),+], Switches { $($switch: true,)* ..Switches::default() });
+            same(&[$($layer),+], Switches { $($switch: true,)* ..Switches::default() });
         }
     )*};
 }
@@ -70,7 +70,7 @@ found! {
 /// descriptor 0, and the filter killed the helper for changing the archive.
 #[test]
 fn finds_the_archive_closed_before_its_last_file() {
-    let Some(bench) = Bench::new("finds_the_archive_closed_before_its_last_file") else { return };
+    let Some(bench) = Bench::new() else { return };
     for _ in 0..20 {
         let case = Case { large: true, ..Case::of(&["file a ; file b ; dir c ; file c/d"]) };
         bench.check(&case).unwrap_or_else(|text| panic!("{text}"));

@@ -32,8 +32,8 @@ pub struct Bench {
 
 impl Bench {
     /// `None` where overlayfs cannot be mounted.
-    pub fn new(test: &str) -> Option<Bench> {
-        if !privilege::need_root(test) {
+    pub fn new() -> Option<Bench> {
+        if !privilege::need_root() {
             return None;
         }
         let scratch = Scratch::new();

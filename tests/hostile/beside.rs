@@ -241,8 +241,7 @@ fn outside(scratch: &Scratch) -> Tree {
 
 /// Runs the program against the attacker again and again.
 fn attack(what: &str, prepare: &dyn Fn(&Path), arguments: &dyn Fn(&Scratch, u32) -> Vec<PathBuf>) {
-    let name = format!("live_attack_beside_{what}");
-    if !need_root(&name) || !need_tool(&name, "setpriv") {
+    if !need_root() || !need_tool("setpriv") {
         return;
     }
     let scratch = Scratch::new();

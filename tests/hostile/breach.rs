@@ -50,7 +50,7 @@ fn out(verdicts: &BTreeMap<&'static str, Verdict>) -> Vec<&'static str> {
 
 #[test]
 fn nothing_gets_out_of_a_helper_that_was_taken_over() {
-    if !need_root("nothing_gets_out_of_a_helper_that_was_taken_over") {
+    if !need_root() {
         return;
     }
     for isolation in BOTH {
@@ -64,7 +64,7 @@ fn nothing_gets_out_of_a_helper_that_was_taken_over() {
 /// The filter allows no call that gives something to a name, nor any on the descriptor that the archive comes by.
 #[test]
 fn a_helper_that_was_taken_over_gives_nothing_to_a_name() {
-    if !need_root("a_helper_that_was_taken_over_gives_nothing_to_a_name") {
+    if !need_root() {
         return;
     }
     for isolation in BOTH {
@@ -104,7 +104,7 @@ const ONLY_SECCOMP: &[&str] = &[
 
 #[test]
 fn no_wall_stands_alone() {
-    if !need_root("no_wall_stands_alone") {
+    if !need_root() {
         return;
     }
     let settings = [("no seccomp", Wall::Required), ("no seccomp, no Landlock", Wall::Off)];
@@ -126,7 +126,7 @@ fn no_wall_stands_alone() {
 /// What the host has mounted below the root is in the helper's sight, a `/proc` with the kernel's settings for example.
 #[test]
 fn nothing_is_written_on_mounts_below_the_root() {
-    if !need_root("nothing_is_written_on_mounts_below_the_root") {
+    if !need_root() {
         return;
     }
     let host = |dest: &std::path::Path| {
@@ -158,7 +158,7 @@ fn nothing_is_written_on_mounts_below_the_root() {
 /// Descriptor 0 may be a file of the host's.
 #[test]
 fn whatever_changes_the_archive_itself_is_a_violation() {
-    if !need_root("whatever_changes_the_archive_itself_is_a_violation") {
+    if !need_root() {
         return;
     }
     for (name, attempt) in attempts::ON_THE_ARCHIVE {
@@ -169,7 +169,7 @@ fn whatever_changes_the_archive_itself_is_a_violation() {
 
 #[test]
 fn a_violation_is_told_as_one() {
-    if !need_root("a_violation_is_told_as_one") {
+    if !need_root() {
         return;
     }
     for isolation in BOTH {

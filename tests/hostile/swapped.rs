@@ -145,7 +145,7 @@ fn exchanged(what: &str, archive: impl Fn() -> Tarball, name: &str, moment: Mome
 
 #[test]
 fn what_comes_to_the_name_of_something_just_made_is_given_nothing() {
-    if !need_root("what_comes_to_the_name_of_something_just_made_is_given_nothing") {
+    if !need_root() {
         return;
     }
     let with = |e: &mut crate::support::tarball::Entry| {
@@ -165,7 +165,7 @@ fn what_comes_to_the_name_of_something_just_made_is_given_nothing() {
 /// A hardlink's target is looked at, then linked by its name.
 #[test]
 fn what_comes_to_the_name_of_a_hardlinks_target_is_told() {
-    if !need_root("what_comes_to_the_name_of_a_hardlinks_target_is_told") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::archives::all;
 use super::case::{Expect, Setting, run_all};
-use crate::support::privilege::{is_root, need_root, need_userns};
+use crate::support::privilege::{is_root, need_root, need_userns, test_name};
 use crate::support::run::program;
 
 #[test]
@@ -22,21 +22,21 @@ fn the_table_is_long_enough_and_names_are_unique() {
 
 #[test]
 fn hostile_archives_are_contained_by_the_pivot() {
-    if need_root("hostile_archives_are_contained_by_the_pivot") {
+    if need_root() {
         run_all("hostile archives", &all(), Setting::Pivot, &program(), Expect::default());
     }
 }
 
 #[test]
 fn hostile_archives_are_contained_by_the_chroot() {
-    if need_root("hostile_archives_are_contained_by_the_chroot") {
+    if need_root() {
         run_all("hostile archives", &all(), Setting::Chroot, &program(), Expect::default());
     }
 }
 
 #[test]
 fn hostile_archives_are_contained_in_a_user_namespace() {
-    if need_root("hostile_archives_are_contained_in_a_user_namespace") {
+    if need_root() {
         run_all("hostile archives", &all(), Setting::UserNamespace, &program(), Expect::default());
     }
 }
@@ -44,15 +44,14 @@ fn hostile_archives_are_contained_in_a_user_namespace() {
 /// As root, this starts the tests once more as nobody: libtest has no other way to change who it is.
 #[test]
 fn hostile_archives_are_contained_without_privileges() {
-    let name = "hostile_archives_are_contained_without_privileges";
-    if !need_userns(name) {
+    if !need_userns() {
         return;
     }
     if !is_root() {
         return run_all("hostile archives", &all(), Setting::Unprivileged, &program(), Expect::default());
     }
     let output = Command::new(env::current_exe().expect("this program"))
-        .args([&format!("hostile::table::{name}"), "--exact", "--nocapture"])
+        .args([&test_name(), "--exact", "--nocapture"])
         .uid(65_534)
         .gid(65_534)
         .current_dir("/")

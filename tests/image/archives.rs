@@ -31,7 +31,7 @@ fn flat(scratch: &Scratch, prefix: &str, archive: &[u8], reference: &str) -> Res
 
 #[test]
 fn archives_of_a_layout() {
-    if !need_root("archives_of_a_layout") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -48,7 +48,7 @@ fn archives_of_a_layout() {
 
 #[test]
 fn archives_of_docker() {
-    if !need_root("archives_of_docker") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -70,7 +70,7 @@ fn archives_of_docker() {
 /// Layers of older archives may be links to others; a layer may be compressed.
 #[test]
 fn archives_of_docker_with_links_and_compressed_layers() {
-    if !need_root("archives_of_docker_with_links_and_compressed_layers") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -97,7 +97,7 @@ fn archives_of_docker_with_links_and_compressed_layers() {
 /// Whatever is in the archive, it is files below the staging directory or an error.
 #[test]
 fn archives_that_are_hostile() {
-    if !need_root("archives_that_are_hostile") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -132,7 +132,7 @@ fn archives_that_are_hostile() {
 
 #[test]
 fn archives_are_bounded_and_regular_files() {
-    if !need_root("archives_are_bounded_and_regular_files") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();

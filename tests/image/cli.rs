@@ -36,7 +36,7 @@ fn object(text: &str) -> Value {
 
 #[test]
 fn image_into_a_root_says_nothing() {
-    if !need_root("image_into_a_root_says_nothing") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -85,7 +85,7 @@ fn image_in_place_goes_over_what_is_there() {
 
 #[test]
 fn image_layers_prints_what_mount_takes() {
-    if !need_root("image_layers_prints_what_mount_takes") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -103,7 +103,7 @@ fn image_layers_prints_what_mount_takes() {
 
 #[test]
 fn image_in_json() {
-    if !need_root("image_in_json") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -126,7 +126,7 @@ fn image_in_json() {
 
 #[test]
 fn image_lines_where_there_is_no_terminal() {
-    if !need_root("image_lines_where_there_is_no_terminal") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -139,7 +139,7 @@ fn image_lines_where_there_is_no_terminal() {
 
 #[test]
 fn image_events_where_there_is_no_terminal() {
-    if !need_root("image_events_where_there_is_no_terminal") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -153,7 +153,7 @@ fn image_events_where_there_is_no_terminal() {
 
 #[test]
 fn image_failures_have_the_usual_exit_status() {
-    if !need_root("image_failures_have_the_usual_exit_status") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -212,7 +212,7 @@ fn inspect_shows_what_is_in_it() {
 
 #[test]
 fn inspect_of_an_archive_leaves_nothing() {
-    if !has_capability(21) && !need_userns("inspect_of_an_archive_leaves_nothing") {
+    if !has_capability(21) && !need_userns() {
         return;
     }
     let scratch = Scratch::new();
@@ -225,7 +225,7 @@ fn inspect_of_an_archive_leaves_nothing() {
 
 #[test]
 fn store_list_forget_gc_verify() {
-    if !need_root("store_list_forget_gc_verify") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -249,7 +249,7 @@ fn store_list_forget_gc_verify() {
 /// What is found is what a run's own report says.
 #[test]
 fn check_says_what_can_be_had() {
-    if !has_capability(21) && !need_userns("check_says_what_can_be_had") {
+    if !has_capability(21) && !need_userns() {
         return;
     }
     let scratch = Scratch::new();

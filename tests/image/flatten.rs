@@ -14,7 +14,7 @@ use untar_in_root::{Canceller, Compression, Durability, ErrorKind};
 
 #[test]
 fn flatten_applies_all_layers_in_order() {
-    if !need_root("flatten_applies_all_layers_in_order") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -33,7 +33,7 @@ fn flatten_applies_all_layers_in_order() {
 
 #[test]
 fn flatten_takes_an_empty_directory_and_no_other() {
-    if !need_root("flatten_takes_an_empty_directory_and_no_other") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -52,7 +52,7 @@ fn flatten_takes_an_empty_directory_and_no_other() {
 
 #[test]
 fn flatten_in_place_is_a_layer_on_what_is_there() {
-    if !need_root("flatten_in_place_is_a_layer_on_what_is_there") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -71,7 +71,7 @@ fn flatten_in_place_is_a_layer_on_what_is_there() {
 
 #[test]
 fn flatten_of_no_layers_is_an_empty_directory() {
-    if !need_root("flatten_of_no_layers_is_an_empty_directory") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -84,7 +84,7 @@ fn flatten_of_no_layers_is_an_empty_directory() {
 
 #[test]
 fn flatten_durably_and_watched() {
-    if !need_root("flatten_durably_and_watched") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -108,7 +108,7 @@ fn flatten_durably_and_watched() {
 
 #[test]
 fn flatten_stops_when_it_is_told_to_and_leaves_nothing() {
-    if !need_root("flatten_stops_when_it_is_told_to_and_leaves_nothing") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -130,7 +130,7 @@ fn flatten_stops_when_it_is_told_to_and_leaves_nothing() {
 
 #[test]
 fn flatten_says_in_which_layer_it_failed() {
-    if !need_root("flatten_says_in_which_layer_it_failed") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -150,7 +150,7 @@ fn flatten_says_in_which_layer_it_failed() {
 /// A killed process's staging directory goes with the next run; one that is in use stays.
 #[test]
 fn flatten_sweeps_what_a_killed_run_left() {
-    if !need_root("flatten_sweeps_what_a_killed_run_left") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();

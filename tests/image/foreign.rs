@@ -71,7 +71,7 @@ fn own(scratch: &Scratch, name: &str) -> std::path::PathBuf {
 
 #[test]
 fn foreign_store_of_another_user_is_refused() {
-    if !need_root("foreign_store_of_another_user_is_refused") {
+    if !need_root() {
         return;
     }
     let scratch = scratch();
@@ -92,7 +92,7 @@ fn foreign_store_of_another_user_is_refused() {
 /// The store's directory is ours; what is in it is not, or others could have put it there.
 #[test]
 fn foreign_state_in_a_store_is_refused() {
-    if !need_root("foreign_state_in_a_store_is_refused") {
+    if !need_root() {
         return;
     }
     let scratch = scratch();
@@ -132,7 +132,7 @@ fn make(path: &Path, is_file: bool) {
 
 #[test]
 fn foreign_place_of_a_store_is_refused() {
-    if !need_root("foreign_place_of_a_store_is_refused") {
+    if !need_root() {
         return;
     }
     let scratch = scratch();
@@ -150,7 +150,7 @@ fn foreign_place_of_a_store_is_refused() {
 /// What is left of an earlier write is not written through, whatever it is.
 #[test]
 fn foreign_part_of_a_file_is_replaced() {
-    if !need_root("foreign_part_of_a_file_is_replaced") {
+    if !need_root() {
         return;
     }
     let scratch = scratch();
@@ -166,7 +166,7 @@ fn foreign_part_of_a_file_is_replaced() {
 /// Whoever owns the directory beside may rename a store that is open: that changes where it is, not which one it is.
 #[test]
 fn foreign_name_of_an_open_store_changes_nothing() {
-    if !need_root("foreign_name_of_an_open_store_changes_nothing") {
+    if !need_root() {
         return;
     }
     let scratch = scratch();

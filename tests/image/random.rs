@@ -17,7 +17,7 @@ const DEFAULT_CASES: u32 = 150;
 /// `UNTAR_IMAGE_CASES` sets how many images are tried.
 #[test]
 fn random_images_have_the_same_layers_in_parallel() {
-    if !need_root("random_images_have_the_same_layers_in_parallel") {
+    if !need_root() {
         return;
     }
     let wanted = std::env::var("UNTAR_IMAGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_CASES);

@@ -48,9 +48,9 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(test: &str) -> Option<Setting> {
+    fn new() -> Option<Setting> {
         let tools = ["setpriv", "unshare", "newuidmap", "newgidmap", "mount", "sh"];
-        if !need_root(test) || !need_tools(test, &tools) {
+        if !need_root() || !need_tools(&tools) {
             return None;
         }
         let scratch = Scratch::new();
@@ -117,7 +117,7 @@ impl Setting {
 
 #[test]
 fn rootless_with_a_range_of_ids_it_is_what_root_gets_through_the_map() {
-    let Some(setting) = Setting::new("rootless_with_a_range_of_ids_it_is_what_root_gets_through_the_map") else {
+    let Some(setting) = Setting::new() else {
         return;
     };
     assert_eq!(setting.done(true, "$P image ../oci flat"), "");
@@ -129,7 +129,7 @@ fn rootless_with_a_range_of_ids_it_is_what_root_gets_through_the_map() {
 
 #[test]
 fn rootless_with_one_id_what_is_lost_is_told() {
-    let Some(setting) = Setting::new("rootless_with_one_id_what_is_lost_is_told") else { return };
+    let Some(setting) = Setting::new() else { return };
     for outcome in ["flat", "--layers layers"] {
         setting.fails(false, &format!("$P image ../oci {outcome}"), 1, "--ignore-chown-errors");
         let told = setting.done(false, &format!("$P image ../oci {outcome} --ignore-chown-errors"));
@@ -151,8 +151,7 @@ fn rootless_with_one_id_what_is_lost_is_told() {
 /// Its directory cannot be moved to its place by who may not write to it.
 #[test]
 fn rootless_a_top_directory_of_another_id_is_told_and_made_as_root_of_the_range() {
-    let test = "rootless_a_top_directory_of_another_id_is_told_and_made_as_root_of_the_range";
-    let Some(setting) = Setting::new(test) else { return };
+    let Some(setting) = Setting::new() else { return };
     let tar = tar().dir("./").with(|e| _ = e.uid(7).gid(7).mode(0o755)).file("f", "f");
     Layout::new().layer(&tar, Packing::Gzip).write(&setting.scratch.join("sevens"));
     let words = "whose owner is another id (run it in `unshare --map-root-user --map-auto`)";
@@ -169,8 +168,7 @@ fn rootless_a_top_directory_of_another_id_is_told_and_made_as_root_of_the_range(
 /// What a snapshotter without root does: everything in one user namespace, the mount too.
 #[test]
 fn rootless_in_a_user_namespace_layers_and_store_are_mounted() {
-    let test = "rootless_in_a_user_namespace_layers_and_store_are_mounted";
-    let Some(setting) = Setting::new(test) else { return };
+    let Some(setting) = Setting::new() else { return };
     // Mounted, copied by `cp -a`, of which only the times of directories that no layer lists are its own.
     let inside = |outcome: &str, to: &str| {
         format!(
@@ -205,7 +203,7 @@ fn rootless_in_a_user_namespace_layers_and_store_are_mounted() {
 /// It could not read back what others own in it; nothing is made.
 #[test]
 fn rootless_a_store_wants_a_user_namespace() {
-    let Some(setting) = Setting::new("rootless_a_store_wants_a_user_namespace") else { return };
+    let Some(setting) = Setting::new() else { return };
     for range in [false, true] {
         setting.fails(range, "$P image ../oci --store store", 2, "unshare --map-root-user --map-auto");
     }

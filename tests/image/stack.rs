@@ -34,7 +34,7 @@ fn one_tree(layout: &Layout) {
 
 #[test]
 fn stack_and_flat_are_one_tree() {
-    if !need_root("stack_and_flat_are_one_tree") {
+    if !need_root() {
         return;
     }
     one_tree(&sample());
@@ -49,7 +49,7 @@ fn stack_and_flat_are_one_tree() {
 
 #[test]
 fn stack_names_may_hold_what_mount_takes_for_its_own() {
-    if !need_root("stack_names_may_hold_what_mount_takes_for_its_own") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -62,7 +62,7 @@ fn stack_names_may_hold_what_mount_takes_for_its_own() {
 /// The order of what happens, with two layers at once.
 #[test]
 fn stack_a_layer_that_needs_no_lower_one_does_not_wait() {
-    if !need_root("stack_a_layer_that_needs_no_lower_one_does_not_wait") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -87,7 +87,7 @@ fn stack_a_layer_that_needs_no_lower_one_does_not_wait() {
 
 #[test]
 fn stack_one_bad_layer_ends_the_others_and_leaves_nothing() {
-    if !need_root("stack_one_bad_layer_ends_the_others_and_leaves_nothing") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -111,7 +111,7 @@ fn stack_one_bad_layer_ends_the_others_and_leaves_nothing() {
 /// As many as overlayfs mounts; relative names, for the page that the kernel takes.
 #[test]
 fn stack_of_many_layers() {
-    if !need_root("stack_of_many_layers") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();

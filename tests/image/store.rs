@@ -26,7 +26,7 @@ fn found(layers: &Layers) -> usize {
 
 #[test]
 fn store_finds_layers_again_and_shows_one_tree() {
-    if !need_root("store_finds_layers_again_and_shows_one_tree") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -53,7 +53,7 @@ fn store_finds_layers_again_and_shows_one_tree() {
 
 #[test]
 fn store_gc_keeps_what_recorded_images_need() {
-    if !need_root("store_gc_keeps_what_recorded_images_need") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -85,7 +85,7 @@ fn store_gc_keeps_what_recorded_images_need() {
 
 #[test]
 fn store_verify_finds_what_has_changed() {
-    if !need_root("store_verify_finds_what_has_changed") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -146,7 +146,7 @@ fn store_of_another_kind_is_left_alone() {
 
 #[test]
 fn store_refuses_options_that_change_layers() {
-    if !need_root("store_refuses_options_that_change_layers") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -162,7 +162,7 @@ fn store_refuses_options_that_change_layers() {
 /// A layer that fails leaves the store as it was.
 #[test]
 fn store_is_as_before_after_a_failure() {
-    if !need_root("store_is_as_before_after_a_failure") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -183,7 +183,7 @@ fn start(oci: &Path, store: &Path) -> Child {
 /// `UNTAR_STORE_ROUNDS` sets how many rounds there are.
 #[test]
 fn store_two_processes_and_one_killed_at_any_moment() {
-    if !need_root("store_two_processes_and_one_killed_at_any_moment") {
+    if !need_root() {
         return;
     }
     let rounds: u32 = std::env::var("UNTAR_STORE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);

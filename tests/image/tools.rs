@@ -13,12 +13,12 @@ use std::process::Command;
 use untar_in_root::image::{Image, Store};
 
 /// The image, and a place for what is made of it.
-fn ready(test: &str) -> Option<(PathBuf, Scratch)> {
+fn ready() -> Option<(PathBuf, Scratch)> {
     let tools = ["buildah", "skopeo", "umoci", "setfattr", "setcap", "dpkg-deb", "tar"];
-    if !need_root(test) || !need_tools(test, &tools) {
+    if !need_root() || !need_tools(&tools) {
         return None;
     }
-    Some((debian_image(debian(test)?), Scratch::new()))
+    Some((debian_image(debian()?), Scratch::new()))
 }
 
 fn open(source: String, scratch: &Scratch) -> Image {
@@ -44,7 +44,7 @@ fn run(command: &mut Command) {
 /// containers/storage makes 0 although the layer has it.
 #[test]
 fn tools_the_image_is_what_buildah_mounts() {
-    let Some((image, scratch)) = ready("tools_the_image_is_what_buildah_mounts") else { return };
+    let Some((image, scratch)) = ready() else { return };
     let want = scratch.dir("want");
     run(Command::new("tar")
         .args(["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*", "-xpf"])
@@ -67,7 +67,7 @@ fn tools_the_image_is_what_buildah_mounts() {
 /// Flat, mounted, found in a store: no difference.
 #[test]
 fn tools_the_image_is_one_tree_by_each_route() {
-    let Some((image, scratch)) = ready("tools_the_image_is_one_tree_by_each_route") else { return };
+    let Some((image, scratch)) = ready() else { return };
     let source = format!("oci:{}:zstd", image.join("oci").display());
     let want = flat(source.clone(), &scratch);
     let image = open(source, &scratch);
@@ -88,7 +88,7 @@ fn tools_the_image_is_one_tree_by_each_route() {
 /// What umoci unpacks. It gives the root directory, which no layer lists, a time of 0.
 #[test]
 fn tools_the_image_is_what_umoci_unpacks() {
-    let Some((image, scratch)) = ready("tools_the_image_is_what_umoci_unpacks") else { return };
+    let Some((image, scratch)) = ready() else { return };
     let bundle = scratch.join("bundle");
     umoci(&image.join("oci"), "gzip", &bundle);
     let want = Tree::read(&bundle.join("rootfs"));

@@ -42,8 +42,7 @@ fn is_by_name(line: &str) -> bool {
 
 #[test]
 fn strace_nothing_is_given_to_a_name() {
-    let test = "strace_nothing_is_given_to_a_name";
-    if !need_root(test) || !need_tool(test, "strace") {
+    if !need_root() || !need_tool("strace") {
         return;
     }
     // user::rwx, user:1000:rwx, group::r-x, mask::rwx, other::r-x.

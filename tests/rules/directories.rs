@@ -27,7 +27,7 @@ fn rule_10_missing_parents_are_0755_whatever_the_umask() {
 
 #[test]
 fn rule_10_missing_parents_belong_to_the_mapped_root() {
-    if !need_root("rule_10_missing_parents_belong_to_the_mapped_root") {
+    if !need_root() {
         return;
     }
     let range = |outside| vec![untar_in_root::IdRange { inside: 0, outside, count: 10 }];
@@ -39,7 +39,7 @@ fn rule_10_missing_parents_belong_to_the_mapped_root() {
 
 #[test]
 fn rule_10_missing_parents_do_not_inherit() {
-    if !need_root("rule_10_missing_parents_do_not_inherit") {
+    if !need_root() {
         return;
     }
     // A set-gid directory with a default ACL above: neither group, set-gid bit nor ACL come down.

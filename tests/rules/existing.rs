@@ -56,7 +56,7 @@ fn rule_09_merging_clears_acls() {
 
 #[test]
 fn rule_09_merging_masks_overlays_own_and_selinux() {
-    if !need_root("rule_09_merging_masks_overlays_own_and_selinux") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();

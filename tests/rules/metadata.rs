@@ -29,7 +29,7 @@ fn rule_12_modes_of_every_kind() {
 
 #[test]
 fn rule_12_set_id_bits_survive_the_change_of_owner() {
-    if !need_root("rule_12_set_id_bits_survive_the_change_of_owner") {
+    if !need_root() {
         return;
     }
     let of = |e: &mut crate::support::tarball::Entry| _ = e.mode(0o6755).uid(1234).gid(4321);
@@ -48,7 +48,7 @@ fn rule_12_set_id_bits_survive_the_change_of_owner() {
 
 #[test]
 fn rule_12_a_set_gid_destination_hands_nothing_down() {
-    if !need_root("rule_12_a_set_gid_destination_hands_nothing_down") {
+    if !need_root() {
         return;
     }
     let below = tar().dir(".").with(|e| _ = e.mode(0o2755).gid(77));
@@ -65,7 +65,7 @@ fn rule_12_a_set_gid_destination_hands_nothing_down() {
 
 #[test]
 fn rule_12_capabilities_survive_the_change_of_owner_and_what_follows() {
-    if !need_root("rule_12_capabilities_survive_the_change_of_owner_and_what_follows") {
+    if !need_root() {
         return;
     }
     let archive = tar().file("f", "1").with(|e| {
@@ -123,7 +123,7 @@ fn rule_12_times_are_exact() {
 fn rule_12_times_beyond_2262_where_the_file_system_can() {
     // tmpfs has 64 bits of seconds.
     let scratch = crate::support::scratch::Scratch::new();
-    if !crate::support::privilege::need_mount("rule_12_times_beyond_2262_where_the_file_system_can") {
+    if !crate::support::privilege::need_mount() {
         return;
     }
     let dest = scratch.tmpfs("dest", 1 << 20).expect("tmpfs");
@@ -165,7 +165,7 @@ fn rule_12_ids_that_would_wrap_are_refused() {
 
 #[test]
 fn rule_12_large_ids_are_exact() {
-    if !need_root("rule_12_large_ids_are_exact") {
+    if !need_root() {
         return;
     }
     let archive = tar().file("f", "").with(|e| _ = e.uid(4_294_967_294).gid(2_147_483_648));
@@ -181,14 +181,14 @@ fn rule_12_names_of_users_are_never_looked_up() {
     // `daemon` is uid 1 on any Debian.
     let archive = tar().file("f", "").with(|e| _ = e.patch(265, "daemon").patch(297, "daemon").pax("uname", "daemon"));
     plain(archive).has("f", "type", "file");
-    if need_root("rule_12_names_of_users_are_never_looked_up") {
+    if need_root() {
         plain(tar().file("f", "").with(|e| _ = e.patch(265, "daemon").patch(297, "daemon"))).has("f", "uid", "0");
     }
 }
 
 #[test]
 fn owners_go_by_policy() {
-    if !need_root("owners_go_by_policy") {
+    if !need_root() {
         return;
     }
     let archive = || tar().file("f", "").with(|e| _ = e.uid(5).gid(6).mode(0o4755)).file("i/f", "");
@@ -208,7 +208,7 @@ fn owners_go_by_policy() {
 
 #[test]
 fn an_owner_that_the_kernel_refuses_can_be_ignored() {
-    if !crate::support::privilege::need_userns("an_owner_that_the_kernel_refuses_can_be_ignored") {
+    if !crate::support::privilege::need_userns() {
         return;
     }
     let archive =

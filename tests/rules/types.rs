@@ -39,7 +39,7 @@ fn rule_11_links_and_fifos() {
 
 #[test]
 fn rule_11_devices_and_their_links() {
-    if !need_root("rule_11_devices_and_their_links") {
+    if !need_root() {
         return;
     }
     both(&[tar().char_dev("c", 1, 3).block_dev("b", 4095, 1_048_575).hardlink("h", "c")], |run| {
@@ -66,7 +66,7 @@ fn rule_11_devices_without_the_right_to_make_them_go_by_policy() {
             o.user_namespace = untar_in_root::UserNamespace::Single;
         })
     };
-    if !crate::support::privilege::need_userns("rule_11_devices_without_the_right_to_make_them_go_by_policy") {
+    if !crate::support::privilege::need_userns() {
         return;
     }
     run(Devices::Error).fails(ErrorKind::Entry, "Os(1)").leaves("");
@@ -79,7 +79,7 @@ fn rule_11_devices_without_the_right_to_make_them_go_by_policy() {
 
 #[test]
 fn rule_11_a_skipped_device_does_not_keep_what_was_there() {
-    if !crate::support::privilege::need_userns("rule_11_a_skipped_device_does_not_keep_what_was_there") {
+    if !crate::support::privilege::need_userns() {
         return;
     }
     // The device replaces what the layers below have; skipped, nothing is there.
@@ -191,7 +191,7 @@ fn rule_11_a_hardlink_over_its_targets_directory_is_an_error() {
 
 #[test]
 fn rule_11_device_0_0_is_a_device_in_literal_mode() {
-    if !need_uid0("rule_11_device_0_0_is_a_device_in_literal_mode") {
+    if !need_uid0() {
         return;
     }
     // A character device 0:0 is a forged whiteout in overlay mode only.

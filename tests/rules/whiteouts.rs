@@ -161,7 +161,7 @@ fn rule_07_deferred_metadata_below_is_dropped() {
 
 #[test]
 fn rule_07_a_mount_below_is_not_crossed() {
-    if !crate::support::privilege::need_mount("rule_07_a_mount_below_is_not_crossed") {
+    if !crate::support::privilege::need_mount() {
         return;
     }
     let scratch = Scratch::new();

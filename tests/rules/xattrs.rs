@@ -70,7 +70,7 @@ fn rule_13_user_attributes_of_links_and_fifos_are_events() {
 /// No kernel sets one through a descriptor that is only a path, and by its name it might be another file's.
 #[test]
 fn rule_13_other_attributes_of_links_and_special_files_are_events() {
-    if !need_root("rule_13_other_attributes_of_links_and_special_files_are_events") {
+    if !need_root() {
         return;
     }
     let with = |e: &mut crate::support::tarball::Entry| _ = e.xattr("trusted.x", "1");
@@ -98,7 +98,7 @@ fn rule_13_acls_of_special_files_give_nobody_more() {
 
 #[test]
 fn rule_13_attributes_that_the_file_system_does_not_have_are_events() {
-    if !need_mount("rule_13_attributes_that_the_file_system_does_not_have_are_events") {
+    if !need_mount() {
         return;
     }
     let scratch = Scratch::new();
@@ -121,7 +121,7 @@ fn rule_13_trusted_attributes_are_dropped_unless_allowed() {
         let run = run.tells(&[dropped("trusted.x")]).has("f", "xattr.user.x", "2");
         run.has("f", "xattr.trusted.x", "");
     });
-    if need_root("rule_13_trusted_attributes_are_dropped_unless_allowed") {
+    if need_root() {
         Run::of(&[archive()], |o| o.trusted_xattrs = true).tells(&[]).has("f", "xattr.trusted.x", "1");
     }
 }
@@ -175,7 +175,7 @@ fn rule_13_system_attributes_are_acls_only() {
 
 #[test]
 fn rule_13_acls_are_applied() {
-    if !need_root("rule_13_acls_are_applied") {
+    if !need_root() {
         return;
     }
     let archive = tar().file("f", "").with(|e| _ = e.mode(0o770).pax("SCHILY.acl.access", ACL)).dir("d");
@@ -201,8 +201,7 @@ fn rule_13_acls_are_applied() {
 /// cannot.
 #[test]
 fn rule_13_a_default_acl_that_was_there_stays_though_it_names_nobody_here() {
-    let test = "rule_13_a_default_acl_that_was_there_stays_though_it_names_nobody_here";
-    if !need_root(test) || !need_userns(test) {
+    if !need_root() || !need_userns() {
         return;
     }
     // user::rwx, user:1000:r--, group::r-x, mask::rwx, other::---
@@ -226,7 +225,7 @@ fn rule_13_a_default_acl_that_was_there_stays_though_it_names_nobody_here() {
 
 #[test]
 fn rule_13_acls_in_their_other_spellings() {
-    if !need_root("rule_13_acls_in_their_other_spellings") {
+    if !need_root() {
         return;
     }
     // With names and numbers, by lines, with comments of the effective rights, without a mask.
@@ -252,7 +251,7 @@ fn rule_13_acls_in_their_other_spellings() {
 
 #[test]
 fn rule_13_acls_are_mapped() {
-    if !need_root("rule_13_acls_are_mapped") {
+    if !need_root() {
         return;
     }
     let range = |outside, count| vec![IdRange { inside: 0, outside, count }];
@@ -269,7 +268,7 @@ fn rule_13_acls_are_mapped() {
 
 #[test]
 fn rule_13_capabilities_become_version_3_under_an_id_map() {
-    if !need_root("rule_13_capabilities_become_version_3_under_an_id_map") {
+    if !need_root() {
         return;
     }
     let range = |outside| vec![IdRange { inside: 0, outside, count: 65536 }];
@@ -281,7 +280,7 @@ fn rule_13_capabilities_become_version_3_under_an_id_map() {
 
 #[test]
 fn rule_13_capabilities_are_set_inside_a_user_namespace_too() {
-    if !need_userns("rule_13_capabilities_are_set_inside_a_user_namespace_too") {
+    if !need_userns() {
         return;
     }
     let archive = tar().file("f", "").with(|e| _ = e.xattr("security.capability", CAPABILITY));

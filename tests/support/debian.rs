@@ -42,14 +42,14 @@ impl Debian {
 ///
 /// # Panics
 /// When making it fails.
-pub fn debian(test: &str) -> Option<&'static Debian> {
+pub fn debian() -> Option<&'static Debian> {
     static MADE: OnceLock<Debian> = OnceLock::new();
     if let Some(made) = MADE.get() {
         return Some(made);
     }
     let dir = cache_dir();
     // Made by an earlier run: then no tool and no privilege is needed to use it.
-    if !is_made(&dir) && !can_make(test) {
+    if !is_made(&dir) && !can_make() {
         return None;
     }
     Some(MADE.get_or_init(|| make(dir)))
@@ -75,9 +75,8 @@ pub fn debian_image(debian: &Debian) -> PathBuf {
     MADE.get_or_init(make).clone()
 }
 
-fn can_make(test: &str) -> bool {
-    privilege::need_root(test)
-        && privilege::need_tools(test, &["mmdebstrap", "apt-get", "tar", "gzip", "zstd", "xz", "getcap"])
+fn can_make() -> bool {
+    privilege::need_root() && privilege::need_tools(&["mmdebstrap", "apt-get", "tar", "gzip", "zstd", "xz", "getcap"])
 }
 
 fn cache_dir() -> PathBuf {

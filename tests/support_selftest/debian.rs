@@ -10,8 +10,8 @@ use crate::support::scratch::Scratch;
 use crate::support::tree::{But, Tree, assert_same};
 
 /// GNU tar needs root for the devices and owners.
-fn debian_for_root(test: &str) -> Option<&'static Debian> {
-    if need_root(test) { debian(test) } else { None }
+fn debian_for_root() -> Option<&'static Debian> {
+    if need_root() { debian() } else { None }
 }
 
 fn gnu_tar() -> Command {
@@ -51,7 +51,7 @@ fn is_dir(path: &Path) -> bool {
 
 #[test]
 fn debian_is_real() {
-    let Some(debian) = debian_for_root("debian_is_real") else { return };
+    let Some(debian) = debian_for_root() else { return };
     let scratch = Scratch::new();
     let dest = scratch.dir("root");
     unpack(&debian.root("tar.gz"), &dest);
@@ -65,7 +65,7 @@ fn debian_is_real() {
 
 #[test]
 fn debian_layers_lead_to_what_is_expected() {
-    let Some(debian) = debian_for_root("debian_layers_lead_to_what_is_expected") else { return };
+    let Some(debian) = debian_for_root() else { return };
     let scratch = Scratch::new();
     let (got, want) = (scratch.dir("got"), scratch.dir("want"));
     unpack(&debian.root("tar"), &got);

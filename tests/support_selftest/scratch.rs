@@ -20,7 +20,7 @@ fn a_hostile_tree_is_removed() {
 
 #[test]
 fn a_small_tmpfs_fills_up_and_is_unmounted() {
-    if !need_mount("a_small_tmpfs_fills_up_and_is_unmounted") {
+    if !need_mount() {
         return;
     }
     let scratch = Scratch::new();

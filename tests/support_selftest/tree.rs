@@ -98,7 +98,7 @@ fn each_kind_of_difference_is_found() {
 
 #[test]
 fn owners_devices_and_xattrs_differ() {
-    if !need_root("owners_devices_and_xattrs_differ") {
+    if !need_root() {
         return;
     }
     let run = |tool: &str, args: &[&str], path: &Path| {
