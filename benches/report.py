@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Turns what compare.py measured into a table and a plot: benches/report.py [RESULTS] [PLOT]
+"""Turns what compare.py measured into a table and plots: benches/report.py [RESULTS] [PLOT]
 
-The table, in Markdown, goes to standard output; the plot, seconds in a bar for each tool, is an SVG.
+The table, in Markdown, goes to standard output; the plot, seconds in a bar for each tool, is an SVG. Beside it goes
+PLOT-front.svg, the part of it that the README shows.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 REPO = pathlib.Path(__file__).resolve().parent.parent
 OURS, DIGESTED = "untar-in-root", "untar-in-root, diff ID"
 COLOURS = {OURS: "#1f6f43", DIGESTED: "#76b893", "GNU tar": "#c2703d", "bsdtar": "#7a6fb0", "umoci": "#9a9a9a", "buildah": "#c9c9c9"}
+FRONT = [("root", "gzip", "ext4"), ("small", "gzip", "ext4")]
 # A bar longer than this many times ours is cut, and says its length.
 CUT = 5
 
@@ -21,6 +23,8 @@ def main():
     rows = [json.loads(line) for line in results.read_text().splitlines()]
     table(rows)
     picture.write_text(plot([row for row in rows if row["archive"] != "tiny"]))
+    front = [row for row in rows if (row["archive"], row["compression"], row["fs"]) in FRONT]
+    picture.with_name(f"{picture.stem}-front.svg").write_text(plot(front))
 
 
 def best(tools, prefix):
