@@ -76,6 +76,8 @@ mod program;
 mod purse;
 #[cfg(target_os = "linux")]
 mod session;
+#[cfg(all(target_os = "linux", any(feature = "helper", feature = "image")))]
+mod sniff;
 #[cfg(target_os = "linux")]
 mod staging;
 #[cfg(target_os = "linux")]

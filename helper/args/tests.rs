@@ -151,6 +151,7 @@ fn wrong_words_are_told_what_to_do() {
         (&["root", "--lower", "x"], "--overlay"),
         (&["root", "--digest", "sha256:12"], "64 hexadecimal digits"),
         (&["root", "--digest", "sha512:12"], "expected sha256:"),
+        (&["root", "--digest", &format!("sha256:{}", "AB".repeat(32))], "in lower case"),
         (&["root", "--no-diff-id", "--diff-id", &format!("sha256:{}", "0".repeat(64))], "cannot be used with"),
         (&["root", "--chown", "root:root"], "names are never looked up"),
         (&["root", "--chown", "1:2", "--no-same-owner"], "cannot be used with"),

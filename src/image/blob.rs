@@ -3,10 +3,11 @@
 use super::beneath::Beneath;
 use super::documents::Documents;
 use super::problem::Problem;
-use super::{Layer, MAX_DOCUMENT, digest, media};
+use super::{Layer, MAX_DOCUMENT, digest};
 use crate::error::Error;
 use crate::options::Compression;
 use crate::report::Digest;
+use crate::sniff::FIRST;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -49,10 +50,10 @@ impl Blob {
         if actual != layer.size {
             return Err(Problem::Size { declared: layer.size, actual }.at(layer.file.as_str()));
         }
-        let mut start = [0; 10];
+        let mut start = [0; FIRST];
         let read = read_start(&file, &mut start)
             .map_err(|error| Error::io_at(crate::kind::ErrorKind::Read, "reading", layer.file.as_ref(), error))?;
-        let found = media::sniff(&start[..read]);
+        let found = Compression::sniff(&start[..read]);
         match layer.compression {
             Some(declared) if declared != found => Err(Problem::Format { declared, found }.at(layer.file.as_str())),
             _ => Ok(Blob { file, size: actual, compression: found }),

@@ -1,4 +1,4 @@
-//! Media types, and what the first bytes of a layer are.
+//! Media types.
 
 use super::problem::Problem;
 use crate::options::Compression;
@@ -56,23 +56,6 @@ pub(super) fn compression(media_type: &str) -> Result<Compression, Problem> {
     }
 }
 
-/// What the first bytes are; anything that is not compressed in a known way is [`Compression::None`].
-pub(super) fn sniff(start: &[u8]) -> Compression {
-    const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-    match start {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        // A skippable frame first, as pzstd and estargz-like writers do.
-        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
-        start if start.starts_with(&ZSTD) => Compression::Zstd,
-        start if start.starts_with(b"\xfd7zXZ\0") => Compression::Xz,
-        start if start.starts_with(b"BZh") && matches!(start.get(3), Some(b'1'..=b'9')) => match start.get(4..10) {
-            Some(b"\x31\x41\x59\x26\x53\x59" | b"\x17\x72\x45\x38\x50\x90") => Compression::Bzip2,
-            _ => Compression::None,
-        },
-        _ => Compression::None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,23 +84,6 @@ mod tests {
         }
         for media_type in ["", "application/octet-stream", "application/vnd.oci.image.layer.v1.tar+xz", "text/plain"] {
             assert_eq!(compression(media_type), Err(Problem::MediaType(media_type.into())));
-        }
-    }
-
-    #[test]
-    fn first_bytes() {
-        for (bytes, want) in [
-            (&b"\x1f\x8b\x08\0"[..], Compression::Gzip),
-            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
-            (b"\x5f\x2a\x4d\x18", Compression::Zstd),
-            (b"\xfd7zXZ\0", Compression::Xz),
-            (b"BZh91AY&SY", Compression::Bzip2),
-            // A file name of a tar.
-            (b"BZh9/file\0", Compression::None),
-            (b"", Compression::None),
-            (b"etc/passwd", Compression::None),
-        ] {
-            assert_eq!(sniff(bytes), want, "{bytes:?}");
         }
     }
 }

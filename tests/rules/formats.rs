@@ -39,6 +39,28 @@ fn trap_compression_is_told_by_its_magic() {
     assert_eq!(run(&archive()).0.expect("applied").compression, Compression::None);
 }
 
+/// A name may begin as each format's magic does; what must follow in the format does not follow in a name.
+#[test]
+fn trap_a_tar_whose_first_name_begins_like_compressed_data_is_a_tar() {
+    let names: [&[u8]; 9] = [
+        b"BZh9",
+        b"BZh91",
+        b"BZh91AY&S.tar",
+        b"BZh1-notes",
+        b"\x1f\x8b",
+        b"\x1f\x8b.gz",
+        b"\x1f\x8b\x08.gz",
+        b"\xfd7zXZ",
+        b"(\xb5/\xfdile",
+    ];
+    for name in names {
+        let (result, tree) = run(&Tarball::new().file(name, "content").build());
+        let report = result.unwrap_or_else(|error| panic!("{}: {error}", name.escape_ascii()));
+        assert_eq!(report.compression, Compression::None, "{}", name.escape_ascii());
+        assert!(tree.ends_with("=content"), "{}: {tree}", name.escape_ascii());
+    }
+}
+
 #[test]
 fn trap_compression_can_be_forced() {
     for (format, pack) in PACKERS {

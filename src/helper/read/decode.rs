@@ -19,6 +19,7 @@ use super::pool::Buffer;
 use crate::helper::fault::{Fault, Result};
 use crate::options::Compression;
 use crate::report::{Cause, Damage};
+use crate::sniff::FIRST;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,15 +49,15 @@ impl Decoder {
     pub(crate) fn open(input: Input, wanted: Compression) -> Result<Decoder> {
         let count = input.counter();
         let patience = input.patience();
-        let mut buffered = Buffered { input, buffer: Buffer::new(MAGIC), at: 0, end: 0 };
+        let mut buffered = Buffered { input, buffer: Buffer::new(FIRST), at: 0, end: 0 };
         // Nothing is known yet, so nothing is held back by waiting.
-        let first = buffered.first_bytes().map_err(|e| read_fault(&e))?;
+        let found = Compression::sniff(buffered.first_bytes().map_err(|e| read_fault(&e))?);
         let format = match wanted {
-            Compression::Detect => sniff(&first),
+            Compression::Detect => found,
             wanted => wanted,
         };
         let offset = count.load(Ordering::Relaxed);
-        if !matches!(format, Compression::None) && sniff(&first) != format {
+        if !matches!(format, Compression::None) && found != format {
             return Err(Cause::Compressed { format, what: Damage::NotThisFormat, offset: 0 }.into());
         }
         let inner: Box<dyn Read + Send> = match format {
@@ -120,18 +121,6 @@ impl Decoder {
     }
 }
 
-const MAGIC: usize = 6;
-
-fn sniff(first: &[u8]) -> Compression {
-    match first {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
-        _ => Compression::None,
-    }
-}
-
 fn read_fault(error: &io::Error) -> Fault {
     fault_in(error).unwrap_or_else(|| Cause::Os(error.raw_os_error().unwrap_or(0)).into())
 }
@@ -161,9 +150,9 @@ struct Buffered {
 }
 
 impl Buffered {
-    /// As many bytes as the longest magic has, fewer if the archive is shorter; they are read again afterwards.
-    fn first_bytes(&mut self) -> io::Result<[u8; MAGIC]> {
-        while self.end < MAGIC {
+    /// What tells the formats apart, less if the archive is shorter; it is read again afterwards.
+    fn first_bytes(&mut self) -> io::Result<&[u8]> {
+        while self.end < FIRST {
             match self.input.read(&mut self.buffer.bytes()[self.end..]) {
                 Ok(0) => break,
                 Ok(n) => self.end += n,
@@ -171,9 +160,7 @@ impl Buffered {
                 Err(e) => return Err(e),
             }
         }
-        let mut first = [0; MAGIC];
-        first[..self.end].copy_from_slice(&self.buffer.bytes()[..self.end]);
-        Ok(first)
+        Ok(&self.buffer.bytes()[..self.end])
     }
 }
 
@@ -182,7 +169,7 @@ impl BufRead for Buffered {
         if self.at == self.end {
             // It was full, so there is more.
             if self.end == self.buffer.length() && self.end < INPUT {
-                self.buffer = Buffer::new(if self.end == MAGIC { FIRST_INPUT } else { INPUT });
+                self.buffer = Buffer::new(if self.end == FIRST { FIRST_INPUT } else { INPUT });
             }
             // Nothing is there until something has come.
             (self.at, self.end) = (0, 0);
