@@ -62,7 +62,7 @@ pub(crate) use problem::Flaw;
 pub use flatten::Flattened;
 pub use layers::Layers;
 pub use open::Opener;
-pub use platform::Platform;
+pub use platform::{ParsePlatformError, Platform};
 pub use problem::Problem;
 pub use source::{Form, Source};
 pub use store::{Difference, Removed, Store};

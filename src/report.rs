@@ -1,21 +1,18 @@
 //! What happened: the report of a run, its events, and the failure that ended it.
 
 mod confinement;
+mod digest;
 mod entry;
 mod event;
 mod failure;
 
 pub use confinement::{Confinement, Fallback, MountsBelow, RootSwitch, UserNamespaceReport};
+pub use digest::{Digest, ParseDigestError};
 pub use entry::{EntryKind, EntryRef, Listed};
 pub use event::{Event, EventKind};
 pub use failure::{Cause, Damage, Failure, Limit, Malformed, Operation, Refusal, Stage};
 
 use serde::{Deserialize, Serialize};
-
-/// A SHA-256 digest, shown as `sha256:…`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[allow(clippy::exhaustive_structs)]
-pub struct Digest(pub [u8; 32]);
 
 /// What one run did. After a failure it says how far the run came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

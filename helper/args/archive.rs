@@ -21,14 +21,14 @@ pub(crate) struct Archive {
     compression: Compression,
 
     /// Fail unless the archive as it comes has this digest
-    #[arg(long, value_name = "sha256:HEX", value_parser = values::digest)]
+    #[arg(long, value_name = "sha256:HEX")]
     pub(crate) digest: Option<Digest>,
 
     /// Fail unless the uncompressed archive has this digest
     ///
     /// An image's configuration lists it as the layer's diff ID. Like --digest it is known only at the end, when
     /// the files are already there: on status 4, throw them away, or use --atomic.
-    #[arg(long, value_name = "sha256:HEX", value_parser = values::digest)]
+    #[arg(long, value_name = "sha256:HEX")]
     pub(crate) diff_id: Option<Digest>,
 
     /// Do not compute the digest of the uncompressed archive

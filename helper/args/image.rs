@@ -87,7 +87,7 @@ pub(crate) struct Image {
     pub(crate) in_place: bool,
 
     /// Which platform; if not given, the only image, or the one for this machine
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
 
     /// Layers applied at once; as many as there are processors if not given
@@ -162,7 +162,7 @@ pub(crate) struct Inspect {
     source: std::ffi::OsString,
 
     /// Only the image for this platform
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
 
     /// Where archives of images are unpacked; the temporary directory if not given
@@ -246,8 +246,4 @@ pub(crate) struct Check {
     /// One JSON object
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn platform(text: &str) -> Result<Platform, String> {
-    Platform::parse(text).ok_or_else(|| "expected OS/ARCH or OS/ARCH/VARIANT, as in linux/arm64".into())
 }

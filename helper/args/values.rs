@@ -1,8 +1,8 @@
-//! Values of options: tables of words, sizes, durations, digests, maps of ids.
+//! Values of options: tables of words, sizes, durations, maps of ids.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::time::Duration;
-use untar_in_root::{Digest, IdRange, UserNamespace};
+use untar_in_root::{IdRange, UserNamespace};
 
 /// One word of an option: its name, its help, its meaning.
 pub(super) type Word<T> = (&'static str, &'static str, T);
@@ -65,18 +65,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = digits.parse().map_err(|_| WRONG)?;
     Duration::try_from_secs_f64(number * unit).map_err(|_| WRONG.into())
-}
-
-/// `sha256:` and 64 hexadecimal digits.
-pub(super) fn digest(text: &str) -> Result<Digest, String> {
-    const WRONG: &str = "expected sha256: and 64 hexadecimal digits";
-    let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii()).ok_or(WRONG)?;
-    let mut digest = [0; 32];
-    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
-        let digits = hex.get(at..at + 2).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit())).ok_or(WRONG)?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| WRONG)?;
-    }
-    Ok(Digest(digest))
 }
 
 /// `UID:GID`

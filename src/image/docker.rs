@@ -50,14 +50,14 @@ fn configuration(documents: &Documents, name: &str) -> Result<(Vec<u8>, Digest),
 /// The digest of the compressed layer is known only where it is its name; the diff ID is known always.
 fn layer(files: &Beneath, file: &str, diff_id: Digest) -> Result<Layer, Error> {
     let (_, size) = files.file(file)?;
-    let digest = file.strip_prefix("blobs/sha256/").and_then(digest::from_hex);
+    let digest = file.strip_prefix("blobs/sha256/").and_then(Digest::from_hex);
     Ok(Layer { digest, diff_id, size, media_type: None, compression: None, refusal: None, file: file.to_owned() })
 }
 
 /// The digest that a configuration's name says: `HEX.json`, `blobs/sha256/HEX`, or `sha256:HEX`.
 fn named(file: &str) -> Option<Digest> {
     let name = file.strip_prefix("blobs/sha256/").or_else(|| file.strip_prefix("sha256:")).unwrap_or(file);
-    digest::from_hex(name.strip_suffix(".json").unwrap_or(name))
+    Digest::from_hex(name.strip_suffix(".json").unwrap_or(name))
 }
 
 /// `debian`, `debian:latest` and `docker.io/library/debian:latest` are one name.

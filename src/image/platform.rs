@@ -2,8 +2,9 @@
 
 use super::document::PlatformText;
 use std::fmt;
+use std::str::FromStr;
 
-/// `os/architecture[/variant]`, in the words of the image-spec (Go's `GOOS` and `GOARCH`).
+/// `os/architecture[/variant]`, in the words of the image-spec (Go's `GOOS` and `GOARCH`), and parsed as that.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Platform {
@@ -15,20 +16,12 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
-impl Platform {
-    /// `os/architecture` or `os/architecture/variant`; `None` for anything else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Platform> {
-        let mut parts = text.split('/');
-        let mut next = || parts.next().filter(|part| !part.is_empty()).map(str::to_owned);
-        let (os, architecture, variant) = (next()?, next()?, next());
-        (text.split('/').count() == 2 + usize::from(variant.is_some())).then_some(Platform {
-            os,
-            architecture,
-            variant,
-        })
-    }
+/// A text is no platform: it is not two or three words with slashes between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParsePlatformError;
 
+impl Platform {
     /// This machine's.
     #[must_use]
     pub fn host() -> Platform {
@@ -78,6 +71,32 @@ impl Platform {
     }
 }
 
+impl FromStr for Platform {
+    type Err = ParsePlatformError;
+
+    fn from_str(text: &str) -> Result<Platform, ParsePlatformError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (os, architecture, variant) = match *parts {
+            [os, architecture] => (os, architecture, None),
+            [os, architecture, variant] => (os, architecture, Some(variant)),
+            _ => return Err(ParsePlatformError),
+        };
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(ParsePlatformError);
+        }
+        let own = str::to_owned;
+        Ok(Platform { os: own(os), architecture: own(architecture), variant: variant.map(own) })
+    }
+}
+
+impl fmt::Display for ParsePlatformError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected OS/ARCH or OS/ARCH/VARIANT, as in linux/arm64")
+    }
+}
+
+impl std::error::Error for ParsePlatformError {}
+
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |text: &str| crate::text::Escaped(super::problem::shortened(text, 100).as_bytes()).to_string();
@@ -88,11 +107,11 @@ impl fmt::Display for Platform {
 
 #[cfg(test)]
 mod tests {
-    use super::Platform;
+    use super::{ParsePlatformError, Platform};
 
     #[test]
     fn which_image_fits() {
-        let at = |text| Platform::parse(text).expect("a platform");
+        let at = |text: &str| text.parse::<Platform>().expect("a platform");
         for (wanted, image, want) in [
             ("linux/amd64", "linux/amd64", Some(0)),
             ("linux/amd64", "linux/amd64/v1", Some(0)),
@@ -108,7 +127,7 @@ mod tests {
             assert_eq!(at(wanted).fit(&at(image)), want, "{wanted} {image}");
         }
         for bad in ["linux", "", "linux/", "/amd64", "linux/arm/v7/x", "linux/arm/"] {
-            assert_eq!(Platform::parse(bad), None, "{bad}");
+            assert_eq!(bad.parse::<Platform>(), Err(ParsePlatformError), "{bad}");
         }
     }
 }

@@ -18,7 +18,7 @@ fn named(dir: &Path, reference: &str) -> Result<Image, Error> {
 }
 
 fn for_platform(dir: &Path, platform: &str) -> Result<Image, Error> {
-    opener(dir).platform(Platform::parse(platform).expect("platform")).open()
+    opener(dir).platform(platform.parse().expect("platform")).open()
 }
 
 #[track_caller]

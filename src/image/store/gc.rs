@@ -2,7 +2,6 @@
 
 use super::{Store, record, state, storage};
 use crate::error::Error;
-use crate::image::digest;
 use crate::image::staged::{self, Staged};
 use crate::program::Program;
 use crate::report::Digest;
@@ -49,7 +48,7 @@ impl Store {
     /// Names in `layers`, with the chain IDs that they say.
     pub(super) fn layers(&self) -> Result<Vec<(std::ffi::OsString, Option<Digest>)>, Error> {
         let names = state::names(self.kept.layers.as_fd(), &self.layers_path())?;
-        let chain = |name: &std::ffi::OsString| name.to_str().and_then(digest::from_hex);
+        let chain = |name: &std::ffi::OsString| name.to_str().and_then(Digest::from_hex);
         let mut layers: Vec<_> = names.into_iter().map(|name| (name.clone(), chain(&name))).collect();
         layers.sort();
         Ok(layers)
