@@ -101,7 +101,8 @@ fn work(
     let user_namespace = userns::enter(&options.user_namespace, reporter).map_err(at(Stage::Enter))?;
     let files = limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // Looked for in /proc, which is out of reach later.
-    let initial = confine::wants_trusted_marks(&options.mode) && user_namespace.is_none() && userns::is_initial();
+    let initial =
+        confine::wants_trusted_marks(&options.mode) && user_namespace.is_none() && crate::namespace::is_first();
     let inside = root::enter(options.isolation, &request.lowers, options.cross_mounts).map_err(at(Stage::Enter))?;
     report.times.enter_us = micros(started);
 

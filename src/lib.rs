@@ -69,6 +69,10 @@ pub mod helper;
 #[cfg(all(target_os = "linux", feature = "image"))]
 pub mod image;
 #[cfg(target_os = "linux")]
+mod inode;
+#[cfg(target_os = "linux")]
+mod namespace;
+#[cfg(target_os = "linux")]
 mod opened;
 #[cfg(target_os = "linux")]
 mod program;

@@ -3,10 +3,11 @@
 use super::MAX_DOCUMENT;
 use super::problem::Problem;
 use crate::error::Error;
+use crate::inode;
 use crate::kind::ErrorKind;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -50,12 +51,12 @@ impl Beneath {
     pub(super) fn file(&self, file: &str) -> Result<(File, u64), Error> {
         // A look first: even opening a device may have consequences.
         let looked = self.resolve(file, LOOK).and_then(fstat).map_err(|errno| self.refusal(file, errno))?;
-        if !is_regular(&looked) {
+        if !inode::is_regular(&looked) {
             return Err(Problem::NotAFile.at(file));
         }
         let opened = self.resolve(file, READ).map_err(|errno| self.refusal(file, errno))?;
         let stat = fstat(&opened).map_err(|errno| self.refusal(file, errno))?;
-        if !is_regular(&stat) {
+        if !inode::is_regular(&stat) {
             return Err(Problem::NotAFile.at(file));
         }
         Ok((File::from(opened), u64::try_from(stat.st_size).unwrap_or_default()))
@@ -107,15 +108,11 @@ fn step_by_step(dir: impl AsFd, file: &Path, flags: OFlag) -> Result<OwnedFd, Er
         let step = if last { flags } else { LOOK | OFlag::O_DIRECTORY };
         at = openat(&at, name, step | OFlag::O_NOFOLLOW, Mode::empty())?;
         // With O_PATH a link is not refused but opened.
-        if last && SFlag::from_bits_truncate(fstat(&at)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK {
+        if last && inode::kind(&fstat(&at)?) == SFlag::S_IFLNK {
             return Err(Errno::ELOOP);
         }
     }
     Ok(at)
-}
-
-fn is_regular(stat: &FileStat) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
 }
 
 /// Opens a file that the caller named: symlinks are the caller's business, FIFOs and devices are refused.
@@ -123,7 +120,7 @@ pub(super) fn named_file(path: &Path) -> Result<(File, u64), Error> {
     let failed = |errno: Errno| Error::io_at(ErrorKind::Read, "opening the image", path, errno.into());
     let opened = openat(AT_FDCWD, path, READ, Mode::empty()).map_err(failed)?;
     let stat = fstat(&opened).map_err(failed)?;
-    if !is_regular(&stat) {
+    if !inode::is_regular(&stat) {
         return Err(Problem::NotAFile.at(path));
     }
     Ok((File::from(opened), u64::try_from(stat.st_size).unwrap_or_default()))

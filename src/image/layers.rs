@@ -142,9 +142,8 @@ pub(super) fn userxattr(mode: &Mode, reports: &[Option<Report>]) -> bool {
         OverlayPrefix::User => true,
         OverlayPrefix::Trusted => false,
         OverlayPrefix::Auto => {
-            let first = std::fs::read_to_string("/proc/self/uid_map")
-                .is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]));
-            !first || reports.iter().flatten().any(|report| report.confinement.user_namespace.is_some())
+            !crate::namespace::is_first()
+                || reports.iter().flatten().any(|report| report.confinement.user_namespace.is_some())
         }
     }
 }

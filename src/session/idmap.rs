@@ -1,5 +1,6 @@
 //! Maps the ids of the helper's user namespace, from outside it: `user_namespaces(7)`.
 
+use crate::namespace;
 use crate::options::{IdRange, UserNamespace};
 use crate::report::Operation;
 use crate::wire::IdMapFailure;
@@ -15,12 +16,23 @@ struct Kind {
     program: &'static str,
     subordinate: &'static str,
     own: fn() -> u32,
+    here: fn() -> Vec<IdRange>,
 }
 
-const UIDS: Kind =
-    Kind { file: "uid_map", program: "newuidmap", subordinate: "/etc/subuid", own: || geteuid().as_raw() };
-const GIDS: Kind =
-    Kind { file: "gid_map", program: "newgidmap", subordinate: "/etc/subgid", own: || getegid().as_raw() };
+const UIDS: Kind = Kind {
+    file: "uid_map",
+    program: "newuidmap",
+    subordinate: "/etc/subuid",
+    own: || geteuid().as_raw(),
+    here: namespace::uids,
+};
+const GIDS: Kind = Kind {
+    file: "gid_map",
+    program: "newgidmap",
+    subordinate: "/etc/subgid",
+    own: || getegid().as_raw(),
+    here: namespace::gids,
+};
 
 /// Writes the maps that the caller asked for.
 pub(super) fn write(helper: &Child, wanted: &UserNamespace) -> Result<(), IdMapFailure> {
@@ -55,14 +67,7 @@ fn automatic(pid: u32, kind: &Kind) -> Result<(), IdMapFailure> {
 
 /// The identity over what is mapped here.
 fn identity(kind: &Kind) -> Vec<IdRange> {
-    let text = fs::read_to_string(format!("/proc/self/{}", kind.file)).unwrap_or_default();
-    text.lines().filter_map(parse_map_line).map(|r| IdRange { outside: r.inside, ..r }).collect()
-}
-
-/// `inside outside count`, as the kernel prints it.
-fn parse_map_line(line: &str) -> Option<IdRange> {
-    let mut numbers = line.split_ascii_whitespace().map(|n| n.parse().ok());
-    Some(IdRange { inside: numbers.next()??, outside: numbers.next()??, count: numbers.next()?? })
+    (kind.here)().into_iter().map(|r| IdRange { outside: r.inside, ..r }).collect()
 }
 
 fn explicit(pid: u32, kind: &Kind, ranges: &[IdRange]) -> Result<(), IdMapFailure> {

@@ -5,6 +5,7 @@
 //! there; its name has the directory's own name and inode in it, so that it marks no other.
 
 use super::PREFIX;
+use crate::inode;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mknodat};
@@ -40,7 +41,7 @@ pub(super) fn make(
 pub(super) fn find(held: BorrowedFd<'_>, directory: &OsStr, stat: &FileStat) -> Option<OsString> {
     let mark = name(directory, stat);
     let found = fstatat(held, &*mark, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
-    let is_socket = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK;
+    let is_socket = inode::kind(&found) == SFlag::S_IFSOCK;
     (is_socket && found.st_uid == stat.st_uid && found.st_nlink == 1).then_some(mark)
 }
 

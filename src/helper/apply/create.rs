@@ -2,7 +2,6 @@
 
 use super::dirs::{Child, Inherit, NodeId};
 use super::files::{self, NewFile};
-use super::lower;
 use super::made::{Made, Special};
 use super::metadata::{self, Metadata, Softened};
 use super::writers::{Content, FileJob, NO_BATCH};
@@ -11,6 +10,7 @@ use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::open;
 use crate::helper::read::entry::{Entry, Reader};
 use crate::helper::read::stream::Stream;
+use crate::inode;
 use crate::options::Devices;
 use crate::report::{Cause, EntryKind, EntryRef, EventKind, Refusal};
 use nix::errno::Errno;
@@ -195,11 +195,11 @@ impl Applier<'_> {
             self.writers.wait(batch);
         }
         let stat = match from.stat()? {
-            Some(stat) if !self.overlay() || !lower::is_whiteout(&stat) => stat,
+            Some(stat) if !self.overlay() || !inode::is_whiteout(&stat) => stat,
             None if self.overlay() => self.copy_up(&from)?.ok_or_else(missing)?,
             _ => return Err(missing()),
         };
-        if files::is_directory(&stat) {
+        if inode::is_directory(&stat) {
             return Err(refused(Refusal::HardlinkToDirectory));
         }
         let same = |there: FileStat| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);

@@ -6,10 +6,11 @@ use super::purse::Paid;
 use super::remove::Remover;
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::read::entry::Region;
+use crate::inode;
 use crate::report::{Cause, Refusal};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -46,7 +47,7 @@ impl Maker {
 
     /// Rule 9: removes what is in the way of something that is not a directory.
     pub(crate) fn make_room(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
-        if self.no_overwrite_dir_nondir && stat(dir, name)?.is_some_and(|stat| is_directory(&stat)) {
+        if self.no_overwrite_dir_nondir && stat(dir, name)?.is_some_and(|stat| inode::is_directory(&stat)) {
             return Err(Cause::Refused(Refusal::DirectoryConflict).into());
         }
         self.remover.remove(dir, name).map(drop)
@@ -70,10 +71,6 @@ pub(crate) fn stat(dir: &OwnedFd, name: &[u8]) -> Result<Option<FileStat>> {
         Err(Errno::ENOENT) => Ok(None),
         Err(errno) => Err(Fault::os(errno, "newfstatat", format_args!("dir, {}", quoted(name)))),
     }
-}
-
-pub(crate) fn is_directory(stat: &FileStat) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 /// Creates `name`; `EEXIST` is the caller's to handle.

@@ -7,11 +7,12 @@ use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::open;
 use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
+use crate::inode;
 use crate::report::Cause;
 use crate::wire::{Channel, Down, Up};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
@@ -121,7 +122,7 @@ impl Lowers {
     pub(crate) fn have(&self, parents: &[&[u8]], name: &[u8]) -> Result<bool> {
         let found = self.each(parents, |dir| {
             let there = stat(dir, name)?;
-            Ok(there.map(|stat| !is_whiteout(&stat) && !is_xattr_whiteout(dir, name, &stat)))
+            Ok(there.map(|stat| !inode::is_whiteout(&stat) && !is_xattr_whiteout(dir, name, &stat)))
         });
         Ok(found?.unwrap_or(false))
     }
@@ -192,7 +193,7 @@ fn find(dir: &OwnedFd, name: &[u8]) -> Result<Found> {
         },
     }
     let Some(stat) = stat(dir, name)? else { return Ok(Found::Nothing) };
-    if is_whiteout(&stat) || is_xattr_whiteout(dir, name, &stat) {
+    if inode::is_whiteout(&stat) || is_xattr_whiteout(dir, name, &stat) {
         return Ok(Found::Whiteout);
     }
     Ok(Found::Other(Box::new(stat)))
@@ -206,19 +207,9 @@ fn stat(dir: &OwnedFd, name: &[u8]) -> Result<Option<FileStat>> {
     }
 }
 
-/// The kind of a file, from its mode.
-pub(crate) fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
-}
-
-/// A character device 0:0.
-pub(crate) fn is_whiteout(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFCHR && stat.st_rdev == 0
-}
-
 /// An empty file with the overlay attribute, as Linux 6.7 and later have it.
 fn is_xattr_whiteout(dir: &OwnedFd, name: &[u8], stat: &FileStat) -> bool {
-    if kind(stat) != SFlag::S_IFREG || stat.st_size != 0 {
+    if !inode::is_regular(stat) || stat.st_size != 0 {
         return false;
     }
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;

@@ -9,9 +9,10 @@ use super::metadata::{self, ACL_DEFAULT, Setter};
 use super::remove;
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::open;
+use crate::inode;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat, mknodat};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, mknodat};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, symlinkat, unlinkat};
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::ffi::OsStr;
@@ -65,7 +66,7 @@ pub(crate) fn special(
     let inode = openat(dir, path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
         .call("openat", || format!("dir, {}, O_PATH|O_NOFOLLOW", quoted(name)))?;
     let stat = fstat(&inode).call("fstat", || quoted(name))?;
-    let same = kind_of(&stat) == kind && stat.st_nlink <= 1 && (kind == SFlag::S_IFLNK || stat.st_rdev == device);
+    let same = inode::kind(&stat) == kind && stat.st_nlink <= 1 && (kind == SFlag::S_IFLNK || stat.st_rdev == device);
     if !same || !is_ours(dir, (stat.st_uid, stat.st_gid), setter, inherit)? {
         return Err(exchanged(call, name));
     }
@@ -125,10 +126,6 @@ pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, setter: &Setter, 
 
 fn exchanged(call: &'static str, name: &[u8]) -> Fault {
     Fault::os(Errno::ESTALE, call, format_args!("dir, {}: another file has come to the name", quoted(name)))
-}
-
-fn kind_of(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// What tells whether an open directory was made just now.

@@ -10,6 +10,7 @@ use super::remove;
 use super::{Applier, refused};
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::holes;
+use crate::inode;
 use crate::report::Refusal;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -200,9 +201,9 @@ impl Applier<'_> {
             Lower::Absent => return Ok(None),
             Lower::Directory(_) => return Err(refused(Refusal::HardlinkToDirectory)),
             Lower::Link(target, dir, stat) => self.copy_special(spot, Special::Symlink(&target), &dir, &stat)?,
-            Lower::Other(dir, stat) if lower::kind(&stat) == SFlag::S_IFREG => self.copy_file(spot, &dir)?,
+            Lower::Other(dir, stat) if inode::is_regular(&stat) => self.copy_file(spot, &dir)?,
             Lower::Other(dir, stat) => {
-                self.copy_special(spot, Special::Node(lower::kind(&stat), stat.st_rdev), &dir, &stat)?;
+                self.copy_special(spot, Special::Node(inode::kind(&stat), stat.st_rdev), &dir, &stat)?;
             }
         }
         self.dirs.set_leaf(spot.parent, spot.name, Child::Copied)?;

@@ -4,7 +4,8 @@ use super::confine::can_enter;
 use super::lifeline;
 use crate::helper::fault::{Call, Fault, Result};
 use crate::helper::reporter::Reporter;
-use crate::options::{IdRange, UserNamespace};
+use crate::namespace;
+use crate::options::UserNamespace;
 use crate::report::UserNamespaceReport;
 use crate::wire::{Down, Up};
 use nix::errno::Errno;
@@ -30,7 +31,7 @@ pub(crate) fn enter(wanted: &UserNamespace, reporter: &mut Reporter) -> Result<O
     }
     become_root()?;
     lifeline::tie();
-    Ok(Some(UserNamespaceReport { uids: map("/proc/self/uid_map"), gids: map("/proc/self/gid_map") }))
+    Ok(Some(UserNamespaceReport { uids: namespace::uids(), gids: namespace::gids() }))
 }
 
 /// The namespace's root, where its maps have one: files are then made by an id that is mapped.
@@ -41,20 +42,4 @@ fn become_root() -> Result<()> {
         Ok(()) | Err(Errno::EINVAL) => Ok(()),
         Err(errno) => Err(Fault::os(errno, "setresuid", "0, 0, 0")),
     }
-}
-
-/// Whether this is the first user namespace, the only one whose root may set `trusted.*` attributes.
-pub(crate) fn is_initial() -> bool {
-    map("/proc/self/uid_map") == [IdRange { inside: 0, outside: 0, count: u32::MAX }]
-}
-
-/// The map as the kernel shows it.
-fn map(file: &str) -> Vec<IdRange> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines()
-        .filter_map(|line| {
-            let mut numbers = line.split_ascii_whitespace().map(|n| n.parse().ok());
-            Some(IdRange { inside: numbers.next()??, outside: numbers.next()??, count: numbers.next()?? })
-        })
-        .collect()
 }

@@ -6,6 +6,7 @@
 
 use super::storage;
 use crate::error::Error;
+use crate::inode;
 use crate::report::Digest;
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -83,7 +84,7 @@ impl Walk {
             path.push(&name);
             let stat = fstatat(dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
             self.entry(dir, &name, path, &stat)?;
-            if kind(&stat) == SFlag::S_IFDIR {
+            if inode::is_directory(&stat) {
                 let below = Level::new(openat(dir, name.as_os_str(), DIRECTORY, Mode::empty())?)?;
                 levels.push(below);
                 let far = levels.len().saturating_sub(HELD);
@@ -97,7 +98,7 @@ impl Walk {
 
     fn entry(&mut self, dir: &OwnedFd, name: &OsStr, path: &Path, stat: &FileStat) -> Result<(), Errno> {
         self.field(name.as_bytes());
-        let several = kind(stat) != SFlag::S_IFDIR && stat.st_nlink > 1;
+        let several = !inode::is_directory(stat) && stat.st_nlink > 1;
         if several && let Some(first) = self.inodes.get(&(stat.st_dev, stat.st_ino)) {
             let first = first.clone();
             self.field(b"link");
@@ -112,7 +113,7 @@ impl Walk {
         {
             self.field(&number.to_le_bytes());
         }
-        match kind(stat) {
+        match inode::kind(stat) {
             SFlag::S_IFREG => {
                 let file = openat(dir, name, FILE, Mode::empty())?;
                 self.content(&file, stat)?;
@@ -223,10 +224,6 @@ impl Attributed<'_> {
 
 fn raw(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
-}
-
-fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// In descending order: they are taken from the end.

@@ -8,11 +8,12 @@ use crate::error::Error;
 use crate::image::MAX_DOCUMENT;
 use crate::image::problem::Problem;
 use crate::image::staged::synchronise_names;
+use crate::inode;
 use crate::opened::{DIRECTORY, Opened};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -152,7 +153,7 @@ fn file(dir: BorrowedFd<'_>, name: &str, how: OFlag, path: &Path) -> Result<Opti
         Err(errno) => return Err(storage("opening", path, errno.into())),
     };
     let stat = fstat(&opened).map_err(|errno| storage("looking at", path, errno.into()))?;
-    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+    if !inode::is_regular(&stat) {
         return Err(refused("this is no regular file, or a symlink to one", path));
     }
     own(&stat, path)?;
