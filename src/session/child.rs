@@ -7,14 +7,14 @@ mod reap;
 pub(crate) use kept::KEPT;
 
 use super::canceller::Canceller;
-use super::untar::Callbacks;
 use super::{PIECE, idmap};
 use crate::error::Error;
+use crate::inode;
 use crate::kind::ErrorKind;
 use crate::options::Options;
 use crate::program::Program;
 use crate::purse::Purse;
-use crate::report::Progress;
+use crate::report::{Listed, Progress};
 use crate::wire::{Channel, Down, Garbled, Received, Reply, Up};
 use kept::Kept;
 use nix::errno::Errno;
@@ -44,6 +44,15 @@ pub(super) struct Ready {
 impl Ready {
     pub(super) const SOURCE: Ready = Ready { pipe: false, source: true, heard: false };
     const PIPE: Ready = Ready { pipe: true, source: false, heard: false };
+}
+
+/// Called from whatever thread waits for the helper.
+#[derive(Default)]
+pub(super) struct Callbacks {
+    pub(super) progress: Option<Box<dyn FnMut(Progress) + Send>>,
+    pub(super) listed: Option<Box<dyn FnMut(Listed) + Send>>,
+    /// Returns once the lower directories are complete.
+    pub(super) lowers: Option<Box<dyn FnMut() + Send>>,
 }
 
 /// What several runs may have in common.
@@ -377,7 +386,7 @@ enum Slot {
 /// `posix_spawn` does not say which of its steps failed, so the likely ones are looked at.
 fn spawn_error(program: &Program, root: &OwnedFd, error: io::Error) -> Error {
     match nix::sys::stat::fstat(root) {
-        Ok(stat) if stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR => {
+        Ok(stat) if inode::is_directory(&stat) => {
             Error::io_at(ErrorKind::Helper, "starting the helper", program.path(), error)
         }
         Ok(_) => Error::io(ErrorKind::Root, "entering the root", Errno::ENOTDIR),

@@ -1,7 +1,7 @@
 //! How a run is described and started: the builder, and where the archive comes from.
 
 use super::canceller::Canceller;
-use super::child::{self, Child, KEPT, Ready, Shared};
+use super::child::{self, Callbacks, Child, KEPT, Ready, Shared};
 use super::{Making, PIECE, Session};
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
@@ -57,15 +57,6 @@ enum Demand {
     None,
     Compute,
     Expect(Digest),
-}
-
-/// Called from whatever thread waits for the helper.
-#[derive(Default)]
-pub(super) struct Callbacks {
-    pub(super) progress: Option<Box<dyn FnMut(Progress) + Send>>,
-    pub(super) listed: Option<Box<dyn FnMut(Listed) + Send>>,
-    /// Returns once the lower directories are complete.
-    pub(super) lowers: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Untar {

@@ -1,9 +1,10 @@
 //! PAX extended headers: records, and the values in them.
 
+use super::record::Wrong;
 use super::sparse::{Bad, Map};
 use super::xattr::Xattrs;
-use super::{Time, limit, malformed, number, record};
-use crate::helper::fault::{Fault, Result};
+use super::{Time, malformed, number, record};
+use crate::helper::fault::Result;
 use crate::options::Limits;
 use crate::report::{Limit, Malformed};
 
@@ -172,34 +173,6 @@ impl Sparse {
             return Err(Bad::Map(Malformed::SparseMap));
         }
         Ok(map)
-    }
-}
-
-/// What is wrong with a record; its place is added by [`Pax::parse`].
-#[derive(Debug)]
-pub(super) enum Wrong {
-    Bad(Bad),
-    Limit(Limit, u32),
-}
-
-impl Wrong {
-    fn at(self, offset: u64) -> Fault {
-        match self {
-            Wrong::Bad(bad) => bad.at(offset).into(),
-            Wrong::Limit(which, value) => limit(which, value.into()),
-        }
-    }
-}
-
-impl From<Malformed> for Wrong {
-    fn from(what: Malformed) -> Wrong {
-        Wrong::Bad(Bad::Map(what))
-    }
-}
-
-impl From<Bad> for Wrong {
-    fn from(bad: Bad) -> Wrong {
-        Wrong::Bad(bad)
     }
 }
 

@@ -1,10 +1,43 @@
-//! The framing of PAX records.
+//! The framing of PAX records, and what can be wrong with one.
+
+use super::limit;
+use super::sparse::Bad;
+use crate::helper::fault::Fault;
+use crate::report::{Limit, Malformed};
 
 /// One record: its key is not empty and has no NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record<'a> {
     pub(super) key: &'a [u8],
     pub(super) value: &'a [u8],
+}
+
+/// What is wrong with a record; its place is added by whoever knows it.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    Bad(Bad),
+    Limit(Limit, u32),
+}
+
+impl Wrong {
+    pub(super) fn at(self, offset: u64) -> Fault {
+        match self {
+            Wrong::Bad(bad) => bad.at(offset).into(),
+            Wrong::Limit(which, value) => limit(which, value.into()),
+        }
+    }
+}
+
+impl From<Malformed> for Wrong {
+    fn from(what: Malformed) -> Wrong {
+        Wrong::Bad(Bad::Map(what))
+    }
+}
+
+impl From<Bad> for Wrong {
+    fn from(bad: Bad) -> Wrong {
+        Wrong::Bad(bad)
+    }
 }
 
 /// Splits `LENGTH KEY=VALUE\n` off, where LENGTH counts all of it; `None` if it does not add up.

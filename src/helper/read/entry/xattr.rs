@@ -1,7 +1,7 @@
 //! Extended attributes from PAX records, in the two spellings in use.
 
 use super::limit;
-use super::pax::Wrong;
+use super::record::Wrong;
 use crate::helper::fault::Result;
 use crate::options::Limits;
 use crate::report::{Limit, Malformed};
