@@ -69,7 +69,7 @@ fn image_into_a_root_says_nothing() {
 
 #[test]
 fn image_in_place_goes_over_what_is_there() {
-    if !need_root("image_in_place_goes_over_what_is_there") {
+    if !need_root() {
         return;
     }
     let scratch = Scratch::new();
