@@ -76,7 +76,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Of this process; wrong ones end it with [`exit::USAGE`].
+    /// Reads this process's arguments; wrong ones end it with [`exit::USAGE`].
     pub(crate) fn from_command_line() -> Args {
         Args::parse_checked(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
@@ -117,7 +117,7 @@ impl Args {
         self.archive.as_deref().filter(|path| *path != Path::new("-"))
     }
 
-    /// As the library wants them.
+    /// Makes of them what the library wants.
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::default();
         self.source.set(&mut options);
@@ -150,7 +150,7 @@ fn misplaced(error: clap::Error) -> clap::Error {
     }
 }
 
-/// As clap's own: the words, the usage, status 2.
+/// Makes an error like clap's own: the words, the usage, status 2.
 pub(crate) fn usage(kind: ErrorKind, words: &str) -> clap::Error {
     Args::command().error(kind, words)
 }

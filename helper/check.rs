@@ -24,7 +24,7 @@ struct Item {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Yes,
-    /// Not as strong or complete as it could be.
+    /// It works, but is not as strong or complete as it could be.
     Partly,
     No,
 }

@@ -32,7 +32,7 @@ Exit status:
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Code(u8),
-    /// As by this signal, after cleaning up.
+    /// It ends as by this signal, after cleaning up.
     Signal(Signal),
 }
 

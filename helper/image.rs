@@ -86,7 +86,7 @@ fn apply(args: &Image, image: &Opened, unpack: Unpack<'_>) -> Result<Made, Troub
     }
 }
 
-/// On the same file system as the result, and not in a temporary directory that may be memory.
+/// The directory for staging: on the same file system as the result, and not a temporary one that may be memory.
 fn staging(args: &Image) -> PathBuf {
     if let Some(dir) = &args.staging {
         return dir.clone();
@@ -157,7 +157,7 @@ fn tell(args: &Image, screen: &mut Screen, result: Result<Made, Trouble>) -> Exi
     }
 }
 
-/// As bytes: names need not be UTF-8, and this line is for a program.
+/// Writes the line as bytes: names need not be UTF-8, and it is for a program.
 struct Raw<'a>(&'a OsString);
 
 impl std::fmt::Display for Raw<'_> {

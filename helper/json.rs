@@ -152,7 +152,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// Without line breaks, and with everything that a terminal may obey escaped.
+/// Writes JSON without line breaks, and with everything escaped that a terminal may obey.
 pub(crate) fn line<T: serde::Serialize>(value: T) -> Line<T> {
     Line(value)
 }

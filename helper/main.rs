@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     command_line()
 }
 
-/// Not in `main`, whose part of the stack a helper has too: a page is dear to a small run.
+/// Stands apart from `main`, whose part of the stack a helper has too: a page is dear to a small run.
 #[inline(never)]
 fn command_line() -> ExitCode {
     let args = args::Args::from_command_line();

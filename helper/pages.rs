@@ -114,7 +114,7 @@ fn as_it_stands<'a>(title: &str, lines: impl Iterator<Item = &'a str>, page: &mu
     roff.control("fi", []).to_writer(page)
 }
 
-/// Without the heading and the indentation of `--help`.
+/// The lines without the heading and the indentation of `--help`.
 fn body(text: &str) -> impl Iterator<Item = &str> {
     text.lines().skip(1)
 }

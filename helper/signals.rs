@@ -12,7 +12,7 @@ use untar_in_root::Canceller;
 /// How long the run may take to end before the signal ends the program where it stands: the main thread may
 /// be writing to a terminal that nobody reads. The helper then sees the hang-up and leaves by itself.
 const PATIENCE_MS: u16 = 1000;
-/// The same where a tree may have to be removed first.
+/// The same time where a tree may have to be removed first.
 const LONG_PATIENCE_MS: u16 = 30_000;
 
 /// The signals, blocked.
@@ -30,7 +30,7 @@ impl Caught {
         Signal::try_from(self.0.load(Ordering::Acquire)).ok()
     }
 
-    /// The same after the helper has died of a signal: one to the whole process group is on its way to us.
+    /// Waits for a signal after the helper has died of one: what all of the process group got is on its way to us.
     pub(crate) fn signal_soon(&self) -> Option<Signal> {
         (0..20).find_map(|_| {
             self.signal().or_else(|| {

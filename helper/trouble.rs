@@ -14,9 +14,9 @@ pub(crate) enum Trouble {
     Run(Error),
     /// The archive could not be opened.
     Archive { path: PathBuf, error: io::Error },
-    /// No directory to be the jail of a listing.
+    /// There is no directory to be the jail of a listing.
     Jail(io::Error),
-    /// No directory for `check` to try things in.
+    /// There is no directory for `check` to try things in.
     Scratch { dir: PathBuf, error: io::Error },
     /// Standard output is full, or closed.
     Output(io::Error),
@@ -41,7 +41,7 @@ impl Trouble {
         }
     }
 
-    /// As the library names its kinds.
+    /// The kind, as the library names it.
     pub(crate) fn kind(&self) -> String {
         match self {
             Trouble::Run(error) => format!("{:?}", error.kind()),

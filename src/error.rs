@@ -139,7 +139,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// As far as one line goes: a problem of an image may have a list in it.
+/// Cuts text to what one line takes: a problem of an image may have a list in it.
 struct Line<'a>(&'a Detail);
 
 impl fmt::Debug for Line<'_> {

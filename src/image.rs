@@ -109,11 +109,11 @@ pub struct Layer {
     diff_id: Digest,
     size: u64,
     media_type: Option<String>,
-    /// By the media type; `None` if only the bytes say it.
+    /// The format by the media type; `None` if only the bytes say it.
     compression: Option<Compression>,
     /// Why it cannot be applied.
     refusal: Option<Problem>,
-    /// Within the image.
+    /// The blob's path within the image.
     file: String,
 }
 
@@ -136,7 +136,7 @@ impl Layer {
         self.size
     }
 
-    /// As the manifest has it, unchecked text; docker archives have none.
+    /// The media type as the manifest has it, unchecked text; docker archives have none.
     #[must_use]
     pub fn media_type(&self) -> Option<&str> {
         self.media_type.as_deref()
@@ -167,19 +167,19 @@ impl Image {
         &self.names
     }
 
-    /// Of its manifest; a docker archive has none.
+    /// The digest of the image's manifest; a docker archive has none.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         self.digest
     }
 
-    /// Of its configuration: what docker calls the image ID.
+    /// The digest of the image's configuration: what docker calls the image ID.
     #[must_use]
     pub fn id(&self) -> Digest {
         self.id
     }
 
-    /// As its configuration has it; unchecked text.
+    /// The platform that the image is for, as its configuration has it; unchecked text.
     #[must_use]
     pub fn platform(&self) -> &Platform {
         &self.platform

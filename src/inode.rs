@@ -2,7 +2,7 @@
 
 use nix::sys::stat::{FileStat, SFlag};
 
-/// Its type.
+/// The inode's type.
 pub(crate) fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }

@@ -84,7 +84,7 @@ impl EntryCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Times {
-    /// From start to inside the root.
+    /// Time from the helper's start until it was inside the root, in microseconds.
     pub enter_us: u64,
     /// Giving up rights.
     pub confine_us: u64,
@@ -102,7 +102,7 @@ pub struct Times {
 pub struct LayerRef {
     /// Counted from 1, the bottom one first.
     pub number: usize,
-    /// Of so many.
+    /// How many layers there are.
     pub of: usize,
     /// The diff ID.
     pub diff_id: Digest,

@@ -127,7 +127,7 @@ impl Staging {
         Staging::inside(&place.parent, program)
     }
 
-    /// In this directory.
+    /// Makes it in this directory.
     pub(crate) fn inside(dir: &Opened, program: Option<Program>) -> Result<Staging, Error> {
         sweep(dir.as_fd(), program.as_ref());
         for _ in 0..TRIES {

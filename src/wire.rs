@@ -53,7 +53,7 @@ pub(crate) struct Request {
     pub(crate) options: Options,
     /// Inside the root; empty is the root itself.
     pub(crate) destination: Vec<u8>,
-    /// In overlay mode, the topmost first: what the mode itself says of them is left out.
+    /// The lower directories in overlay mode, the topmost first: what the mode itself says of them is left out.
     pub(crate) lowers: Vec<Lower>,
     /// The lower directories are still being made: they are asked for before the first look at them.
     pub(crate) lowers_later: bool,
@@ -76,7 +76,7 @@ pub(crate) struct IdMapFailure {
     pub(crate) errno: i32,
 }
 
-/// From the helper.
+/// What the helper sends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Up {
     /// The helper is in a new user namespace and waits for its maps.
@@ -95,7 +95,7 @@ pub(crate) enum Up {
 /// How it ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Reply {
-    /// Without events: those were sent as they happened.
+    /// The report without its events: those were sent as they happened.
     pub(crate) report: Report,
     pub(crate) failure: Option<Failure>,
 }

@@ -142,7 +142,7 @@ impl Image {
         Source::parse(&self.source)
     }
 
-    /// As the library wants them.
+    /// Makes of them what the library wants.
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::default();
         self.made.set(&mut options);
@@ -224,7 +224,7 @@ pub(crate) struct Forget {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 
-    /// As `list` shows them
+    /// The names, as `list` shows them
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
 }

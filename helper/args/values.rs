@@ -36,7 +36,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "too large".into())
 }
 
-/// The same where the limit is of 32 bits.
+/// Reads a size where the limit has 32 bits.
 pub(super) fn small_size(text: &str) -> Result<u32, String> {
     match size(text)? {
         u64::MAX => Err("this limit cannot be lifted; expected a number".into()),

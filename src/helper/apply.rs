@@ -315,7 +315,7 @@ impl<'a> Applier<'a> {
         result.map_err(|fault| failure(Stage::Finish, fault.on(&unleft), None))
     }
 
-    /// After the input has been drained: the sync policy, last.
+    /// Synchronises as the policy says; the last thing, after the input has been drained.
     pub(crate) fn synchronise(&self) -> Result<(), Box<Failure>> {
         if self.options.durability == Durability::None || self.options.list {
             return Ok(());

@@ -26,7 +26,7 @@ impl Fault {
         Fault { operation: Some(Operation::new(call, arguments)), cause: Cause::Os(errno as i32) }
     }
 
-    /// The same, where the descriptor alone would not say of what.
+    /// Makes the same fault, where the descriptor alone would not say what it is of.
     pub(crate) fn on(mut self, path: &[u8]) -> Fault {
         if let Some(operation) = &mut self.operation {
             operation.arguments = operation.arguments.replacen("fd", &quoted(path), 1);

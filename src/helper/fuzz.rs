@@ -50,7 +50,7 @@ pub(super) fn sealed(data: &[u8]) -> Bytes {
     bytes.into()
 }
 
-/// Only blocks with a magic, so that bodies, the end and V7 headers stay as they are.
+/// Mends the check sums of blocks with a magic, so that bodies, the end and V7 headers stay as they are.
 fn seal(block: &mut [u8; 512]) {
     if block[257..262] != *b"ustar" {
         return;

@@ -37,7 +37,7 @@ pub(crate) fn directory(dir: &OwnedFd, name: &[u8], cross_mounts: bool) -> Resul
     }
 }
 
-/// Without `openat2`: by mount id where `statx` tells it, else by device number.
+/// What stands in for `openat2`: mounts are told apart by their id where `statx` has it, else by device number.
 fn same_mount(a: &OwnedFd, b: &OwnedFd) -> bool {
     use rustix::fs::{AtFlags, StatxFlags, statx};
     let id = |fd: &OwnedFd| {

@@ -39,7 +39,7 @@ enum Class {
     User,
     /// What file systems invent, other ACLs above all.
     System,
-    /// In no namespace that Linux has.
+    /// A name in no namespace that Linux has.
     Foreign,
 }
 
@@ -71,7 +71,7 @@ fn class(name: &[u8]) -> Class {
 /// What an archive gives, read as far as it carries ids or rights.
 #[derive(Debug)]
 pub(crate) struct Attribute {
-    /// As the kernel names it.
+    /// The attribute's name, as the kernel has it.
     pub(crate) name: Vec<u8>,
     meaning: Meaning,
 }
@@ -85,7 +85,7 @@ enum Meaning {
 }
 
 impl Attribute {
-    /// In the kernel's form.
+    /// Takes the value in the kernel's form.
     pub(crate) fn new(name: Vec<u8>, value: Vec<u8>) -> Attribute {
         let meaning = match class(&name) {
             Class::Capability => Meaning::Capability(Capability::parse(&value)),
@@ -193,7 +193,7 @@ impl Setting {
         if self.owners.are_mapped() { Outcome::Mapped } else { Outcome::Kept }
     }
 
-    /// By consent, and by the first user namespace alone: `xattr(7)`.
+    /// This outcome where the caller consents, in the first user namespace: `xattr(7)`.
     fn if_trusted(&self, outcome: Outcome) -> Outcome {
         match self.namespace {
             _ if !self.trusted => Outcome::Dropped,
@@ -207,9 +207,9 @@ impl Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Kept,
-    /// Its ids go by the policy on owners.
+    /// It is set, its ids by the policy on owners.
     Mapped,
-    /// With an event.
+    /// It is dropped, and an event says so.
     Dropped,
     /// Renamed so that overlayfs takes it for data, with an event.
     Escaped,

@@ -13,7 +13,7 @@ pub(crate) fn is_absent(errno: Errno) -> bool {
 
 /// Takes over standard input and output as the helper's archive and control socket.
 ///
-/// To be called once, by a process that is a helper and nothing else.
+/// It must be called once, by a process that is a helper and nothing else.
 pub(crate) fn take_standard() -> (OwnedFd, OwnedFd) {
     // SAFETY: the helper owns its descriptors 0 and 1 (its parent opened them for it), nothing else in this
     // process uses them, and they are taken once: the caller never returns to the host program.

@@ -20,7 +20,7 @@ const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCT
 #[derive(Debug)]
 pub(super) struct Beneath {
     dir: OwnedFd,
-    /// As it was called, for messages.
+    /// The name that it was called by, for messages.
     name: PathBuf,
 }
 

@@ -40,10 +40,10 @@ pub(super) struct Annotations {
 
 /// What an index leads to: more than may be, by one, is enough to see that it is too much.
 pub(super) type Manifests = Several<Descriptor, { 2 * MAX_IMAGES + 1 }>;
-/// The same of layers.
+/// The layers of a manifest, with the same margin.
 pub(super) type Layers<T> = Several<T, { MAX_LAYERS + 1 }>;
 
-/// As a descriptor and a configuration have it.
+/// A platform as a descriptor and a configuration have it.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct PlatformText {
     #[serde(default)]

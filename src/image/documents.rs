@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) struct Documents {
     files: Arc<Files>,
     purse: Purse,
-    /// By their name: many images may have one configuration.
+    /// Configurations by their name: many images may have one.
     configurations: RefCell<HashMap<String, Configuration>>,
 }
 
@@ -46,7 +46,7 @@ impl Configuration {
         Ok(Configuration { id, bytes: bytes.into(), platform, diff_ids })
     }
 
-    /// As many as there are layers.
+    /// The diff IDs, of which there must be as many as layers.
     pub(super) fn diff_ids(&self, layers: usize, name: &str) -> Result<&[Digest], Error> {
         match self.diff_ids.len() {
             diff_ids if diff_ids != layers => Err(Problem::LayerCount { layers, diff_ids }.at(name)),

@@ -15,7 +15,7 @@ use std::path::Path;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Flattened {
-    /// Of each layer, the bottom one first.
+    /// The report of each layer, the bottom one first.
     pub layers: Vec<Report>,
 }
 
@@ -48,7 +48,7 @@ impl Unpack<'_> {
         self.flatten_into(root)
     }
 
-    /// The same with an open directory.
+    /// Applies all layers to an open directory as it is, as [`flatten_in_place`](Unpack::flatten_in_place) does.
     ///
     /// # Errors
     ///

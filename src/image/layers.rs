@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Layers {
     /// The directories, the bottom one first.
     pub dirs: Vec<PathBuf>,
-    /// Of each, the bottom one first; `None` for a layer that was found in a store.
+    /// The report of each layer, the bottom one first; `None` for a layer that was found in a store.
     pub reports: Vec<Option<Report>>,
     /// The marks are in `user.overlay.`: the mount needs `userxattr`.
     pub userxattr: bool,
@@ -42,7 +42,7 @@ impl Layers {
         self.options(self.dirs.iter().map(PathBuf::as_path))
     }
 
-    /// The same with names relative to this directory, which must be the working directory of whoever mounts.
+    /// The same line with names relative to this directory, which must be the working directory of whoever mounts.
     #[must_use]
     pub fn mount_options_in(&self, dir: &Path) -> OsString {
         self.options(self.dirs.iter().map(|path| path.strip_prefix(dir).unwrap_or(path)))

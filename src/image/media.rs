@@ -14,7 +14,7 @@ pub(super) enum Kind {
     Other,
 }
 
-/// Of a descriptor in an index.
+/// What a descriptor in an index points to, by its media type.
 pub(super) fn kind(media_type: &str) -> Kind {
     match media_type {
         "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json" => {
@@ -27,7 +27,7 @@ pub(super) fn kind(media_type: &str) -> Kind {
     }
 }
 
-/// Is this the configuration of a container image?
+/// Whether this is the configuration of a container image.
 pub(super) fn is_config(media_type: &str) -> bool {
     matches!(media_type, "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json")
 }

@@ -21,7 +21,7 @@ pub(super) struct Found {
     descriptor: Descriptor,
     /// Tags and names, of the index around it too.
     pub(super) names: Vec<Arc<str>>,
-    /// Its own, and of the indexes around it.
+    /// Its own digest, and those of the indexes around it.
     pub(super) digests: Vec<Digest>,
     pub(super) platform: Option<Platform>,
 }

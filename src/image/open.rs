@@ -28,7 +28,7 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// Of this source.
+    /// Opens images of this source.
     #[must_use]
     pub fn new(source: Source) -> Opener {
         let staging = std::env::temp_dir();
@@ -91,7 +91,7 @@ impl Opener {
     ///
     /// # Errors
     ///
-    /// As [`open`](Opener::open).
+    /// The errors of [`open`](Opener::open), but for those of choosing one image.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
         let (files, documents, candidates) = self.look()?;
         let mut images = select::all(&documents, &candidates)?;

@@ -29,9 +29,9 @@ pub enum Problem {
     Version(String),
     /// A file has another size than its descriptor says.
     Size {
-        /// In the descriptor.
+        /// The size by the descriptor, in bytes.
         declared: u64,
-        /// On disk.
+        /// The size on disk, in bytes.
         actual: u64,
     },
     /// A file has another digest than its descriptor or name says.
@@ -47,9 +47,9 @@ pub enum Problem {
     MediaType(String),
     /// A document calls itself something else than its descriptor does.
     MediaTypeDiffers {
-        /// In the descriptor.
+        /// The media type by the descriptor.
         declared: String,
-        /// In the document.
+        /// The media type that the document names.
         says: String,
     },
     /// A document is an index and a manifest at once (CVE-2021-41190).
@@ -58,20 +58,20 @@ pub enum Problem {
     Foreign(String),
     /// The layer is encrypted.
     Encrypted(String),
-    /// No image but something else that a registry keeps.
+    /// It is no image but something else that a registry keeps.
     Artifact(String),
     /// The bytes of a layer are not of the format that is declared.
     Format {
-        /// In the media type.
+        /// The format by the media type.
         declared: Compression,
-        /// By the first bytes.
+        /// The format by the first bytes.
         found: Compression,
     },
     /// The manifest and the configuration do not have the same number of layers.
     LayerCount {
-        /// In the manifest.
+        /// The number of layers in the manifest.
         layers: usize,
-        /// In the configuration.
+        /// The number of diff IDs in the configuration.
         diff_ids: usize,
     },
     /// More layers than [`MAX_LAYERS`](super::MAX_LAYERS).
@@ -86,14 +86,14 @@ pub enum Problem {
     Images,
     /// More documents, or more that is kept of them, than [`MAX_DOCUMENTS`](super::MAX_DOCUMENTS).
     Documents,
-    /// No image of this name or digest; these are there.
+    /// There is no image of this name or digest; others are there.
     NoReference {
         /// What was asked for.
         wanted: String,
         /// What there is.
         there: Vec<String>,
     },
-    /// No image for this platform; these are there.
+    /// There is no image for this platform; others are there.
     NoPlatform {
         /// What was asked for.
         wanted: String,
@@ -102,7 +102,7 @@ pub enum Problem {
     },
     /// Several images, and none was asked for; these are there.
     Several(Vec<String>),
-    /// No image at all.
+    /// There is no image at all.
     Empty,
     /// The store was written by another version, or for mounts of the other kind; or something in it is not its user's
     /// own: what, and what to do about it.
@@ -128,7 +128,7 @@ impl Problem {
         Error::new(kind, Detail::Image(Box::new(Flaw { file, problem: self.shortened() })))
     }
 
-    /// With no more of the image's text than is shown: it may be the whole document.
+    /// Cuts the image's text to what is shown of it: it may be the whole document.
     pub(super) fn shortened(mut self) -> Problem {
         match &mut self {
             Problem::Version(text)
@@ -278,7 +278,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// For people.
+/// The format's name as people know it.
 fn format_name(format: Compression) -> &'static str {
     match format {
         Compression::Gzip => "gzip",

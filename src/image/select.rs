@@ -54,7 +54,7 @@ impl Candidate {
         }
     }
 
-    /// For people: no longer than a line of them bears, since an error may have a thousand.
+    /// The name as people see it, no longer than a line bears, since an error may have a thousand.
     fn name(&self) -> String {
         const LONGEST: usize = 100;
         let name = match self {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Staged(Staging);
 
 impl Staged {
-    /// In the directory that this place is in; the place must be missing or an empty directory.
+    /// Makes it in the directory that this place is in; the place must be missing or an empty directory.
     pub(super) fn beside(place: &Path, program: Option<Program>) -> Result<(Staged, Place), Error> {
         let place = Place::look(place).map_err(|errno| match errno {
             Errno::ENOTEMPTY | Errno::EINVAL => Problem::Occupied.at(place),
@@ -25,12 +25,12 @@ impl Staged {
         Ok((Staged(Staging::near(&place, program)?), place))
     }
 
-    /// In this directory.
+    /// Makes it in this directory.
     pub(super) fn inside(dir: &Opened, program: Option<Program>) -> Result<Staged, Error> {
         Staging::inside(dir, program).map(Staged)
     }
 
-    /// For messages, and for what the helper opens by name.
+    /// Its path, for messages and for what the helper opens by name.
     pub(super) fn path(&self) -> PathBuf {
         self.0.path()
     }
@@ -42,7 +42,7 @@ impl Staged {
         self.0.make(name).map_err(|errno| Error::io_at(ErrorKind::Storage, "making", &path, errno.into()))
     }
 
-    /// The same for a layer: to be handed on as a lower directory as well.
+    /// Makes the directory of a layer, which can be handed on as a lower directory as well.
     pub(super) fn make_layer(&self, name: String) -> Result<Opened, Error> {
         let path = self.path().join(&name);
         Ok(Opened::new(self.make(name)?.dir, path))

@@ -51,7 +51,7 @@ use std::time::Duration;
 const VERSION: &str = "untar-in-root store 1";
 /// What may be in a store that is only being made.
 const UNFINISHED: [&str; 5] = ["lock", "layers", "images", "version", "version.part"];
-/// Between two tries for a lock that another process has.
+/// The time between two tries for a lock that another process has.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Reads any file; sets trusted.* attributes. Numbers of `capabilities(7)`.
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -165,7 +165,7 @@ impl Store {
         Store::at(dir.clone())?.ok_or_else(|| none(dir.path()))
     }
 
-    /// Its directory, absolute.
+    /// The store's directory, as an absolute path.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.kept.dir.path()
@@ -363,7 +363,7 @@ fn whoever_reads_back() -> Result<(), Error> {
     Err(Error::new(ErrorKind::Options, Detail::Text(text)))
 }
 
-/// Is it in force here, in whatever user namespace this is?
+/// Whether a capability is in force here, in whatever user namespace this is.
 fn has_capability(number: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = status.lines().find_map(|line| line.strip_prefix("CapEff:"));

@@ -21,7 +21,7 @@ pub struct Unpack<'a> {
     pub(super) jobs: usize,
     pub(super) watcher: Option<Watcher>,
     pub(super) canceller: Canceller,
-    /// For the reports of all layers together.
+    /// Bounds the reports of all layers together.
     purse: Purse,
 }
 
@@ -33,7 +33,7 @@ type Watcher = Arc<dyn Fn(Step) + Send + Sync>;
 pub struct Step {
     /// Counted from 0, the bottom one first.
     pub layer: usize,
-    /// What.
+    /// What happens to it.
     pub what: What,
 }
 
@@ -94,14 +94,14 @@ impl Unpack<'_> {
         self
     }
 
-    /// Is told what is going on, from several threads.
+    /// Sets who is told what is going on, from several threads.
     #[must_use]
     pub fn on_step(mut self, watcher: impl Fn(Step) + Send + Sync + 'static) -> Self {
         self.watcher = Some(Arc::new(watcher));
         self
     }
 
-    /// Is ended by this canceller, from another thread.
+    /// Lets this canceller end the work, from another thread.
     #[must_use]
     pub fn cancelled_by(mut self, canceller: Canceller) -> Self {
         self.canceller = canceller;
@@ -195,7 +195,7 @@ impl Unpack<'_> {
     }
 }
 
-/// Of each layer, where all are synchronised at the end.
+/// The durability of each layer, where all are synchronised at the end.
 pub(super) fn without_sync(durability: Durability) -> Durability {
     match durability {
         Durability::PerFile => Durability::PerFile,

@@ -50,7 +50,7 @@ pub enum MountsBelow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RootSwitch {
-    /// Not yet.
+    /// No root has been entered yet.
     #[default]
     None,
     /// `pivot_root(2)`, the old root detached.

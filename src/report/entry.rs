@@ -30,7 +30,7 @@ pub enum EntryKind {
 pub struct EntryRef {
     /// Counted from 0, extended headers not counted; `None` for a directory that was left.
     pub index: Option<u64>,
-    /// Of its own header block in the uncompressed stream; `None` for a directory that was left.
+    /// Where its own header block begins in the uncompressed stream, in bytes; `None` for a directory that was left.
     pub offset: Option<u64>,
     /// The raw name, at most 4096 bytes of it.
     pub path: Vec<u8>,
@@ -62,13 +62,13 @@ impl EntryRef {
 pub struct Listed {
     /// Which entry; its whole name is in `path`.
     pub index: u64,
-    /// Of its header in the uncompressed stream.
+    /// Where its header begins in the uncompressed stream, in bytes.
     pub offset: u64,
     /// The raw name.
     pub path: Vec<u8>,
     /// The raw link target of links.
     pub link: Vec<u8>,
-    /// Its kind.
+    /// What kind of thing it describes.
     pub kind: EntryKind,
     /// Permission and special bits.
     pub mode: u32,

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Event {
-    /// On which entry.
+    /// The entry that was skipped or softened.
     pub entry: Option<EntryRef>,
-    /// What.
+    /// What became of it.
     pub what: EventKind,
 }
 
@@ -32,19 +32,19 @@ pub enum EventKind {
     },
     /// The extended attribute was not set: not supported here.
     XattrUnsupported {
-        /// Its name.
+        /// The attribute's name.
         name: Vec<u8>,
         /// The kernel's answer.
         errno: i32,
     },
     /// The extended attribute was dropped by policy.
     XattrDropped {
-        /// Its name.
+        /// The attribute's name.
         name: Vec<u8>,
     },
     /// The extended attribute was renamed so that overlayfs takes it for data.
     XattrEscaped {
-        /// Its name in the archive.
+        /// The attribute's name in the archive.
         name: Vec<u8>,
     },
     /// The owner was not set.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 #[derive(Clone, Default)]
 pub struct Canceller {
-    /// Of its helpers, numbered. Whoever cancels sets the flag before locking, whoever starts looks at the flag
+    /// The sockets of its helpers, numbered. Whoever cancels sets the flag before locking, whoever starts looks at it
     /// after unlocking, so a helper is either not waited for or hung up on.
     socket: Arc<Mutex<Vec<(u32, OwnedFd)>>>,
     cancelled: Arc<AtomicBool>,

@@ -329,7 +329,7 @@ impl Child {
         fits
     }
 
-    /// After its last word there is none: looked at once, when it is gone.
+    /// Nothing comes after its last word, so this looks once, when it is gone.
     fn hear_nothing_more(&mut self) {
         let _ = self.channel.look();
         if !matches!(self.channel.next(), Ok(Received::Pending | Received::Closed)) {

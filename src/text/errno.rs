@@ -23,7 +23,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// The same for the errors of the standard library, which need not have a number.
+/// Prints errors of the standard library, which need not have a number.
 #[cfg(target_os = "linux")]
 pub(super) struct Io<'a>(pub(super) &'a std::io::Error);
 

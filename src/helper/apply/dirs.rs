@@ -78,7 +78,7 @@ pub(crate) struct Inherit {
 #[derive(Debug, Default)]
 pub(crate) struct Node {
     parent: u32,
-    /// Its own, in the directory above.
+    /// The number of its own name, in the directory above.
     name: u32,
     children: Table,
     opened: Opened,
@@ -140,7 +140,7 @@ impl Dirs {
         })
     }
 
-    /// At most so many names as entries, and a few more; at most so many open directories.
+    /// Bounds the names by the number of entries and a few more, and the directories that are open.
     pub(crate) fn bound(mut self, limits: &Limits, open: usize) -> Dirs {
         (self.entries, self.most) = (limits.entries, limits.entries.saturating_add(SPARE));
         self.links.bound(limits.depth);

@@ -50,9 +50,9 @@ const ATTRIBUTES: usize = 4 << 20;
 /// What the merged lower layers have at a path.
 pub(crate) enum Lower {
     Absent,
-    /// With the metadata of the topmost layer that has it.
+    /// A directory with the metadata of the topmost layer that has it.
     Directory(Box<Metadata>),
-    /// To there, in this directory.
+    /// A link to there, in this directory.
     Link(Vec<u8>, OwnedFd, Box<FileStat>),
     /// Something else, in this directory.
     Other(OwnedFd, Box<FileStat>),

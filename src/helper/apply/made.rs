@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 /// What is made at a name that is neither file nor directory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Special<'a> {
-    /// To there.
+    /// A symlink to there.
     Symlink(&'a [u8]),
     /// A FIFO, a socket or a device with this number.
     Node(SFlag, u64),

@@ -178,7 +178,7 @@ impl Selection {
         self.include.as_ref().is_none_or(hit) && !self.exclude.as_ref().is_some_and(hit)
     }
 
-    /// The same for a raw name, in a listing.
+    /// Whether a raw name is taken, in a listing.
     pub(super) fn takes_raw(&self, path: &[u8], options: &Options) -> Result<bool> {
         if self.takes_all() && options.strip_components == 0 {
             return Ok(true);

@@ -69,7 +69,7 @@ impl Policy {
         Ok(attributes)
     }
 
-    /// Its name and value on disk, if it goes there.
+    /// The attribute's name and value on disk, if it goes there.
     fn attribute(&self, attribute: Attribute, events: &mut Vec<EventKind>) -> Result<Option<(CString, Vec<u8>)>> {
         let name = attribute.name.clone();
         let on_disk = match rights::decide(&attribute, &self.setting) {

@@ -153,7 +153,7 @@ pub(crate) fn list(handle: &OwnedFd) -> Result<Vec<(Vec<u8>, Option<Type>)>> {
     Ok(names)
 }
 
-/// The same, one after the other: for a directory in which nothing is removed meanwhile.
+/// Reads names one after the other, from a directory in which nothing is removed meanwhile.
 pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -> Result<()>) -> Result<()> {
     let fresh = nix::fcntl::openat(
         handle,

@@ -114,7 +114,7 @@ pub(crate) struct Outcome {
 pub(crate) const NO_BATCH: u32 = 0;
 
 impl Writers {
-    /// At most so many threads, started when they are first needed. Fewer than two are none.
+    /// Prepares for this many threads at most, started when they are first needed. Fewer than two are none.
     pub(crate) fn new(wanted: usize, maker: Maker) -> Writers {
         let wanted = if wanted < 2 { 0 } else { wanted };
         Writers {
@@ -321,7 +321,7 @@ impl Shared {
 }
 
 impl Outcome {
-    /// Of several failures, the first in the archive counts.
+    /// Puts two outcomes together. Of several failures, the first in the archive counts.
     fn add(&mut self, other: Outcome) {
         self.files += other.files;
         self.excess += other.excess;

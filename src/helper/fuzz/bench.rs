@@ -22,7 +22,7 @@ pub fn bench_reader(tar: &'static [u8]) -> usize {
 pub struct BenchDirs(crate::helper::apply::dirs::Dirs);
 
 impl BenchDirs {
-    /// With a chain of directories known and open: `d0/d1/…`.
+    /// Begins with a chain of directories known and open: `d0/d1/…`.
     pub fn new(scratch: &std::path::Path, depth: usize) -> BenchDirs {
         let mut dirs = dirs_of(&open_directory(scratch));
         let names: Vec<String> = (0..depth).map(|n| format!("d{n}")).collect();

@@ -91,7 +91,7 @@ fn by_stream(decoder: Decoder, threaded: bool, bytes: &mut Vec<u8>) -> (Option<F
     }
 }
 
-/// As much at once as `length`: so that a buffer ends anywhere.
+/// Reads `length` bytes at once, so that a buffer ends anywhere.
 fn by_fills(mut decoder: Decoder, length: usize, bytes: &mut Vec<u8>) -> Result<()> {
     let mut buffer = vec![0; length];
     while bytes.len() < MOST {

@@ -21,7 +21,7 @@ pub(crate) const ROUNDS: u32 = 100;
 /// How many lists must say that nothing is left, where that rests on one mount lying above the way to another: the rows
 /// of a list are not of one moment, and a directory exchanged between two of them looks like that.
 const AGREE: u32 = 3;
-/// In the place of a directory, and of a file.
+/// What lies over a directory, and what over a file.
 const DIRECTORY: &str = "/../directory";
 const FILE: &str = "/../file";
 

@@ -14,11 +14,11 @@ const DESCRIPTORS: u64 = 4096;
 pub(crate) const OPEN_DIRECTORIES: usize = 192;
 /// Directories that a removal holds open on its way down.
 const REMOVAL: usize = 256;
-/// Lower directories held open at one path.
+/// How many lower directories are held open at one path.
 const LOWERS: usize = 512;
 /// Each thread that makes files: the file, a directory that is listed, one that is entered.
 const PER_THREAD: usize = 4;
-/// With fewer than so many nothing can be done.
+/// With fewer descriptors than these nothing can be done.
 const FEWEST: usize = 16;
 
 /// Who may hold how many descriptors open: the one place that deals them out. What is held for longer than a call is
@@ -27,7 +27,7 @@ const FEWEST: usize = 16;
 pub(crate) struct Descriptors {
     /// Directories of the run.
     pub(crate) directories: usize,
-    /// For each removal that is going on: one in each writer, and one besides.
+    /// Descriptors of each removal that is going on: one in each writer, and one besides.
     pub(crate) removal: usize,
     /// Lower directories that one path merges from.
     pub(crate) lowers: usize,
@@ -35,8 +35,8 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Of the process's limit what is above `used`, the numbers taken so far: they are given out from the lowest.
-    /// Writers, if so many are wanted.
+    /// Shares out what the process's limit has above `used`, the numbers taken so far: the lowest are given out first.
+    /// There are as many writers as are wanted, if that can be.
     pub(crate) fn share(limit: usize, used: usize, wanted: usize) -> Result<Descriptors> {
         Descriptors::of(limit.saturating_sub(used), wanted).ok_or_else(|| {
             Fault::os(Errno::EMFILE, "getrlimit", format_args!("RLIMIT_NOFILE: {limit}, {used} of them in use"))
@@ -71,7 +71,7 @@ pub(crate) fn start_clean() {
     }
 }
 
-/// No core dumps, no tracing by others, bounded memory; how many descriptors there may be.
+/// Forbids core dumps and tracing by others, bounds memory, and tells how many descriptors there may be.
 pub(crate) fn bound_process(memory_bytes: u64) -> Result<usize> {
     // Threads that hand chunks to each other do not preempt each other for it: a fifth of the context switches.
     sys::schedule_as_batch();

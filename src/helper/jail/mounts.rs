@@ -35,7 +35,7 @@ impl Below {
         }
     }
 
-    /// In order, each once: mounts can lie over each other.
+    /// The paths in order, each once: mounts can lie over each other.
     fn sorted(mut self) -> Below {
         self.points.sort();
         self.points.dedup();
@@ -51,7 +51,7 @@ struct Field {
 
 const OPTIONS: Field = Field { bit: 0x80, at: 4 };
 const POINT: Field = Field { bit: 0x10, at: 108 };
-/// Of all fields together.
+/// Where it says which of the fields it tells: a bit for each.
 const MASK: usize = 8;
 /// Where the texts begin.
 const TEXTS: usize = 512;

@@ -179,7 +179,7 @@ fn is_the_one_opened(tree: &OwnedFd, lower: &Lower) -> Result<()> {
     }
 }
 
-/// The same with `mount(2)`, for kernels before 5.12.
+/// Does the same with `mount(2)`, for kernels before 5.12.
 fn bind_lower(lower: &Lower) -> Result<OwnedFd> {
     let top = Top::bind(&lower.path)?;
     let tree = top.seal(MsFlags::MS_BIND)?;
@@ -194,7 +194,7 @@ fn missing(fault: &Fault) -> bool {
     fault.errno().is_some_and(|e| sys::is_absent(e) || matches!(e, Errno::EINVAL | Errno::EOPNOTSUPP))
 }
 
-/// The same with `mount(2)`, for kernels before 5.12.
+/// Does the same with `mount(2)`, for kernels before 5.12.
 fn bind_root() -> Result<()> {
     let none = None::<&str>;
     let before = fstat_cwd()?;

@@ -143,7 +143,7 @@ fn one(arch: TargetArch) -> Result<BpfProgram> {
     tree::search_first(compiled, &calls).ok_or_else(|| refused("tree"))
 }
 
-/// The same as lists: one that answers `clone3`, and the allow-list. The kernel takes the stricter verdict.
+/// The same filter as two lists: one answers `clone3`, one is the allow-list. The kernel takes the stricter verdict.
 fn two(arch: TargetArch) -> Result<[BpfProgram; 2]> {
     let clone3 = [(libc::SYS_clone3, Vec::new())].into();
     let no_clone3 = compile(arch, clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()))?;

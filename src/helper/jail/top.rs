@@ -10,10 +10,10 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Its name, once something is there.
+/// The place's name, once something is there.
 const TOP: &str = "/..";
 
-/// No devices, set-uid and execution.
+/// The flags of a mount without devices, set-uid programs and execution.
 pub(crate) const RESTRICTED: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
 /// What is mounted there. What was opened or bound from it stays when it is taken off.

@@ -44,7 +44,7 @@ pub(crate) struct Region {
 pub(crate) struct Entry {
     /// Counted from 0, extended headers not counted.
     pub(crate) index: u64,
-    /// Of its own header block in the uncompressed stream.
+    /// Where its own header block begins in the uncompressed stream.
     pub(crate) offset: u64,
     /// Raw name: not empty, no NUL.
     pub(crate) path: Vec<u8>,
@@ -53,7 +53,7 @@ pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
     /// Permission and special bits.
     pub(crate) mode: u32,
-    /// As the archive has it: may be out of range, the applier refuses.
+    /// The user id as the archive has it; it may be out of range, which the applier refuses.
     pub(crate) uid: i64,
     pub(crate) gid: i64,
     pub(crate) mtime: Time,
@@ -82,7 +82,7 @@ pub(crate) struct End {
     pub(crate) marker: bool,
     /// Bytes after the marker.
     pub(crate) trailing: u64,
-    /// Not all of them zero.
+    /// The bytes are not all zero.
     pub(crate) trailing_data: bool,
 }
 

@@ -123,8 +123,8 @@ impl Pool {
         kept.unwrap_or_else(|| state.take())
     }
 
-    /// Its first `filled` bytes, whose memory comes back with the last slice of them. The buffer itself stays where
-    /// they are few of it.
+    /// Gives out the first `filled` bytes, whose memory comes back with the last slice of them. The buffer itself stays
+    /// where they are few of it.
     pub(crate) fn lend(&self, kept: &mut Option<Buffer>, filled: usize) -> Bytes {
         let copied = match kept {
             Some(buffer) if filled * WORTH_LENDING < buffer.length() => Buffer::of(&buffer.bytes()[..filled]),

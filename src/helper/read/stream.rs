@@ -256,7 +256,7 @@ impl Decoding {
         start(HASHING_STACK, hash).map(Some)
     }
 
-    /// Until the end, an error, or nobody listens any more.
+    /// Decodes until the end, an error, or nobody listens any more.
     fn run(mut self: Box<Self>, sender: &SyncSender<Sent>) {
         loop {
             let (sent, last) = match self.next(|| drop(sender.send(Sent::Starved))) {

@@ -122,7 +122,7 @@ impl Acl {
         }
     }
 
-    /// As the kernel sees it: each class once, a mask where others are named. One without entries is none at all.
+    /// Checks it as the kernel does: each class once, a mask where others are named. Without entries it is none at all.
     pub(crate) fn is_valid(&self) -> bool {
         let count = |tag| self.entries.iter().filter(|e| e.tag == tag).count();
         let classes = [Tag::UserObj, Tag::GroupObj, Tag::Other].map(count) == [1, 1, 1];

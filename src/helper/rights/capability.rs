@@ -34,7 +34,7 @@ impl Capability {
         self.root.unwrap_or(0)
     }
 
-    /// For another root. Version 2 is for the first root, or what the kernel makes of that in a user namespace.
+    /// Makes it one for another root. Version 2 is for the first root, or what the kernel makes of that in a namespace.
     pub(crate) fn for_root(self, root: u32) -> Capability {
         let root = Some(root).filter(|root| self.root.is_some() || *root != 0);
         Capability { root, ..self }

@@ -226,7 +226,7 @@ fn raw(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
 }
 
-/// In descending order: they are taken from the end.
+/// The names in a directory, in descending order since they are taken from the end.
 fn names(dir: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     let again = openat(dir.as_fd(), ".", DIRECTORY, Mode::empty())?;
     let mut names = Vec::new();

@@ -39,7 +39,7 @@ pub(super) fn top(path: &Path) -> Result<Option<OwnedFd>, Error> {
     }
 }
 
-/// The same, made where it is missing.
+/// Opens the store's own directory, and makes it where it is missing.
 pub(super) fn make_top(path: &Path) -> Result<OwnedFd, Error> {
     let failed = |errno: Errno| storage("making", path, errno.into());
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(failed(Errno::EINVAL)) };
@@ -54,7 +54,7 @@ pub(super) fn part(store: &Opened, name: &str) -> Result<OwnedFd, Error> {
     directory(store.as_fd(), name.as_ref(), &path)?.ok_or_else(missing)
 }
 
-/// The same, made where it is missing.
+/// Opens a directory of the store, and makes it where it is missing.
 pub(super) fn make_part(store: &Opened, name: &str) -> Result<OwnedFd, Error> {
     make(store.as_fd(), name.as_ref(), &store.path().join(name))
 }

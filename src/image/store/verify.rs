@@ -22,7 +22,7 @@ pub enum Difference {
     Record(Digest),
     /// A layer whose tree is not what it was.
     Tree {
-        /// Its chain ID.
+        /// The layer's chain ID.
         layer: Digest,
         /// The listing that was recorded.
         recorded: String,
@@ -33,7 +33,7 @@ pub enum Difference {
     Below(Digest),
     /// A recorded image without this layer.
     Missing {
-        /// Its name.
+        /// The image's name.
         image: String,
         /// The chain ID.
         layer: String,

@@ -24,7 +24,7 @@ pub(crate) struct Leaving<'a> {
 }
 
 impl Leaving<'_> {
-    /// From the root, for messages.
+    /// The directory's path from the root, for messages.
     pub(crate) fn path(&self) -> Vec<u8> {
         self.dirs.path(self.id)
     }
@@ -199,7 +199,7 @@ impl Dirs {
         left
     }
 
-    /// If a failure was not that of an entry: the directory that could not be left.
+    /// The directory that could not be left, if that was what failed and not an entry.
     pub(crate) fn unleft(&mut self) -> Option<Vec<u8>> {
         self.open.unleft.take()
     }

@@ -26,7 +26,7 @@ pub(super) struct Led {
 
 pub(super) struct Links {
     watch: Watch,
-    /// By number of their names; good for one generation.
+    /// Where links lead, by the number of their names; good for one generation.
     led: HashMap<u32, Led>,
     generation: u64,
     steps: u64,

@@ -9,7 +9,7 @@ use crate::helper::open;
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 
-/// As the kernel: `path_resolution(7)`.
+/// As many links as the kernel follows in one path: `path_resolution(7)`.
 const LINKS: u32 = 40;
 
 /// What happens to directories that a path needs and that are not there.

@@ -122,7 +122,7 @@ fn point_in(cwd: &[u8], point: &[u8]) -> Option<Vec<u8>> {
     relative(cwd, point).or((point == cwd).then_some(b"".as_slice())).map(<[u8]>::to_vec)
 }
 
-/// The same of `statmount(2)`; inner `None` if it is not below.
+/// One mount as `statmount(2)` tells it; inner `None` if it is not below.
 fn ask(id: u64, cwd: &[u8]) -> Option<Option<Mounted>> {
     let (answer, point) = told(id, &POINT, BASIC)?;
     let at = |from: usize, length: usize| answer.get(from..from + length);
@@ -137,7 +137,7 @@ pub(super) fn here() -> Option<u64> {
     asked_number(CWD, c".", StatxFlags::MNT_ID.bits())
 }
 
-/// As `mountinfo` numbers mounts: from `statx(2)` (Linux 5.8), or from `/proc`.
+/// The mount's id as `mountinfo` numbers mounts: from `statx(2)` (Linux 5.8), or from `/proc`.
 fn number(fd: &OwnedFd) -> Option<u64> {
     asked_number(fd, c"", StatxFlags::MNT_ID.bits()).or_else(|| {
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;

@@ -112,7 +112,7 @@ fn stays(error: io::Error) -> io::Result<Place> {
     if ours { Ok(Place::Failed(error)) } else { Err(error) }
 }
 
-/// The same error once more.
+/// Makes the same error once more.
 fn again(error: &io::Error) -> io::Error {
     match error.get_ref() {
         Some(inner) if inner.is::<Trailing>() => io::Error::new(error.kind(), Trailing),

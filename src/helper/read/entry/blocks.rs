@@ -15,7 +15,7 @@ pub(super) struct Blocks<S> {
     chunk: Bytes,
     /// How much of `chunk` is consumed.
     used: usize,
-    /// Of the first byte not consumed, in the stream.
+    /// The position of the first byte that is not consumed, in the stream.
     position: u64,
     /// A block that lies across the end of a chunk.
     straddle: Block,
@@ -161,7 +161,7 @@ pub(super) fn is_zero(bytes: &[u8]) -> bool {
         && bytes.chunks(BLOCK).all(|lot| lot.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
-/// From the end of a body of `size` bytes to the next block.
+/// The bytes from the end of a body of `size` bytes to the next block.
 pub(super) fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK as u64
 }

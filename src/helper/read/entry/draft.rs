@@ -13,7 +13,7 @@ use crate::report::{Cause, EntryKind, EventKind, Limit, Malformed, Refusal};
 /// What follows the header block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// No body, whatever the size says.
+    /// It has no body, whatever the size says.
     Nothing,
     /// A body that is nobody's content.
     Hidden,
@@ -25,9 +25,9 @@ pub(super) enum Holes {
     None,
     /// Begun in the header, perhaps to be continued in the blocks after it.
     Old(Box<Old>),
-    /// In the extended header, with the size of the file.
+    /// The map is in the extended header, with the size of the file.
     Records(Map, u64),
-    /// At the beginning of the body, with the size of the file.
+    /// The map is at the beginning of the body; here is the size of the file.
     Body(u64),
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Draft {
     fields: Fields,
     link: Vec<u8>,
     pax: Option<Box<Pax>>,
-    /// Of the body, in the stream.
+    /// The size of the body in the stream.
     size: u64,
 }
 
@@ -149,7 +149,7 @@ fn second(seconds: i64) -> Time {
     Time { seconds, nanoseconds: 0 }
 }
 
-/// By the flag and, for old archives' directories, the final name.
+/// The kind by the flag and, for old archives' directories, by the final name.
 fn kind(flag: u8, path: &[u8]) -> EntryKind {
     match flag {
         b'0' | 0 if path.ends_with(b"/") => EntryKind::Directory,

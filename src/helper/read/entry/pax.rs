@@ -36,11 +36,11 @@ pub(super) struct Sparse {
     size: Option<u64>,
     real_size: Option<u64>,
     blocks: Option<u64>,
-    /// Of 0.0: pairs of records. They win over `list`, as in Go.
+    /// The map of format 0.0: pairs of records. They win over `list`, as in Go.
     pairs: Option<Map>,
     /// The offset that waits for its length.
     half: Option<u64>,
-    /// Of 0.1: one record.
+    /// The map of format 0.1: one record.
     list: Option<Map>,
 }
 

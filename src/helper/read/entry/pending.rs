@@ -9,9 +9,9 @@ use crate::report::{Limit, Malformed};
 
 #[derive(Default)]
 pub(super) struct Pending {
-    /// Of the first of them.
+    /// Where the first of them begins in the stream.
     offset: Option<u64>,
-    /// Of all their bodies together.
+    /// The bytes of all their bodies together.
     bytes: u64,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
@@ -30,10 +30,10 @@ pub(super) struct Extended {
 /// An extended header that is read.
 pub(super) struct Meta<'a> {
     pub(super) flag: u8,
-    /// Of its header block.
+    /// Where its header block begins in the stream.
     pub(super) offset: u64,
     pub(super) body: &'a [u8],
-    /// Of the body.
+    /// Where its body begins in the stream.
     pub(super) body_offset: u64,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Reader<S> {
     blocks: Blocks<S>,
     limits: Limits,
     strictness: Strictness,
-    /// Of the next entry.
+    /// The number of the next entry.
     index: u64,
     pending: Pending,
     body: Body,
