@@ -66,10 +66,6 @@ bench-images *args:
 bench-fixed *args:
     cargo bench --bench fixed -- {{ args }}
 
-# Write helper/order.ld anew: takes minutes. `just order PROGRAM ARCHIVE...`, the static program and small archives.
-order *args:
-    benches/order.py {{ args }}
-
 # Measure reader, resolver and trie by themselves.
 bench-parts *args:
     RUSTFLAGS='--cfg fuzzing' cargo bench --target-dir target/parts --bench parts -- {{ args }}
