@@ -124,7 +124,7 @@ impl Args {
         self.selection.set(&mut options);
         self.writing.set(&mut options);
         self.jail.set(&mut options);
-        self.limits.set(&mut options.limits);
+        self.limits.set(&mut options);
         self.output.set(&mut options);
         // Nobody would see it, and on large plain archives it costs more than all the rest.
         options.skip_diff_id |= !self.output.json && self.source.diff_id.is_none();

@@ -47,14 +47,14 @@ pub(crate) fn run(args: &Image) -> Exit {
 
 fn make(args: &Image, canceller: &Canceller) -> Result<Made, Trouble> {
     let program = Program::this()?;
+    let mut options = args.options();
     let opener = Opener::new(args.source()).program(program.clone()).cancelled_by(canceller.clone());
-    let opener = opener.staging_in(staging(args)).limits(args.options().limits);
+    let opener = opener.staging_in(staging(args)).limits(options.limits).process_limits(options.jail.limits);
     let image = match &args.platform {
         Some(platform) => opener.platform(platform.clone()),
         None => opener,
     }
     .open()?;
-    let mut options = args.options();
     let board = board(args, &image).map(|board| Arc::new(Mutex::new(board)));
     options.progress = board.is_some();
     let mut unpack = image.unpack().program(program).options(options).cancelled_by(canceller.clone());

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use untar_in_root::{Digest, Escaped, Listed, Report};
+use std::time::Duration;
+use untar_in_root::{Digest, Escaped, Listed, Report, Times};
 
 /// One line of JSON for an entry of a listing.
 pub(crate) fn entry(listed: &Listed) -> Line<Value> {
@@ -58,7 +59,15 @@ pub(crate) fn report(report: &Report) -> Value {
     bare.events = Vec::new();
     let mut value = plain(&bare);
     value["events"] = events.into();
+    value["times"] = times(&report.times);
     value
+}
+
+/// Whole microseconds.
+fn times(times: &Times) -> Value {
+    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    json!({ "enter_us": us(times.enter), "confine_us": us(times.confine), "apply_us": us(times.apply),
+        "finish_us": us(times.finish), "total_us": us(times.total) })
 }
 
 /// The library's own serialisation, its bytes made text.

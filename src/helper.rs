@@ -32,7 +32,7 @@ use reporter::Reporter;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Makes this process the helper if it was started as one; to be called first in `main`.
 ///
@@ -95,22 +95,22 @@ fn work(
 ) -> Result<(), Box<Failure>> {
     let options = &request.options;
     reporter.configure(options.limits.events, options.progress);
-    let watch = Watch::new(control, options.limits.timeout_ms);
+    let watch = Watch::new(control, options.jail.limits.timeout_ms());
     let at = |stage| move |fault| failure(stage, fault, None);
 
-    let user_namespace = userns::enter(&options.user_namespace, reporter).map_err(at(Stage::Enter))?;
-    let files = limits::bound_process(options.limits.memory_bytes).map_err(at(Stage::Confine))?;
+    let user_namespace = userns::enter(&options.jail.user_namespace, reporter).map_err(at(Stage::Enter))?;
+    let files = limits::bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // Looked for in /proc, which is out of reach later.
     let initial =
         confine::wants_trusted_marks(&options.mode) && user_namespace.is_none() && crate::namespace::is_first();
-    let inside = root::enter(options.isolation, &request.lowers, options.cross_mounts).map_err(at(Stage::Enter))?;
-    report.times.enter_us = micros(started);
+    let inside = root::enter(options.jail.isolation, &request.lowers, options.jail.mounts).map_err(at(Stage::Enter))?;
+    report.times.enter = elapsed(started);
 
     let mark = Instant::now();
     let mut confined = confine::drop_privileges(inside, options, initial).map_err(at(Stage::Confine))?;
     confined.report.user_namespace = user_namespace;
     report.confinement = confined.report.clone();
-    report.times.confine_us = micros(mark);
+    report.times.confine = elapsed(mark);
     let confinement: Confinement = report.confinement.clone();
     reporter.hold(&Up::Started(Box::new(confinement)));
 
@@ -144,7 +144,7 @@ fn apply(
     mark: Instant,
 ) -> Result<(), Box<Failure>> {
     let applied = applier.run(reader);
-    times.apply_us = micros(mark);
+    times.apply = elapsed(mark);
     let mark = Instant::now();
     let finished = applier.finish();
     let drained = applied.and_then(|()| {
@@ -153,12 +153,12 @@ fn apply(
         finished?;
         applier.synchronise()
     });
-    times.finish_us = micros(mark);
+    times.finish = elapsed(mark);
     drained
 }
 
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+fn elapsed(since: Instant) -> Duration {
+    Duration::from_micros(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
 /// A panic is a bug of ours; it ends the helper, but not without a word.

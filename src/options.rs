@@ -1,7 +1,9 @@
 //! What the caller asks for: plain data, trusted, sent to the helper as one request.
 
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How an archive is applied, and what bounds it.
 ///
@@ -20,14 +22,8 @@ pub struct Options {
     pub mode: Mode,
     /// How the archive is compressed.
     pub compression: Compression,
-    /// How the root is entered.
-    pub isolation: Isolation,
-    /// Whether the helper makes a user namespace of its own.
-    pub user_namespace: UserNamespace,
-    /// Enter and change file systems mounted below the root. Off: such an entry is
-    /// [`Cause::CrossesMount`](crate::Cause::CrossesMount), and they are covered, so that a helper that was taken over
-    /// reaches nothing there. See [`Confinement::mounts`](crate::Confinement::mounts).
-    pub cross_mounts: bool,
+    /// What the helper is confined to.
+    pub jail: Jail,
     /// Who owns what is made.
     pub owner: Owner,
     /// An owner or group that the kernel refuses (`EPERM`, `EINVAL`) is an event, not a failure; so is an ACL that
@@ -71,12 +67,62 @@ pub struct Options {
     pub list: bool,
     /// Tell each entry that is applied too, as a listing does, before it is.
     pub verbose: bool,
-    /// Threads that create files; 0 takes as many as there are processors.
-    pub writers: u32,
-    /// seccomp and Landlock.
-    pub sandbox: Sandbox,
+    /// Threads that create files; `None` takes as many as there are processors.
+    pub writers: Option<NonZeroU32>,
     /// Bounds on what the archive may cost.
     pub limits: Limits,
+}
+
+/// What a helper is confined to, whatever it does in there: the root, what it sees of it, and what it may cost the
+/// machine.
+///
+/// The default is as strict as the machine allows, with neither time nor memory bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Jail {
+    /// How the root is entered.
+    pub isolation: Isolation,
+    /// Whether the helper makes a user namespace of its own.
+    pub user_namespace: UserNamespace,
+    /// What becomes of file systems mounted below the root.
+    pub mounts: Mounts,
+    /// seccomp and Landlock.
+    pub sandbox: Sandbox,
+    /// Bounds on the process, whatever the archive is.
+    pub limits: ProcessLimits,
+}
+
+/// What becomes of file systems that are mounted below the root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Mounts {
+    /// An entry that leads into one is [`Cause::CrossesMount`](crate::Cause::CrossesMount), and they are covered, so
+    /// that a helper that was taken over reaches nothing there. See
+    /// [`Confinement::mounts`](crate::Confinement::mounts).
+    #[default]
+    Refuse,
+    /// They are entered and changed like the rest.
+    Cross,
+}
+
+/// Bounds on the helper as a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcessLimits {
+    /// Address space in bytes (`RLIMIT_AS`, `setrlimit(2)`); `None` is unlimited, the default. A cgroup that the
+    /// caller is in holds for the helper, too.
+    pub memory_bytes: Option<u64>,
+    /// Wall time, a slow source's included; `None` is unlimited, the default. It is counted in whole milliseconds,
+    /// rounded up.
+    pub timeout: Option<Duration>,
+}
+
+impl ProcessLimits {
+    /// As errors tell it. A time above zero does not become zero.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn timeout_ms(&self) -> Option<u64> {
+        self.timeout.map(|time| u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+    }
 }
 
 /// What `.wh.` names mean.
@@ -313,11 +359,6 @@ pub struct Limits {
     pub sparse_regions: u32,
     /// Events reported; the rest are counted, which is no error; default 1,000.
     pub events: u32,
-    /// Address space of the helper in bytes (`RLIMIT_AS`); 0 is unlimited, the default. A cgroup that the caller is
-    /// in holds for the helper, too.
-    pub memory_bytes: u64,
-    /// Wall time in milliseconds; 0 is unlimited, the default.
-    pub timeout_ms: u64,
 }
 
 impl Default for Limits {
@@ -334,8 +375,6 @@ impl Default for Limits {
             xattr_bytes: 64 << 10,
             sparse_regions: 100_000,
             events: 1_000,
-            memory_bytes: 0,
-            timeout_ms: 0,
         }
     }
 }

@@ -13,6 +13,7 @@ pub use event::{Event, EventKind};
 pub use failure::{Cause, Damage, Failure, Limit, Malformed, Operation, Refusal, Stage};
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What one run did. After a failure it says how far the run came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,20 +81,20 @@ impl EntryCounts {
     }
 }
 
-/// Microseconds spent in each phase of the helper, by wall clock.
+/// Time spent in each phase of the helper, by wall clock, in whole microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Times {
-    /// Time from the helper's start until it was inside the root, in microseconds.
-    pub enter_us: u64,
+    /// Time from the helper's start until it was inside the root.
+    pub enter: Duration,
     /// Giving up rights.
-    pub confine_us: u64,
+    pub confine: Duration,
     /// Reading and applying.
-    pub apply_us: u64,
+    pub apply: Duration,
     /// Deferred directory metadata and synchronising.
-    pub finish_us: u64,
+    pub finish: Duration,
     /// From spawn to reply, as the parent saw it.
-    pub total_us: u64,
+    pub total: Duration,
 }
 
 /// Which layer of an image.

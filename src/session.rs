@@ -23,7 +23,7 @@ use nix::poll::PollTimeout;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The most read from the caller and written to the pipe at once.
 const PIECE: usize = 1 << 20;
@@ -148,7 +148,7 @@ impl Session {
         outcome.known = Known {
             bytes_in: self.counts.then_some(self.bytes_in),
             digest,
-            total_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            total: Duration::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)),
             ..outcome.known
         };
         let report = verdict(outcome)?;

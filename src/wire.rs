@@ -33,7 +33,7 @@ pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// Between two frames of progress, at least.
 pub(crate) const PACE: std::time::Duration = std::time::Duration::from_millis(100);
 /// Raised with every change of a frame's content: parent and helper must be of one version.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 const HEADER: usize = 12;
 
 /// Towards the helper.

@@ -194,8 +194,8 @@ fn frames_that_nobody_asked_for_are_a_breach() {
         ("SP-", |_| (), ErrorKind::Protocol),
         ("SL", |options| options.verbose = true, ErrorKind::Helper),
         ("SW-", |_| (), ErrorKind::Protocol),
-        ("M-", |options| options.user_namespace = UserNamespace::Never, ErrorKind::Protocol),
-        ("S-", |options| options.user_namespace = UserNamespace::Single, ErrorKind::Protocol),
+        ("M-", |options| options.jail.user_namespace = UserNamespace::Never, ErrorKind::Protocol),
+        ("S-", |options| options.jail.user_namespace = UserNamespace::Single, ErrorKind::Protocol),
         ("S_L3-", |options| (options.list, options.limits.entries) = (true, 2), ErrorKind::Protocol),
         ("S_E3-", |options| options.limits.events = 2, ErrorKind::Protocol),
         ("S_P99-", |options| options.progress = true, ErrorKind::Protocol),
@@ -216,7 +216,8 @@ fn no_flood_outlasts_the_time_limit() {
     }
     let hurried = |untar| {
         asking(untar, |options| {
-            (options.list, options.progress, options.limits.timeout_ms) = (true, true, 1000);
+            (options.list, options.progress) = (true, true);
+            options.jail.limits.timeout = Some(std::time::Duration::from_secs(1));
             options.limits.entries = u64::MAX;
         })
     };

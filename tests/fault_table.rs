@@ -170,13 +170,15 @@ fn sources(rows: &mut Rows) {
     });
     rows.library("a source that stalls, time limit 200 ms", "faults::a_stalled_source_ends_at_the_time_limit", |s| {
         let (read, write) = io::pipe().expect("pipe");
-        let result = untar(s.path(), |o| o.limits.timeout_ms = 200).apply_fd(OwnedFd::from(read));
+        let result = untar(s.path(), |o| o.jail.limits.timeout = Some(std::time::Duration::from_millis(200)))
+            .apply_fd(OwnedFd::from(read));
         drop(write);
         result
     });
     let test = "fault_table::faults_are_told_as_the_table_says";
     rows.library("a source without an end, time limit 200 ms", test, |scratch| {
-        untar(scratch.path(), |o| o.limits.timeout_ms = 200).apply_fd(File::open("/dev/zero").expect("zeros"))
+        untar(scratch.path(), |o| o.jail.limits.timeout = Some(std::time::Duration::from_millis(200)))
+            .apply_fd(File::open("/dev/zero").expect("zeros"))
     });
     rows.library("a source without an end, 64 MiB allowed", test, |scratch| {
         untar(scratch.path(), |o| o.limits.total_bytes = 64 << 20).apply(io::repeat(0))
@@ -226,7 +228,7 @@ fn helpers(rows: &mut Rows) {
     }
     rows.library("the helper is out of memory", "fault_table::faults_are_told_as_the_table_says", |scratch| {
         let bytes = xz(&sample().build());
-        untar(scratch.path(), |o| o.limits.memory_bytes = 8 << 20).apply(&bytes[..])
+        untar(scratch.path(), |o| o.jail.limits.memory_bytes = Some(8 << 20)).apply(&bytes[..])
     });
 }
 

@@ -88,7 +88,7 @@ fn the_root_and_the_working_directory_are_the_destination() {
     if !need_root() {
         return;
     }
-    for change in [literal as fn(&mut Options), |o| o.isolation = untar_in_root::Isolation::Chroot] {
+    for change in [literal as fn(&mut Options), |o| o.jail.isolation = untar_in_root::Isolation::Chroot] {
         let scratch = Scratch::new();
         let dest = scratch.dir("dest");
         let stopped = Stopped::new(&dest, change);
@@ -147,7 +147,7 @@ fn under_landlocks_path_rules_hardlinks_lead_from_one_directory_to_another() {
     }
     let archive = Tarball::new().dir("a").dir("b").file("a/f", "1").hardlink("b/c/h", "a/f").hardlink("b/f", "/b/c/h");
     let changes: [fn(&mut Options); 2] =
-        [|o| o.sandbox.landlock_paths = true, |o| o.isolation = untar_in_root::Isolation::Chroot];
+        [|o| o.jail.sandbox.landlock_paths = true, |o| o.jail.isolation = untar_in_root::Isolation::Chroot];
     for change in changes {
         let scratch = Scratch::new();
         let report = untar(scratch.path(), change).apply(&archive.build()[..]).expect("applied");

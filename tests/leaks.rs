@@ -88,7 +88,7 @@ fn one(run: usize, dest: &Path, program: &Program, archives: &Archives) {
     let untar = |program: &Program| {
         let mut untar = Untar::open(dest).expect("destination").program(program.clone());
         if is_root() && run.is_multiple_of(3) {
-            untar.options_mut().isolation = Isolation::Chroot;
+            untar.options_mut().jail.isolation = Isolation::Chroot;
         }
         untar
     };
@@ -140,7 +140,8 @@ const WAYS: &[(&str, Way)] = &[
     ("a limit", |start, p, a| with(start(p), |o| o.limits.file_bytes = 10).apply(&a.large[..])),
     ("out of time", |start, p, _| {
         let (read, write) = io::pipe().expect("pipe");
-        let result = with(start(p), |o| o.limits.timeout_ms = 20).apply_fd(std::os::fd::OwnedFd::from(read));
+        let result = with(start(p), |o| o.jail.limits.timeout = Some(std::time::Duration::from_millis(20)))
+            .apply_fd(std::os::fd::OwnedFd::from(read));
         drop(write);
         result
     }),

@@ -21,15 +21,15 @@ use crate::support::tarball::Tarball;
 type Setting = (&'static str, fn(&mut Options));
 
 const SETTINGS: [Setting; 4] = [
-    ("pivot", |o| o.isolation = Isolation::Pivot),
-    ("chroot", |o| o.isolation = Isolation::Chroot),
+    ("pivot", |o| o.jail.isolation = Isolation::Pivot),
+    ("chroot", |o| o.jail.isolation = Isolation::Chroot),
     ("user namespace", |o| {
         let map = || vec![IdRange { inside: 0, outside: 0, count: 65_536 }];
-        o.user_namespace = UserNamespace::Mapped { uids: map(), gids: map() };
+        o.jail.user_namespace = UserNamespace::Mapped { uids: map(), gids: map() };
     }),
     ("user namespace, chroot", |o| {
-        o.user_namespace = UserNamespace::Single;
-        o.isolation = Isolation::Chroot;
+        o.jail.user_namespace = UserNamespace::Single;
+        o.jail.isolation = Isolation::Chroot;
     }),
 ];
 
@@ -284,7 +284,7 @@ fn who_asks_for_crossing_gets_what_is_there() {
         let dest = scratch.dir("dest");
         let places = host(&dest);
         let waiting = Waiting::new(&dest, |o| {
-            o.cross_mounts = true;
+            o.jail.mounts = untar_in_root::Mounts::Cross;
             change(o);
         });
         let found = waiting.finds(places);

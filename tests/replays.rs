@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use rustix::mount::{MountFlags, mount};
-use untar_in_root::{Cause, Isolation, Program, Untar};
+use untar_in_root::{Cause, Isolation, Mounts, Program, Untar};
 
 use crate::support::child::Job;
 use crate::support::privilege::{need_root, need_tools};
@@ -82,8 +82,8 @@ fn proc_self_exe_is_no_way_to_the_program() {
         for (what, attack) in attacks {
             let run = |cross: bool| {
                 let mut untar = Untar::open(&dest).expect("root").program(Program::at(&program));
-                untar.options_mut().isolation = isolation;
-                untar.options_mut().cross_mounts = cross;
+                untar.options_mut().jail.isolation = isolation;
+                untar.options_mut().jail.mounts = if cross { Mounts::Cross } else { Mounts::Refuse };
                 untar.apply(&attack.build()[..])
             };
             let refused = run(false);

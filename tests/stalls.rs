@@ -64,8 +64,8 @@ impl Tally {
         let begun = Instant::now();
         let options = |options: &mut Options| {
             (archive.options)(options);
-            options.writers = writers;
-            options.limits.timeout_ms = LONGEST.as_millis() as u64;
+            options.writers = std::num::NonZeroU32::new(writers);
+            options.jail.limits.timeout = Some(LONGEST);
         };
         let result = feed(untar(place.path(), options).compute_digest(), place.path(), archive, door, pieces);
         let took = begun.elapsed();

@@ -353,7 +353,8 @@ fn lower_directories_that_cannot_be_held_are_refused() {
         let wrapper = wrapper(&scratch, NO_NAMESPACES.name);
         let (lower, upper) = (scratch.dir("lower"), scratch.dir("upper"));
         let layer = Tarball::new().file("d/f", "1");
-        let error = overlaid(&wrapper, &lower, &upper, &layer, |o| o.isolation = isolation).expect_err("no namespace");
+        let error =
+            overlaid(&wrapper, &lower, &upper, &layer, |o| o.jail.isolation = isolation).expect_err("no namespace");
         assert_eq!(error.kind(), untar_in_root::ErrorKind::Root);
         let text = error.to_string();
         assert!(text.contains("a lower directory is held only in a mount namespace"), "{isolation:?}: {text}");
@@ -389,7 +390,7 @@ fn mounts_below_are_covered(wrapper: &Program, name: &str) {
     rustix::mount::mount_bind(&secret, scratch.file("dest/file", "")).expect("bind");
     for isolation in [Isolation::Pivot, Isolation::Chroot] {
         let mut untar = untar_in_root::Untar::open(&dest).expect("destination").program(wrapper.clone());
-        untar.options_mut().isolation = isolation;
+        untar.options_mut().jail.isolation = isolation;
         let session = untar.spawn().expect("helper");
         let root = root_of_the_helper_on(&dest);
         assert_eq!(fs::read_dir(root.join("m")).expect("m").count(), 0, "{name}, {isolation:?}");

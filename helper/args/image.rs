@@ -147,7 +147,7 @@ impl Image {
         let mut options = Options::default();
         self.made.set(&mut options);
         self.jail.set(&mut options);
-        self.limits.set(&mut options.limits);
+        self.limits.set(&mut options);
         options
     }
 }

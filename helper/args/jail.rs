@@ -2,12 +2,17 @@
 
 use super::values::{self, Word};
 use clap::error::ErrorKind;
-use untar_in_root::{Isolation, Options, UserNamespace, Wall};
+use untar_in_root::{Isolation, Mounts, Options, UserNamespace, Wall};
 
 const ISOLATIONS: &[Word<Isolation>] = &[
     ("auto", "pivot_root(2), or chroot(2) with a note where the kernel refuses that", Isolation::Auto),
     ("pivot", "pivot_root(2) or failure", Isolation::Pivot),
     ("chroot", "chroot(2) even where pivoting would work", Isolation::Chroot),
+];
+
+const MOUNTS: &[Word<Mounts>] = &[
+    ("refuse", "an entry that leads into one fails, and nothing in them is in sight", Mounts::Refuse),
+    ("cross", "they are entered and changed like the rest", Mounts::Cross),
 ];
 
 const WALLS: &[Word<Wall>] = &[
@@ -38,11 +43,16 @@ pub(crate) struct Jail {
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::user_namespace)]
     userns: UserNamespace,
 
-    /// Enter and change file systems mounted below ROOT
+    /// What becomes of file systems mounted below ROOT
     ///
-    /// Without it they are covered, in the helper's mount namespace. With it a decoder that an archive has taken over
-    /// reaches all that is mounted there: through a /proc below ROOT files of the host as well.
-    #[arg(long, hide_short_help = true)]
+    /// With `refuse` they are covered, in the helper's mount namespace. With `cross` a decoder that an archive has
+    /// taken over reaches all that is mounted there: through a /proc below ROOT files of the host as well.
+    #[arg(long, value_name = "POLICY", default_value = "refuse", value_parser = values::words(MOUNTS),
+          hide_short_help = true)]
+    mounts: Mounts,
+
+    /// The same as --mounts cross
+    #[arg(long, hide_short_help = true, conflicts_with = "mounts")]
     cross_mounts: bool,
 
     /// The system-call filter, seccomp(2)
@@ -70,11 +80,11 @@ impl Jail {
     }
 
     pub(super) fn set(&self, options: &mut Options) {
-        options.isolation = self.isolation;
-        options.user_namespace = self.userns.clone();
-        options.cross_mounts = self.cross_mounts;
-        options.sandbox.seccomp = self.seccomp;
-        options.sandbox.landlock = self.landlock;
-        options.sandbox.landlock_paths = self.landlock_paths;
+        options.jail.isolation = self.isolation;
+        options.jail.user_namespace = self.userns.clone();
+        options.jail.sandbox.seccomp = self.seccomp;
+        options.jail.sandbox.landlock = self.landlock;
+        options.jail.sandbox.landlock_paths = self.landlock_paths;
+        options.jail.mounts = if self.cross_mounts { Mounts::Cross } else { self.mounts };
     }
 }

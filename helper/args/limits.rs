@@ -2,6 +2,7 @@
 
 use super::values;
 use std::time::Duration;
+use untar_in_root::Options;
 
 /// Bounds; sizes take K, M, G and T.
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn set(&self, limits: &mut untar_in_root::Limits) {
+    pub(super) fn set(&self, options: &mut Options) {
+        let limits = &mut options.limits;
         fn put<T: Copy>(place: &mut T, given: Option<T>) {
             *place = given.unwrap_or(*place);
         }
@@ -69,7 +71,6 @@ impl Limits {
         put(&mut limits.file_bytes, self.max_file_bytes);
         put(&mut limits.entries, self.max_entries);
         put(&mut limits.ratio, self.max_ratio);
-        put(&mut limits.memory_bytes, self.max_memory.map(|bytes| if bytes == u64::MAX { 0 } else { bytes }));
         put(&mut limits.depth, self.max_depth);
         put(&mut limits.name_bytes, self.max_name_bytes);
         put(&mut limits.extended_header_bytes, self.max_extended_header_bytes);
@@ -77,8 +78,7 @@ impl Limits {
         put(&mut limits.xattr_bytes, self.max_xattr_bytes);
         put(&mut limits.sparse_regions, self.max_sparse_regions);
         put(&mut limits.events, self.max_events);
-        // A time above 0 must not become "no limit".
-        let milliseconds = |time: Duration| u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        put(&mut limits.timeout_ms, self.timeout.map(milliseconds));
+        options.jail.limits.memory_bytes = self.max_memory.filter(|bytes| ![0, u64::MAX].contains(bytes));
+        options.jail.limits.timeout = self.timeout.filter(|time| !time.is_zero());
     }
 }

@@ -1,6 +1,7 @@
 //! What both ways to write say of the files that are made: an archive, and an image.
 
 use super::values::{self, Word};
+use std::num::NonZeroU32;
 use untar_in_root::{Devices, Durability, Options, Owner, Xattrs};
 
 const DEVICES: &[Word<Devices>] = &[
@@ -62,7 +63,7 @@ pub(crate) struct Made {
 impl Made {
     pub(super) fn set(&self, options: &mut Options) {
         options.durability = self.durability;
-        options.writers = self.writers.unwrap_or(0);
+        options.writers = self.writers.and_then(NonZeroU32::new);
         if self.no_same_owner {
             options.owner = Owner::Caller;
         }

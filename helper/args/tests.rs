@@ -3,8 +3,10 @@
 mod each;
 
 use super::Args;
+use std::num::NonZeroU32;
+use std::time::Duration;
 use untar_in_root::{
-    Compression, Devices, Durability, EscapingNames, IdRange, Isolation, Mode, Options, OverlayPrefix, Owner,
+    Compression, Devices, Durability, EscapingNames, IdRange, Isolation, Mode, Mounts, Options, OverlayPrefix, Owner,
     UserNamespace, Wall, Xattrs,
 };
 
@@ -79,9 +81,11 @@ fn each_option_means_one_thing() {
         (&["--root-metadata", "ignore"], |o| o.ignore_root_metadata = true),
         (&["--keep-directory-symlink"], |o| o.keep_directory_symlink = true),
         (&["--no-overwrite-dir-nondir"], |o| o.no_overwrite_dir_nondir = true),
-        (&["--cross-mounts"], |o| o.cross_mounts = true),
+        (&["--mounts", "cross"], |o| o.jail.mounts = Mounts::Cross),
+        (&["--mounts", "refuse"], |_| ()),
+        (&["--cross-mounts"], |o| o.jail.mounts = Mounts::Cross),
         (&["--durability", "per-file"], |o| o.durability = Durability::PerFile),
-        (&["--writers", "3"], |o| o.writers = 3),
+        (&["--writers", "3"], |o| o.writers = NonZeroU32::new(3)),
         (&["--include", "a", "--include", "b"], |o| o.include = vec!["a".into(), "b".into()]),
         (&["--exclude", "a,b"], |o| o.exclude = vec!["a,b".into()]),
         (&["--strip-components", "2"], |o| o.strip_components = 2),
@@ -100,18 +104,19 @@ fn each_option_means_one_thing() {
         (&["--xattrs", "strict"], |o| o.xattrs = Xattrs::Strict),
         (&["--trusted-xattrs", "allow"], |o| o.trusted_xattrs = true),
         (&["--clamp-mtime=-5"], |o| o.clamp_mtime = Some(-5)),
-        (&["--isolation", "chroot"], |o| o.isolation = Isolation::Chroot),
-        (&["--userns", "single"], |o| o.user_namespace = UserNamespace::Single),
+        (&["--isolation", "chroot"], |o| o.jail.isolation = Isolation::Chroot),
+        (&["--userns", "single"], |o| o.jail.user_namespace = UserNamespace::Single),
         (&["--userns", "0:100:9"], |o| {
-            o.user_namespace = UserNamespace::Mapped { uids: vec![range(0, 100, 9)], gids: vec![range(0, 100, 9)] };
+            o.jail.user_namespace =
+                UserNamespace::Mapped { uids: vec![range(0, 100, 9)], gids: vec![range(0, 100, 9)] };
         }),
         (&["--userns", "0:1:1,1:100:9/0:7:1"], |o| {
             let uids = vec![range(0, 1, 1), range(1, 100, 9)];
-            o.user_namespace = UserNamespace::Mapped { uids, gids: vec![range(0, 7, 1)] };
+            o.jail.user_namespace = UserNamespace::Mapped { uids, gids: vec![range(0, 7, 1)] };
         }),
-        (&["--seccomp", "required"], |o| o.sandbox.seccomp = Wall::Required),
-        (&["--landlock", "off"], |o| o.sandbox.landlock = Wall::Off),
-        (&["--landlock-paths"], |o| o.sandbox.landlock_paths = true),
+        (&["--seccomp", "required"], |o| o.jail.sandbox.seccomp = Wall::Required),
+        (&["--landlock", "off"], |o| o.jail.sandbox.landlock = Wall::Off),
+        (&["--landlock-paths"], |o| o.jail.sandbox.landlock_paths = true),
         (&["--max-total-bytes", "3G"], |o| o.limits.total_bytes = 3 << 30),
         (&["--max-file-bytes", "none"], |o| o.limits.file_bytes = u64::MAX),
         (&["--max-entries", "10"], |o| o.limits.entries = 10),
@@ -123,11 +128,13 @@ fn each_option_means_one_thing() {
         (&["--max-xattr-bytes", "1"], |o| o.limits.xattr_bytes = 1),
         (&["--max-sparse-regions", "1"], |o| o.limits.sparse_regions = 1),
         (&["--max-events", "1"], |o| o.limits.events = 1),
-        (&["--max-memory", "1t"], |o| o.limits.memory_bytes = 1 << 40),
-        (&["--max-memory", "none"], |o| o.limits.memory_bytes = 0),
-        (&["--timeout", "1.5"], |o| o.limits.timeout_ms = 1500),
-        (&["--timeout", "0.0001"], |o| o.limits.timeout_ms = 1),
-        (&["--timeout", "2m"], |o| o.limits.timeout_ms = 120_000),
+        (&["--max-memory", "1t"], |o| o.jail.limits.memory_bytes = Some(1 << 40)),
+        (&["--max-memory", "none"], |o| o.jail.limits.memory_bytes = None),
+        (&["--max-memory", "0"], |o| o.jail.limits.memory_bytes = None),
+        (&["--timeout", "1.5"], |o| o.jail.limits.timeout = Some(Duration::from_millis(1500))),
+        (&["--timeout", "0.0001"], |o| o.jail.limits.timeout = Some(Duration::from_micros(100))),
+        (&["--timeout", "2m"], |o| o.jail.limits.timeout = Some(Duration::from_secs(120))),
+        (&["--timeout", "0"], |o| o.jail.limits.timeout = None),
         (&["-t"], |o| o.list = true),
         (&["-tv"], |o| o.list = true),
         (&["-v"], |o| o.verbose = true),
@@ -174,6 +181,7 @@ fn wrong_words_are_told_what_to_do() {
         (&["root", "--timeout", "1e999"], "expected seconds"),
         (&["root", "--writers", "0"], "--writers"),
         (&["root", "--xattrs", "none", "--trusted-xattrs", "allow"], "none to allow"),
+        (&["root", "--cross-mounts", "--mounts", "cross"], "cannot be used with"),
         (&["root", "--landlock", "off", "--landlock-paths"], "leave --landlock off out"),
         (&["root", "-q", "-v"], "cannot be used with"),
         (&["root", "-q", "--progress"], "leave it or --progress out"),

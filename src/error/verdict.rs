@@ -61,7 +61,7 @@ pub(crate) struct Known {
     /// Events that were counted, but not kept.
     pub(crate) dropped: u64,
     pub(crate) confinement: Option<crate::report::Confinement>,
-    pub(crate) total_us: u64,
+    pub(crate) total: std::time::Duration,
 }
 
 /// Decides what is told when several things went wrong: cancelled, the caller's own reader, the helper's
@@ -157,7 +157,7 @@ fn merge(mut report: Report, known: Known) -> Report {
     report.digest = known.digest;
     report.event_count = report.event_count.max(known.events.len() as u64 + known.dropped);
     report.events = known.events;
-    report.times.total_us = known.total_us;
+    report.times.total = known.total;
     if let Some(confinement) = known.confinement {
         report.confinement = confinement;
     }

@@ -24,7 +24,7 @@ use crate::helper::read::input::Watch;
 use crate::helper::read::stream::{Relieve, Stream};
 use crate::helper::reporter::Reporter;
 use crate::helper::rights::Namespace;
-use crate::options::{Durability, Mode, Options, Owner};
+use crate::options::{Durability, Mode, Mounts, Options, Owner};
 use crate::report::{
     Cause, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Progress, Refusal, Stage,
 };
@@ -38,6 +38,7 @@ use place::{Memo, Place, Selection};
 use policy::Policy;
 use purse::Purse;
 use remove::Remover;
+use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -87,11 +88,12 @@ impl<'a> Applier<'a> {
         let root = confined.root.try_clone().map_err(|_| Fault::from(Cause::Os(nix::libc::EMFILE)))?;
         let unfinished = request.lowers_later.then(|| reporter.second_channel()).transpose()?;
         let used = root.as_raw_fd().unsigned_abs() as usize + 1;
+        let cross_mounts = options.jail.mounts == Mounts::Cross;
         let dealt = Descriptors::share(files, used, threads(options.writers, confined.processors))?;
         let purse = Purse::new(&options.limits, watch.clone());
         let maker = Maker {
             setter,
-            remover: Remover { watch: watch.clone(), cross_mounts: options.cross_mounts, held: dealt.removal },
+            remover: Remover { watch: watch.clone(), cross_mounts, held: dealt.removal },
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
         };
         let writers = Rc::new(Writers::new(dealt.writers, maker.clone()));
@@ -99,7 +101,7 @@ impl<'a> Applier<'a> {
         let namespace = Namespace::of(confined.report.user_namespace.as_ref());
         let lowers =
             overlay.then(|| Lowers::new(confined.lowers, unfinished, dealt.lowers, watch.clone())).transpose()?;
-        let dirs = Dirs::new(root, options.cross_mounts, lowers, Rc::clone(&writers), watch)?;
+        let dirs = Dirs::new(root, cross_mounts, lowers, Rc::clone(&writers), watch)?;
         let mut applier = Applier {
             options,
             reporter,
@@ -361,8 +363,8 @@ fn leaver(setter: Setter, reporter: &mut Reporter) -> impl FnMut(Leaving<'_>) ->
 }
 
 /// How many writers: as many as there are processors, within reason, unless the caller says it.
-fn threads(wanted: u32, processors: usize) -> usize {
-    if wanted == 0 { processors.min(8) } else { usize::try_from(wanted).unwrap_or(1).min(64) }
+fn threads(wanted: Option<NonZeroU32>, processors: usize) -> usize {
+    wanted.map_or(processors.min(8), |wanted| usize::try_from(wanted.get()).unwrap_or(1).min(64))
 }
 
 /// Whether the archive or its application failed.

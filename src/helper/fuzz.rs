@@ -100,7 +100,7 @@ pub fn fuzz_decode(data: &[u8]) {
     const MOST: usize = 8 << 20;
     let Some((choice, data)) = data.split_first() else { return };
     let Ok((fd, control)) = memory_file(data).and_then(|fd| Ok((fd, memory_file(b"")?))) else { return };
-    let input = Input::new(std::sync::Arc::new(fd), Watch::new(control, 0));
+    let input = Input::new(std::sync::Arc::new(fd), Watch::new(control, None));
     let format = FORMATS[usize::from(*choice) % FORMATS.len()];
     let Ok(mut decoder) = Decoder::open(input, format) else { return };
     let mut buffer = vec![0; 64 << 10];
@@ -176,7 +176,7 @@ fn remover() -> Remover {
 }
 
 fn watch() -> Watch {
-    Watch::new(memory_file(b"").expect("memory"), 0)
+    Watch::new(memory_file(b"").expect("memory"), None)
 }
 
 pub(super) fn make(implied: Implied<'_>) -> Result<OwnedFd> {

@@ -4,7 +4,7 @@ use super::staged::Staged;
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::options::{Limits, Mode, Owner, Xattrs};
+use crate::options::{Limits, Mode, Owner, ProcessLimits, Xattrs};
 use crate::program::Program;
 use crate::session::{Canceller, Untar};
 use std::fs::File;
@@ -16,7 +16,7 @@ pub(super) fn unpack(
     archive: File,
     beside: &Opened,
     program: Program,
-    limits: Limits,
+    limits: (Limits, ProcessLimits),
     canceller: Canceller,
 ) -> Result<(Staged, OwnedFd), Error> {
     let staged = Staged::inside(beside, Some(program.clone()))?;
@@ -29,7 +29,7 @@ pub(super) fn unpack(
     options.xattrs = Xattrs::None;
     options.ignore_root_metadata = true;
     options.skip_diff_id = true;
-    options.limits = limits;
+    (options.limits, options.jail.limits) = limits;
     untar.apply_fd(archive)?;
     Ok((staged, files))
 }

@@ -9,7 +9,7 @@ use super::staged::Staged;
 use super::{Files, Form, Image, Platform, Source, docker, oci};
 use crate::error::Error;
 use crate::opened::Opened;
-use crate::options::Limits;
+use crate::options::{Limits, ProcessLimits};
 use crate::program::Program;
 use crate::session::Canceller;
 use crate::staging::failure;
@@ -24,6 +24,7 @@ pub struct Opener {
     program: Option<Program>,
     staging: PathBuf,
     limits: Limits,
+    process_limits: ProcessLimits,
     canceller: Canceller,
 }
 
@@ -32,8 +33,15 @@ impl Opener {
     #[must_use]
     pub fn new(source: Source) -> Opener {
         let staging = std::env::temp_dir();
-        let (platform, program) = (None, None);
-        Opener { source, platform, program, staging, limits: Limits::default(), canceller: Canceller::default() }
+        Opener {
+            source,
+            platform: None,
+            program: None,
+            staging,
+            limits: Limits::default(),
+            process_limits: ProcessLimits::default(),
+            canceller: Canceller::default(),
+        }
     }
 
     /// Which platform is wanted. Without it, the only image is taken whatever it is for, and of several the one
@@ -59,10 +67,17 @@ impl Opener {
         self
     }
 
-    /// Bounds on what unpacking an archive may cost.
+    /// Bounds on what an archive may cost when it is unpacked.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Opener {
         self.limits = limits;
+        self
+    }
+
+    /// Bounds on the helper that unpacks an archive.
+    #[must_use]
+    pub fn process_limits(mut self, limits: ProcessLimits) -> Opener {
+        self.process_limits = limits;
         self
     }
 
@@ -130,7 +145,8 @@ impl Opener {
         let program = self.program.clone().map_or_else(Program::this, Ok)?;
         let (archive, _) = named_file(&self.source.path)?;
         let beside = Opened::named(&self.staging).map_err(|errno| failure(&self.staging, errno))?;
-        let (staged, files) = archive::unpack(archive, &beside, program, self.limits, self.canceller.clone())?;
+        let (staged, files) =
+            archive::unpack(archive, &beside, program, (self.limits, self.process_limits), self.canceller.clone())?;
         Ok((Beneath::of(files, &self.source.path), Some(staged)))
     }
 }

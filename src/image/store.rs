@@ -34,7 +34,7 @@ use crate::error::Detail;
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::options::{Mode, Options, Overlay, OverlayPrefix};
+use crate::options::{Jail, Mode, Options, Overlay, OverlayPrefix};
 use crate::report::Digest;
 use crate::session::Canceller;
 use nix::errno::Errno;
@@ -268,8 +268,8 @@ impl Unpack<'_> {
     fn shape(&mut self, store: &Store) -> Result<(), Error> {
         let mut plain = Options::default();
         let given = self.options.clone();
-        (plain.isolation, plain.user_namespace) = (given.isolation, given.user_namespace.clone());
-        (plain.sandbox, plain.limits, plain.writers) = (given.sandbox, given.limits, given.writers);
+        plain.jail = Jail { mounts: plain.jail.mounts, ..given.jail.clone() };
+        (plain.limits, plain.writers) = (given.limits, given.writers);
         (plain.progress, plain.durability, plain.mode) = (given.progress, given.durability, given.mode.clone());
         plain.compression = given.compression;
         if plain != given {

@@ -193,9 +193,9 @@ pub enum Limit {
     XattrBytes,
     /// `sparse_regions`
     SparseRegions,
-    /// `timeout_ms`
+    /// [`ProcessLimits::timeout`](crate::ProcessLimits::timeout), in milliseconds.
     Timeout,
-    /// `memory_bytes`
+    /// [`ProcessLimits::memory_bytes`](crate::ProcessLimits::memory_bytes)
     Memory,
 }
 

@@ -131,8 +131,8 @@ impl Child {
             .spawn()
             .map_err(|e| spawn_error(program, root, e))?;
         let attached = canceller.attach(second);
-        let limit = options.limits.timeout_ms;
-        let deadline = (limit > 0).then(|| Instant::now().checked_add(Duration::from_millis(limit) + GRACE)).flatten();
+        let limit = options.jail.limits.timeout;
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit.checked_add(GRACE)?));
         Ok(Child {
             deadline,
             expired: false,
@@ -293,7 +293,7 @@ impl Child {
     fn take(&mut self, message: Up) -> bool {
         match message {
             Up::NeedIdMap => {
-                let done = idmap::write(&self.process, &self.options.user_namespace);
+                let done = idmap::write(&self.process, &self.options.jail.user_namespace);
                 self.send(&Down::IdMapDone(done));
             }
             Up::Started(confinement) => return self.kept.confinement(*confinement),

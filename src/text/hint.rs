@@ -54,8 +54,8 @@ fn of_limit(limit: Limit) -> &'static str {
         Limit::Xattrs => "raise --max-xattrs (Limits::xattrs), or leave them out with --xattrs none",
         Limit::XattrBytes => "raise --max-xattr-bytes (Limits::xattr_bytes), or leave them out with --xattrs none",
         Limit::SparseRegions => "raise --max-sparse-regions (Limits::sparse_regions)",
-        Limit::Timeout => "the source is slow or the archive large; raise --timeout (Limits::timeout_ms)",
-        Limit::Memory => "raise --max-memory (Limits::memory_bytes)",
+        Limit::Timeout => "the source is slow or the archive large; raise --timeout (ProcessLimits::timeout)",
+        Limit::Memory => "raise --max-memory (ProcessLimits::memory_bytes)",
     }
 }
 

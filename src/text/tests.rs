@@ -148,8 +148,8 @@ fn limits_name_their_option_and_value() {
         (Limit::Xattrs, "--max-xattrs (Limits::xattrs)"),
         (Limit::XattrBytes, "--max-xattr-bytes (Limits::xattr_bytes)"),
         (Limit::SparseRegions, "--max-sparse-regions (Limits::sparse_regions)"),
-        (Limit::Timeout, "--timeout (Limits::timeout_ms)"),
-        (Limit::Memory, "--max-memory (Limits::memory_bytes)"),
+        (Limit::Timeout, "--timeout (ProcessLimits::timeout)"),
+        (Limit::Memory, "--max-memory (ProcessLimits::memory_bytes)"),
     ] {
         says(&cause(Cause::Limit { limit, value: 4711 }), &[option, "the limit of 4711 "]);
     }

@@ -133,7 +133,7 @@ fn apply(root: &Path, archive: &[u8], mode: Mode, case: &Case) -> Result<(), Err
     let mut options = Options::default();
     options.mode = mode;
     options.trusted_xattrs = true;
-    options.writers = case.writers;
+    options.writers = std::num::NonZeroU32::new(case.writers);
     options.keep_directory_symlink = case.switches.keep_links;
     options.no_overwrite_dir_nondir = case.switches.no_overwrite;
     let program = Program::at(env!("CARGO_BIN_EXE_untar-in-root"));

@@ -190,7 +190,7 @@ fn a_live_attacker_in_the_destination_changes_nothing_outside() {
         attack("in the destination", &scratch, isolation, &["a", "a/b", "z"], |dest| {
             let change = |options: &mut Options| {
                 layer(options);
-                options.isolation = isolation;
+                options.jail.isolation = isolation;
             };
             untar(dest, change).apply(&archive[..]).map(drop)
         });
@@ -208,7 +208,7 @@ fn a_live_attacker_on_the_way_to_the_destination_changes_nothing_outside() {
         attack("on the way to it", &scratch, isolation, &["way", "way/to", "way/to/it"], |dest| {
             let change = |options: &mut Options| {
                 layer(options);
-                options.isolation = isolation;
+                options.jail.isolation = isolation;
             };
             untar(dest, change).destination("way/to/it").apply(&archive[..]).map(drop)
         });

@@ -36,10 +36,10 @@ impl Setting {
     fn configure(self, options: &mut Options) {
         let map = || vec![IdRange { inside: 0, outside: FIRST_ID, count: 65_536 }];
         match self {
-            Setting::Pivot => options.isolation = Isolation::Pivot,
-            Setting::Chroot => options.isolation = Isolation::Chroot,
-            Setting::UserNamespace => options.user_namespace = UserNamespace::Mapped { uids: map(), gids: map() },
-            Setting::Unprivileged => options.user_namespace = UserNamespace::Single,
+            Setting::Pivot => options.jail.isolation = Isolation::Pivot,
+            Setting::Chroot => options.jail.isolation = Isolation::Chroot,
+            Setting::UserNamespace => options.jail.user_namespace = UserNamespace::Mapped { uids: map(), gids: map() },
+            Setting::Unprivileged => options.jail.user_namespace = UserNamespace::Single,
         }
     }
 }

@@ -66,7 +66,7 @@ fn check(place: &Path, case: &Case) -> Result<(), String> {
 fn options(case: &Case) -> Options {
     let mut options = Options::default();
     options.trusted_xattrs = true;
-    options.writers = case.writers;
+    options.writers = std::num::NonZeroU32::new(case.writers);
     options.keep_directory_symlink = case.switches.keep_links;
     options.no_overwrite_dir_nondir = case.switches.no_overwrite;
     options

@@ -140,7 +140,7 @@ fn no_library_is_mapped_that_was_not_before_the_switch() {
     if !need_root() {
         return;
     }
-    for change in [literal as fn(&mut Options), |o| o.isolation = Isolation::Chroot] {
+    for change in [literal as fn(&mut Options), |o| o.jail.isolation = Isolation::Chroot] {
         let scratch = Scratch::new();
         let dest = scratch.dir("dest");
         plant(&dest);
@@ -184,7 +184,7 @@ fn the_helpers_program_cannot_be_changed_through_the_archive() {
             .file("s/x", "evil");
         let mut untar = Untar::open(&dest).expect("destination").program(Program::at(&program));
         layer(untar.options_mut());
-        untar.options_mut().isolation = isolation;
+        untar.options_mut().jail.isolation = isolation;
         let result = untar.apply(&attack.build()[..]);
         // The last entry goes through a file: everything before it was applied.
         assert!(result.is_err(), "{result:?}");

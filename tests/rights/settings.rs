@@ -76,7 +76,7 @@ impl Setting {
             options.mode = Mode::Overlay(untar_in_root::Overlay::default());
         }
         let map = self.namespace_map();
-        options.user_namespace = match self.namespace {
+        options.jail.user_namespace = match self.namespace {
             "none" => UserNamespace::Never,
             _ => UserNamespace::Mapped { uids: map.clone(), gids: map },
         };

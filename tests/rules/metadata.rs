@@ -213,7 +213,7 @@ fn an_owner_that_the_kernel_refuses_can_be_ignored() {
     }
     let archive =
         || tar().file("f", "").with(|e| _ = e.uid(5).gid(6).mode(0o6755)).symlink("l", "f").with(|e| _ = e.uid(5));
-    let single = |o: &mut untar_in_root::Options| o.user_namespace = untar_in_root::UserNamespace::Single;
+    let single = |o: &mut untar_in_root::Options| o.jail.user_namespace = untar_in_root::UserNamespace::Single;
     Run::of(&[archive()], single).fails(ErrorKind::Entry, "Os(22)");
     let run = Run::of(&[archive()], |o| {
         single(o);

@@ -63,7 +63,7 @@ fn rule_11_devices_without_the_right_to_make_them_go_by_policy() {
     let run = |devices| {
         Run::of(&[tar().char_dev("c", 1, 3).with(|e| _ = e.mode(0o666)).fifo("p")], |o| {
             o.devices = devices;
-            o.user_namespace = untar_in_root::UserNamespace::Single;
+            o.jail.user_namespace = untar_in_root::UserNamespace::Single;
         })
     };
     if !crate::support::privilege::need_userns() {
@@ -85,7 +85,7 @@ fn rule_11_a_skipped_device_does_not_keep_what_was_there() {
     // The device replaces what the layers below have; skipped, nothing is there.
     Run::of(&[tar().file("c", "old"), tar().char_dev("c", 1, 3)], |o| {
         o.devices = Devices::Skip;
-        o.user_namespace = untar_in_root::UserNamespace::Single;
+        o.jail.user_namespace = untar_in_root::UserNamespace::Single;
         o.mode = untar_in_root::Mode::Layer;
     })
     .leads_to("");

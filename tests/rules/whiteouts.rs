@@ -178,7 +178,7 @@ fn rule_07_a_mount_below_is_not_crossed() {
     let inside = tar().file("d/m/x", "1").build();
     let error = crate::support::run::apply(&dest, &inside, |_| {}).expect_err("a mount");
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
-    crate::support::run::apply(&dest, &inside, |o| o.cross_mounts = true).expect("allowed");
+    crate::support::run::apply(&dest, &inside, |o| o.jail.mounts = untar_in_root::Mounts::Cross).expect("allowed");
     assert!(mounted.join("x").exists());
 }
 

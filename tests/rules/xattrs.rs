@@ -147,7 +147,7 @@ fn rule_13_overlay_attributes_are_dropped_outside_overlay_mode() {
 #[test]
 fn rule_13_what_is_dropped_of_a_file_that_another_thread_writes_has_its_name() {
     let add = |tar: Tarball, i| tar.file(format!("f{i}"), "").with(|e| _ = e.xattr("trusted.x", "1"));
-    let run = Run::of(&[(0..200).fold(tar(), add)], |o| o.writers = 2);
+    let run = Run::of(&[(0..200).fold(tar(), add)], |o| o.writers = std::num::NonZeroU32::new(2));
     let named = run.report().events.iter().map(|event| event.entry.as_ref().map(|entry| entry.path.clone()));
     assert_eq!(named.collect::<Vec<_>>(), (0..200).map(|i| Some(format!("f{i}").into_bytes())).collect::<Vec<_>>());
 }
@@ -215,7 +215,7 @@ fn rule_13_a_default_acl_that_was_there_stays_though_it_names_nobody_here() {
         let scratch = Scratch::new();
         let dest = scratch.dir("dest");
         setxattr(&dest, "system.posix_acl_default", &acl, XattrFlags::empty()).expect("default ACL");
-        let done = apply(&dest, &tar().fifo("p").build(), |o| o.user_namespace = namespace.clone());
+        let done = apply(&dest, &tar().fifo("p").build(), |o| o.jail.user_namespace = namespace.clone());
         let mut left = [0; 100];
         let length = getxattr(&dest, "system.posix_acl_default", &mut left[..]).expect("the ACL");
         assert_eq!(&left[..length], acl, "{namespace:?}");
@@ -284,7 +284,7 @@ fn rule_13_capabilities_are_set_inside_a_user_namespace_too() {
         return;
     }
     let archive = tar().file("f", "").with(|e| _ = e.xattr("security.capability", CAPABILITY));
-    let run = Run::of(&[archive], |o| o.user_namespace = untar_in_root::UserNamespace::Single).tells(&[]);
+    let run = Run::of(&[archive], |o| o.jail.user_namespace = untar_in_root::UserNamespace::Single).tells(&[]);
     assert!(!run.tree().get("f", "xattr.security.capability").is_empty());
 }
 

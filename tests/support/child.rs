@@ -166,18 +166,18 @@ pub fn change(options: &mut Options, words: &str) {
     for word in words.split_whitespace() {
         match word {
             "layer" => options.mode = Mode::Layer,
-            "pivot" => options.isolation = Isolation::Pivot,
-            "chroot" => options.isolation = Isolation::Chroot,
-            "single" => options.user_namespace = UserNamespace::Single,
-            "never" => options.user_namespace = UserNamespace::Never,
+            "pivot" => options.jail.isolation = Isolation::Pivot,
+            "chroot" => options.jail.isolation = Isolation::Chroot,
+            "single" => options.jail.user_namespace = UserNamespace::Single,
+            "never" => options.jail.user_namespace = UserNamespace::Never,
             "mapped" => {
                 let range = |inside, outside, count| IdRange { inside, outside, count };
                 let ranges = || vec![range(0, 65534, 1), range(1, 100_000, 1000)];
-                options.user_namespace = UserNamespace::Mapped { uids: ranges(), gids: ranges() };
+                options.jail.user_namespace = UserNamespace::Mapped { uids: ranges(), gids: ranges() };
             }
             "mapped-own" => {
                 let own = |id| vec![IdRange { inside: 0, outside: id, count: 1 }];
-                options.user_namespace = UserNamespace::Mapped { uids: own(65534), gids: own(65534) };
+                options.jail.user_namespace = UserNamespace::Mapped { uids: own(65534), gids: own(65534) };
             }
             "skip-devices" => options.devices = Devices::Skip,
             "ignore-owners" => options.ignore_chown_errors = true,

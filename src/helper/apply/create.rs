@@ -11,7 +11,7 @@ use crate::helper::open;
 use crate::helper::read::entry::{Entry, Reader};
 use crate::helper::read::stream::Stream;
 use crate::inode;
-use crate::options::Devices;
+use crate::options::{Devices, Mounts};
 use crate::report::{Cause, EntryKind, EntryRef, EventKind, Refusal};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, makedev};
@@ -319,7 +319,7 @@ impl Applier<'_> {
 
     /// The directory that is there already, or that a symlink there leads to if links are to be kept.
     fn directory_there(&mut self, spot: &Spot<'_>) -> Result<Option<NodeId>> {
-        match open::directory(&spot.handle, spot.name, self.options.cross_mounts) {
+        match open::directory(&spot.handle, spot.name, self.options.jail.mounts == Mounts::Cross) {
             Ok(opened) => {
                 self.dirs.forget(spot.parent, spot.name);
                 return self.add(spot.parent, spot.name, opened, false).map(Some);

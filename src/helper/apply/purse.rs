@@ -84,7 +84,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("sockets");
         let mut limits = Limits::default();
         change(&mut limits);
-        (Purse::new(&limits, Watch::new(theirs.into(), 0)), ours)
+        (Purse::new(&limits, Watch::new(theirs.into(), None)), ours)
     }
 
     #[test]

@@ -40,14 +40,14 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
     let trusted_marks = initial && wants_trusted_marks(&options.mode) || asks_for_trusted_marks(&options.mode);
     let capabilities = reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
     prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
-    let paths = options.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
-    let landlock = landlock::restrict(options.sandbox.landlock, &inside.root, &inside.lowers, paths)?;
+    let paths = options.jail.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
+    let landlock = landlock::restrict(options.jail.sandbox.landlock, &inside.root, &inside.lowers, paths)?;
     let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     // std's own count reads /proc and /sys, which must not be looked for inside the root.
     let processors = sched_getaffinity(Pid::from_raw(0))
         .map_or(1, |set| (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
     let no_new_privs = prctl::get_no_new_privs().unwrap_or(false);
-    let seccomp = seccomp::restrict(options.sandbox.seccomp)?;
+    let seccomp = seccomp::restrict(options.jail.sandbox.seccomp)?;
     let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, below, group_from_directory, .. } =
         inside;
     let report = Confinement {

@@ -72,7 +72,7 @@ pub(crate) fn start_clean() {
 }
 
 /// Forbids core dumps and tracing by others, bounds memory, and tells how many descriptors there may be.
-pub(crate) fn bound_process(memory_bytes: u64) -> Result<usize> {
+pub(crate) fn bound_process(memory_bytes: Option<u64>) -> Result<usize> {
     // Threads that hand chunks to each other do not preempt each other for it: a fifth of the context switches.
     sys::schedule_as_batch();
     set_dumpable(false).call("prctl", || "PR_SET_DUMPABLE, 0")?;
@@ -80,8 +80,8 @@ pub(crate) fn bound_process(memory_bytes: u64) -> Result<usize> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).call("getrlimit", || "RLIMIT_NOFILE")?;
     let descriptors = hard.min(DESCRIPTORS);
     setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors).call("setrlimit", || "RLIMIT_NOFILE")?;
-    if memory_bytes > 0 {
-        setrlimit(Resource::RLIMIT_AS, memory_bytes, memory_bytes).call("setrlimit", || "RLIMIT_AS")?;
+    if let Some(bytes) = memory_bytes {
+        setrlimit(Resource::RLIMIT_AS, bytes, bytes).call("setrlimit", || "RLIMIT_AS")?;
     }
     Ok(usize::try_from(descriptors).unwrap_or(usize::MAX))
 }

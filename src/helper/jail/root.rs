@@ -6,7 +6,7 @@ use super::mounts;
 use super::top::{self, RESTRICTED, Top};
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::sys;
-use crate::options::Isolation;
+use crate::options::{Isolation, Mounts};
 use crate::report::{Cause, Fallback, MountsBelow, Operation, RootSwitch};
 use crate::wire::Lower;
 use nix::errno::Errno;
@@ -42,15 +42,14 @@ pub(crate) struct Inside {
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
 /// Enters the working directory as the new root, taking handles of the lower layers along.
-/// `cross_mounts`: what is mounted below the root may be written, too.
-pub(crate) fn enter(isolation: Isolation, lowers: &[Lower], cross_mounts: bool) -> Result<Inside> {
+pub(crate) fn enter(isolation: Isolation, lowers: &[Lower], mounts: Mounts) -> Result<Inside> {
     let root = open(".", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_DIRECTORY")?;
     let before = fstat(&root).call("fstat", || "root")?;
     drop(root);
     match separate() {
         Ok(()) => {
             let lowers = lowers.iter().map(hold_lower).collect::<Result<_>>()?;
-            confirm(switch_in_namespace(isolation, cross_mounts)?, &before, lowers)
+            confirm(switch_in_namespace(isolation, mounts)?, &before, lowers)
         }
         // From a plain descriptor of a lower layer, `..` would reach the host.
         Err(fault) if !lowers.is_empty() => Err(not_held(fault)),
@@ -89,12 +88,12 @@ struct Switched {
     below: MountsBelow,
 }
 
-fn switch_in_namespace(isolation: Isolation, cross_mounts: bool) -> Result<Switched> {
+fn switch_in_namespace(isolation: Isolation, wanted: Mounts) -> Result<Switched> {
     let bound = clone_root().or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
     // After that: what is below a mount of its own is told at once.
     let whole = bound.is_ok();
     let mounts = list_below(whole)?;
-    let below = look_away(mounts.as_ref(), cross_mounts, whole)?;
+    let below = look_away(mounts.as_ref(), wanted, whole)?;
     let pivoted = match (isolation, bound) {
         (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, "pivot_root", "\".\", \".\"")),
         (_, Err(fault)) => Err(fault),
@@ -124,10 +123,10 @@ fn list_below(whole: bool) -> Result<Option<mounts::Below>> {
 
 /// What is mounted below the root is neither the archive's nor a taken-over helper's, unless it was asked for.
 /// `whole`: the working directory is the root of a mount, our clone.
-fn look_away(mounts: Option<&mounts::Below>, cross_mounts: bool, whole: bool) -> Result<MountsBelow> {
+fn look_away(mounts: Option<&mounts::Below>, wanted: Mounts, whole: bool) -> Result<MountsBelow> {
     match mounts {
         None => Ok(MountsBelow::Unknown),
-        Some(_) if cross_mounts => Ok(MountsBelow::InSight),
+        Some(_) if wanted == Mounts::Cross => Ok(MountsBelow::InSight),
         Some(mounts) if mounts.points.is_empty() => Ok(MountsBelow::Covered),
         Some(_) => cover::below_cwd(whole).map(|()| MountsBelow::Covered),
     }

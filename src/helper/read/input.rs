@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Says whether the run may go on: nobody has cancelled it and the time is not over.
 #[derive(Clone)]
@@ -19,12 +19,10 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// `timeout_ms` counts from now; 0 is no limit.
-    pub(crate) fn new(control: OwnedFd, timeout_ms: u64) -> Watch {
-        let deadline = (timeout_ms > 0)
-            .then(|| Instant::now().checked_add(std::time::Duration::from_millis(timeout_ms)))
-            .flatten();
-        Watch { control: Arc::new(control), deadline: deadline.map(|d| (d, timeout_ms)) }
+    /// The time counts from now, in milliseconds.
+    pub(crate) fn new(control: OwnedFd, timeout_ms: Option<u64>) -> Watch {
+        let end = |limit| Some((Instant::now().checked_add(Duration::from_millis(limit))?, limit));
+        Watch { control: Arc::new(control), deadline: timeout_ms.and_then(end) }
     }
 
     /// An error once the parent has hung up or the time is over.

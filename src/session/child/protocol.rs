@@ -43,7 +43,7 @@ pub(super) struct Protocol {
 
 impl Protocol {
     pub(super) fn new(options: &Options, lowers: bool) -> Protocol {
-        let namespace = match options.user_namespace {
+        let namespace = match options.jail.user_namespace {
             UserNamespace::Never => Namespace::Never,
             UserNamespace::Auto => Namespace::IfNeeded,
             UserNamespace::Single | UserNamespace::Mapped { .. } => Namespace::Always,
@@ -188,9 +188,9 @@ mod tests {
             (with(|o| o.list = false), true, "SL", 1),
             (with(|o| (o.list, o.verbose) = (false, true)), true, "SL", 2),
             (all(), false, "SW", 1),
-            (with(|o| o.user_namespace = UserNamespace::Never), true, "M", 0),
-            (with(|o| o.user_namespace = UserNamespace::Single), true, "S", 0),
-            (with(|o| o.user_namespace = UserNamespace::Single), true, "MS", 2),
+            (with(|o| o.jail.user_namespace = UserNamespace::Never), true, "M", 0),
+            (with(|o| o.jail.user_namespace = UserNamespace::Single), true, "S", 0),
+            (with(|o| o.jail.user_namespace = UserNamespace::Single), true, "MS", 2),
         ] {
             assert_eq!(passed(&options, lowers, frames), want, "{frames}, {options:?}");
         }

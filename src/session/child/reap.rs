@@ -23,8 +23,8 @@ impl Child {
         }
         Outcome {
             cancelled: self.cancelled(),
-            expired: self.expired.then_some(self.options.limits.timeout_ms),
-            memory: Some(self.options.limits.memory_bytes).filter(|bytes| *bytes > 0),
+            expired: self.options.jail.limits.timeout_ms().filter(|_| self.expired),
+            memory: self.options.jail.limits.memory_bytes,
             reply: self.reply.take(),
             status,
             garbled: self.garbled,

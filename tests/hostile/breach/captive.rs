@@ -46,8 +46,8 @@ impl Captive {
         let dest = scratch.dir("dest");
         before(&dest);
         let session = untar(&dest, |options| {
-            options.isolation = isolation;
-            options.sandbox = sandbox;
+            options.jail.isolation = isolation;
+            options.jail.sandbox = sandbox;
         })
         .spawn()
         .expect("helper");

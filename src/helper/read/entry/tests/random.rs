@@ -33,8 +33,6 @@ const fn limits() -> Limits {
         xattr_bytes: u32::MAX,
         sparse_regions: u32::MAX,
         events: u32::MAX,
-        memory_bytes: 0,
-        timeout_ms: 0,
     }
 }
 
