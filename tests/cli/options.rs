@@ -277,6 +277,8 @@ fn mounts_are_crossed_only_when_asked() {
     let archive = Tarball::new().file("m/f", "x").build();
     dest.run(&[], &archive).ended(1, "--cross-mounts");
     dest.run(&["--cross-mounts"], &archive).silent();
+    dest.run(&["--mounts", "cross"], &archive).silent();
+    dest.run(&["--mounts=refuse"], &archive).ended(1, "--cross-mounts");
     assert!(dest.join("m/f").exists());
 }
 
