@@ -244,6 +244,7 @@ fn a_covered_mount_is_still_one_that_is_not_crossed() {
         tar().symlink("data", "x"),
         tar().file("file", "1"),
         tar().dir("file"),
+        tar().file("file/x", "1"),
         tar().hardlink("h", "data/secret"),
         tar().hardlink("h", "file"),
         tar().file("deep", "1"),
@@ -271,6 +272,32 @@ fn a_covered_mount_is_still_one_that_is_not_crossed() {
         assert_eq!(fs::read_to_string(dest.join("data/secret")).expect("still there"), "of the host");
         assert_eq!(fs::read_to_string(dest.join("file")).expect("still there"), "of the host");
         assert_ne!(fs::metadata(dest.join("data")).expect("data").dev(), fs::metadata(&dest).expect("root").dev());
+    }
+}
+
+/// Nor does it give way to a directory that a path implies, when crossing was asked for.
+#[test]
+fn a_mounted_file_in_the_way_of_an_implied_directory_stays() {
+    if !need_root() {
+        return;
+    }
+    for (what, change) in &SETTINGS[..2] {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        host(&dest);
+        std::os::unix::fs::symlink("file", dest.join("l")).expect("link");
+        let attempt = |name: &str| {
+            run::apply(&dest, &Tarball::new().file(name, "1").build(), |o| {
+                (o.mode, o.cross_mounts) = (Mode::Layer, true);
+                change(o);
+            })
+        };
+        let error = attempt("file/x").expect_err("a mount");
+        assert_eq!(error.failure().map(|f| f.cause.clone()), Some(Cause::CrossesMount), "{what}: {error:?}");
+        // A link to it does, and what it leads to stays.
+        attempt("l/x").expect("the link gives way");
+        assert_eq!(fs::read_to_string(dest.join("l/x")).expect("made"), "1", "{what}");
+        assert_eq!(fs::read_to_string(dest.join("file")).expect("still there"), "of the host", "{what}");
     }
 }
 

@@ -283,7 +283,24 @@ fn overlay_symlinked_parents_resolve_through_the_lower_layers() {
         makes(lower().symlink("l", target), tar().file("l/n", "n").whiteout("l/f"), "a/ a/f:0,0 a/n=n");
     }
     makes(lower().symlink("l", "/x/y"), tar().file("l/n", "n"), "x/ x/y/ x/y/n=n");
-    fails(tar().file("t/x", ""), ErrorKind::Entry, "Os(20)");
+}
+
+#[test]
+fn overlay_a_non_directory_of_a_lower_layer_gives_way_to_an_implied_directory() {
+    if !need_root() {
+        return;
+    }
+    makes(lower(), tar().file("t/x", "x"), "t/ t/x=x");
+    makes(lower(), tar().file("a/f/x/y", "y"), "a/ a/f/ a/f/x/ a/f/x/y=y");
+    makes(lower().symlink("l", "t"), tar().file("l/x", "x"), "l/ l/x=x");
+    makes(lower().symlink("m", "a/f").symlink("l", "/m"), tar().file("l/x", "x"), "a/ l/ l/x=x");
+    // The file that comes up for a hardlink is a lower one still; the hardlink is not.
+    makes(lower(), tar().hardlink("h", "t").file("t/x", "x"), "h=t t/ t/x=x");
+    makes(lower(), tar().file("t/x", "x").whiteout("t").file("t/y", "y"), "t/ t/x=x t/y=y");
+    for archive in [tar().hardlink("h", "t").file("h/x", ""), tar().symlink("l", "t").file("l/x", "")] {
+        fails(archive, ErrorKind::Entry, "Os(20)");
+    }
+    fails(tar().file("t", "").file("t/x", ""), ErrorKind::Entry, "Os(20)");
 }
 
 #[test]

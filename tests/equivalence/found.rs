@@ -62,6 +62,10 @@ found! {
         ["link c/a -> b ; link a -> ../c/a", "file a/b/x ; opaque c ; file a/b/c"];
     finds_a_link_hidden_by_an_opaque_root_after_it_was_followed:
         ["link a -> b", "file a/b/x ; opaque . ; file a/b/c"];
+    /// What the lower layers have in the way of an implied directory gives way.
+    finds_a_lower_file_in_the_way: ["file a ; link b -> a ; link c -> b", "file a/x ; file c/x"];
+    finds_a_lower_file_in_the_way_that_a_hardlink_brought_up: ["file a", "hard b = a ; file a/x", "file b/c"];
+    finds_a_link_in_the_way_that_leads_through_a_file: ["file a ; link b -> a/x", "dir b/c ; hide b", "file b"];
     /// What a link only passed through counted as touched.
     finds_a_directory_hidden_after_it_was_passed_through: ["link b -> c/../a ; dir c", "file b/a ; hide c"];
 }

@@ -146,9 +146,13 @@ impl Model {
     // Rule 6.
     fn resolve(&mut self, parts: &[&str], missing: Missing) -> Result<Option<Path>, Failed> {
         let mut at = Path::new();
-        let mut todo: Vec<String> = parts.iter().rev().map(ToString::to_string).collect();
-        let mut links = 0;
-        while let Some(part) = todo.pop() {
+        // Each with whether it is of the path itself, and not of a link's target.
+        let mut todo: Vec<(String, bool)> = parts.iter().rev().map(|part| ((*part).to_owned(), true)).collect();
+        let (mut links, mut named) = (0, (Path::new(), String::new()));
+        while let Some((part, own)) = todo.pop() {
+            if own {
+                named = (at.clone(), part.clone());
+            }
             match part.as_str() {
                 "" | "." => {}
                 ".." => _ = at.pop(),
@@ -162,20 +166,39 @@ impl Model {
                         if target.starts_with('/') {
                             at.clear();
                         }
-                        todo.extend(target.split('/').rev().map(str::to_owned));
+                        todo.extend(target.split('/').rev().map(|part| (part.to_owned(), false)));
                     }
-                    Some(_) => return Err(Failed::NotDirectory),
+                    Some(_) if missing == Missing::Nothing => return Err(Failed::NotDirectory),
+                    Some(_) => {
+                        let (parent, name) = named.clone();
+                        self.give_way(&parent, &name)?;
+                        at = below(&parent, &name);
+                        todo.retain(|(_, own)| *own);
+                    }
                     None if missing == Missing::Nothing => return Ok(None),
-                    None => {
-                        let inode = self.fresh(Kind::Dir(BTreeMap::new()));
-                        self.put(&at, name, inode);
-                        at.push(part);
-                        self.touch(&at);
-                    }
+                    None => self.imply(&mut at, part),
                 },
             }
         }
         Ok(Some(at))
+    }
+
+    // Rule 10.
+    fn imply(&mut self, at: &mut Path, name: String) {
+        let inode = self.fresh(Kind::Dir(BTreeMap::new()));
+        self.put(at, &name, inode);
+        at.push(name);
+        self.touch(at);
+    }
+
+    // Rule 10.
+    fn give_way(&mut self, parent: &Path, name: &str) -> Result<(), Failed> {
+        if self.switches.no_overwrite || self.children(parent)[name].upper {
+            return Err(Failed::NotDirectory);
+        }
+        self.children(parent).remove(name);
+        self.imply(&mut parent.clone(), name.to_owned());
+        Ok(())
     }
 
     // Rule 7.

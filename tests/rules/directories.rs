@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use untar_in_root::{Durability, ErrorKind, EventKind};
+use untar_in_root::{Durability, ErrorKind, EventKind, Mode};
 
 use crate::support::privilege::need_root;
-use crate::support::run::{Run, apply, both, layer, layers, literal, plain};
+use crate::support::run::{Run, apply, both, layer, layers, line, literal, plain, untar};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::{Tarball, gz};
 use crate::support::tree::{But, Tree};
@@ -58,17 +58,69 @@ fn rule_10_missing_parents_do_not_inherit() {
 }
 
 #[test]
-fn rule_10_a_non_directory_in_the_way_is_enotdir() {
-    for (below, above) in [
-        (tar().file("x", "1"), tar().file("x/y", "2")),
-        (tar().fifo("x"), tar().dir("x/y")),
-        (tar().file("x", "1"), tar().symlink("x/y/z", "2")),
-        (tar().file("f", "1").symlink("x", "f"), tar().file("x/y", "2")),
+fn rule_10_a_non_directory_of_this_archive_in_the_way_is_enotdir() {
+    for (archive, left) in [
+        (tar().file("x", "1").file("x/y", "2"), "x=1"),
+        (tar().fifo("x").dir("x/y"), "x|"),
+        (tar().file("f", "1").symlink("x", "f").file("x/y", "2"), "f=1 x->f"),
     ] {
-        let run = layers(&[below, above]).fails(ErrorKind::Entry, "Os(20)");
-        assert_eq!(run.error().raw_os_error(), Some(20));
+        both(&[archive], |run| {
+            assert_eq!(run.error().raw_os_error(), Some(20));
+            run.fails(ErrorKind::Entry, "Os(20)").leaves(left);
+        });
     }
-    plain(tar().file("x", "1").file("x/y", "2")).fails(ErrorKind::Entry, "Os(20)").leaves("x=1");
+    // What the layer has linked to, or put in the place of something else, is its own.
+    layers(&[tar().file("f", "1"), tar().hardlink("x", "f").file("x/y", "2")]).fails(ErrorKind::Entry, "Os(20)");
+    layers(&[tar().file("x", "1"), tar().file("x", "2").file("x/y", "3")]).fails(ErrorKind::Entry, "Os(20)");
+    layers(&[tar().file("f", "1"), tar().symlink("x", "f").file("x/y", "3")]).fails(ErrorKind::Entry, "Os(20)");
+    // Plain tar knows no layers.
+    Run::of(&[tar().file("x", "1"), tar().file("x/y", "2")], literal).fails(ErrorKind::Entry, "Os(20)").leaves("x=1");
+}
+
+#[test]
+fn rule_10_a_non_directory_of_a_lower_layer_gives_way() {
+    for (below, above, left) in [
+        (tar().file("x", "1"), tar().file("x/y", "2"), "x/ x/y=2"),
+        (tar().fifo("x"), tar().dir("x/y"), "x/ x/y/"),
+        (tar().file("x", "1"), tar().symlink("x/y/z", "2"), "x/ x/y/ x/y/z->2"),
+        (tar().dir("d").file("d/x", "1").symlink("l", "d"), tar().file("l/x/y", "2"), "d/ d/x/ d/x/y=2 l->d"),
+        (tar().file("f", "1").hardlink("x", "f"), tar().file("x/y", "2"), "f=1 x/ x/y=2"),
+    ] {
+        layers(&[below, above]).leads_to(left);
+    }
+    // Whoever does not want it says so.
+    let archives = [tar().file("x", "1"), tar().file("x/y", "2")];
+    let refuse = |o: &mut untar_in_root::Options| (o.mode, o.no_overwrite_dir_nondir) = (Mode::Layer, true);
+    Run::of(&archives, refuse).fails(ErrorKind::Entry, "Os(20)").leaves("x=1");
+    // The way to the destination is the caller's, not the layer's.
+    let into = |o: &mut untar_in_root::Options| o.mode = Mode::Layer;
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    fs::write(dest.join("x"), "1").expect("file");
+    let error = untar(&dest, into).destination("x/y").apply(&tar().file("z", "2").build()[..]).expect_err("refused");
+    assert_eq!((error.raw_os_error(), line(&Tree::read(&dest)).as_str()), (Some(20), "x=1"));
+}
+
+#[test]
+fn rule_10_of_links_to_no_directory_the_one_that_the_path_names_gives_way() {
+    for (below, above, left) in [
+        (tar().file("f", "1").symlink("x", "f"), tar().file("x/y", "2"), "f=1 x/ x/y=2"),
+        (tar().file("f", "1").symlink("m", "f").symlink("x", "/m"), tar().dir("x/y"), "f=1 m->f x/ x/y/"),
+        (tar().file("f", "1").symlink("x", "f/no/more"), tar().file("x/y/z", "2"), "f=1 x/ x/y/ x/y/z=2"),
+        // Below a link to a directory it is the one that is named there.
+        (
+            tar().file("f", "1").dir("d").symlink("d/x", "../f").symlink("l", "d"),
+            tar().file("l/x/y", "2"),
+            "d/ d/x/ d/x/y=2 f=1 l->d",
+        ),
+        // The file may be this layer's: it stays, too.
+        (tar().symlink("x", "f"), tar().file("f", "2").file("x/y", "3"), "f=2 x/ x/y=3"),
+    ] {
+        layers(&[below, above]).leads_to(left);
+    }
+    // A link that a path has been through before leads nowhere any more.
+    let below = tar().dir("d").symlink("m", "d").symlink("x", "m");
+    layers(&[below, tar().file("x/a", "1").file("m", "2").file("x/b", "3")]).leads_to("d/ d/a=1 m=2 x/ x/b=3");
 }
 
 #[test]

@@ -85,12 +85,17 @@ impl Applier<'_> {
                 None => Place::NothingToHide,
             },
             Marker::None => {
-                let parent = self.resolve(self.destination, parents, Missing::Make)?;
+                let parent = self.resolve(self.destination, parents, self.implied())?;
                 let parent = parent.unwrap_or(self.destination);
                 self.remember(path, parent);
                 Place::At { parent, name: range_in(path, last) }
             }
         })
+    }
+
+    /// What becomes of directories that a path implies.
+    fn implied(&self) -> Missing {
+        if self.literal() || self.options.no_overwrite_dir_nondir { Missing::Make } else { Missing::Replace }
     }
 
     /// A directory that is there; `None` if nothing or something else is.

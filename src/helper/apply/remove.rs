@@ -173,6 +173,14 @@ pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -
     Ok(())
 }
 
+/// Removes what is no directory; nothing where nothing is.
+pub(crate) fn remove_one(dir: &OwnedFd, name: &[u8]) -> Result<()> {
+    match unlink(dir, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(fault(errno, name)),
+    }
+}
+
 fn unlink(dir: &OwnedFd, name: &[u8], flags: UnlinkatFlags) -> Result<(), Errno> {
     unlinkat(dir, OsStr::from_bytes(name), flags)
 }

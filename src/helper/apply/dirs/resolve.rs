@@ -4,6 +4,7 @@ use super::links::Led;
 use super::{Child, Dirs, Inherit, Leaver, NodeId};
 use crate::helper::apply::lower::Lower;
 use crate::helper::apply::metadata::Metadata;
+use crate::helper::apply::remove;
 use crate::helper::fault::{Fault, Result, quoted};
 use crate::helper::open;
 use nix::errno::Errno;
@@ -17,11 +18,19 @@ const LINKS: u32 = 40;
 pub(crate) enum Missing {
     /// They are made.
     Make,
+    /// They are made, and what is in their way gives way to them, if it is of a lower layer and no directory.
+    Replace,
     /// There is nothing at the path.
     Nothing,
     /// Overlay mode: they are made to hold a marker, if the lower layers have them or are not known; they
     /// are not of this archive.
     Hold,
+}
+
+impl Missing {
+    fn is_made(self) -> bool {
+        matches!(self, Missing::Make | Missing::Replace)
+    }
 }
 
 /// A directory to be made because a path needs it.
@@ -45,6 +54,53 @@ enum Way {
     Behind(u32, u32),
 }
 
+/// How far a path has been gone, and what is left of it.
+struct Walk {
+    at: NodeId,
+    /// What comes next is last: what the path itself says is at the bottom, where links lead above it.
+    way: Vec<Way>,
+    /// How much of it the path itself says.
+    own: usize,
+    links: u32,
+    /// The link that the path itself names and that is being followed.
+    followed: Option<(NodeId, Box<[u8]>)>,
+}
+
+impl Walk {
+    fn new(start: NodeId, parts: &[&[u8]]) -> Walk {
+        let way: Vec<Way> = parts.iter().rev().map(|part| Way::Part(Box::from(*part))).collect();
+        Walk { at: start, own: way.len(), way, links: 0, followed: None }
+    }
+
+    /// What comes next, and whether the path itself says it.
+    fn next(&mut self) -> Option<(Way, bool)> {
+        let next = self.way.pop()?;
+        let of_path = self.way.len() < self.own;
+        if of_path {
+            self.own = self.way.len();
+            self.followed = None;
+        }
+        Some((next, of_path))
+    }
+
+    /// On to where a link leads; it is known by the number of its name.
+    fn follow(&mut self, name: Box<[u8]>, target: &[u8], number: u32) {
+        self.followed.get_or_insert((self.at, name));
+        self.way.push(Way::Behind(number, self.links));
+        self.links += 1;
+        if target.starts_with(b"/") {
+            self.at = NodeId::ROOT;
+        }
+        self.way.extend(target.split(|b| *b == b'/').rev().map(|part| Way::Part(Box::from(part))));
+    }
+
+    /// Back to what the path itself names: this, or the link that has led to it.
+    fn back_out(&mut self, name: Box<[u8]>) -> (NodeId, Box<[u8]>) {
+        self.way.truncate(self.own);
+        self.followed.take().unwrap_or((self.at, name))
+    }
+}
+
 impl Dirs {
     /// Resolves directories from `start`, following symlinks inside the root.
     pub(crate) fn resolve(
@@ -55,60 +111,52 @@ impl Dirs {
         make: Maker<'_>,
         leave: Leaver<'_>,
     ) -> Result<Option<NodeId>> {
-        let mut at = start;
-        let mut way: Vec<Way> = parts.iter().rev().map(|part| Way::Part(Box::from(*part))).collect();
-        let (mut links, mut own) = (0, way.len());
+        let mut walk = Walk::new(start, parts);
         self.links.allow();
-        while let Some(next) = way.pop() {
-            // What the path itself says is at the bottom.
-            if way.len() < own {
-                own = way.len();
-            } else {
+        while let Some((next, of_path)) = walk.next() {
+            if !of_path {
                 self.links.step()?;
             }
             let name = match next {
                 Way::Part(name) => name,
                 Way::Behind(link, before) => {
-                    self.remember(link, Led { to: at, links: links - before });
+                    self.remember(link, Led { to: walk.at, links: walk.links - before });
                     continue;
                 }
             };
             match &name[..] {
                 b"" | b"." => continue,
                 b".." => {
-                    at = self.parent(at);
+                    walk.at = self.parent(walk.at);
                     continue;
                 }
                 _ => {}
             }
-            if let Some(led) = self.led(at, &name) {
-                links += led.links;
-                at = led.to;
+            if let Some(led) = self.led(walk.at, &name) {
+                walk.links += led.links;
+                walk.at = led.to;
             } else {
-                match self.step(at, &name, missing, make, leave)? {
-                    Step::Dir(id) => at = id,
+                match self.step(walk.at, &name, missing, make, leave)? {
+                    Step::Dir(id) => walk.at = id,
                     Step::Nothing => return Ok(None),
-                    Step::Link(target, link) => {
-                        way.push(Way::Behind(link, links));
-                        links += 1;
-                        if target.starts_with(b"/") {
-                            at = NodeId::ROOT;
-                        }
-                        way.extend(target.split(|b| *b == b'/').rev().map(|part| Way::Part(Box::from(part))));
+                    Step::Link(target, link) => walk.follow(name, &target, link),
+                    Step::Blocked(fault) => {
+                        let (dir, blocking) = walk.back_out(name);
+                        walk.at = self.replace(dir, &blocking, missing, fault, make, leave)?;
                     }
                 }
             }
-            if links > LINKS {
+            if walk.links > LINKS {
                 return Err(Fault::os(Errno::ELOOP, "openat", quoted(&parts.join(&b'/'))));
             }
         }
-        Ok(Some(at))
+        Ok(Some(walk.at))
     }
 
     fn step(&mut self, at: NodeId, name: &[u8], missing: Missing, make: Maker<'_>, leave: Leaver<'_>) -> Result<Step> {
         match self.child(at, name) {
             Some(Child::Dir(id)) => return Ok(Step::Dir(id)),
-            Some(Child::Whiteout) if missing != Missing::Make => return Ok(Step::Nothing),
+            Some(Child::Whiteout) if !missing.is_made() => return Ok(Step::Nothing),
             Some(Child::Leaf(batch)) => self.writers.wait(batch),
             _ => {}
         }
@@ -121,9 +169,9 @@ impl Dirs {
                 Some(Errno::ENOENT) => {}
                 Some(Errno::ENOTDIR | Errno::ELOOP) => match open::link_target(&handle, name)? {
                     Some(target) => return Ok(Step::Link(target, self.note_link(at, name)?)),
-                    None if missing != Missing::Make => return Ok(Step::Nothing),
+                    None if !missing.is_made() => return Ok(Step::Nothing),
                     None if over_whiteout => {}
-                    None => return Err(fault),
+                    None => return Ok(Step::Blocked(fault)),
                 },
                 _ => return Err(fault),
             },
@@ -135,22 +183,59 @@ impl Dirs {
             Lower::Link(target, ..) => return Ok(Step::Link(target, self.note_link(at, name)?)),
             Lower::Other(..) if missing == Missing::Hold => return Ok(Step::Nothing),
             Lower::Other(..) => {
-                return Err(Fault::os(Errno::ENOTDIR, "openat", format_args!("lower, {}", quoted(name))));
+                let fault = Fault::os(Errno::ENOTDIR, "openat", format_args!("lower, {}", quoted(name)));
+                return Ok(Step::Blocked(fault));
             }
         };
         let inherit = self.node(at).inherit;
-        let opened = make(Implied { dir: &handle, inherit, name, like: like.as_deref(), over_whiteout })?;
-        self.disturb(at);
-        self.forget(at, name);
-        let id = self.add(at, name, opened, true, leave)?;
+        let implied = Implied { dir: &handle, inherit, name, like: like.as_deref(), over_whiteout };
+        let opened = make(implied)?;
+        let id = self.add_implied(at, name, opened, leave)?;
         self.node_mut(id).opaque |= over_whiteout;
         match like {
             // It was there: passing through does not touch it.
             Some(metadata) => self.defer(id, *metadata),
-            None if missing == Missing::Make => self.touch(id),
+            None if missing.is_made() => self.touch(id),
             None => {}
         }
         Ok(Step::Dir(id))
+    }
+
+    fn add_implied(&mut self, at: NodeId, name: &[u8], opened: OwnedFd, leave: Leaver<'_>) -> Result<NodeId> {
+        self.disturb(at);
+        self.forget(at, name);
+        self.add(at, name, opened, true, leave)
+    }
+
+    /// Rule 10: a directory in the place of what is of a lower layer and none, in the upper directory or over it.
+    fn replace(
+        &mut self,
+        at: NodeId,
+        name: &[u8],
+        missing: Missing,
+        fault: Fault,
+        make: Maker<'_>,
+        leave: Leaver<'_>,
+    ) -> Result<NodeId> {
+        // What an upper directory holds besides is of no lower layer.
+        let here = match self.child(at, name) {
+            None | Some(Child::Link) => self.lowers.is_none(),
+            Some(Child::Copied) => true,
+            Some(Child::Leaf(_) | Child::Whiteout | Child::Dir(_)) => return Err(fault),
+        };
+        if missing != Missing::Replace {
+            return Err(fault);
+        }
+        let handle = self.handle(at, leave)?;
+        if here {
+            remove::remove_one(&handle, name)?;
+        }
+        let inherit = self.node(at).inherit;
+        let implied = Implied { dir: &handle, inherit, name, like: None, over_whiteout: false };
+        let opened = make(implied).map_err(|made| if made.errno() == Some(Errno::EEXIST) { fault } else { made })?;
+        let id = self.add_implied(at, name, opened, leave)?;
+        self.touch(id);
+        Ok(id)
     }
 
     /// A known path leads through this link from now on; the number of its name.
@@ -165,5 +250,7 @@ impl Dirs {
 enum Step {
     Dir(NodeId),
     Link(Vec<u8>, u32),
+    /// By something that is neither a directory nor a link.
+    Blocked(Fault),
     Nothing,
 }
