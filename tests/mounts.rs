@@ -288,7 +288,7 @@ fn a_mounted_file_in_the_way_of_an_implied_directory_stays() {
         std::os::unix::fs::symlink("file", dest.join("l")).expect("link");
         let attempt = |name: &str| {
             run::apply(&dest, &Tarball::new().file(name, "1").build(), |o| {
-                (o.mode, o.cross_mounts) = (Mode::Layer, true);
+                (o.mode, o.jail.mounts) = (Mode::Layer, untar_in_root::Mounts::Cross);
                 change(o);
             })
         };
