@@ -1,10 +1,10 @@
 //! The command line: what may be said, and what it means to the library.
 
 mod archive;
+mod common;
 mod image;
 mod jail;
 mod limits;
-mod made;
 mod output;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::output::When;
 use super::values::{self, Word};
-use super::{jail, limits, made};
+use super::{common, jail, limits};
 use clap::error::ErrorKind;
 use std::path::PathBuf;
 use untar_in_root::Options;
@@ -99,7 +99,7 @@ pub(crate) struct Image {
     pub(crate) staging: Option<PathBuf>,
 
     #[command(flatten)]
-    made: made::Made,
+    common: common::Common,
 
     #[command(flatten)]
     jail: jail::Jail,
@@ -145,7 +145,7 @@ impl Image {
     /// Makes of them what the library wants.
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::default();
-        self.made.set(&mut options);
+        self.common.set(&mut options);
         self.jail.set(&mut options);
         self.limits.set(&mut options);
         options

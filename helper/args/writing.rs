@@ -1,6 +1,6 @@
 //! Options about what is written: as what, where, whose, with what.
 
-use super::made::Made;
+use super::common::Common;
 use super::values::{self, Word};
 use clap::error::ErrorKind;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub(crate) struct Writing {
     #[command(flatten)]
     owners: Owners,
     #[command(flatten)]
-    made: Made,
+    common: Common,
     #[command(flatten)]
     metadata: Metadata,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Writing {
 impl Writing {
     pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
         self.owners.check()?;
-        if self.made.ignores_xattrs() && self.metadata.trusted_xattrs {
+        if self.common.ignores_xattrs() && self.metadata.trusted_xattrs {
             let words = "--xattrs none ignores all attributes, so --trusted-xattrs allow has none to allow";
             return Err((ErrorKind::ArgumentConflict, words.into()));
         }
@@ -57,7 +57,7 @@ impl Writing {
         self.layer.set(options);
         self.destination.set(options);
         self.owners.set(options);
-        self.made.set(options);
+        self.common.set(options);
         self.metadata.set(options);
     }
 }

@@ -1,6 +1,6 @@
 //! bzip2 and zstd, fed.
 
-use super::members::{Codec, Step, TooMuchMemory};
+use super::members::{Codec, Fed, TooMuchMemory};
 use std::io;
 use zstd::stream::raw::{DParameter, InBuffer, Operation as _, OutBuffer};
 
@@ -27,7 +27,7 @@ impl Codec for Bzip2 {
         Ok(())
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Fed {
         let before = (self.0.total_in(), self.0.total_out());
         let status = self.0.decompress(input, output);
         // At most as long as the slices.
@@ -38,7 +38,7 @@ impl Codec for Bzip2 {
             Ok(status) => Ok(status == bzip2::Status::StreamEnd),
             Err(_) => Err(io::ErrorKind::InvalidData.into()),
         };
-        Step { used, written, ended }
+        Fed { used, written, ended }
     }
 }
 
@@ -69,7 +69,7 @@ impl Codec for Zstd {
         Ok(())
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Fed {
         let mut source = InBuffer::around(&input[..input.len().min(self.wanted)]);
         let mut target = OutBuffer::around(output);
         let hint = self.context.run(&mut source, &mut target).map_err(zstd_error);
@@ -78,7 +78,7 @@ impl Codec for Zstd {
             // Of some of it, only the rest is wanted.
             self.wanted = hint.max(1);
         }
-        Step { used, written, ended: hint.map(|hint| hint == 0) }
+        Fed { used, written, ended: hint.map(|hint| hint == 0) }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The crate's own reader takes its input with it, and could not be asked for what it holds while the source stalls.
 
-use super::members::{Codec, Step};
+use super::members::{Codec, Fed};
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 use std::io;
 
@@ -141,7 +141,7 @@ impl Gzip {
         if right { Ok(Part::End) } else { Err(corrupt()) }
     }
 
-    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Fed {
         let before = (self.inflate.total_in(), self.inflate.total_out());
         let status = self.inflate.decompress(input, output, FlushDecompress::None);
         // At most as long as the slices.
@@ -152,7 +152,7 @@ impl Gzip {
         if let Ok(true) = ended {
             self.part = Part::Trailer;
         }
-        Step { used, written, ended: ended.map(|_| false) }
+        Fed { used, written, ended: ended.map(|_| false) }
     }
 }
 
@@ -169,11 +169,11 @@ impl Codec for Gzip {
         Ok(())
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Fed {
         let mut rest = input;
         loop {
             match self.part {
-                Part::End => return Step { used: input.len() - rest.len(), written: 0, ended: Ok(true) },
+                Part::End => return Fed { used: input.len() - rest.len(), written: 0, ended: Ok(true) },
                 Part::Body => {
                     let mut step = self.inflate(rest, output);
                     rest = &rest[step.used..];
@@ -185,7 +185,7 @@ impl Codec for Gzip {
                 _ => match self.advance(&mut rest) {
                     Ok(true) => {}
                     result => {
-                        return Step { used: input.len() - rest.len(), written: 0, ended: result };
+                        return Fed { used: input.len() - rest.len(), written: 0, ended: result };
                     }
                 },
             }

@@ -1,7 +1,7 @@
 //! What is made of members: frames, streams, one after the other, and zeros behind the last.
 //!
 //! A codec is fed and never reads, so a source that stalls interrupts no codec: the input has one owner from the first
-//! byte to the last, and where the reading stands is said by `Place` alone. A place is left only once what leads out
+//! byte to the last, and where the reading stands is said by `Reading` alone. What it says is left only once what leads out
 //! of it has been read.
 
 use std::fmt;
@@ -14,18 +14,18 @@ pub(super) trait Codec {
     /// Ready for another member.
     fn restart(&mut self) -> io::Result<()>;
     /// Decodes what it can, also what it holds of earlier input: `input` may be empty.
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step;
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Fed;
 }
 
 /// What a codec did: also where it fails it may have used and written something.
-pub(super) struct Step {
+pub(super) struct Fed {
     pub(super) used: usize,
     pub(super) written: usize,
     /// Whether the member has ended.
     pub(super) ended: io::Result<bool>,
 }
 
-enum Place {
+enum Reading {
     /// `full`: the codec had no room for all that it has.
     Inside {
         full: bool,
@@ -42,44 +42,44 @@ enum Place {
 pub(super) struct Members<R, C> {
     input: R,
     codec: C,
-    place: Place,
+    place: Reading,
 }
 
 impl<R: BufRead, C: Codec> Members<R, C> {
     pub(super) fn new(input: R, codec: C) -> Self {
-        Members { input, codec, place: Place::Between { padded: false } }
+        Members { input, codec, place: Reading::Between { padded: false } }
     }
 
     /// Another member, the end, or zeros up to the end.
-    fn next_member(&mut self, padded: bool) -> io::Result<Place> {
+    fn next_member(&mut self, padded: bool) -> io::Result<Reading> {
         let bytes = self.input.fill_buf()?;
-        let Some(first) = bytes.first().copied() else { return Ok(Place::End) };
+        let Some(first) = bytes.first().copied() else { return Ok(Reading::End) };
         let zeros = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
         if zeros > 0 {
             self.input.consume(zeros);
-            return Ok(Place::Between { padded: true });
+            return Ok(Reading::Between { padded: true });
         }
         if padded || !C::begins_with(first) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, Trailing));
         }
         self.codec.restart()?;
-        Ok(Place::Inside { full: false })
+        Ok(Reading::Inside { full: false })
     }
 
     /// Some more of a member: the bytes written, and where that leads.
-    fn decode(&mut self, full: bool, buffer: &mut [u8]) -> io::Result<(usize, Place)> {
+    fn decode(&mut self, full: bool, buffer: &mut [u8]) -> io::Result<(usize, Reading)> {
         // What the codec still has comes out before anything is waited for.
         let input = if full { &[][..] } else { self.input.fill_buf()? };
         let (there, at_end) = (input.len(), !full && input.is_empty());
-        let Step { used, written, ended } = self.codec.step(input, buffer);
+        let Fed { used, written, ended } = self.codec.step(input, buffer);
         self.input.consume(used);
         let place = match ended {
-            Err(error) => Place::Failed(error),
-            Ok(true) => Place::Between { padded: false },
-            Ok(false) if at_end && written == 0 => Place::Failed(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => Reading::Failed(error),
+            Ok(true) => Reading::Between { padded: false },
+            Ok(false) if at_end && written == 0 => Reading::Failed(io::ErrorKind::UnexpectedEof.into()),
             // It would be asked for ever.
-            Ok(false) if there > 0 && used == 0 && written == 0 => Place::Failed(io::ErrorKind::InvalidData.into()),
-            Ok(false) => Place::Inside { full: written == buffer.len() },
+            Ok(false) if there > 0 && used == 0 && written == 0 => Reading::Failed(io::ErrorKind::InvalidData.into()),
+            Ok(false) => Reading::Inside { full: written == buffer.len() },
         };
         Ok((written, place))
     }
@@ -92,11 +92,11 @@ impl<R: BufRead, C: Codec> Read for Members<R, C> {
         }
         loop {
             let (written, place) = match &self.place {
-                Place::End => return Ok(0),
+                Reading::End => return Ok(0),
                 // It stays failed: what failed has no end.
-                Place::Failed(error) => return Err(again(error)),
-                Place::Between { padded } => (0, self.next_member(*padded).or_else(stays)?),
-                Place::Inside { full } => self.decode(*full, buffer)?,
+                Reading::Failed(error) => return Err(again(error)),
+                Reading::Between { padded } => (0, self.next_member(*padded).or_else(stays)?),
+                Reading::Inside { full } => self.decode(*full, buffer)?,
             };
             self.place = place;
             if written > 0 {
@@ -107,9 +107,9 @@ impl<R: BufRead, C: Codec> Read for Members<R, C> {
 }
 
 /// What is wrong with the stream is for good; what is wrong with the source leaves the place as it is.
-fn stays(error: io::Error) -> io::Result<Place> {
+fn stays(error: io::Error) -> io::Result<Reading> {
     let ours = error.get_ref().is_some_and(|inner| inner.is::<Trailing>() || inner.is::<TooMuchMemory>());
-    if ours { Ok(Place::Failed(error)) } else { Err(error) }
+    if ours { Ok(Reading::Failed(error)) } else { Err(error) }
 }
 
 /// Makes the same error once more.

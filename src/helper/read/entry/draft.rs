@@ -2,7 +2,7 @@
 
 use super::blocks::Block;
 use super::header::{self, Fields};
-use super::pax::{Pax, Place};
+use super::pax::{MapPlace, Pax};
 use super::pending::Extended;
 use super::sparse::{Map, Old};
 use super::{Entry, Time, limit, malformed};
@@ -86,20 +86,20 @@ impl Draft {
         if self.fields.flag == b'S' {
             // star has an `S` too, laid out otherwise.
             let gnu = header::gnu(block).ok_or_else(|| malformed(Malformed::SparseMap, offset))?;
-            let old = Old::parse(gnu, limits.sparse_regions).map_err(|bad| bad.at(offset))?;
+            let old = Old::parse(gnu, limits.sparse_regions).map_err(|why| why.at(offset))?;
             return Ok(Holes::Old(Box::new(old)));
         }
         let Some(pax) = &mut self.pax else { return Ok(Holes::None) };
         let place = pax.sparse.place();
-        if self.kind != EntryKind::File && place != Place::None {
+        if self.kind != EntryKind::File && place != MapPlace::None {
             return Err(malformed(Malformed::SparseMap, offset));
         }
         let size = pax.sparse.size().unwrap_or(self.size);
         match place {
-            Place::None => Ok(Holes::None),
-            Place::Body => Ok(Holes::Body(size)),
-            Place::Records => {
-                let map = std::mem::take(&mut pax.sparse).map(limits).map_err(|bad| bad.at(offset))?;
+            MapPlace::None => Ok(Holes::None),
+            MapPlace::Body => Ok(Holes::Body(size)),
+            MapPlace::Records => {
+                let map = std::mem::take(&mut pax.sparse).map(limits).map_err(|why| why.at(offset))?;
                 Ok(Holes::Records(map, size))
             }
         }

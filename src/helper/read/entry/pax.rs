@@ -1,7 +1,7 @@
 //! PAX extended headers: records, and the values in them.
 
-use super::record::Wrong;
-use super::sparse::{Bad, Map};
+use super::record::Unplaced;
+use super::sparse::Map;
 use super::xattr::Xattrs;
 use super::{Time, malformed, number, record};
 use crate::helper::fault::Result;
@@ -46,7 +46,7 @@ pub(super) struct Sparse {
 
 /// Where the map of a PAX sparse file is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum MapPlace {
     /// Nowhere: the file is not sparse, or of an unknown version and taken as it is, as in Go.
     None,
     /// 0.0, 0.1: in the records.
@@ -63,14 +63,14 @@ impl Pax {
         while !rest.is_empty() {
             let at = offset + (body.len() - rest.len()) as u64;
             let (record, next) = record::split(rest).ok_or_else(|| malformed(Malformed::PaxRecord, at))?;
-            pax.set(record.key, record.value, limits).map_err(|bad| bad.at(at))?;
+            pax.set(record.key, record.value, limits).map_err(|why| why.at(at))?;
             rest = next;
         }
         pax.xattrs.settle(limits)?;
         Ok(pax)
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), Wrong> {
+    fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), Unplaced> {
         match key {
             b"path" => self.path = Some(name(value, limits)?),
             b"linkpath" => self.link = Some(name(value, limits)?),
@@ -92,7 +92,7 @@ impl Pax {
         Ok(())
     }
 
-    fn set_prefixed(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), Wrong> {
+    fn set_prefixed(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), Unplaced> {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
             self.xattrs.push_schily(name, value, limits)
         } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
@@ -130,7 +130,7 @@ impl Pax {
 }
 
 impl Sparse {
-    fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), Wrong> {
+    fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), Unplaced> {
         match key {
             b"major" => self.major = version(value),
             b"minor" => self.minor = version(value),
@@ -151,13 +151,13 @@ impl Sparse {
         Ok(())
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> MapPlace {
         match (self.major, self.minor) {
-            (Some(b'0'), Some(b'0' | b'1')) => Place::Records,
-            (Some(b'1'), Some(b'0')) => Place::Body,
+            (Some(b'0'), Some(b'0' | b'1')) => MapPlace::Records,
+            (Some(b'1'), Some(b'0')) => MapPlace::Body,
             // 0.0 and 0.1 have no version records.
-            (None, None) if self.blocks.is_some() || self.pairs.is_some() || self.list.is_some() => Place::Records,
-            _ => Place::None,
+            (None, None) if self.blocks.is_some() || self.pairs.is_some() || self.list.is_some() => MapPlace::Records,
+            _ => MapPlace::None,
         }
     }
 
@@ -167,10 +167,10 @@ impl Sparse {
     }
 
     /// The map of 0.0 and 0.1.
-    pub(super) fn map(self, limits: &Limits) -> Result<Map, Bad> {
+    pub(super) fn map(self, limits: &Limits) -> Result<Map, Unplaced> {
         let map = self.pairs.or(self.list).unwrap_or_else(|| Map::new(limits.sparse_regions));
         if self.half.is_some() || self.blocks != Some(map.count().into()) {
-            return Err(Bad::Map(Malformed::SparseMap));
+            return Err(Unplaced::Malformed(Malformed::SparseMap));
         }
         Ok(map)
     }
@@ -188,12 +188,12 @@ fn natural(value: &[u8]) -> Result<u64, Malformed> {
     number::unsigned(value).map(i64::cast_unsigned)
 }
 
-fn name(value: &[u8], limits: &Limits) -> Result<Option<Vec<u8>>, Wrong> {
+fn name(value: &[u8], limits: &Limits) -> Result<Option<Vec<u8>>, Unplaced> {
     if value.contains(&0) {
         return Err(Malformed::NulInName.into());
     }
     if value.len() as u64 > limits.name_bytes.into() {
-        return Err(Wrong::Limit(Limit::NameBytes, limits.name_bytes));
+        return Err(Unplaced::Limit(Limit::NameBytes, limits.name_bytes));
     }
     Ok(given(value, raw)?)
 }
@@ -208,7 +208,7 @@ fn version(value: &[u8]) -> Option<u8> {
 }
 
 /// The map of 0.1: `offset,length,offset,length`.
-fn list(value: &[u8], limits: &Limits) -> Result<Option<Map>, Wrong> {
+fn list(value: &[u8], limits: &Limits) -> Result<Option<Map>, Unplaced> {
     if value.is_empty() {
         return Ok(None);
     }

@@ -1,14 +1,14 @@
 //! Extended headers that wait for their entry, and the global ones that stay.
 
 use super::header;
-use super::pax::{Pax, Place};
+use super::pax::{MapPlace, Pax};
 use super::{limit, malformed};
 use crate::helper::fault::Result;
 use crate::options::Limits;
 use crate::report::{Limit, Malformed};
 
 #[derive(Default)]
-pub(super) struct Pending {
+pub(super) struct Headers {
     /// Where the first of them begins in the stream.
     offset: Option<u64>,
     /// The bytes of all their bodies together.
@@ -41,7 +41,7 @@ pub(super) fn is_meta(flag: u8) -> bool {
     matches!(flag, b'x' | b'g' | b'L' | b'K')
 }
 
-impl Pending {
+impl Headers {
     /// Makes room for a body, within the bound on all extended headers of one entry.
     pub(super) fn reserve(&mut self, size: u64, limits: &Limits) -> Result<usize> {
         let most = u64::from(limits.extended_header_bytes);
@@ -120,8 +120,8 @@ impl Pending {
 fn best_name(long: Option<Vec<u8>>, pax: Option<&mut Pax>) -> Option<Vec<u8>> {
     let Some(pax) = pax else { return long };
     let sparse = match pax.sparse.place() {
-        Place::None => None,
-        Place::Records | Place::Body => pax.sparse.name.take(),
+        MapPlace::None => None,
+        MapPlace::Records | MapPlace::Body => pax.sparse.name.take(),
     };
     sparse.or(long).or_else(|| pax.path.take().flatten())
 }

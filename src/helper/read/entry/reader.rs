@@ -3,7 +3,7 @@
 use super::blocks::{BLOCK, Blocks, is_zero, padding};
 use super::draft::{Draft, Framing, Holes};
 use super::header::Fields;
-use super::pending::{Meta, Pending, is_meta};
+use super::pending::{Headers, Meta, is_meta};
 use super::sparse::{Lines, Map, Old};
 use super::{End, Entry, Source, Strictness, limit, malformed};
 use crate::helper::fault::Result;
@@ -18,7 +18,7 @@ pub(crate) struct Reader<S> {
     strictness: Strictness,
     /// The number of the next entry.
     index: u64,
-    pending: Pending,
+    pending: Headers,
     body: Body,
     naming: Naming,
     state: State,
@@ -51,7 +51,7 @@ enum State {
 }
 
 /// What the next block began.
-enum Step {
+enum Next {
     Meta(Fields),
     Entry(Draft, Holes),
     End { marker: bool },
@@ -64,7 +64,7 @@ impl<S: Source> Reader<S> {
             limits,
             strictness,
             index: 0,
-            pending: Pending::default(),
+            pending: Headers::default(),
             body: Body::default(),
             naming: Naming { index: 0, offset: 0, path: Vec::new(), kind: EntryKind::Other(0), due: true },
             state: State::Start,
@@ -82,9 +82,9 @@ impl<S: Source> Reader<S> {
             let offset = self.blocks.position();
             self.naming.expect(self.index, offset, self.pending.name_so_far());
             match self.step(offset)? {
-                Step::Meta(fields) => self.extend(&fields, offset)?,
-                Step::Entry(draft, holes) => return self.enter(draft, holes, offset).map(Some),
-                Step::End { marker } => {
+                Next::Meta(fields) => self.extend(&fields, offset)?,
+                Next::Entry(draft, holes) => return self.enter(draft, holes, offset).map(Some),
+                Next::End { marker } => {
                     self.pending.check_empty()?;
                     self.state = State::Ended { marker };
                     return Ok(None);
@@ -136,14 +136,14 @@ impl<S: Source> Reader<S> {
         self.blocks.skip_padding(body.padding)
     }
 
-    fn step(&mut self, offset: u64) -> Result<Step> {
-        let Some(block) = self.blocks.block()? else { return Ok(Step::End { marker: false }) };
+    fn step(&mut self, offset: u64) -> Result<Next> {
+        let Some(block) = self.blocks.block()? else { return Ok(Next::End { marker: false }) };
         if is_zero(block) {
             return self.zero_block(offset);
         }
         let fields = Fields::parse(block).map_err(|what| malformed(what, offset))?;
         if is_meta(fields.flag) {
-            return Ok(Step::Meta(fields));
+            return Ok(Next::Meta(fields));
         }
         if self.index >= self.limits.entries {
             return Err(limit(Limit::Entries, self.limits.entries));
@@ -152,14 +152,14 @@ impl<S: Source> Reader<S> {
         self.naming.begin(self.index, offset, &draft.path, draft.kind);
         draft.check(offset, &self.limits)?;
         let holes = draft.holes(block, offset, &self.limits)?;
-        Ok(Step::Entry(draft, holes))
+        Ok(Next::Entry(draft, holes))
     }
 
     /// Two make the end; so does one at the end of the stream, as in Go, but that is no marker.
-    fn zero_block(&mut self, offset: u64) -> Result<Step> {
+    fn zero_block(&mut self, offset: u64) -> Result<Next> {
         match self.blocks.block()? {
-            None => Ok(Step::End { marker: false }),
-            Some(block) if is_zero(block) => Ok(Step::End { marker: true }),
+            None => Ok(Next::End { marker: false }),
+            Some(block) if is_zero(block) => Ok(Next::End { marker: true }),
             Some(_) => Err(malformed(Malformed::StrayZeroBlock, offset)),
         }
     }
@@ -186,7 +186,7 @@ impl<S: Source> Reader<S> {
         entry.size = self.body.content;
         if let Some((map, size)) = self.read_map(holes, offset)? {
             entry.size = size;
-            entry.sparse = map.finish(size, self.body.content).map_err(|bad| bad.at(offset))?;
+            entry.sparse = map.finish(size, self.body.content).map_err(|why| why.at(offset))?;
         }
         entry.stored = self.body.content;
         self.index += 1;
@@ -208,7 +208,7 @@ impl<S: Source> Reader<S> {
         while old.extended {
             let offset = self.blocks.position();
             let Some(block) = self.blocks.block()? else { return Err(self.blocks.truncated()) };
-            old.extend(block).map_err(|bad| bad.at(offset))?;
+            old.extend(block).map_err(|why| why.at(offset))?;
         }
         Ok((old.map, old.size))
     }
@@ -221,7 +221,7 @@ impl<S: Source> Reader<S> {
             self.body.content =
                 self.body.content.checked_sub(BLOCK as u64).ok_or_else(|| malformed(Malformed::SparseMap, offset))?;
             let Some(block) = self.blocks.block()? else { return Err(self.blocks.truncated()) };
-            lines.feed(block).map_err(|bad| bad.at(at))?;
+            lines.feed(block).map_err(|why| why.at(at))?;
         }
         Ok(lines.into_map())
     }

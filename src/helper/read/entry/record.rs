@@ -1,9 +1,6 @@
-//! The framing of PAX records, and what can be wrong with one.
+//! The framing of PAX records, and why one is refused.
 
-use super::limit;
-use super::sparse::Bad;
-use crate::helper::fault::Fault;
-use crate::report::{Limit, Malformed};
+use crate::report::{Cause, Limit, Malformed};
 
 /// One record: its key is not empty and has no NUL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,31 +9,25 @@ pub(super) struct Record<'a> {
     pub(super) value: &'a [u8],
 }
 
-/// What is wrong with a record; its place is added by whoever knows it.
-#[derive(Debug)]
-pub(super) enum Wrong {
-    Bad(Bad),
+/// Why a record or a map is refused, without its place: that is added by whoever knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unplaced {
+    Malformed(Malformed),
     Limit(Limit, u32),
 }
 
-impl Wrong {
-    pub(super) fn at(self, offset: u64) -> Fault {
+impl Unplaced {
+    pub(super) fn at(self, offset: u64) -> Cause {
         match self {
-            Wrong::Bad(bad) => bad.at(offset).into(),
-            Wrong::Limit(which, value) => limit(which, value.into()),
+            Unplaced::Malformed(what) => Cause::Malformed { what, offset },
+            Unplaced::Limit(limit, value) => Cause::Limit { limit, value: value.into() },
         }
     }
 }
 
-impl From<Malformed> for Wrong {
-    fn from(what: Malformed) -> Wrong {
-        Wrong::Bad(Bad::Map(what))
-    }
-}
-
-impl From<Bad> for Wrong {
-    fn from(bad: Bad) -> Wrong {
-        Wrong::Bad(bad)
+impl From<Malformed> for Unplaced {
+    fn from(what: Malformed) -> Unplaced {
+        Unplaced::Malformed(what)
     }
 }
 

@@ -1,28 +1,12 @@
 //! Sparse maps: old GNU (`S`), and the map that PAX 1.0 puts at the beginning of the body.
 
 use super::blocks::Block;
+use super::record::Unplaced;
 use super::{Region, number};
-use crate::report::{Cause, Limit, Malformed};
+use crate::report::{Limit, Malformed};
 use tar::{GnuExtSparseHeader, GnuHeader, GnuSparseHeader};
 
-/// Why a map is refused; the caller knows where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bad {
-    Map(Malformed),
-    /// More than this many regions.
-    Regions(u32),
-}
-
-impl Bad {
-    pub(super) fn at(self, offset: u64) -> Cause {
-        match self {
-            Bad::Map(what) => Cause::Malformed { what, offset },
-            Bad::Regions(limit) => Cause::Limit { limit: Limit::SparseRegions, value: limit.into() },
-        }
-    }
-}
-
-const BROKEN: Bad = Bad::Map(Malformed::SparseMap);
+const BROKEN: Unplaced = Unplaced::Malformed(Malformed::SparseMap);
 
 /// A map under construction: ascending, not overlapping, bounded.
 #[derive(Clone, Debug)]
@@ -46,13 +30,13 @@ impl Map {
         self.count
     }
 
-    pub(super) fn push(&mut self, offset: u64, length: u64) -> Result<(), Bad> {
+    pub(super) fn push(&mut self, offset: u64, length: u64) -> Result<(), Unplaced> {
         let end = offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok()).ok_or(BROKEN)?;
         if offset < self.end {
             return Err(BROKEN);
         }
         if self.count >= self.limit {
-            return Err(Bad::Regions(self.limit));
+            return Err(Unplaced::Limit(Limit::SparseRegions, self.limit));
         }
         self.count += 1;
         self.end = end;
@@ -65,14 +49,14 @@ impl Map {
     }
 
     /// The regions of a file of `size` bytes with `stored` bytes of body; `None` if it has no holes.
-    pub(super) fn finish(self, size: u64, stored: u64) -> Result<Option<Vec<Region>>, Bad> {
+    pub(super) fn finish(self, size: u64, stored: u64) -> Result<Option<Vec<Region>>, Unplaced> {
         if self.end > size || self.sum != stored {
             return Err(BROKEN);
         }
         Ok((self.sum < size).then_some(self.regions))
     }
 
-    fn push_fields(&mut self, fields: &[GnuSparseHeader]) -> Result<(), Bad> {
+    fn push_fields(&mut self, fields: &[GnuSparseHeader]) -> Result<(), Unplaced> {
         // GNU and BSD tar end here too, without looking at what follows.
         for field in fields.iter().take_while(|field| field.offset.first() != Some(&0)) {
             self.push(natural(&field.offset)?, natural(&field.numbytes)?)?;
@@ -82,9 +66,9 @@ impl Map {
 }
 
 /// A header field that may not be negative.
-fn natural(field: &[u8]) -> Result<u64, Bad> {
-    let value = number::field(field).map_err(Bad::Map)?;
-    u64::try_from(value).map_err(|_| Bad::Map(Malformed::NegativeNumber))
+fn natural(field: &[u8]) -> Result<u64, Unplaced> {
+    let value = number::field(field).map_err(Unplaced::Malformed)?;
+    u64::try_from(value).map_err(|_| Unplaced::Malformed(Malformed::NegativeNumber))
 }
 
 /// An old GNU sparse file: the start of its map, its size, and whether more of the map follows.
@@ -95,13 +79,13 @@ pub(super) struct Old {
 }
 
 impl Old {
-    pub(super) fn parse(gnu: &GnuHeader, limit: u32) -> Result<Old, Bad> {
+    pub(super) fn parse(gnu: &GnuHeader, limit: u32) -> Result<Old, Unplaced> {
         let mut map = Map::new(limit);
         map.push_fields(&gnu.sparse)?;
         Ok(Old { map, size: natural(&gnu.realsize)?, extended: gnu.isextended != [0] })
     }
 
-    pub(super) fn extend(&mut self, block: &Block) -> Result<(), Bad> {
+    pub(super) fn extend(&mut self, block: &Block) -> Result<(), Unplaced> {
         let (sparse, rest) = block.split_at(EXTENDED);
         for field in sparse.as_chunks::<FIELD>().0 {
             if field.first() == Some(&0) {
@@ -142,7 +126,7 @@ impl Lines {
     }
 
     /// Takes one block of the body; what follows the last line is padding.
-    pub(super) fn feed(&mut self, block: &Block) -> Result<(), Bad> {
+    pub(super) fn feed(&mut self, block: &Block) -> Result<(), Unplaced> {
         for byte in block {
             if self.done() {
                 break;
@@ -156,17 +140,17 @@ impl Lines {
         Ok(())
     }
 
-    fn digit(&mut self, digit: u8) -> Result<(), Bad> {
+    fn digit(&mut self, digit: u8) -> Result<(), Unplaced> {
         let number = self.number.unwrap_or(0).checked_mul(10).and_then(|number| number.checked_add(digit.into()));
         self.number = Some(number.ok_or(BROKEN)?);
         Ok(())
     }
 
-    fn line(&mut self) -> Result<(), Bad> {
+    fn line(&mut self) -> Result<(), Unplaced> {
         let number = self.number.take().ok_or(BROKEN)?;
         let Some(missing) = self.missing else {
             if number > self.map.limit.into() {
-                return Err(Bad::Regions(self.map.limit));
+                return Err(Unplaced::Limit(Limit::SparseRegions, self.map.limit));
             }
             self.missing = Some(number);
             return Ok(());

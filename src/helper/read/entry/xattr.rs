@@ -1,7 +1,7 @@
 //! Extended attributes from PAX records, in the two spellings in use.
 
 use super::limit;
-use super::record::Wrong;
+use super::record::Unplaced;
 use crate::helper::fault::Result;
 use crate::options::Limits;
 use crate::report::{Limit, Malformed};
@@ -30,25 +30,25 @@ enum Spelling {
 impl Xattrs {
     /// `SCHILY.xattr.NAME=VALUE`, the value raw; of the name GNU tar encodes `=` and `%`, bsdtar more. An empty value
     /// is a value here: there is no header field to keep.
-    pub(super) fn push_schily(&mut self, name: &[u8], value: &[u8], limits: &Limits) -> Result<(), Wrong> {
+    pub(super) fn push_schily(&mut self, name: &[u8], value: &[u8], limits: &Limits) -> Result<(), Unplaced> {
         bound(value.len(), limits)?;
         self.push(unescape(name), value.to_vec(), Spelling::Schily)
     }
 
     /// `LIBARCHIVE.xattr.NAME=VALUE`, percent-encoded name, base64 value.
-    pub(super) fn push_libarchive(&mut self, name: &[u8], value: &[u8], limits: &Limits) -> Result<(), Wrong> {
+    pub(super) fn push_libarchive(&mut self, name: &[u8], value: &[u8], limits: &Limits) -> Result<(), Unplaced> {
         let value = base64(value)?;
         bound(value.len(), limits)?;
         self.push(unescape(name), value, Spelling::Libarchive)
     }
 
-    fn push(&mut self, name: Vec<u8>, value: Vec<u8>, spelling: Spelling) -> Result<(), Wrong> {
+    fn push(&mut self, name: Vec<u8>, value: Vec<u8>, spelling: Spelling) -> Result<(), Unplaced> {
         if name.is_empty() || name.contains(&0) {
             return Err(Malformed::PaxRecord.into());
         }
         // No kernel could take it, and a report of a thousand such names would fill the caller's memory.
         if name.len() > NAME_MAX as usize {
-            return Err(Wrong::Limit(Limit::NameBytes, NAME_MAX));
+            return Err(Unplaced::Limit(Limit::NameBytes, NAME_MAX));
         }
         self.0.push(Xattr { name, value, spelling });
         Ok(())
@@ -91,9 +91,9 @@ impl Xattrs {
     }
 }
 
-fn bound(length: usize, limits: &Limits) -> Result<(), Wrong> {
+fn bound(length: usize, limits: &Limits) -> Result<(), Unplaced> {
     if length as u64 > limits.xattr_bytes.into() {
-        return Err(Wrong::Limit(Limit::XattrBytes, limits.xattr_bytes));
+        return Err(Unplaced::Limit(Limit::XattrBytes, limits.xattr_bytes));
     }
     Ok(())
 }

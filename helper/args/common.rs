@@ -1,4 +1,4 @@
-//! What both ways to write say of the files that are made: an archive, and an image.
+//! Options that every command which makes files takes: for an archive, and for an image.
 
 use super::values::{self, Word};
 use std::num::NonZeroU32;
@@ -22,9 +22,9 @@ const DURABILITIES: &[Word<Durability>] = &[
     ("per-file", "everything: an fsync(2) for each file, many times slower", Durability::PerFile),
 ];
 
-/// The files that are made.
+/// What all files that are made get.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Made {
+pub(crate) struct Common {
     /// What has reached the disk at the end
     ///
     /// In a store of layers it is always everything.
@@ -60,7 +60,7 @@ pub(crate) struct Made {
     xattrs: Xattrs,
 }
 
-impl Made {
+impl Common {
     pub(super) fn set(&self, options: &mut Options) {
         options.durability = self.durability;
         options.writers = self.writers.and_then(NonZeroU32::new);
