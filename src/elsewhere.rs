@@ -130,12 +130,12 @@ pub struct Untar {
 }
 
 impl Untar {
-    /// Applies to this open directory.
+    /// A run on this open directory.
     pub fn new(_root: impl Into<OwnedFd>) -> Untar {
         Untar::default()
     }
 
-    /// Applies to the directory of this name.
+    /// A run on the directory of this name.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Untar {
         Err(Error)
     }
 
-    /// Applies to a directory that appears whole or not at all.
+    /// A run whose directory appears whole or not at all.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl Untar {
         self
     }
 
-    /// Applies below this path inside the root.
+    /// Entries go below this path inside the root.
     #[must_use]
     pub fn destination(self, _path: impl Into<PathBuf>) -> Untar {
         self

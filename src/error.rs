@@ -73,7 +73,7 @@ impl Error {
         self
     }
 
-    /// In which layer of an image, if one was being applied.
+    /// The layer of an image that was being applied, if one was.
     #[must_use]
     pub fn layer(&self) -> Option<LayerRef> {
         self.0.layer

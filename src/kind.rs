@@ -30,10 +30,10 @@ pub enum ErrorKind {
     Protocol,
     /// The caller cancelled.
     Cancelled,
-    /// [`Program::this`](crate::Program::this) without `helper::init()`.
+    /// [`Program::this`](crate::Program::this) was called without `helper::init()`.
     NotInitialised,
     /// The options contradict each other.
     Options,
-    /// Not on this system: it is not Linux.
+    /// This system is not Linux.
     Unsupported,
 }

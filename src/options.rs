@@ -118,7 +118,7 @@ pub struct ProcessLimits {
 }
 
 impl ProcessLimits {
-    /// As errors tell it. A time above zero does not become zero.
+    /// The time limit as errors tell it, in milliseconds. A time above zero does not become zero.
     #[cfg(target_os = "linux")]
     pub(crate) fn timeout_ms(&self) -> Option<u64> {
         self.timeout.map(|time| u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
@@ -173,7 +173,7 @@ pub enum Compression {
     /// Found out from the first bytes.
     #[default]
     Detect,
-    /// Not at all.
+    /// The archive is not compressed.
     None,
     /// RFC 1952, any number of members.
     Gzip,
@@ -202,16 +202,16 @@ pub enum Isolation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum UserNamespace {
-    /// Only if the caller lacks the capabilities to enter the root; ids come from `/etc/subuid` and
+    /// It makes one only if the caller lacks the capabilities to enter the root; ids come from `/etc/subuid` and
     /// `/etc/subgid` through `newuidmap` and `newgidmap` where those are there, else the caller's one id
     /// becomes root.
     #[default]
     Auto,
-    /// Never.
+    /// It never makes one.
     Never,
-    /// Always, with the caller's one id as root and nothing else mapped.
+    /// It makes one always, with the caller's one id as root and nothing else mapped.
     Single,
-    /// Always, with these maps.
+    /// It makes one always, with these maps.
     Mapped {
         /// User ids.
         uids: Vec<IdRange>,
@@ -323,12 +323,12 @@ pub struct Sandbox {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Wall {
-    /// In force where the kernel has it; the report says so.
+    /// The wall is in force where the kernel has it; the report says so.
     #[default]
     BestEffort,
-    /// In force, or the run fails before the archive is read.
+    /// The wall is in force, or the run fails before the archive is read.
     Required,
-    /// Not asked for.
+    /// The wall is not asked for.
     Off,
 }
 

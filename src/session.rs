@@ -89,7 +89,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Any.
+    /// Every kind but [`ErrorKind::Image`], [`ErrorKind::NotInitialised`] and [`ErrorKind::Unsupported`].
     pub fn finish(mut self) -> Result<Report, Error> {
         self.child.close_pipe();
         self.child.wait_for_reply();
@@ -195,7 +195,7 @@ impl Pending {
     ///
     /// # Errors
     ///
-    /// Any.
+    /// Those of [`Session::finish`].
     pub fn wait(self) -> Result<Report, Error> {
         self.session.finish()
     }

@@ -25,7 +25,8 @@ impl Unpack<'_> {
     ///
     /// # Errors
     ///
-    /// Any, with [`Error::layer`] where a layer was being applied; nothing is left then.
+    /// Those of [`Session::finish`](crate::Session::finish), with [`Error::layer`], and [`ErrorKind::Image`]. Nothing is
+    /// left then.
     pub fn flatten(mut self, root: impl AsRef<Path>) -> Result<Flattened, Error> {
         self.check()?;
         let (staged, place) = Staged::beside(root.as_ref(), self.program.clone())?;
@@ -42,7 +43,7 @@ impl Unpack<'_> {
     ///
     /// # Errors
     ///
-    /// Any, with [`Error::layer`] where a layer was being applied.
+    /// Those of [`Session::finish`](crate::Session::finish), with [`Error::layer`], and [`ErrorKind::Image`].
     pub fn flatten_in_place(self, root: impl AsRef<Path>) -> Result<Flattened, Error> {
         let root = open_root(root.as_ref())?;
         self.flatten_into(root)
@@ -52,7 +53,7 @@ impl Unpack<'_> {
     ///
     /// # Errors
     ///
-    /// As [`flatten_in_place`](Unpack::flatten_in_place).
+    /// Those of [`flatten_in_place`](Unpack::flatten_in_place).
     pub fn flatten_into(mut self, root: impl Into<OwnedFd>) -> Result<Flattened, Error> {
         self.check()?;
         self.all(&root.into())

@@ -76,7 +76,8 @@ impl Unpack<'_> {
     ///
     /// # Errors
     ///
-    /// Any, with [`Error::layer`] where a layer was being applied; nothing is left then.
+    /// Those of [`Session::finish`](crate::Session::finish), with [`Error::layer`], and [`ErrorKind::Image`]. Nothing is
+    /// left then.
     pub fn layers(mut self, dir: impl AsRef<Path>) -> Result<Layers, Error> {
         self.check()?;
         let dir = std::path::absolute(dir.as_ref())

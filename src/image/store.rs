@@ -120,7 +120,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`open`](Store::open); [`ErrorKind::Options`] for who is not root; [`ErrorKind::Storage`].
+    /// Those of [`open`](Store::open); [`ErrorKind::Options`] for who is not root; [`ErrorKind::Storage`].
     pub fn open_or_make(dir: impl AsRef<Path>) -> Result<Store, Error> {
         let path = absolute(dir.as_ref())?;
         let dir = match state::top(&path)? {
@@ -252,7 +252,7 @@ impl Unpack<'_> {
     ///
     /// # Errors
     ///
-    /// Any, with [`Error::layer`] where a layer was being applied.
+    /// Those of [`Session::finish`](crate::Session::finish), with [`Error::layer`], and [`ErrorKind::Image`].
     pub fn into_store(mut self, store: &Store, name: &str) -> Result<Layers, Error> {
         self.check()?;
         whoever_reads_back()?;

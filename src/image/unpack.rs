@@ -56,7 +56,7 @@ pub enum What {
 }
 
 impl Image {
-    /// Applies it.
+    /// How the image is applied.
     #[must_use]
     pub fn unpack(&self) -> Unpack<'_> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);

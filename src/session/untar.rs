@@ -46,7 +46,7 @@ pub struct Untar {
 /// Where the archive is applied.
 enum Root {
     There(OwnedFd),
-    /// To be made, beside its place first.
+    /// The root is still to be made, beside its place first.
     Made(Place),
 }
 
@@ -60,7 +60,7 @@ enum Demand {
 }
 
 impl Untar {
-    /// Applies to this open directory.
+    /// A run on this open directory.
     pub fn new(root: impl Into<OwnedFd>) -> Untar {
         Untar::on(Root::There(root.into()))
     }
@@ -80,7 +80,7 @@ impl Untar {
         }
     }
 
-    /// Applies to the directory of this name, opened now.
+    /// A run on the directory of this name, which is opened now.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Untar {
         open_root(root.as_ref()).map(Untar::new)
     }
 
-    /// Applies to a directory that appears whole or not at all: it is made beside its place, below a directory
+    /// A run whose directory appears whole or not at all: it is made beside its place, below a directory
     /// of mode 0700, and renamed when everything is right, digests included.
     ///
     /// The place must be missing, or an empty directory (whose owner and mode the new one begins with; otherwise
@@ -115,7 +115,7 @@ impl Untar {
         self
     }
 
-    /// Applies below this path *inside the root*, resolved only after the root has been entered: symlinks in
+    /// Entries go below this path *inside the root*. It is resolved only after the root has been entered: symlinks in
     /// it cannot leave the root. What is missing of it is made, 0755.
     #[must_use]
     pub fn destination(mut self, path: impl Into<PathBuf>) -> Untar {
@@ -215,7 +215,7 @@ impl Untar {
     ///
     /// # Errors
     ///
-    /// Any; an error of the reader comes before all others.
+    /// Those of [`spawn`](Untar::spawn) and [`Session::finish`]; an error of the reader comes before all others.
     pub fn apply(self, mut archive: impl Read) -> Result<Report, Error> {
         let mut session = self.spawn()?;
         let mut buffer = vec![0; PIECE];
@@ -236,7 +236,7 @@ impl Untar {
     ///
     /// # Errors
     ///
-    /// Any.
+    /// Those of [`spawn`](Untar::spawn) and [`Session::finish`].
     pub fn apply_fd(self, archive: impl Into<OwnedFd>) -> Result<Report, Error> {
         let archive = File::from(archive.into());
         if matches!(self.digest, Demand::None) {
