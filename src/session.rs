@@ -2,6 +2,7 @@
 
 mod canceller;
 mod child;
+mod emptier;
 mod idmap;
 mod untar;
 
@@ -10,6 +11,8 @@ pub use canceller::Canceller;
 pub(crate) use child::KEPT;
 pub use untar::Untar;
 
+#[cfg(feature = "image")]
+pub(crate) use emptier::emptier;
 #[cfg(feature = "image")]
 pub(crate) use untar::open_root;
 

@@ -14,20 +14,24 @@ mod tests;
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::opened::{DIRECTORY, Opened};
-use crate::program::Program;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode as Bits, fchmod, fstat, fstatat, mkdirat};
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sweep::{remove, sweep};
 
 pub(crate) const PREFIX: &str = ".untar-in-root-staging-";
+/// Removes these names, and all that is below them, from a directory where that takes the rights of a user namespace's
+/// root. It may do nothing.
+pub(crate) type Emptier = Arc<dyn Fn(OwnedFd, &[CString]) + Send + Sync>;
+
 /// Names that are tried before somebody who takes each of them away is told of.
 const TRIES: u32 = 16;
 
@@ -86,7 +90,7 @@ pub(crate) struct Staging {
     lock: Flock<File>,
     /// `None` on file systems that cannot have one: what is left there is nobody's to remove.
     mark: Option<OsString>,
-    program: Option<Program>,
+    emptier: Emptier,
 }
 
 /// A directory in a staging directory.
@@ -104,8 +108,8 @@ struct Taken {
 impl Staging {
     /// In the directory that this place is in, its result an empty directory in it: with mode 0755, or owner and mode
     /// of the empty directory that it will take the place of.
-    pub(crate) fn beside(place: &Place, program: Option<Program>) -> Result<(Staging, Made), Error> {
-        let staging = Staging::inside(&place.parent, program)?;
+    pub(crate) fn beside(place: &Place, emptier: Emptier) -> Result<(Staging, Made), Error> {
+        let staging = Staging::inside(&place.parent, emptier)?;
         let failed = |errno: Errno| Error::io_at(ErrorKind::Root, "making", &place.path, errno.into());
         let there = place.vacant().map_err(failed)?;
         let made = staging.make("root").map_err(failed)?;
@@ -123,15 +127,15 @@ impl Staging {
 
     /// Beside this place, for results of any form.
     #[cfg(feature = "image")]
-    pub(crate) fn near(place: &Place, program: Option<Program>) -> Result<Staging, Error> {
-        Staging::inside(&place.parent, program)
+    pub(crate) fn near(place: &Place, emptier: Emptier) -> Result<Staging, Error> {
+        Staging::inside(&place.parent, emptier)
     }
 
     /// Makes it in this directory.
-    pub(crate) fn inside(dir: &Opened, program: Option<Program>) -> Result<Staging, Error> {
-        sweep(dir.as_fd(), program.as_ref());
+    pub(crate) fn inside(dir: &Opened, emptier: Emptier) -> Result<Staging, Error> {
+        sweep(dir.as_fd(), &emptier);
         for _ in 0..TRIES {
-            match Staging::try_in(dir, program.clone()) {
+            match Staging::try_in(dir, emptier.clone()) {
                 // Another process took it for a dead one's before it was locked.
                 Err(Errno::ENOENT | Errno::EWOULDBLOCK | Errno::EEXIST) => {}
                 made => return made.map_err(|errno| failure(dir.path(), errno)),
@@ -140,7 +144,7 @@ impl Staging {
         Err(failure(dir.path(), Errno::ESTALE))
     }
 
-    fn try_in(dir: &Opened, program: Option<Program>) -> Result<Staging, Errno> {
+    fn try_in(dir: &Opened, emptier: Emptier) -> Result<Staging, Errno> {
         let begun = Instant::now();
         let name = OsString::from(format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()));
         mkdirat(dir, &*name, Bits::S_IRWXU)?;
@@ -149,7 +153,7 @@ impl Staging {
             return Err(Errno::ENOENT);
         }
         let mark = taken.claim(&name, begun)?;
-        Ok(Staging { parent: dir.clone(), name, lock: taken.lock, mark, program })
+        Ok(Staging { parent: dir.clone(), name, lock: taken.lock, mark, emptier })
     }
 
     /// Where it was made: for messages, and for what the helper opens by name.
@@ -213,7 +217,7 @@ impl AsFd for Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        remove(self.parent.as_fd(), &self.name, self.lock.as_fd(), self.mark.as_deref(), self.program.as_ref());
+        remove(self.parent.as_fd(), &self.name, self.lock.as_fd(), self.mark.as_deref(), &self.emptier);
     }
 }
 

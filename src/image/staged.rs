@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
 use crate::program::Program;
+use crate::session::emptier;
 use crate::staging::{Made, Place, Staging, moving};
 use nix::errno::Errno;
 use nix::fcntl::renameat;
@@ -22,12 +23,12 @@ impl Staged {
             Errno::EEXIST | Errno::EBUSY => Error::io_at(ErrorKind::Root, "looking where to make", place, errno.into()),
             _ => Error::io_at(ErrorKind::Storage, "looking where to make", place, errno.into()),
         })?;
-        Ok((Staged(Staging::near(&place, program)?), place))
+        Ok((Staged(Staging::near(&place, emptier(program))?), place))
     }
 
     /// Makes it in this directory.
     pub(super) fn inside(dir: &Opened, program: Option<Program>) -> Result<Staged, Error> {
-        Staging::inside(dir, program).map(Staged)
+        Staging::inside(dir, emptier(program)).map(Staged)
     }
 
     /// Its path, for messages and for what the helper opens by name.

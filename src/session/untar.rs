@@ -2,6 +2,7 @@
 
 use super::canceller::Canceller;
 use super::child::{self, Callbacks, Child, KEPT, Ready, Shared};
+use super::emptier::emptier;
 use super::{Making, PIECE, Session};
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
@@ -309,7 +310,7 @@ impl Untar {
                 return Err(Error::new(ErrorKind::Options, Detail::Text(text)));
             }
             Root::Made(place) => {
-                let (staging, root) = Staging::beside(&place, Some(program.clone()))?;
+                let (staging, root) = Staging::beside(&place, emptier(Some(program.clone())))?;
                 let again = root.dir.try_clone();
                 let again = again.map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
                 (again, Some(Making { staging, root, place, durable }))

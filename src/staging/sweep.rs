@@ -1,9 +1,6 @@
 //! What dead processes left beside a place, and how a tree is removed.
 
-use super::{DIRECTORY, PREFIX, is_at, is_dot, mark, take};
-use crate::options::Mode;
-use crate::program::Program;
-use crate::session::Untar;
+use super::{DIRECTORY, Emptier, PREFIX, is_at, is_dot, mark, take};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::renameat;
@@ -22,7 +19,7 @@ const MOST: usize = 1_000;
 
 /// Removes what dead processes of this user have left here, known by its mark. One without a mark, killed before it
 /// had one, is removed only if it is empty.
-pub(super) fn sweep(parent: BorrowedFd<'_>, program: Option<&Program>) {
+pub(super) fn sweep(parent: BorrowedFd<'_>, emptier: &Emptier) {
     let Ok(mut dir) = Dir::openat(parent, ".", DIRECTORY, Bits::empty()) else { return };
     let names = dir.iter().flatten().map(|entry| entry.file_name().to_owned());
     let ours = names.filter(|name| name.to_bytes().starts_with(PREFIX.as_bytes()));
@@ -35,26 +32,26 @@ pub(super) fn sweep(parent: BorrowedFd<'_>, program: Option<&Program>) {
             continue;
         }
         match mark::find(taken.lock.as_fd(), name, &taken.stat) {
-            Some(mark) => remove(parent, name, taken.lock.as_fd(), Some(&mark), program),
+            Some(mark) => remove(parent, name, taken.lock.as_fd(), Some(&mark), emptier),
             None => drop(unlinkat(parent, name, UnlinkatFlags::RemoveDir)),
         }
     }
 }
 
-/// Removes a directory that is held, its mark last. What only a user namespace's root may remove, a helper empties
-/// first. A helper whose parent was killed may still be writing for a moment.
+/// Removes a directory that is held, its mark last. What only a user namespace's root may remove, the emptier
+/// has its turn at first. A helper whose parent was killed may still be writing for a moment.
 pub(super) fn remove(
     parent: BorrowedFd<'_>,
     name: &OsStr,
     held: BorrowedFd<'_>,
     mark: Option<&OsStr>,
-    program: Option<&Program>,
+    emptier: &Emptier,
 ) {
     let unmark = || mark.map_or(Ok(()), |mark| mark::remove(held, mark));
     for attempt in 0..20 {
         let emptied = empty(held, mark).and_then(|()| unmark());
         match emptied.and_then(|()| unlinkat(parent, name, UnlinkatFlags::RemoveDir)) {
-            Err(Errno::EACCES | Errno::EPERM) if attempt == 0 => empty_by_helper(held, mark, program),
+            Err(Errno::EACCES | Errno::EPERM) if attempt == 0 => with_more_rights(held, mark, emptier),
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => std::thread::sleep(Duration::from_millis(50)),
             _ => return,
         }
@@ -79,6 +76,13 @@ fn empty(top: BorrowedFd<'_>, mark: Option<&OsStr>) -> Result<(), Errno> {
         unlinkat(top, &*name, UnlinkatFlags::RemoveDir)?;
     }
     Ok(())
+}
+
+/// Whatever comes of it, the removal is tried again.
+fn with_more_rights(held: BorrowedFd<'_>, mark: Option<&OsStr>, emptier: &Emptier) {
+    if let (Ok(root), Ok(names)) = (held.try_clone_to_owned(), names(held, mark)) {
+        emptier(root, &names.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+    }
 }
 
 /// Listed first: what is moved here must not be met again.
@@ -134,39 +138,4 @@ fn part(
             result => return result,
         }
     }
-}
-
-fn empty_by_helper(held: BorrowedFd<'_>, mark: Option<&OsStr>, program: Option<&Program>) {
-    let (Ok(root), Some(program), Ok(names)) =
-        (held.try_clone_to_owned(), program.cloned().or_else(|| Program::this().ok()), names(held, mark))
-    else {
-        return;
-    };
-    let mut untar = Untar::new(root).program(program);
-    untar.options_mut().mode = Mode::Layer;
-    // Whatever comes of it, the removal is tried again.
-    let _ = untar.apply(&hide(&names)[..]);
-}
-
-/// An archive of whiteouts: of each of our own names, which are short.
-fn hide(names: &[(CString, Option<Type>)]) -> Vec<u8> {
-    let mut archive: Vec<u8> = names.iter().flat_map(|(name, _)| whiteout(name.to_bytes())).collect();
-    archive.extend([0; 1024]);
-    archive
-}
-
-fn whiteout(name: &[u8]) -> [u8; 512] {
-    let mut block = [0_u8; 512];
-    let name = [b".wh.", &name[..name.len().min(96)]].concat();
-    for (at, text) in [(0, &name[..]), (100, b"0000600"), (108, b"0000000"), (116, b"0000000")] {
-        block[at..at + text.len()].copy_from_slice(text);
-    }
-    for (at, text) in
-        [(124, &b"00000000000"[..]), (136, b"00000000000"), (148, b"        "), (156, b"0"), (257, b"ustar\x0000")]
-    {
-        block[at..at + text.len()].copy_from_slice(text);
-    }
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    block
 }

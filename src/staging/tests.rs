@@ -13,7 +13,12 @@ fn names(dir: &Path) -> usize {
 }
 
 fn inside(dir: &Path) -> Staging {
-    Staging::inside(&Opened::named(dir).expect("scratch"), None).expect("made")
+    Staging::inside(&Opened::named(dir).expect("scratch"), nobody()).expect("made")
+}
+
+/// Nobody has more rights.
+fn nobody() -> Emptier {
+    Arc::new(|_, _| {})
 }
 
 /// Of mode 0700, with such a name.
@@ -36,18 +41,18 @@ fn dead(dir: &Path, name: &str) -> PathBuf {
 fn whole_or_not_at_all() {
     let dir = scratch("whole");
     let place = Place::open(&dir.join("result")).expect("vacant");
-    drop(Staging::beside(&place, None).expect("made"));
+    drop(Staging::beside(&place, nobody()).expect("made"));
     assert_eq!(names(&dir), 0);
-    let (staging, root) = Staging::beside(&place, None).expect("made");
+    let (staging, root) = Staging::beside(&place, nobody()).expect("made");
     assert_eq!(std::fs::metadata(staging.path()).expect("there").mode() & 0o777, 0o700);
     fchmod(&root.dir, Bits::from_bits_truncate(0o750)).expect("mine");
     staging.commit(&root, &place, true).expect("committed");
     assert_eq!(names(&dir), 1);
     // Empty: its mode is kept. Filled in between: refused at the end, and nothing left.
-    let (staging, root) = Staging::beside(&place, None).expect("empty");
+    let (staging, root) = Staging::beside(&place, nobody()).expect("empty");
     staging.commit(&root, &place, false).expect("committed");
     assert_eq!(std::fs::metadata(dir.join("result")).expect("there").mode() & 0o777, 0o750);
-    let (staging, root) = Staging::beside(&place, None).expect("empty");
+    let (staging, root) = Staging::beside(&place, nobody()).expect("empty");
     std::fs::write(dir.join("result/file"), b"").expect("scratch");
     assert_eq!(staging.commit(&root, &place, false).expect_err("filled").kind(), ErrorKind::Root);
     assert_eq!(names(&dir), 1);
