@@ -7,7 +7,6 @@ pub(crate) use verdict::{Known, Outcome, verdict};
 use crate::kind::ErrorKind;
 use crate::report::{Cause, Digest, Failure, LayerRef, Report};
 use crate::wire::Garbled;
-use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 
@@ -40,8 +39,9 @@ pub(crate) enum Detail {
         actual: Option<Digest>,
     },
     Text(&'static str),
+    /// What a part of the crate that stands on this one has to say, in its own words.
     #[cfg(feature = "image")]
-    Image(Box<crate::image::Flaw>),
+    Part(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
@@ -130,24 +130,6 @@ impl Error {
     }
 }
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut fields = f.debug_struct("Error");
-        // What `main` prints of an error that it returns: for people too.
-        fields.field("kind", &self.0.kind).field("message", &self.to_string());
-        fields.field("detail", &Line(&self.0.detail)).finish_non_exhaustive()
-    }
-}
-
-/// Cuts text to what one line takes: a problem of an image may have a list in it.
-struct Line<'a>(&'a Detail);
-
-impl fmt::Debug for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::text::line(f, |out| write!(out, "{:?}", self.0))
-    }
-}
-
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.detail {
@@ -171,11 +153,5 @@ impl From<Error> for io::Error {
             (None, _) => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::text::error(f, self)
     }
 }

@@ -57,8 +57,6 @@ mod staged;
 mod store;
 mod unpack;
 
-pub(crate) use problem::Flaw;
-
 pub use flatten::Flattened;
 pub use layers::Layers;
 pub use open::Opener;

@@ -2,9 +2,9 @@
 
 mod canceller;
 mod child;
-mod emptier;
 mod idmap;
 mod untar;
+mod whiteouts;
 
 pub use canceller::Canceller;
 #[cfg(feature = "image")]
@@ -12,9 +12,7 @@ pub(crate) use child::KEPT;
 pub use untar::Untar;
 
 #[cfg(feature = "image")]
-pub(crate) use emptier::emptier;
-#[cfg(feature = "image")]
-pub(crate) use untar::open_root;
+pub(crate) use untar::{emptier, open_root};
 
 use crate::error::{Error, Known, Outcome, verdict};
 use crate::kind::ErrorKind;

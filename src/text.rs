@@ -16,9 +16,6 @@ mod tests;
 use crate::report::Digest;
 use std::fmt;
 
-#[cfg(target_os = "linux")]
-pub(crate) use error::error;
-
 /// Advice is about Linux.
 #[cfg(not(target_os = "linux"))]
 mod hint {
@@ -99,7 +96,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// Writes what `show` does as far as one line goes: the one bound of every text that has others' words in it.
-pub(crate) fn line(f: &mut fmt::Formatter<'_>, show: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> fmt::Result {
+fn line(f: &mut fmt::Formatter<'_>, show: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result) -> fmt::Result {
     let mut line = Line { f, left: LINE };
     show(&mut line)
 }

@@ -125,7 +125,7 @@ impl Problem {
             _ => ErrorKind::Image,
         };
         let file = shortened_path(file.into());
-        Error::new(kind, Detail::Image(Box::new(Flaw { file, problem: self.shortened() })))
+        Error::new(kind, Detail::Part(Box::new(Flaw { file, problem: self.shortened() })))
     }
 
     /// Cuts the image's text to what is shown of it: it may be the whole document.
@@ -170,10 +170,10 @@ fn shortened_path(path: PathBuf) -> PathBuf {
 
 /// A problem and where it is.
 #[derive(Debug)]
-pub(crate) struct Flaw {
+struct Flaw {
     /// The file that it is in: a path, or a name within the image.
-    pub(crate) file: PathBuf,
-    pub(crate) problem: Problem,
+    file: PathBuf,
+    problem: Problem,
 }
 
 impl fmt::Display for Flaw {
@@ -181,6 +181,8 @@ impl fmt::Display for Flaw {
         write!(f, "{}: {}", Escaped(self.file.as_os_str().as_encoded_bytes()), self.problem)
     }
 }
+
+impl std::error::Error for Flaw {}
 
 /// Text of an image, as an [`Escaped`] name; cut where it is long.
 struct Text<'a>(&'a str);
@@ -294,7 +296,7 @@ impl Error {
     #[must_use]
     pub fn image_problem(&self) -> Option<&Problem> {
         match self.detail() {
-            Detail::Image(flaw) => Some(&flaw.problem),
+            Detail::Part(part) => part.downcast_ref().map(|flaw: &Flaw| &flaw.problem),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::canceller::Canceller;
 use super::child::{self, Callbacks, Child, KEPT, Ready, Shared};
-use super::emptier::emptier;
+use super::whiteouts::hide;
 use super::{Making, PIECE, Session};
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
@@ -11,7 +11,7 @@ use crate::options::{Durability, Mode, Options};
 use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{Digest, Listed, Progress, Report};
-use crate::staging::{Place, Staging};
+use crate::staging::{Emptier, Place, Staging};
 use crate::wire::{Down, Request};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// One application of an archive to a directory: a builder.
@@ -343,6 +344,18 @@ pub(crate) fn open_root(root: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = open(root, flags, nix::sys::stat::Mode::empty());
     opened.map_err(|e| Error::io_at(ErrorKind::Root, "opening the root", root, e.into()))
+}
+
+/// A helper removes what only a user namespace's root may remove, as a layer of whiteouts: by this program, or the
+/// present one where it can be a helper.
+pub(crate) fn emptier(program: Option<Program>) -> Emptier {
+    Arc::new(move |root, names| {
+        let Some(program) = program.clone().or_else(|| Program::this().ok()) else { return };
+        let mut untar = Untar::new(root).program(program);
+        untar.options_mut().mode = Mode::Layer;
+        // An emptier may fail.
+        let _ = untar.apply(&hide(names)[..]);
+    })
 }
 
 fn position(file: &File) -> Option<u64> {

@@ -2,12 +2,11 @@
 
 use super::errno::Io;
 use super::{Escaped, Quoted, line};
-use crate::Error;
-use crate::error::Detail;
+use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
 use crate::wire::{Garbled, MAX_FRAME};
 use nix::sys::signal::Signal;
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Debug, Display, Formatter};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -15,14 +14,32 @@ use std::process::ExitStatus;
 /// The helper's last words that an error repeats, in bytes.
 const TAIL: usize = 512;
 
-pub(crate) fn error(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
-    struct Whole<'a>(&'a Error);
-    impl Display for Whole<'_> {
-        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-            whole(f, self.0)
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        struct Whole<'a>(&'a Error);
+        impl Display for Whole<'_> {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                whole(f, self.0)
+            }
         }
+        line(f, |out| write!(out, "{}", Whole(self)))
     }
-    line(f, |out| write!(out, "{}", Whole(error)))
+}
+
+/// What `main` prints of an error that it returns: for people too.
+impl Debug for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        /// As far as one line goes: a problem of an image may have a list in it.
+        struct Short<'a>(&'a Detail);
+        impl Debug for Short<'_> {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                line(f, |out| write!(out, "{:?}", self.0))
+            }
+        }
+        let mut fields = f.debug_struct("Error");
+        fields.field("kind", &self.kind()).field("message", &self.to_string());
+        fields.field("detail", &Short(self.detail())).finish_non_exhaustive()
+    }
 }
 
 fn whole(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
@@ -32,9 +49,9 @@ fn whole(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
     match error.detail() {
         Detail::None => f.write_str(of_kind(error.kind())),
         Detail::Text(text) => f.write_str(text),
-        Detail::Failure(failure) => failure.fmt(f),
+        Detail::Failure(failure) => Display::fmt(failure, f),
         #[cfg(feature = "image")]
-        Detail::Image(flaw) => flaw.fmt(f),
+        Detail::Part(part) => Display::fmt(part, f),
         Detail::Died(status) => {
             died(f, *status)?;
             last_words(f, error.helper_stderr())

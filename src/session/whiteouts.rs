@@ -1,26 +1,9 @@
-//! Empties directories of what only a user namespace's root may remove: a helper does it, as a layer of whiteouts.
+//! An archive of whiteouts: the only one that the library writes.
 
-use super::Untar;
-use crate::options::Mode;
-use crate::program::Program;
-use crate::staging::Emptier;
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
-/// By this program, or the present one where it can be a helper.
-pub(crate) fn emptier(program: Option<Program>) -> Emptier {
-    Arc::new(move |root: OwnedFd, names: &[CString]| {
-        let Some(program) = program.clone().or_else(|| Program::this().ok()) else { return };
-        let mut untar = Untar::new(root).program(program);
-        untar.options_mut().mode = Mode::Layer;
-        // An emptier may fail.
-        let _ = untar.apply(&hide(names)[..]);
-    })
-}
-
-/// An archive of whiteouts.
-fn hide(names: &[CString]) -> Vec<u8> {
+/// Hides each of these names.
+pub(super) fn hide(names: &[CString]) -> Vec<u8> {
     let mut archive: Vec<u8> = names.iter().flat_map(|name| whiteout(name.to_bytes())).collect();
     archive.extend([0; 1024]);
     archive
