@@ -10,7 +10,7 @@ ci:
 
 # The tests; what cannot run here says so.
 test *args:
-    cargo test --workspace {{ args }}
+    cargo test {{ args }}
 
 # Format and lint, as CI does.
 lint:

@@ -1,4 +1,4 @@
-//! The programs in `examples/`, run as their first lines say. `cargo test --workspace` builds them first; with
+//! The programs in `examples/`, run as their first lines say. `cargo test` builds them first; with
 //! `--test suite` alone they are those of the last build.
 
 use crate::support::run::{copy_program, program_path};
@@ -15,7 +15,7 @@ use std::{fs, io};
 #[track_caller]
 fn example(name: &str) -> PathBuf {
     let path = program_path().with_file_name("examples").join(name);
-    assert!(path.exists(), "{} is not built: cargo build --workspace --examples", path.display());
+    assert!(path.exists(), "{} is not built: cargo build --examples", path.display());
     path
 }
 

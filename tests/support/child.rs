@@ -119,14 +119,15 @@ fn child_process() {
     if options == "signals" {
         return say(&crate::interrupted::child(&dest, &archive, &Program::at(program)));
     }
-    let open = if options.contains("atomic") { Untar::atomic } else { Untar::open };
+    let has = |wanted: &str| options.split_whitespace().any(|word| word == wanted);
+    let open = if has("atomic") { Untar::atomic } else { Untar::open };
     let mut untar = match open(&dest) {
         Ok(untar) => untar.program(Program::at(program)),
         Err(error) => return say(&format!("outcome: {}", describe(&error))),
     };
     change(untar.options_mut(), &options);
-    if options.contains("stall") {
-        return stall(untar, &archive, &options);
+    if has("stall") || has("stall-fd") {
+        return stall(untar, &archive, has("stall-fd"));
     }
     let result = untar.apply_fd(File::open(archive).expect("archive"));
     let text = match &result {
@@ -138,9 +139,9 @@ fn child_process() {
 }
 
 /// Gives half the archive, says so, and waits to be killed.
-fn stall(untar: Untar, archive: &Path, options: &str) {
+fn stall(untar: Untar, archive: &Path, by_descriptor: bool) {
     let bytes = fs::read(archive).expect("archive");
-    if options.contains("stall-fd") {
+    if by_descriptor {
         let (read, mut write) = std::io::pipe().expect("pipe");
         write.write_all(&bytes[..bytes.len().min(60_000)]).expect("room in the pipe");
         say("half: given");
@@ -162,7 +163,10 @@ fn say(text: &str) {
 }
 
 /// Applies words to options.
-pub fn change(options: &mut Options, words: &str) {
+///
+/// # Panics
+/// On a word that it does not know.
+fn change(options: &mut Options, words: &str) {
     for word in words.split_whitespace() {
         match word {
             "layer" => options.mode = Mode::Layer,
@@ -181,7 +185,14 @@ pub fn change(options: &mut Options, words: &str) {
             }
             "skip-devices" => options.devices = Devices::Skip,
             "ignore-owners" => options.ignore_chown_errors = true,
-            _ => {}
+            "atomic" | "stall" | "stall-fd" => {} // The child's own.
+            unknown => panic!("no option of a child: {unknown}"),
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "skip-device")]
+fn child_options_that_nobody_knows_are_no_options() {
+    change(&mut Options::default(), "layer skip-device");
 }
