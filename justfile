@@ -12,6 +12,15 @@ ci:
 test *args:
     cargo test {{ args }}
 
+# The inner loop: unit tests, the rules, overlay mode and the command line, in less than a minute.
+quick *args:
+    cargo test --lib --bins
+    cargo test --test suite -- rules:: overlay:: cli:: {{ args }}
+
+# One test or the tests of a room, with all they say: `just one rules::names`.
+one name:
+    cargo test --test suite -- {{ name }} --nocapture
+
 # Format and lint, as CI does.
 lint:
     cargo fmt --all
