@@ -10,7 +10,7 @@ use crate::screen::Screen;
 use crate::trouble::Trouble;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use untar_in_root::{Devices, Error, EventKind, Program, Report, RootSwitch, Untar};
+use untar_in_root::{Confinement, Devices, Error, EventKind, Program, Report, RootSwitch, Untar};
 
 /// One thing, and whether it can be had.
 struct Item {
@@ -115,24 +115,40 @@ fn of_report(report: &Report, trusted: Option<String>) -> Vec<Item> {
 
 fn confinement(report: &Report) -> Vec<Item> {
     let c = &report.confinement;
-    let yes = |stands: bool| if stands { State::Yes } else { State::No };
-    let mut items = Vec::new();
+    vec![root_switch(c), restricted_mount(c), user_namespace(c), capabilities(c), seccomp(c), landlock(c)]
+}
+
+/// In force or not, and then with a remedy.
+fn yes_or_no(what: &'static str, stands: bool, yes: &str, no: &str, remedy: &'static str) -> Item {
+    Item {
+        what,
+        state: if stands { State::Yes } else { State::No },
+        detail: if stands { yes } else { no }.into(),
+        remedy: (!stands).then_some(remedy),
+    }
+}
+
+fn root_switch(c: &Confinement) -> Item {
+    let pivoted = c.root == RootSwitch::Pivot;
     let why = c.fallback.as_ref().map(|fallback| format!(", because {fallback}")).unwrap_or_default();
-    items.push(Item {
+    Item {
         what: "root switch",
-        state: if c.root == RootSwitch::Pivot { State::Yes } else { State::Partly },
+        state: if pivoted { State::Yes } else { State::Partly },
         detail: format!("{}{why}", c.root),
-        remedy: (c.root != RootSwitch::Pivot).then_some(
+        remedy: (!pivoted).then_some(
             "allow mount and pivot_root: run as root, or allow user namespaces; in a container, CAP_SYS_ADMIN and a \
              seccomp and AppArmor profile that permit them",
         ),
-    });
-    items.push(Item {
-        what: "mount without devices, set-uid, execution",
-        state: yes(c.mount_restricted),
-        detail: if c.mount_restricted { "nosuid, nodev, noexec" } else { "not in force" }.into(),
-        remedy: (!c.mount_restricted).then_some("Linux 5.12 or later, and the right to mount"),
-    });
+    }
+}
+
+fn restricted_mount(c: &Confinement) -> Item {
+    let what = "mount without devices, set-uid, execution";
+    let remedy = "Linux 5.12 or later, and the right to mount";
+    yes_or_no(what, c.mount_restricted, "nosuid, nodev, noexec", "not in force", remedy)
+}
+
+fn user_namespace(c: &Confinement) -> Item {
     let (state, detail, remedy) = match &c.user_namespace {
         None => (State::Yes, "not needed: the caller has the rights".to_owned(), None),
         Some(maps) if maps.uids.iter().map(|range| u64::from(range.count)).sum::<u64>() > 1 => {
@@ -147,31 +163,34 @@ fn confinement(report: &Report) -> Vec<Item> {
             ),
         ),
     };
-    items.push(Item { what: "user namespace", state, detail, remedy });
-    items.push(Item {
+    Item { what: "user namespace", state, detail, remedy }
+}
+
+fn capabilities(c: &Confinement) -> Item {
+    let left = if c.capabilities.is_empty() { "none".into() } else { c.capabilities.join(" ") };
+    let groups = if c.groups_cleared { ", supplementary groups cleared" } else { "" };
+    Item {
         what: "capabilities dropped",
-        state: yes(c.no_new_privs),
-        detail: format!(
-            "left: {}; no_new_privs{}",
-            if c.capabilities.is_empty() { "none".into() } else { c.capabilities.join(" ") },
-            if c.groups_cleared { ", supplementary groups cleared" } else { "" }
-        ),
+        state: if c.no_new_privs { State::Yes } else { State::No },
+        detail: format!("left: {left}; no_new_privs{groups}"),
         remedy: None,
-    });
-    items.push(Item {
-        what: "seccomp",
-        state: yes(c.seccomp),
-        detail: if c.seccomp { "filter in force" } else { "no filter" }.into(),
-        remedy: (!c.seccomp).then_some("a kernel with CONFIG_SECCOMP_FILTER, on x86_64, aarch64 or riscv64"),
-    });
+    }
+}
+
+fn seccomp(c: &Confinement) -> Item {
+    let remedy = "a kernel with CONFIG_SECCOMP_FILTER, on x86_64, aarch64 or riscv64";
+    yes_or_no("seccomp", c.seccomp, "filter in force", "no filter", remedy)
+}
+
+fn landlock(c: &Confinement) -> Item {
+    let absent = c.landlock_abi == 0;
     let paths = if c.landlock_paths { ", path rules" } else { "" };
-    items.push(Item {
+    Item {
         what: "Landlock",
-        state: if c.landlock_abi == 0 { State::Partly } else { State::Yes },
-        detail: if c.landlock_abi == 0 { "not there".into() } else { format!("ABI {}{paths}", c.landlock_abi) },
-        remedy: (c.landlock_abi == 0).then_some("Linux 5.13 or later with landlock among the modules of `lsm=`"),
-    });
-    items
+        state: if absent { State::Partly } else { State::Yes },
+        detail: if absent { "not there".into() } else { format!("ABI {}{paths}", c.landlock_abi) },
+        remedy: absent.then_some("Linux 5.13 or later with landlock among the modules of `lsm=`"),
+    }
 }
 
 fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
