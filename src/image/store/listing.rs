@@ -30,8 +30,6 @@ pub(super) fn digest(root: &OwnedFd, path: &Path) -> Result<Digest, Error> {
     Ok(Digest(walk.hasher.finalize().into()))
 }
 
-type Failed = (PathBuf, Errno);
-
 struct Walk {
     hasher: Sha256,
     /// The first path of each inode with several names.
@@ -61,8 +59,8 @@ impl Level {
 }
 
 impl Walk {
-    /// Without recursion: trees may be deeper than the stack, and than the descriptors that a process may have.
-    fn all(&mut self, root: &OwnedFd) -> Result<(), Failed> {
+    /// Lists all of it without recursion: trees may be deeper than the stack, and than the descriptors that a process has.
+    fn all(&mut self, root: &OwnedFd) -> Result<(), (PathBuf, Errno)> {
         let mut path = PathBuf::new();
         self.below(root, &mut path).map_err(|errno| (path, errno))
     }
