@@ -43,7 +43,7 @@ fn look(args: &Inspect, canceller: Canceller) -> Result<Vec<Image>, Trouble> {
 
 fn show(screen: &mut Screen, args: &Inspect, images: &[Image]) -> Exit {
     if args.json {
-        screen.print(&json::line(Outcome(images)));
+        screen.print(&json::line(Inspected(images)));
     } else {
         for (at, image) in images.iter().enumerate() {
             if at > 0 {
@@ -67,9 +67,9 @@ fn show(screen: &mut Screen, args: &Inspect, images: &[Image]) -> Exit {
 }
 
 /// The one object of a success, made image by image: a thousand of them would take ten times what the library keeps.
-struct Outcome<'a>(&'a [Image]);
+struct Inspected<'a>(&'a [Image]);
 
-impl Serialize for Outcome<'_> {
+impl Serialize for Inspected<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(4))?;
         map.serialize_entry("error", &Value::Null)?;

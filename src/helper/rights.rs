@@ -189,23 +189,23 @@ impl Setting {
     }
 
     /// Where ids are not mapped, the kernel reads them in the user namespace that it is told them in.
-    fn by_owners(&self) -> Outcome {
-        if self.owners.are_mapped() { Outcome::Mapped } else { Outcome::Kept }
+    fn by_owners(&self) -> Ruling {
+        if self.owners.are_mapped() { Ruling::Mapped } else { Ruling::Kept }
     }
 
     /// This outcome where the caller consents, in the first user namespace: `xattr(7)`.
-    fn if_trusted(&self, outcome: Outcome) -> Outcome {
+    fn if_trusted(&self, outcome: Ruling) -> Ruling {
         match self.namespace {
-            _ if !self.trusted => Outcome::Dropped,
+            _ if !self.trusted => Ruling::Dropped,
             Namespace::Callers => outcome,
-            Namespace::OneId | Namespace::Ranges => Outcome::Refused,
+            Namespace::OneId | Namespace::Ranges => Ruling::Refused,
         }
     }
 }
 
 /// What becomes of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Ruling {
     Kept,
     /// It is set, its ids by the policy on owners.
     Mapped,
@@ -218,29 +218,29 @@ pub(crate) enum Outcome {
 }
 
 /// The table.
-pub(crate) fn decide(attribute: &Attribute, setting: &Setting) -> Outcome {
+pub(crate) fn decide(attribute: &Attribute, setting: &Setting) -> Ruling {
     match &attribute.meaning {
         Meaning::Capability(capability) => {
             let root = capability.and_then(|capability| setting.owners.namespace_root(capability.root()));
-            root.map_or(Outcome::Dropped, |_| setting.by_owners())
+            root.map_or(Ruling::Dropped, |_| setting.by_owners())
         }
-        Meaning::Acl(None) => Outcome::Refused,
-        Meaning::Acl(Some(acl)) if acl.by_name => Outcome::Dropped,
-        Meaning::Acl(Some(acl)) if !acl.names_others() => Outcome::Kept,
+        Meaning::Acl(None) => Ruling::Refused,
+        Meaning::Acl(Some(acl)) if acl.by_name => Ruling::Dropped,
+        Meaning::Acl(Some(acl)) if !acl.names_others() => Ruling::Kept,
         // One id for everything is nobody that the ACL names.
-        Meaning::Acl(Some(_)) if !setting.owners.are_many() => Outcome::Dropped,
-        Meaning::Acl(Some(acl)) => setting.owners.acl(acl).map_or(Outcome::Refused, |_| setting.by_owners()),
+        Meaning::Acl(Some(_)) if !setting.owners.are_many() => Ruling::Dropped,
+        Meaning::Acl(Some(acl)) => setting.owners.acl(acl).map_or(Ruling::Refused, |_| setting.by_owners()),
         Meaning::Other(class, _) => decide_other(*class, setting),
     }
 }
 
-fn decide_other(class: Class, setting: &Setting) -> Outcome {
+fn decide_other(class: Class, setting: &Setting) -> Ruling {
     match class {
-        Class::User => Outcome::Kept,
-        Class::UserMark if setting.overlay => Outcome::Escaped,
-        Class::TrustedMark if setting.overlay => setting.if_trusted(Outcome::Escaped),
-        Class::Trusted => setting.if_trusted(Outcome::Kept),
-        _ => Outcome::Dropped,
+        Class::User => Ruling::Kept,
+        Class::UserMark if setting.overlay => Ruling::Escaped,
+        Class::TrustedMark if setting.overlay => setting.if_trusted(Ruling::Escaped),
+        Class::Trusted => setting.if_trusted(Ruling::Kept),
+        _ => Ruling::Dropped,
     }
 }
 

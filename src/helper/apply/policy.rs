@@ -3,7 +3,7 @@
 use super::metadata::{CAPABILITY, Metadata};
 use crate::helper::fault::Result;
 use crate::helper::read::entry::{Entry, Time};
-use crate::helper::rights::{self, Attribute, Namespace, Outcome, Setting};
+use crate::helper::rights::{self, Attribute, Namespace, Ruling, Setting};
 use crate::options::{Options, Xattrs};
 use crate::report::{Cause, EventKind};
 use std::ffi::CString;
@@ -73,17 +73,17 @@ impl Policy {
     fn attribute(&self, attribute: Attribute, events: &mut Vec<EventKind>) -> Result<Option<(CString, Vec<u8>)>> {
         let name = attribute.name.clone();
         let on_disk = match rights::decide(&attribute, &self.setting) {
-            Outcome::Kept | Outcome::Mapped => name,
-            Outcome::Escaped => {
+            Ruling::Kept | Ruling::Mapped => name,
+            Ruling::Escaped => {
                 let escaped = rights::escape(&name);
                 events.push(EventKind::XattrEscaped { name });
                 escaped
             }
-            Outcome::Dropped => {
+            Ruling::Dropped => {
                 events.push(EventKind::XattrDropped { name });
                 return Ok(None);
             }
-            Outcome::Refused => return Err(attribute.refusal(&self.setting)),
+            Ruling::Refused => return Err(attribute.refusal(&self.setting)),
         };
         let value = attribute.value(&self.setting)?;
         // A name with NUL is malformed long before.

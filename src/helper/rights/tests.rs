@@ -83,13 +83,13 @@ fn setting(owner: &Owner, namespace: Namespace, trusted_xattrs: bool, overlay: b
     Setting::new(&Options { owner: owner.clone(), trusted_xattrs, mode, ..Options::default() }, 0, namespace)
 }
 
-fn letter(outcome: Outcome) -> char {
+fn letter(outcome: Ruling) -> char {
     match outcome {
-        Outcome::Kept => 'K',
-        Outcome::Mapped => 'M',
-        Outcome::Dropped => 'D',
-        Outcome::Escaped => 'E',
-        Outcome::Refused => 'R',
+        Ruling::Kept => 'K',
+        Ruling::Mapped => 'M',
+        Ruling::Dropped => 'D',
+        Ruling::Escaped => 'E',
+        Ruling::Refused => 'R',
     }
 }
 
