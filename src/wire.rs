@@ -1,8 +1,12 @@
 //! The control socket between parent and helper: bounded frames of bincode; the only file that knows it.
 //!
 //! A frame is 4 bytes of magic (`uirD` towards the helper, `uirU` from it, so that a peer that echoes is
-//! not a helper), 2 bytes of version, 2 of zero, a little-endian u32 length of at most [`MAX_FRAME`], and
+//! not a helper), a little-endian u32 of version, another of length, at most [`MAX_FRAME`], and
 //! that many bytes of one value in bincode 2's standard configuration. Bytes left over are refused.
+//!
+//! The version is derived when the crate is built (`build.rs`): from the crate's own version and the source text of every
+//! file with types that are sent. Nobody has to remember to raise it, and a helper that is not of the same source is
+//! refused at its first frame.
 //!
 //! Each frame has its time. The helper is sent one `Request`, then answers only. What it may say, and in which state
 //! (`session/child/protocol.rs`); anything else, and anything more often than it says, is [`Garbled::Unexpected`]:
@@ -32,8 +36,11 @@ use std::path::PathBuf;
 pub(crate) const MAX_FRAME: usize = 1 << 20;
 /// Between two frames of progress, at least.
 pub(crate) const PACE: std::time::Duration = std::time::Duration::from_millis(100);
-/// Raised with every change of a frame's content: parent and helper must be of one version.
-const VERSION: u16 = 5;
+/// Parent and helper must be of one.
+const VERSION: u32 = match u32::from_str_radix(env!("UNTAR_IN_ROOT_PROTOCOL"), 10) {
+    Ok(version) => version,
+    Err(_) => panic!("build.rs gives a number"),
+};
 const HEADER: usize = 12;
 
 /// Towards the helper.
@@ -122,7 +129,7 @@ impl Message for Up {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Garbled {
     Magic,
-    Version(u16),
+    Version(u32),
     Length(u32),
     Content,
     /// The peer closed in the middle of a frame.
@@ -257,7 +264,6 @@ fn encode<M: Message>(message: &M, frame: &mut Vec<u8>) {
     frame.reserve(HEADER + body.len());
     frame.extend_from_slice(&M::MAGIC);
     frame.extend_from_slice(&VERSION.to_le_bytes());
-    frame.extend_from_slice(&[0; 2]);
     frame.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
     frame.extend_from_slice(&body);
 }
@@ -276,11 +282,11 @@ fn decode<M: Message>(inbox: &mut Vec<u8>) -> Result<Option<M>, Garbled> {
     if !M::MAGIC.starts_with(magic) {
         return Err(Garbled::Magic);
     }
-    let Some(&[_, _, _, _, v0, v1, z0, z1, l0, l1, l2, l3]) = inbox.first_chunk::<HEADER>() else {
+    let Some(&[_, _, _, _, v0, v1, v2, v3, l0, l1, l2, l3]) = inbox.first_chunk::<HEADER>() else {
         return Ok(None);
     };
-    let version = u16::from_le_bytes([v0, v1]);
-    if version != VERSION || [z0, z1] != [0, 0] {
+    let version = u32::from_le_bytes([v0, v1, v2, v3]);
+    if version != VERSION {
         return Err(Garbled::Version(version));
     }
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
@@ -317,12 +323,16 @@ pub(crate) fn fuzz_frames(data: &[u8]) {
     }
     // Past the magic at once: no fuzzer should have to guess it, nor the length.
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let framed = |magic: [u8; 4]| [&magic[..], &VERSION.to_le_bytes(), &[0; 2], &length, data].concat();
+    let framed = |magic: [u8; 4]| [&magic[..], &VERSION.to_le_bytes(), &length, data].concat();
     for bytes in [framed(Up::MAGIC), data.to_vec()] {
         assert_eq!(all::<Up>(&bytes, usize::MAX), all::<Up>(&bytes, 7));
     }
     assert_eq!(all::<Down>(&framed(Down::MAGIC), usize::MAX), all::<Down>(&framed(Down::MAGIC), 7));
 }
+
+#[cfg(test)]
+#[path = "../build/shape.rs"]
+mod shape;
 
 #[cfg(test)]
 mod tests {
@@ -341,6 +351,29 @@ mod tests {
         inbox.extend(frame());
         assert!(matches!(decode::<Up>(&mut inbox), Ok(Some(Up::Progress(p))) if p.bytes_in == 7));
         assert_eq!(inbox, frame());
+    }
+
+    /// Written down, so that a change of the encoding is seen and not only the messages' own.
+    #[test]
+    fn frames_are_these_bytes() {
+        fn bytes<M: Message>(message: &M) -> Vec<u8> {
+            let mut frame = Vec::new();
+            encode(message, &mut frame);
+            frame
+        }
+        let framed = |magic: &[u8; 4], length: u8, body: &[u8]| {
+            [&magic[..], &VERSION.to_le_bytes(), &[length, 0, 0, 0], body].concat()
+        };
+        let progress = Progress { bytes_in: 7, bytes_tar: 300, entries: 70_000 };
+        for (frame, magic, body) in [
+            (bytes(&Up::NeedIdMap), b"uirU", &[0][..]),
+            (bytes(&Up::Progress(progress)), b"uirU", &[2, 7, 251, 44, 1, 252, 112, 17, 1, 0]),
+            (bytes(&Up::NeedLowers), b"uirU", &[6]),
+            (bytes(&Down::IdMapDone(Ok(()))), b"uirD", &[1, 0]),
+            (bytes(&Down::LowersReady), b"uirD", &[2]),
+        ] {
+            assert_eq!(frame, framed(magic, u8::try_from(body.len()).expect("short"), body));
+        }
     }
 
     #[test]
@@ -368,6 +401,32 @@ mod tests {
         assert!(matches!(heard(), Ok(Ok(Received::Pending))));
     }
 
+    /// In a source of its own: whatever is sent, and in whichever file it is.
+    #[test]
+    fn the_version_is_another_when_anything_that_is_sent_is() {
+        let src = std::env::temp_dir().join(format!("untar-in-root-shape-{}", std::process::id()));
+        std::fs::create_dir_all(src.join("room")).expect("scratch");
+        let version = |name: &str, text: &str| {
+            std::fs::write(src.join(name), text).expect("scratch");
+            shape::version(&src, "1.0.0").expect("readable")
+        };
+        let message = "#[derive(Serialize)]\nstruct Sent {\n    a: u32,\n    b: u32,\n}\n";
+        let first = version("sent.rs", message);
+        let same = message.replace("a: u32", "/// Words.\n        a: u32 // and more");
+        let same = same.replace("// and more,", ", // and more");
+        assert_eq!(version("sent.rs", &same), first, "words and blanks");
+        assert_eq!(version("room/other.rs", "struct Kept(u8);\n"), first, "what is not sent");
+        for (was, is) in [("a: u32", "a: u64"), ("a: u32,\n    b: u32", "b: u32,\n    a: u32"), ("Sent", "Set")] {
+            assert_ne!(version("sent.rs", &message.replace(was, is)), first, "{is}");
+        }
+        assert_eq!(version("sent.rs", message), first);
+        assert_ne!(shape::version(&src, "1.0.1").expect("readable"), first, "the crate's version");
+        assert_ne!(version("room/new.rs", "#[derive(Serialize)] enum New { A }"), first, "a new file");
+        std::fs::remove_dir_all(src).expect("scratch");
+        let ours = shape::version("src".as_ref(), env!("CARGO_PKG_VERSION"));
+        assert_eq!(ours.expect("the source"), VERSION);
+    }
+
     #[test]
     fn an_echo_is_not_a_helper() {
         assert_eq!(decode::<Down>(&mut frame()).unwrap_err(), Garbled::Magic);
@@ -380,7 +439,8 @@ mod tests {
             bytes[at] = byte;
             decode::<Up>(&mut bytes).unwrap_err()
         };
-        assert_eq!(altered(4, 9), Garbled::Version(9));
+        let other = VERSION ^ 0xff;
+        assert_eq!(altered(4, other.to_le_bytes()[0]), Garbled::Version(other));
         assert!(matches!(altered(11, 255), Garbled::Length(_)));
         assert_eq!(altered(12, 200), Garbled::Content);
         let mut long = frame();

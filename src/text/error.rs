@@ -130,7 +130,9 @@ fn garbled(f: &mut Formatter<'_>, garbled: Garbled) -> fmt::Result {
     const ONE_VERSION: &str = "helper and library must be of one version";
     match garbled {
         Garbled::Magic => write!(f, "the program started as the helper does not answer as one: {ONE_VERSION}"),
-        Garbled::Version(version) => write!(f, "the helper speaks version {version} of the protocol: {ONE_VERSION}"),
+        Garbled::Version(version) => {
+            write!(f, "the helper speaks protocol {version:08x} and not this library's: {ONE_VERSION}")
+        }
         Garbled::Length(length) => {
             write!(f, "the helper announced a frame of {length} bytes, over the limit of {MAX_FRAME}: {ONE_VERSION}")
         }

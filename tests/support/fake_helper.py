@@ -7,7 +7,7 @@ out = socket.socket(fileno=os.dup(1))
 
 
 def frame(magic=b"uirU", version=None, body=b"", length=None):
-    return magic + struct.pack("<HHI", VERSION if version is None else version, 0, len(body) if length is None else length) + body
+    return magic + struct.pack("<II", VERSION if version is None else version, len(body) if length is None else length) + body
 
 
 # The version is the one that the parent's own first frame has.
@@ -17,7 +17,7 @@ while len(head) < 12:
     if not piece:
         sys.exit(0)
     head += piece
-VERSION, _, size = struct.unpack("<HHI", head[4:])
+VERSION, size = struct.unpack("<II", head[4:])
 while size:
     size -= len(out.recv(size))
 
@@ -40,7 +40,9 @@ def flood(many):
 
 # Plain data in bincode: a zero for each number, option and list that is empty.
 CONFINEMENT = bytes(12)
-REPORT = bytes(16) + CONFINEMENT + bytes(5)
+# Seconds and nanoseconds of each.
+TIMES = bytes(5 * 2)
+REPORT = bytes(16) + CONFINEMENT + TIMES
 NO_FAILURE, FAILURE = b"\x00", b"\x01\x04\x00\x00\x00\x03"
 NEED_ID_MAP = frame(body=b"\x00")
 STARTED = frame(body=b"\x01" + CONFINEMENT)
@@ -61,7 +63,7 @@ FRAMES = {
     "f": frame(body=b"\x05" + REPORT + b"\x01\x04\x00\x00\x01" + (bytes_of(b"\x01" * 300_000)) * 2 + b"\x07" + bytes_of(b"\xff" * 300_000)),
     "x": listed(b"\x01" * 1_000_000),
     "r": frame(body=b"\x05" + bytes(14) + b"\xfc" + struct.pack("<I", 500_000) + b"\x00\x03" * 500_000
-               + bytes(1) + CONFINEMENT + bytes(5) + NO_FAILURE),
+               + bytes(1) + CONFINEMENT + TIMES + NO_FAILURE),
 }
 
 if wish.startswith("say-"):
@@ -116,7 +118,7 @@ elif wish == "left-over":
 elif wish == "empty-frame":
     out.sendall(frame())
 elif wish == "wrong-version":
-    out.sendall(frame(version=VERSION + 1, body=b"\x00"))
+    out.sendall(frame(version=VERSION ^ 1, body=b"\x00"))
 elif wish == "wrong-magic":
     out.sendall(frame(magic=b"uirD", body=b"\x00"))
 elif wish == "text":
