@@ -59,7 +59,7 @@ impl Level {
 }
 
 impl Walk {
-    /// Lists all of it without recursion: trees may be deeper than the stack, and than the descriptors that a process has.
+    /// Lists all of it without recursion: trees may be deeper than the stack, and than a process may have descriptors.
     fn all(&mut self, root: &OwnedFd) -> Result<(), (PathBuf, Errno)> {
         let mut path = PathBuf::new();
         self.below(root, &mut path).map_err(|errno| (path, errno))
