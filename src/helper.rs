@@ -1,6 +1,7 @@
 //! The child side: everything that runs inside the root. The only public item is [`init`].
 
 mod apply;
+mod at_start;
 mod fault;
 #[cfg(any(fuzzing, test))]
 mod fuzz;
@@ -19,6 +20,10 @@ pub use fuzz::{BenchDirs, Seen, bench_reader, fuzz_entries};
 #[doc(hidden)]
 pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall};
 
+#[doc(hidden)]
+pub use at_start::at_start;
+pub(crate) use sys::executed_as;
+
 use crate::program::{ARGV0, mark_initialised};
 use crate::report::{Cause, Confinement, Failure, Report, Stage, Times};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
@@ -29,6 +34,7 @@ use read::entry::{Reader, Strictness};
 use read::input::{Input, Watch};
 use read::stream::Stream;
 use reporter::Reporter;
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -38,12 +44,18 @@ use std::time::{Duration, Instant};
 ///
 /// In any other process it returns at once, and [`Program::this`](crate::Program::this) works from then on.
 /// In a helper it never returns: the archive on descriptor 0 is applied as the parent on descriptor 1 asks.
+/// Where `main` is not yours to change: [`helper_at_start!`](crate::helper_at_start).
 ///
 /// A set-uid program is never a helper: `argv[0]` is the caller's choice there. Such a process, and one whose
 /// descriptor 1 is no socket, ends with a message and exit status 2.
 pub fn init() {
-    if std::env::args_os().next().is_none_or(|name| name.as_bytes() != ARGV0.as_bytes()) {
-        mark_initialised();
+    begin(std::env::args_os().next());
+    mark_initialised();
+}
+
+/// Returns unless this process was started as a helper.
+fn begin(name: Option<OsString>) {
+    if name.is_none_or(|name| name.as_bytes() != ARGV0.as_bytes()) {
         return;
     }
     let refusal = if sys::raised_privileges() {

@@ -1,5 +1,7 @@
 //! Which program the helper is.
 
+#[cfg(feature = "helper")]
+use crate::error::Detail;
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use std::ffi::OsString;
@@ -11,12 +13,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// `argv[0]` of a helper; nothing else makes [`helper::init`](crate::helper::init) take over a process.
 pub(crate) const ARGV0: &str = "untar-in-root:helper";
 
-/// Set once `helper::init()` has run and let the process go on as the host program.
+/// Set once `helper::init()` or `helper_at_start!` has run and let the process go on as the host program.
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
 #[cfg_attr(not(feature = "helper"), allow(dead_code))]
 pub(crate) fn mark_initialised() {
     INITIALISED.store(true, Ordering::Release);
+}
+
+/// Without it a program cannot name itself, nor a descriptor.
+pub(crate) fn is_proc_mounted() -> bool {
+    Path::new("/proc/self").is_symlink()
+}
+
+/// What this program was started by, for want of something better. A relative name would be looked for wherever the
+/// process is by now; in a set-uid program it is the caller's choice.
+#[cfg(feature = "helper")]
+fn by_name() -> Result<PathBuf, Error> {
+    let name = crate::helper::executed_as().filter(|name| name.is_absolute());
+    let text = "/proc is not mounted, and this program was not started by an absolute name, so it cannot start itself \
+                as the helper: mount /proc, or name a program (Program::at)";
+    name.ok_or_else(|| Error::new(ErrorKind::Helper, Detail::Text(text)))
+}
+
+#[cfg(not(feature = "helper"))]
+fn by_name() -> Result<PathBuf, Error> {
+    Err(Error::of(ErrorKind::NotInitialised))
 }
 
 /// Which program is started as the helper.
@@ -36,17 +58,23 @@ impl Program {
         Program { path, library_path: false }
     }
 
-    /// This very program, started again through `/proc/self/exe`.
+    /// This very program, started again through `/proc/self/exe`: the file that runs, whatever has become of its name.
+    ///
+    /// Where `/proc` is not mounted it is started by the name that it was started by (`AT_EXECFN` in `getauxval(3)`), if
+    /// that is absolute. What has that name by then cannot be compared with what runs: another version of the program
+    /// ends the run with [`ErrorKind::Protocol`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotInitialised`] if `helper::init()` has not run in this process: the second copy would
-    /// run the host program's own `main`.
+    /// [`ErrorKind::NotInitialised`] if neither [`helper::init`](crate::helper::init) nor
+    /// [`helper_at_start!`](crate::helper_at_start) has run in this process: the second copy would run the host
+    /// program's own `main`. [`ErrorKind::Helper`] where `/proc` is not mounted and the name cannot be used.
     pub fn this() -> Result<Program, Error> {
         if !INITIALISED.load(Ordering::Acquire) {
             return Err(Error::of(ErrorKind::NotInitialised));
         }
-        Ok(Program { path: PathBuf::from("/proc/self/exe"), library_path: false })
+        let path = if is_proc_mounted() { PathBuf::from("/proc/self/exe") } else { by_name()? };
+        Ok(Program { path, library_path: false })
     }
 
     /// Keep `LD_LIBRARY_PATH` in the helper's otherwise empty environment, for a dynamically linked program

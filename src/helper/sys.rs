@@ -2,8 +2,10 @@
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// Whether this answer says that a call is not to be had, so that the older way is taken: the kernel lacks it, or a
 /// filter around us (a container's) keeps it back, which answers `EPERM` as often as `ENOSYS`.
@@ -24,6 +26,35 @@ pub(crate) fn take_standard() -> (OwnedFd, OwnedFd) {
 pub(crate) fn raised_privileges() -> bool {
     // SAFETY: getauxval reads a table that the kernel has filled; no pointer is involved.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// The name that this program was executed by: `AT_EXECFN`. None if its rights were raised: then it is the caller's choice.
+pub(crate) fn executed_as() -> Option<PathBuf> {
+    // SAFETY: getauxval reads a table that the kernel has filled.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    if name.is_null() || raised_privileges() {
+        return None;
+    }
+    // SAFETY: the kernel has put a NUL-ended string there, above the stack, where it stays for the life of the process.
+    let name = unsafe { CStr::from_ptr(name) };
+    Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
+}
+
+/// Whether this is code of the executable itself, and not of a shared library: `dl_iterate_phdr(3)`.
+pub(crate) fn is_in_executable(code: usize) -> bool {
+    unsafe extern "C" fn look(object: *mut libc::dl_phdr_info, _size: usize, code: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the loader passes a whole record, whose headers are readable for as many as it says.
+        let (object, headers) =
+            unsafe { (&*object, std::slice::from_raw_parts((*object).dlpi_phdr, (*object).dlpi_phnum.into())) };
+        let there = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).any(|header| {
+            let start = (object.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
+            (code as usize).wrapping_sub(start) < header.p_memsz as usize
+        });
+        // Never 0, so the first object is the only one: the executable.
+        if there { 1 } else { 2 }
+    }
+    // SAFETY: `look` keeps nothing of what it is shown, and takes `code` for the number that it is.
+    unsafe { libc::dl_iterate_phdr(Some(look), code as *mut libc::c_void) == 1 }
 }
 
 /// Closes every descriptor from `first` on.
