@@ -27,6 +27,13 @@ pub mod helper {
     pub fn init() {}
 }
 
+/// Nothing: on this system no process is a helper.
+#[cfg(all(feature = "helper", not(target_os = "linux")))]
+#[macro_export]
+macro_rules! helper_at_start {
+    () => {};
+}
+
 /// Why a run failed: this system is not Linux.
 #[non_exhaustive]
 pub struct Error;
@@ -238,6 +245,16 @@ impl Untar {
     pub fn apply_fd(self, _archive: impl Into<OwnedFd>) -> Result<Report, Error> {
         Err(Error)
     }
+
+    /// Applies what an asynchronous source gives.
+    ///
+    /// # Errors
+    ///
+    /// Always [`ErrorKind::Unsupported`]; nothing is read.
+    #[cfg(feature = "tokio")]
+    pub async fn apply_async(self, _archive: impl tokio::io::AsyncRead) -> Result<Report, Error> {
+        Err(Error)
+    }
 }
 
 /// Ends a run from another thread: here there is none to end.
@@ -353,6 +370,45 @@ impl Pending {
 #[cfg(unix)]
 impl AsFd for Pending {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0 {}
+    }
+}
+
+/// A run that a task waits for: no value of this type either.
+#[cfg(feature = "tokio")]
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Running(Infallible);
+
+#[cfg(feature = "tokio")]
+impl Running {
+    /// How far the helper has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        match self.0 {}
+    }
+
+    /// A handle that ends the run from elsewhere.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        match self.0 {}
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Future for Running {
+    type Output = Result<Report, Error>;
+
+    fn poll(self: std::pin::Pin<&mut Self>, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        match self.0 {}
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl IntoFuture for Pending {
+    type Output = Result<Report, Error>;
+    type IntoFuture = Running;
+
+    fn into_future(self) -> Running {
         match self.0 {}
     }
 }

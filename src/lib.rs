@@ -26,10 +26,12 @@
 //! | apply a file, pipe or socket | [`Untar::apply_fd`] |
 //! | apply what a reader gives | [`Untar::apply`] |
 //! | write the archive yourself | [`Untar::spawn`], a [`Session`] that is an [`io::Write`](std::io::Write) |
-//! | do that in an asynchronous program | [`Session::into_parts`] |
+//! | apply what an asynchronous source gives | `Untar::apply_async`, with the feature `tokio` |
+//! | write it in another asynchronous program | [`Session::into_parts`] |
 //! | end a run from another thread | [`Session::canceller`] |
 //! | have a directory appear whole or not at all | [`Untar::atomic`] |
 //! | let your own program be the helper | [`helper::init`], then [`Program::this`] |
+//! | let your own tests be it | [`helper_at_start!`], then [`Program::this`] |
 //!
 //! The parent treats the helper as compromised: its frames are bounded and checked, its events capped, and
 //! what the parent can know itself (bytes streamed, the digest of the archive) it does not ask. What is and
@@ -39,6 +41,8 @@
 //!
 //! `helper` (on by default): the child side. Without it the crate is the parent alone, on serde, bincode, sha2
 //! and nix, with no code that reads archives.
+//!
+//! `tokio`: `Untar::apply_async`, and a [`Pending`] that a task awaits. Parent side too. Off by default.
 //!
 //! `image` (Linux only): whole images, the module `image`. Parent side too: serde_json and rustix beside the
 //! others.
@@ -87,6 +91,8 @@ mod staging;
 #[cfg(target_os = "linux")]
 mod wire;
 
+#[cfg(all(not(target_os = "linux"), feature = "tokio"))]
+pub use elsewhere::Running;
 #[cfg(all(not(target_os = "linux"), feature = "helper"))]
 pub use elsewhere::helper;
 #[cfg(not(target_os = "linux"))]
@@ -95,11 +101,13 @@ pub use elsewhere::{Canceller, Error, Pending, Program, Session, Untar};
 pub use error::Error;
 #[cfg(target_os = "linux")]
 pub use program::Program;
+#[cfg(all(target_os = "linux", feature = "tokio"))]
+pub use session::Running;
 #[cfg(target_os = "linux")]
 pub use session::{Canceller, Pending, Session, Untar};
 
 /// The guide's examples compile.
-#[cfg(all(doctest, feature = "helper"))]
+#[cfg(all(doctest, feature = "helper", feature = "tokio"))]
 #[doc = include_str!("../docs/importing.md")]
 struct Importing;
 

@@ -3,12 +3,16 @@
 mod canceller;
 mod child;
 mod idmap;
+#[cfg(feature = "tokio")]
+mod task;
 mod untar;
 mod whiteouts;
 
 pub use canceller::Canceller;
 #[cfg(feature = "image")]
 pub(crate) use child::KEPT;
+#[cfg(feature = "tokio")]
+pub use task::Running;
 pub use untar::Untar;
 
 #[cfg(feature = "image")]

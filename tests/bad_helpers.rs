@@ -39,7 +39,7 @@ fn apply(untar: Untar) -> Result<Report, Error> {
 }
 
 /// A copy of the fake under the name of its misbehaviour.
-fn fake(scratch: &Scratch, wish: &str) -> PathBuf {
+pub fn fake(scratch: &Scratch, wish: &str) -> PathBuf {
     let path = scratch.file(format!("{wish}.py"), include_str!("support/fake_helper.py"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
     path

@@ -2,14 +2,15 @@
 
 mod kept;
 mod protocol;
+mod questions;
 mod reap;
+mod start;
 
 pub(crate) use kept::KEPT;
+pub(super) use start::archive_pipe;
 
 use super::canceller::Canceller;
-use super::{PIECE, idmap};
 use crate::error::Error;
-use crate::inode;
 use crate::kind::ErrorKind;
 use crate::options::Options;
 use crate::program::Program;
@@ -18,13 +19,12 @@ use crate::report::{Listed, Progress};
 use crate::wire::{Channel, Down, Garbled, Received, Reply, Up};
 use kept::Kept;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use protocol::Protocol;
+use questions::Question;
+use start::{set_nonblocking, sockets};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::process::Stdio;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The last words kept of the helper's standard error.
@@ -39,11 +39,13 @@ pub(super) struct Ready {
     pub(super) source: bool,
     /// The helper may have more to say than it was given time for.
     pub(super) heard: bool,
+    /// Its standard error may have more.
+    pub(super) stderr: bool,
 }
 
 impl Ready {
-    pub(super) const SOURCE: Ready = Ready { pipe: false, source: true, heard: false };
-    const PIPE: Ready = Ready { pipe: true, source: false, heard: false };
+    pub(super) const SOURCE: Ready = Ready { pipe: false, source: true, heard: false, stderr: false };
+    const PIPE: Ready = Ready { pipe: true, source: false, heard: false, stderr: false };
 }
 
 /// Called from whatever thread waits for the helper.
@@ -83,26 +85,9 @@ pub(super) struct Child {
     /// The kernel says that nobody reads the pipe any more.
     broken: bool,
     reaped: bool,
-}
-
-/// The pipe that carries the archive, as large as the kernel lets it be.
-pub(super) fn archive_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
-    let (read, write) =
-        nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::io(ErrorKind::Helper, "making a pipe", e))?;
-    let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIECE as i32));
-    set_nonblocking(&write)?;
-    Ok((read, write))
-}
-
-fn sockets() -> Result<(OwnedFd, OwnedFd), Error> {
-    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-        .map_err(|e| Error::io(ErrorKind::Helper, "making a socket", e))
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> Result<(), Error> {
-    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-        .map(drop)
-        .map_err(|e| Error::io(ErrorKind::Helper, "making a descriptor non-blocking", e))
+    /// Questions wait for whoever drives this, since he may not be held up.
+    defers: bool,
+    asked: Option<Question>,
 }
 
 impl Child {
@@ -121,15 +106,7 @@ impl Child {
         // Not a pipe: the helper is to end with ours (helper/lifeline.rs).
         let (stderr, their_stderr) = sockets()?;
         set_nonblocking(&stderr)?;
-        // A handle, not a name: a rename in between changes nothing.
-        let process = program
-            .command()
-            .current_dir(format!("/proc/self/fd/{}", root.as_raw_fd()))
-            .stdin(Stdio::from(archive))
-            .stdout(Stdio::from(theirs))
-            .stderr(Stdio::from(their_stderr))
-            .spawn()
-            .map_err(|e| spawn_error(program, root, e))?;
+        let process = start::process(program, root, [archive, theirs, their_stderr])?;
         let attached = canceller.attach(second);
         let limit = options.jail.limits.timeout;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit.checked_add(GRACE)?));
@@ -153,6 +130,8 @@ impl Child {
             closed: false,
             broken: false,
             reaped: false,
+            defers: false,
+            asked: None,
         })
     }
 
@@ -165,6 +144,17 @@ impl Child {
 
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn stderr(&self) -> Option<BorrowedFd<'_>> {
+        self.stderr.as_ref().map(AsFd::as_fd)
+    }
+
+    /// When it is stopped if it does not stop by itself.
+    #[cfg(feature = "tokio")]
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     pub(super) fn canceller(&self) -> Canceller {
@@ -251,7 +241,10 @@ impl Child {
                     self.listen();
                     ready.heard = true;
                 }
-                Slot::Stderr => self.read_stderr(),
+                Slot::Stderr => {
+                    self.read_stderr();
+                    ready.stderr = true;
+                }
                 Slot::Pipe => {
                     ready.pipe = true;
                     self.broken |= flags.contains(PollFlags::POLLERR);
@@ -268,7 +261,12 @@ impl Child {
         if self.channel.look().is_err() {
             self.closed = true;
         }
-        while !self.silent() {
+        self.hear_all();
+    }
+
+    /// What has come, as far as the first question of which the answer waits.
+    fn hear_all(&mut self) {
+        while !self.silent() && self.asked.is_none() {
             match self.channel.next() {
                 Ok(Received::Message(message)) => self.hear(message),
                 Ok(Received::Pending) => return,
@@ -292,10 +290,7 @@ impl Child {
     #[must_use]
     fn take(&mut self, message: Up) -> bool {
         match message {
-            Up::NeedIdMap => {
-                let done = idmap::write(&self.process, &self.options.jail.user_namespace);
-                self.send(&Down::IdMapDone(done));
-            }
+            Up::NeedIdMap => self.is_asked(Question::IdMap),
             Up::Started(confinement) => return self.kept.confinement(*confinement),
             Up::Progress(progress) => {
                 self.progress = progress;
@@ -309,12 +304,7 @@ impl Child {
                 }
             }
             Up::Event(event) => self.kept.event(*event),
-            Up::NeedLowers => {
-                if let Some(wait) = &mut self.callbacks.lowers {
-                    wait();
-                }
-                self.send(&Down::LowersReady);
-            }
+            Up::NeedLowers => self.is_asked(Question::Lowers),
             Up::Reply(reply) => return self.take_reply(reply),
         }
         true
@@ -381,15 +371,4 @@ enum Slot {
     Stderr,
     Pipe,
     Source,
-}
-
-/// `posix_spawn` does not say which of its steps failed, so the likely ones are looked at.
-fn spawn_error(program: &Program, root: &OwnedFd, error: io::Error) -> Error {
-    match nix::sys::stat::fstat(root) {
-        Ok(stat) if inode::is_directory(&stat) => {
-            Error::io_at(ErrorKind::Helper, "starting the helper", program.path(), error)
-        }
-        Ok(_) => Error::io(ErrorKind::Root, "entering the root", Errno::ENOTDIR),
-        Err(e) => Error::io(ErrorKind::Root, "entering the root", e),
-    }
 }

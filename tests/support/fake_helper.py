@@ -146,6 +146,9 @@ elif wish == "wants-maps":
     for _ in range(100):
         out.sendall(NEED_ID_MAP)
     time.sleep(30)
+elif wish == "wants-maps-once":
+    out.sendall(NEED_ID_MAP)
+    time.sleep(30)
 elif wish == "closes-and-stays":
     out.close()
     os.close(1)

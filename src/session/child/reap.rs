@@ -88,8 +88,13 @@ impl Child {
         }
     }
 
-    pub(super) fn kill(&mut self) {
+    /// Without waiting for its end.
+    pub(in crate::session) fn signal_end(&mut self) {
         let _ = self.process.kill();
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.signal_end();
         let _ = self.process.wait();
         self.reaped = true;
     }
