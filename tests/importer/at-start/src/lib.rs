@@ -1,0 +1,1 @@
+untar_in_root::helper_at_start!();
