@@ -25,14 +25,14 @@
 //! # What is checked
 //!
 //! Nothing in an image is trusted. Its files are opened beneath its directory, only regular ones and without ever
-//! waiting for one; documents have at most [`MAX_DOCUMENT`] bytes, and [`MAX_DOCUMENTS`]
-//! together; a document that could be read in two ways is
-//! refused. Manifests, configurations and layers have the size and SHA-256 that their descriptors say, and each
-//! layer's uncompressed stream has the diff ID of the configuration. A layer passes through this process, so what
-//! was digested is what was applied, whoever writes to the file meanwhile. Its first bytes must be of the format
-//! that its media type declares. Foreign and encrypted layers, artifacts and unknown types are refused by name.
-//! Digests are known to be right only when the last byte has been read, so a result appears at its place only
-//! after all of them were: until then it is made beside it, and after an error nothing is left.
+//! waiting for one; an image has at most 500 layers, a layout 1,000 images; documents have at most 4 MiB, and 64 MiB
+//! together; a document that could be read in two ways is refused. Manifests, configurations and layers have the size
+//! and SHA-256 that their descriptors say, and each layer's uncompressed stream has the diff ID of the configuration.
+//! A layer passes through this process, so what was digested is what was applied, whoever writes to the file
+//! meanwhile. Its first bytes must be of the format that its media type declares. Foreign and encrypted layers,
+//! artifacts and unknown types are refused by name. Digests are known to be right only when the last byte has been
+//! read, so a result appears at its place only after all of them were: until then it is made beside it, and after an
+//! error nothing is left.
 //!
 //! Decompressing and tar stay in the helper, for archives of images too.
 
@@ -73,14 +73,14 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The most bytes of a manifest, index or configuration. Registries take no more than 4 MiB.
-pub const MAX_DOCUMENT: u64 = 4 << 20;
+const MAX_DOCUMENT: u64 = 4 << 20;
 /// The most bytes of all documents of a layout or archive that are read, and of what is kept of them, together. A
 /// configuration that several images share counts once.
-pub const MAX_DOCUMENTS: usize = 64 << 20;
+const MAX_DOCUMENTS: usize = 64 << 20;
 /// The most layers of an image: overlayfs (`OVL_MAX_STACK`) mounts no more than 500; docker makes no more than 127.
-pub const MAX_LAYERS: usize = 500;
+const MAX_LAYERS: usize = 500;
 /// The most images, and the most indexes, of a layout or archive.
-pub const MAX_IMAGES: usize = 1_000;
+const MAX_IMAGES: usize = 1_000;
 
 /// An image: its manifest and configuration have been read and verified, its layers not yet.
 #[derive(Clone)]

@@ -74,7 +74,7 @@ pub enum Problem {
         /// The number of diff IDs in the configuration.
         diff_ids: usize,
     },
-    /// More layers than [`MAX_LAYERS`](super::MAX_LAYERS).
+    /// More layers than 500.
     Layers(usize),
     /// The configuration's `rootfs.type` is not `layers`.
     RootfsType(String),
@@ -84,7 +84,7 @@ pub enum Problem {
     Depth,
     /// More images than a thousand.
     Images,
-    /// More documents, or more that is kept of them, than [`MAX_DOCUMENTS`](super::MAX_DOCUMENTS).
+    /// More documents, or more that is kept of them, than 64 MiB.
     Documents,
     /// There is no image of this name or digest; others are there.
     NoReference {
