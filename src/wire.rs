@@ -64,6 +64,19 @@ pub(crate) struct Request {
     pub(crate) lowers: Vec<Lower>,
     /// The lower directories are still being made: they are asked for before the first look at them.
     pub(crate) lowers_later: bool,
+    pub(crate) root: Beginning,
+}
+
+/// What the root is when the run begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Beginning {
+    /// Somebody's directory.
+    #[default]
+    There,
+    /// Made for this run, empty: the first entry implies it.
+    Made,
+    /// The same, and in overlay mode there is nothing below it.
+    Bottom,
 }
 
 /// A lower directory: the name by which the helper opens it in a mount namespace of its own, and the inode that the

@@ -28,8 +28,8 @@ use crate::options::{Durability, Mode, Mounts, Options, Owner};
 use crate::report::{
     Cause, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Progress, Refusal, Stage,
 };
-use crate::wire::Request;
-use dirs::{Dirs, Implied, Leaving, Missing, NodeId};
+use crate::wire::{Beginning, Request};
+use dirs::{Dirs, Due, Implied, Leaving, Missing, NodeId, Unlisted};
 use files::Maker;
 use lower::Lowers;
 use metadata::{Setter, Softened};
@@ -50,6 +50,8 @@ pub(crate) struct Applier<'a> {
     reporter: &'a mut Reporter,
     root: Arc<OwnedFd>,
     dirs: Dirs,
+    /// Overlay mode: there is nothing below the root.
+    bottom: bool,
     destination: NodeId,
     policy: Policy,
     maker: Maker,
@@ -102,11 +104,13 @@ impl<'a> Applier<'a> {
         let lowers =
             overlay.then(|| Lowers::new(confined.lowers, unfinished, dealt.lowers, watch.clone())).transpose()?;
         let dirs = Dirs::new(root, cross_mounts, lowers, Rc::clone(&writers), watch)?;
+        let made = request.root != Beginning::There;
         let mut applier = Applier {
             options,
             reporter,
             root: Arc::new(confined.root),
-            dirs: dirs.bound(&options.limits, dealt.directories),
+            dirs: dirs.bound(&options.limits, dealt.directories).unlisted(options.mode != Mode::Literal, made),
+            bottom: request.root == Beginning::Bottom,
             marks: Marks::new(confined.trusted_marks),
             destination: NodeId::ROOT,
             policy: Policy::new(options, confined.own.0, namespace),
@@ -143,7 +147,7 @@ impl<'a> Applier<'a> {
 
     /// Overlay mode: every path implies the root. Last, because the layers below may not be complete before.
     fn imply_root(&mut self) -> Result<()> {
-        let wanted = !self.options.list && !self.options.ignore_root_metadata && !self.root_listed;
+        let wanted = !self.bottom && !self.options.list && !self.options.ignore_root_metadata && !self.root_listed;
         match wanted.then(|| self.dirs.root_below()).transpose()?.flatten() {
             Some(metadata) => self.merge(NodeId::ROOT, metadata),
             None => Ok(()),
@@ -211,7 +215,11 @@ impl<'a> Applier<'a> {
             EntryKind::Other(flag) => return Err(refused(Refusal::UnknownType(flag)).into()),
             _ => {}
         }
+        self.dirs.implied_at(self.policy.clamp(entry.mtime));
         let place = self.place(path, &entry)?;
+        if !matches!(place, Place::Skip) {
+            self.dirs.begin();
+        }
         if self.options.verbose && !matches!(place, Place::Skip) {
             self.reporter.listed(listed(&entry, path));
         }
@@ -355,7 +363,11 @@ fn leaver(setter: Setter, reporter: &mut Reporter) -> impl FnMut(Leaving<'_>) ->
             reporter.event(Some(EntryRef::left(&left.path())), EventKind::DirectoryGone);
             return Ok(());
         };
-        for what in setter.leave_directory(handle, left.metadata)? {
+        let softened = match left.due {
+            Due::Metadata(metadata) => setter.leave_directory(handle, metadata)?,
+            Due::Time(time, unlisted) => setter.date_directory(handle, *time, *unlisted != Unlisted::There)?,
+        };
+        for what in softened {
             reporter.event(Some(EntryRef::left(&left.path())), what);
         }
         Ok(())

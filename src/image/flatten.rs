@@ -8,6 +8,7 @@ use crate::kind::ErrorKind;
 use crate::options::{Durability, Mode};
 use crate::report::Report;
 use crate::session::open_root;
+use crate::wire::Beginning;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -33,7 +34,7 @@ impl Unpack<'_> {
         let made = staged.make("root")?;
         let durable = self.options.durability != Durability::None;
         self.options.durability = without_sync(self.options.durability);
-        let flattened = self.all(&made.dir)?;
+        let flattened = self.all(&made.dir, Beginning::Made)?;
         staged.commit(&made, &place, durable)?;
         Ok(flattened)
     }
@@ -56,10 +57,10 @@ impl Unpack<'_> {
     /// Those of [`flatten_in_place`](Unpack::flatten_in_place).
     pub fn flatten_into(mut self, root: impl Into<OwnedFd>) -> Result<Flattened, Error> {
         self.check()?;
-        self.all(&root.into())
+        self.all(&root.into(), Beginning::There)
     }
 
-    fn all(&self, root: &OwnedFd) -> Result<Flattened, Error> {
+    fn all(&self, root: &OwnedFd, beginning: Beginning) -> Result<Flattened, Error> {
         let last = self.image.layers().len().saturating_sub(1);
         let mut layers = Vec::new();
         for index in 0..self.image.layers().len() {
@@ -69,7 +70,8 @@ impl Unpack<'_> {
                 Durability::FileSystem if index < last => Durability::None,
                 durability => durability,
             };
-            layers.push(self.apply(index, root, Mode::Layer, durability, |untar| untar)?);
+            let beginning = if index == 0 { beginning } else { Beginning::There };
+            layers.push(self.apply(index, root, Mode::Layer, durability, |untar| untar.beginning(beginning))?);
         }
         Ok(Flattened { layers })
     }

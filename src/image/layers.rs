@@ -15,6 +15,7 @@ use crate::kind::ErrorKind;
 use crate::opened::Opened;
 use crate::options::{Durability, Mode, Overlay, OverlayPrefix};
 use crate::report::Report;
+use crate::wire::Beginning;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -128,7 +129,8 @@ impl Unpack<'_> {
             }
             schedule.wait_below(index);
         };
-        self.apply(index, root, mode, durability, |untar| untar.lowers_later(lower, wait))
+        let beginning = if index == 0 { Beginning::Bottom } else { Beginning::Made };
+        self.apply(index, root, mode, durability, |untar| untar.beginning(beginning).lowers_later(lower, wait))
     }
 }
 

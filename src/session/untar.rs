@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{Digest, Listed, Progress, Report};
 use crate::staging::{Emptier, Place, Staging};
-use crate::wire::{Down, Request};
+use crate::wire::{Beginning, Down, Request};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
 use sha2::{Digest as _, Sha256};
@@ -43,6 +43,7 @@ pub struct Untar {
     purse: Purse,
     /// Lower directories that are open already.
     lowers: Vec<Opened>,
+    beginning: Beginning,
 }
 
 /// Where the archive is applied.
@@ -79,6 +80,7 @@ impl Untar {
             canceller: Canceller::default(),
             purse: Purse::new(KEPT),
             lowers: Vec::new(),
+            beginning: Beginning::default(),
         }
     }
 
@@ -107,7 +109,8 @@ impl Untar {
     /// [`ErrorKind::Root`] if the place is taken or the directory that it is in is missing; later
     /// [`ErrorKind::Storage`] if nothing can be made there.
     pub fn atomic(place: impl AsRef<Path>) -> Result<Untar, Error> {
-        Place::open(place.as_ref()).map(|place| Untar::on(Root::Made(place)))
+        let place = Place::open(place.as_ref())?;
+        Ok(Untar { beginning: Beginning::Made, ..Untar::on(Root::Made(place)) })
     }
 
     /// Which program is the helper; without it, [`Program::this`].
@@ -176,6 +179,13 @@ impl Untar {
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
+    }
+
+    /// What the root is when the run begins, where it was made by somebody else here.
+    #[cfg(feature = "image")]
+    pub(crate) fn beginning(mut self, beginning: Beginning) -> Untar {
+        self.beginning = beginning;
+        self
     }
 
     /// One bound on what is kept of several runs.
@@ -302,7 +312,8 @@ impl Untar {
         lowers.extend(open_lowers(&mut options)?);
         let named = lowers.iter().map(Opened::as_lower).collect::<Result<_, _>>()?;
         let lowers_later = self.callbacks.lowers.is_some();
-        let request = Request { destination, options: options.clone(), lowers: named, lowers_later };
+        let request =
+            Request { destination, options: options.clone(), lowers: named, lowers_later, root: self.beginning };
         let durable = options.durability != Durability::None;
         let (root, making) = match self.root {
             Root::There(root) => (root, None),

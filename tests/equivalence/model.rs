@@ -33,11 +33,8 @@ struct Inode {
     kind: Kind,
     mode: u32,
     owner: (u32, u32),
-    /// `None`: whenever a layer that does not list it changed it.
-    mtime: Option<(i64, u32)>,
+    mtime: (i64, u32),
     xattrs: BTreeMap<&'static str, Vec<u8>>,
-    /// A directory that this layer lists.
-    listed: bool,
 }
 
 #[derive(Clone)]
@@ -79,19 +76,23 @@ pub struct Model {
     inodes: Vec<Inode>,
     overlays: usize,
     switches: Switches,
+    /// Of the entry at hand.
+    mtime: (i64, u32),
 }
+
+/// The time of the empty directory at the beginning.
+pub const BEGINNING: (i64, u32) = (77, 7);
 
 const ROOT: InodeId = 0;
 
 impl Model {
     pub fn new(switches: Switches) -> Model {
-        Model { inodes: vec![Inode { mtime: None, ..implied() }], overlays: 0, switches }
+        Model { inodes: vec![implied(BEGINNING)], overlays: 0, switches, mtime: BEGINNING }
     }
 
     /// From now on everything that is there is of a lower layer.
     pub fn begin_layer(&mut self) {
         for inode in &mut self.inodes {
-            inode.listed = false;
             if let Kind::Dir(children) = &mut inode.kind {
                 for child in children.values_mut() {
                     (child.upper, child.copied) = (false, false);
@@ -102,6 +103,7 @@ impl Model {
 
     pub fn apply(&mut self, item: &Item, content: &str) -> Result<(), Failed> {
         let parts = fold(&item.path);
+        self.mtime = item.mtime();
         match &item.what {
             What::Opaque => {
                 if let Ok(Some(directory)) = self.resolve(&parts, Missing::Nothing) {
@@ -206,7 +208,6 @@ impl Model {
         let Some(dirent) = self.children(parent).get(name).cloned() else { return };
         if !dirent.upper {
             self.children(parent).remove(name);
-            self.changed(parent);
         } else if let Kind::Dir(_) = self.inodes[dirent.inode].kind {
             self.prune(&below(parent, name));
         }
@@ -269,11 +270,9 @@ impl Model {
             (source.copied, source.overlay) = (true, copy);
         }
         let overlay = source.overlay;
-        self.changed(&from);
         if self.lookup(parent, name) == Some(inode) {
             let dirent = self.children(parent).get_mut(name).expect("looked up");
             (dirent.upper, dirent.overlay) = (true, overlay);
-            self.changed(parent);
             return Ok(());
         }
         self.refuse_conflict(parent, name, false)?;
@@ -298,15 +297,14 @@ impl Model {
             _ => item.final_mode(),
         };
         inode.owner = item.owner();
-        inode.mtime = Some(item.mtime());
+        inode.mtime = item.mtime();
         // No descriptor leads to those of anything else.
         let xattrs = item.attributes.xattrs.iter().filter(|_| openable);
         inode.xattrs = xattrs.map(|x| (x.name(), x.value())).collect();
-        inode.listed = true;
     }
 
     fn fresh(&mut self, kind: Kind) -> InodeId {
-        self.inodes.push(Inode { kind, ..implied() });
+        self.inodes.push(Inode { kind, ..implied(self.mtime) });
         self.inodes.len() - 1
     }
 
@@ -320,20 +318,12 @@ impl Model {
         let overlay = self.fresh_overlay();
         let dirent = Dirent { inode, upper: true, overlay, copied: false };
         self.children(parent).insert(name.to_owned(), dirent);
-        self.changed(parent);
     }
 
     fn touch(&mut self, path: &Path) {
         for end in 1..=path.len() {
             let (name, parent) = path[..end].split_last().expect("not empty");
             self.children(&parent.to_vec()).get_mut(name).expect("resolved").upper = true;
-        }
-    }
-
-    fn changed(&mut self, directory: &Path) {
-        let inode = self.inode(directory);
-        if !self.inodes[inode].listed {
-            self.inodes[inode].mtime = None;
         }
     }
 
@@ -390,7 +380,7 @@ impl Model {
             format!("mode={mode:04o}"),
             format!("uid={}", owner.0),
             format!("gid={}", owner.1),
-            mtime.map_or("mtime=*".to_owned(), |(seconds, nanoseconds)| format!("mtime={seconds}.{nanoseconds:09}")),
+            format!("mtime={}.{:09}", mtime.0, mtime.1),
         ];
         let name = match kind {
             Kind::Dir(_) => "dir",
@@ -417,9 +407,9 @@ impl Model {
 }
 
 /// Rule 10.
-fn implied() -> Inode {
+fn implied(mtime: (i64, u32)) -> Inode {
     let kind = Kind::Dir(BTreeMap::new());
-    Inode { kind, mode: 0o755, owner: (0, 0), mtime: None, xattrs: BTreeMap::new(), listed: false }
+    Inode { kind, mode: 0o755, owner: (0, 0), mtime, xattrs: BTreeMap::new() }
 }
 
 // Rule 2.

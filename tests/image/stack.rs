@@ -32,6 +32,33 @@ fn one_tree(layout: &Layout) {
     }
 }
 
+/// None of them lists its root, nor the directories that it needs.
+#[test]
+fn the_times_of_an_image_do_not_depend_on_when_it_is_applied() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let layout = Layout::new().layer(&tar().file("d/f", "1").with(|e| _ = e.mtime_ns(5, 6)), Packing::Gzip);
+    layout
+        .layer(&tar().whiteout("d/f").file("e/f", "2").with(|e| _ = e.mtime(7)), Packing::Plain)
+        .write(&scratch.join("oci"));
+    let image = open(&scratch.join("oci")).expect("opened");
+    let [first, second] = ["1", "2"].map(|number| {
+        let flat = scratch.join(format!("flat-{number}"));
+        flatten(&image, &flat).expect("flattened");
+        let dir = scratch.join(format!("layers-{number}"));
+        let layers = image.unpack().program(program()).layers(&dir).expect("layers");
+        [Tree::read(&flat)].into_iter().chain(layers.dirs.iter().map(|dir| Tree::read(dir))).collect::<Vec<_>>()
+    });
+    for (one, other) in first.iter().zip(&second) {
+        // A whiteout is nothing that anybody sees.
+        assert_same("the second time", one, other, &[crate::support::tree::But::Of("char", "mtime")]);
+    }
+    let times = [".", "d", "e"].map(|path| first[0].get(path, "mtime").to_owned());
+    assert_eq!(times, ["5.000000006", "5.000000006", "7.000000000"]);
+}
+
 #[test]
 fn stack_and_flat_are_one_tree() {
     if !need_root() {

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use untar_in_root::{Durability, ErrorKind, EventKind, Mode};
+use untar_in_root::{Durability, ErrorKind, EventKind, Mode, Options, Untar};
 
 use crate::support::privilege::need_root;
-use crate::support::run::{Run, apply, both, layer, layers, line, literal, plain, untar};
+use crate::support::run::{Run, apply, both, dated, layer, layers, line, literal, plain, program, untar};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::{Tarball, gz};
-use crate::support::tree::{But, Tree};
+use crate::support::tree::{But, Tree, assert_same};
 
 fn tar() -> Tarball {
     Tarball::new()
@@ -134,6 +135,173 @@ fn rule_14_directory_times_survive_what_is_put_into_them() {
     let above =
         tar().dir("d").with(|e| _ = e.mtime(9)).whiteout("d/f").dir("d/e").with(|e| _ = e.mtime(8)).opaque("d/e");
     layers(&[below, above]).has("d", "mtime", "9.000000000").has("d/e", "mtime", "8.000000000");
+}
+
+/// In literal and layer mode, in a root that is made for it, below a destination that is.
+#[test]
+fn rule_10_directories_that_no_entry_lists_have_the_time_of_the_one_that_implied_them() {
+    let archive = || {
+        let tar = tar().file("a/b/f", "1").with(|e| _ = e.mtime_ns(5, 7)).file("a/c/g", "2").with(|e| _ = e.mtime(9));
+        tar.symlink("l", "m/n").file("l/h", "3").with(|e| _ = e.mtime_ns(-3, 1))
+    };
+    for change in [literal as fn(&mut Options), layer] {
+        let scratch = Scratch::new();
+        let made = scratch.join("made");
+        Untar::atomic(&made)
+            .expect("a place")
+            .program(program())
+            .options(options(change))
+            .apply(&archive().build()[..])
+            .expect("applied");
+        let tree = Tree::read(&made);
+        for (path, time) in [(".", "5.000000007"), ("a", "5.000000007"), ("a/b", "5.000000007"), ("a/c", "9.000000000")]
+        {
+            assert_eq!(tree.get(path, "mtime"), time, "{path}");
+        }
+        assert_eq!((tree.get("m", "mtime"), tree.get("m/n", "mtime")), ("-3.000000001", "-3.000000001"));
+
+        let below = scratch.dir("below");
+        dated(&below);
+        untar(&below, change).destination("in/to").apply(&archive().build()[..]).expect("applied");
+        let tree = Tree::read(&below);
+        assert_eq!((tree.get("in", "mtime"), tree.get("in/to", "mtime")), ("5.000000007", "5.000000007"));
+        let clamped = Run::of(&[archive()], |o| {
+            change(o);
+            o.clamp_mtime = Some(4);
+        });
+        clamped.has("a", "mtime", "4.000000000").has("m", "mtime", "-3.000000001");
+    }
+    // Who lists it, when ever, says its time.
+    both(
+        &[tar().file("a/f", "1").with(|e| _ = e.mtime(5)).dir("a").with(|e| _ = e.mtime(6)).file("a/g", "2")],
+        |run| {
+            run.has("a", "mtime", "6.000000000");
+        },
+    );
+    // A marker implies nothing, if anything else does.
+    let scratch = Scratch::new();
+    let made = scratch.join("made");
+    let archive = tar().whiteout("x").file("f", "1").with(|e| _ = e.mtime(8));
+    Untar::atomic(&made)
+        .expect("a place")
+        .program(program())
+        .options(options(layer))
+        .apply(&archive.build()[..])
+        .expect("applied");
+    assert_eq!(Tree::read(&made).get(".", "mtime"), "8.000000000");
+}
+
+#[test]
+fn rule_14_directories_that_no_entry_lists_get_their_times_back() {
+    let listed = |tar: Tarball, name: &str, time| tar.dir(name).with(|e| _ = e.mtime_ns(time, 5));
+    let below = || {
+        let mut below = tar();
+        for (name, time) in
+            [("", 20), ("new", 21), ("less", 22), ("bare", 23), ("links", 24), ("deep", 25), ("deep/er", 26)]
+        {
+            below = listed(below, if name.is_empty() { "./" } else { name }, time);
+        }
+        below.file("less/x", "1").file("bare/x", "1").file("links/x", "1").file("deep/er/way", "1")
+    };
+    let above = tar().file("new/f", "1").whiteout("less/x").opaque("bare").hardlink("links/y", "links/x");
+    let above = above.file("deep/er/way/f", "1").with(|e| _ = e.mtime(6)).file("top", "1");
+    let unchanged = [(".", 20), ("new", 21), ("less", 22), ("bare", 23), ("links", 24), ("deep", 25), ("deep/er", 26)];
+    let run = layers(&[below(), above]);
+    for (path, time) in unchanged {
+        assert_eq!(run.tree().get(path, "mtime"), format!("{time}.000000005"), "{path}");
+    }
+    run.has("deep/er/way", "mtime", "6.000000000");
+    // Whoever is listed has the entry's, and plain tar changes what it puts things into.
+    let above = tar().file("new/f", "1").dir("new").with(|e| _ = e.mtime(1));
+    layers(&[below(), above]).has("new", "mtime", "1.000000000").has(".", "mtime", "20.000000005");
+    let run = Run::of(&[below(), tar().file("new/f", "1")], literal);
+    assert_ne!(run.tree().get("new", "mtime"), "21.000000005");
+}
+
+#[test]
+fn rule_14_the_times_of_many_directories_come_back() {
+    // More than are open at once: they are left, entered and left again.
+    let listed = |tar: Tarball, n: i64| tar.dir(format!("d{n}")).with(|e| _ = e.mtime_ns(1000 + n, 3));
+    let below = (0..600).fold(tar(), listed);
+    let add = |tar: Tarball, n: i64| tar.file(format!("d{}/f{n}", n % 600), "1");
+    let run = layers(&[below, (0..1200).fold(tar(), add)]);
+    let tree = run.tree();
+    for n in 0..600 {
+        assert_eq!(tree.get(&format!("d{n}"), "mtime"), format!("{}.000000003", 1000 + n));
+    }
+}
+
+/// Not ours: its time is told to be what it became, and nothing fails.
+#[test]
+fn rule_14_a_time_that_may_not_be_put_back_is_an_event() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    fs::create_dir(dest.join("open")).expect("directory");
+    std::os::unix::fs::chown(dest.join("open"), Some(54_321), None).expect("owner");
+    fs::set_permissions(dest.join("open"), fs::Permissions::from_mode(0o777)).expect("mode");
+    let report = untar(&dest, |o| {
+        layer(o);
+        o.jail.user_namespace = untar_in_root::UserNamespace::Single;
+        o.owner = untar_in_root::Owner::Caller;
+    });
+    let report = report.apply(&tar().file("open/f", "1").build()[..]).expect("applied");
+    let told: Vec<_> = report.events.iter().map(|event| event.what.clone()).collect();
+    assert_eq!(told, [EventKind::TimesIgnored { errno: 1 }]);
+}
+
+/// One archive is one tree, whenever it is applied.
+#[test]
+fn rule_14_the_same_archive_gives_the_same_times_whenever_it_is_applied() {
+    let below = tar().file("a/b/f", "1").with(|e| _ = e.mtime_ns(3, 9)).file("c", "2").symlink("l", "a").dir("e/e");
+    let above = tar().file("l/new/f", "1").with(|e| _ = e.mtime_ns(4, 8)).whiteout("e/e").file("c/x/y", "2");
+    let above = above.opaque("a/b").hardlink("h", "l/new/f").file("z/.wh..wh.skipped", "");
+    let once = |mode: &dyn Fn(&Path) -> Mode| {
+        let scratch = Scratch::new();
+        let (made, there) = (scratch.join("made"), scratch.dir("there"));
+        dated(&there);
+        let lower = scratch.join("lower");
+        atomic(&lower, Mode::Layer, &below);
+        for archive in [&below, &above] {
+            // In literal mode what is there changes as with tar, the root, too.
+            if mode(&lower) != Mode::Literal {
+                untar(&there, |o| o.mode = mode(&lower)).apply(&archive.build()[..]).expect("applied");
+            }
+            if matches!(mode(&lower), Mode::Overlay(_)) {
+                break;
+            }
+        }
+        atomic(&made, mode(&lower), if mode(&lower) == Mode::Literal { &below } else { &above });
+        [lower, made, there].map(|path| Tree::read(&path))
+    };
+    let over = |lowers: bool, path: &Path| {
+        let mut overlay = untar_in_root::Overlay::default();
+        overlay.lower = if lowers { vec![path.to_owned()] } else { Vec::new() };
+        Mode::Overlay(overlay)
+    };
+    let modes: [&dyn Fn(&Path) -> Mode; 4] =
+        [&|_| Mode::Literal, &|_| Mode::Layer, &|path| over(true, path), &|path| over(false, path)];
+    for (number, mode) in modes.into_iter().enumerate() {
+        if number < 2 || need_root() {
+            let (first, second) = (once(mode), once(mode));
+            for (one, other) in first.iter().zip(&second) {
+                assert_same(&format!("mode {number}"), one, other, &[But::Of("char", "mtime")]);
+            }
+        }
+    }
+}
+
+fn atomic(place: &Path, mode: Mode, archive: &Tarball) {
+    let untar = Untar::atomic(place).expect("a place").program(program()).options(options(|o| o.mode = mode));
+    untar.apply(&archive.build()[..]).expect("applied");
+}
+
+fn options(change: impl FnOnce(&mut Options)) -> Options {
+    let mut options = Options::default();
+    change(&mut options);
+    options
 }
 
 #[test]

@@ -11,13 +11,15 @@ mod links;
 mod names;
 mod resolve;
 
-pub(crate) use handles::{Leaver, Leaving};
+pub(crate) use deferred::Unlisted;
+pub(crate) use handles::{Due, Leaver, Leaving};
 pub(crate) use resolve::{Implied, Missing};
 
 use super::lower::Lowers;
 use super::metadata::Metadata;
 use super::writers::Writers;
 use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
 use crate::options::Limits;
 use crate::report::{Cause, Limit};
@@ -112,6 +114,11 @@ pub(crate) struct Dirs {
     most: u64,
     /// What is told if it is exceeded.
     entries: u64,
+    /// Directories that were there get their times back.
+    put_back: bool,
+    /// Of the entry at hand.
+    time: Time,
+    begun: bool,
 }
 
 impl Dirs {
@@ -122,8 +129,9 @@ impl Dirs {
         writers: Rc<Writers>,
         watch: Watch,
     ) -> Result<Dirs> {
-        let inherit = inherit_of(&root)?;
-        let node = Node { opened: Opened::Held(Arc::new(root), 0), inherit, ..Node::default() };
+        let (inherit, time) = found(&root)?;
+        let deferred = Some(Box::new(Deferred::Time(time, Unlisted::There)));
+        let node = Node { opened: Opened::Held(Arc::new(root), 0), inherit, deferred, ..Node::default() };
         Ok(Dirs {
             nodes: vec![node],
             free: Vec::new(),
@@ -137,6 +145,9 @@ impl Dirs {
             writers,
             most: u64::MAX,
             entries: u64::MAX,
+            put_back: true,
+            time: Time::default(),
+            begun: false,
         })
     }
 
@@ -175,7 +186,7 @@ impl Dirs {
 
     /// Defers metadata until the directory is left.
     pub(crate) fn defer(&mut self, id: NodeId, metadata: Metadata) {
-        self.wait(id, Some(Deferred::new(metadata)));
+        self.wait(id, Some(Deferred::new(Due::Metadata(metadata))));
         self.node_mut(id).dirty = true;
     }
 
@@ -185,6 +196,7 @@ impl Dirs {
         let mut at = id;
         while !self.node(at).upper {
             self.node_mut(at).upper = true;
+            self.imply(at);
             at = self.parent(at);
         }
     }
@@ -224,7 +236,7 @@ impl Dirs {
         leave: Leaver<'_>,
     ) -> Result<NodeId> {
         // One that we made hands nothing down until its own attributes are set.
-        let inherit = if fresh { Inherit::default() } else { inherit_of(&opened)? };
+        let (inherit, time) = if fresh { Default::default() } else { found(&opened)? };
         // Without layers below, what we made holds nothing of theirs.
         let opaque = fresh && self.lowers.is_none();
         let id = self.free.pop().map_or_else(|| u32::try_from(self.nodes.len()), Ok);
@@ -234,6 +246,9 @@ impl Dirs {
         match self.nodes.get_mut(id.0 as usize) {
             Some(slot) => *slot = node,
             None => self.nodes.push(node),
+        }
+        if self.put_back && !fresh {
+            self.wait(id, Some(Deferred::Time(time, Unlisted::There)));
         }
         self.keep(id, &Arc::new(opened), leave)?;
         Ok(id)
@@ -285,12 +300,13 @@ impl Dirs {
     }
 }
 
-/// What a directory that was there before hands down.
-fn inherit_of(handle: &OwnedFd) -> Result<Inherit> {
+/// What a directory that was there before hands down, and its time.
+fn found(handle: &OwnedFd) -> Result<(Inherit, Time)> {
     let stat = fstat(handle).call("fstat", || "directory")?;
     // rustix tells no size for an empty buffer; an ACL is there if anything is.
     let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok();
-    Ok(Inherit { group: stat.st_mode & 0o2000 != 0, acl })
+    let time = Time { seconds: stat.st_mtime, nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() };
+    Ok((Inherit { group: stat.st_mode & 0o2000 != 0, acl }, time))
 }
 
 #[cfg(test)]

@@ -67,8 +67,13 @@ impl Metadata {
     }
 
     fn times(&self) -> (TimeSpec, TimeSpec) {
-        let spec = |time: Time| TimeSpec::new(time.seconds, time.nanoseconds.into());
-        (spec(self.atime), spec(self.mtime))
+        (self.atime.spec(), self.mtime.spec())
+    }
+}
+
+impl Time {
+    fn spec(self) -> TimeSpec {
+        TimeSpec::new(self.seconds, self.nanoseconds.into())
     }
 }
 
@@ -153,6 +158,18 @@ impl Setter {
         Ok(softened)
     }
 
+    /// The time of a directory that no entry lists. One that was there may be another's, whose times are not for us to
+    /// set.
+    pub(crate) fn date_directory(&self, dir: &OwnedFd, mtime: Time, ours: bool) -> Result<Softened> {
+        let time = mtime.spec();
+        match futimens(dir, &TimeSpec::UTIME_OMIT, &time) {
+            Err(errno @ Errno::EPERM) if !ours => return Ok(vec![EventKind::TimesIgnored { errno: errno as i32 }]),
+            result => result.call("futimens", || format!("fd, UTIME_OMIT, {}.{:09}", time.tv_sec(), time.tv_nsec()))?,
+        }
+        self.sync_each(dir)?;
+        Ok(Softened::new())
+    }
+
     fn owner(&self, fd: &OwnedFd, meta: &Metadata, always: bool, softened: &mut Softened) -> Result<bool> {
         let Some((uid, gid)) = self.owner_to_set(meta, always) else { return Ok(true) };
         let result = fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -209,10 +226,11 @@ impl Setter {
     fn times(&self, fd: &OwnedFd, meta: &Metadata) -> Result<()> {
         let (atime, mtime) = meta.times();
         futimens(fd, &atime, &mtime).call("futimens", || format!("fd, {}.{:09}", mtime.tv_sec(), mtime.tv_nsec()))?;
-        if self.sync {
-            nix::unistd::fsync(fd).call("fsync", || "fd")?;
-        }
-        Ok(())
+        self.sync_each(fd)
+    }
+
+    fn sync_each(&self, fd: &OwnedFd) -> Result<()> {
+        if self.sync { nix::unistd::fsync(fd).call("fsync", || "fd") } else { Ok(()) }
     }
 }
 

@@ -207,6 +207,7 @@ impl Applier<'_> {
             }
         }
         self.dirs.set_leaf(spot.parent, spot.name, Child::Copied)?;
+        self.dirs.disturb(spot.parent);
         spot.stat()
     }
 

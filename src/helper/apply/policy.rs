@@ -41,7 +41,7 @@ impl Policy {
         Ok(Metadata { owner: self.ids(0, 0)?, mode: 0o755, ..Metadata::default() })
     }
 
-    fn clamp(&self, time: Time) -> Time {
+    pub(crate) fn clamp(&self, time: Time) -> Time {
         match self.clamp_mtime {
             Some(seconds) if (time.seconds, time.nanoseconds) > (seconds, 0) => Time { seconds, nanoseconds: 0 },
             _ => time,

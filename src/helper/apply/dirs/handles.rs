@@ -1,10 +1,11 @@
 //! Open directories, a bounded number of them at every moment, and what is set as one is left.
 
-use super::{Dirs, NodeId};
+use super::{Dirs, NodeId, Unlisted};
 use crate::helper::apply::metadata::Metadata;
 use crate::helper::fault::{Call, Fault, Result, quoted};
 use crate::helper::jail::limits::OPEN_DIRECTORIES;
 use crate::helper::open;
+use crate::helper::read::entry::Time;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use std::os::fd::OwnedFd;
@@ -14,11 +15,18 @@ use std::sync::Arc;
 /// them open.
 const ON_THE_WAY: usize = 8;
 
+/// What is set as a directory is left.
+pub(crate) enum Due {
+    Metadata(Metadata),
+    /// Of one that no entry lists.
+    Time(Time, Unlisted),
+}
+
 /// A directory that is left, and what was deferred until then.
 pub(crate) struct Leaving<'a> {
     /// `None`: it is no longer what it was.
     pub(crate) handle: Option<&'a OwnedFd>,
-    pub(crate) metadata: &'a Metadata,
+    pub(crate) due: &'a Due,
     dirs: &'a Dirs,
     id: NodeId,
 }
@@ -184,18 +192,20 @@ impl Dirs {
 
     /// Sets what was deferred, if the directory has changed since; what it takes to open it is there.
     pub(super) fn leave(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
-        let Some(mut metadata) = self.due(id) else { return Ok(()) };
+        let Some(mut due) = self.due(id) else { return Ok(()) };
         let handle = self.used(id);
-        let left = leave(Leaving { handle: handle.as_deref(), metadata: &metadata, dirs: self, id });
+        let left = leave(Leaving { handle: handle.as_deref(), due: &due, dirs: self, id });
         if left.is_err() {
             self.open.unleft = Some(self.path(id));
         }
         let node = self.node_mut(id);
-        node.inherit.acl |= metadata.has_default_acl();
-        node.inherit.group |= metadata.mode & 0o2000 != 0;
         node.dirty = false;
-        metadata.forget_what_stays();
-        self.wait(id, Some(super::Deferred::new(metadata)));
+        if let Due::Metadata(metadata) = &mut due {
+            node.inherit.acl |= metadata.has_default_acl();
+            node.inherit.group |= metadata.mode & 0o2000 != 0;
+            metadata.forget_what_stays();
+        }
+        self.wait(id, Some(super::Deferred::new(due)));
         left
     }
 

@@ -1,7 +1,7 @@
 //! The way to an entry's directory: with chroot semantics, making what is missing.
 
 use super::links::Led;
-use super::{Child, Dirs, Inherit, Leaver, NodeId};
+use super::{Child, Dirs, Inherit, Leaver, NodeId, Unlisted};
 use crate::helper::apply::lower::Lower;
 use crate::helper::apply::metadata::Metadata;
 use crate::helper::apply::remove;
@@ -195,8 +195,12 @@ impl Dirs {
         match like {
             // It was there: passing through does not touch it.
             Some(metadata) => self.defer(id, *metadata),
-            None if missing.is_made() => self.touch(id),
-            None => {}
+            None => {
+                self.date(id, self.time, Unlisted::Held);
+                if missing.is_made() {
+                    self.touch(id);
+                }
+            }
         }
         Ok(Step::Dir(id))
     }
@@ -234,6 +238,7 @@ impl Dirs {
         let implied = Implied { dir: &handle, inherit, name, like: None, over_whiteout: false };
         let opened = make(implied).map_err(|made| if made.errno() == Some(Errno::EEXIST) { fault } else { made })?;
         let id = self.add_implied(at, name, opened, leave)?;
+        self.date(id, self.time, Unlisted::Held);
         self.touch(id);
         Ok(id)
     }
