@@ -136,7 +136,7 @@ impl Future for Running {
             _ => Err(Error::of(ErrorKind::Cancelled)),
         };
         self.state = State::Ended;
-        Poll::Ready(outcome.flatten())
+        Poll::Ready(outcome.and_then(std::convert::identity))
     }
 }
 
