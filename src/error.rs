@@ -5,7 +5,7 @@ mod verdict;
 pub(crate) use verdict::{Known, Outcome, verdict};
 
 use crate::kind::ErrorKind;
-use crate::report::{Cause, Digest, Failure, LayerRef, Report};
+use crate::report::{Digest, Failure, LayerRef, Report};
 use crate::wire::Garbled;
 use std::io;
 use std::process::ExitStatus;
@@ -119,7 +119,7 @@ impl Error {
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0.detail {
-            Detail::Failure(Failure { cause: Cause::Os(errno), .. }) => Some(*errno),
+            Detail::Failure(failure) => failure.cause.raw_os_error(),
             Detail::Io { error, .. } => error.raw_os_error(),
             _ => None,
         }

@@ -5,12 +5,14 @@ mod digest;
 mod entry;
 mod event;
 mod failure;
+mod operation;
 
 pub use confinement::{Confinement, Fallback, MountsBelow, RootSwitch, UserNamespaceReport};
 pub use digest::{Digest, ParseDigestError};
 pub use entry::{EntryKind, EntryRef, Listed};
 pub use event::{Event, EventKind};
-pub use failure::{Cause, Damage, Failure, Limit, Malformed, Operation, Refusal, Stage};
+pub use failure::{Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
+pub use operation::{Call, Descriptor, Namespace, Operand, Operation};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

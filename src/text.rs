@@ -10,11 +10,15 @@ mod failure;
 mod hidden;
 #[cfg(target_os = "linux")]
 mod hint;
+mod operation;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 use crate::report::Digest;
 use std::fmt;
+
+#[cfg(target_os = "linux")]
+pub(crate) use operation::Strace;
 
 /// Advice is about Linux.
 #[cfg(not(target_os = "linux"))]

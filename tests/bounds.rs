@@ -166,7 +166,7 @@ fn a_limit_that_is_too_low_for_anything_is_told_by_name() {
     let scratch = Scratch::new();
     let archive = scratch.file("archive.tar", tar().file("f", "f").build());
     let (done, said) = with_files(20, &[], &[&scratch.dir("dest"), &archive]);
-    assert!(!done && said.contains("RLIMIT_NOFILE: 20") && said.contains("ulimit -n"), "{said}");
+    assert!(!done && said.contains("of 20 descriptors (RLIMIT_NOFILE)") && said.contains("ulimit -n"), "{said}");
 }
 
 #[test]

@@ -82,8 +82,9 @@ impl Rows {
 
 /// How much one write takes is how much of the archive had come.
 fn without_size(text: &str) -> String {
-    match text.split_once("write(fd, ").and_then(|(before, rest)| Some((before, rest.split_once(" bytes)")?.1))) {
-        Some((before, after)) => format!("{before}write(fd, … bytes){after}"),
+    let write = "write(<file>, <data>, ";
+    match text.split_once(write).and_then(|(before, rest)| Some((before, rest.split_once(')')?.1))) {
+        Some((before, after)) => format!("{before}{write}…){after}"),
         None => text.to_owned(),
     }
 }

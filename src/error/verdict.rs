@@ -16,14 +16,20 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (Cause::Panic { .. }, _) => ErrorKind::Helper,
         (Cause::Cancelled, _) => ErrorKind::Cancelled,
         (Cause::Limit { .. }, _) => ErrorKind::Limit,
-        (Cause::LowersNotHeld(_), _) | (_, Stage::Enter) => ErrorKind::Root,
+        (Cause::Pattern { .. }, _) => ErrorKind::Options,
+        (Cause::LowersNotHeld(_) | Cause::NotCovered(_), _) | (_, Stage::Enter) => ErrorKind::Root,
         (_, Stage::Confine) => ErrorKind::Confinement,
         (_, Stage::Request) => ErrorKind::Protocol,
         (Cause::Os(_), Stage::Read) => ErrorKind::Read,
-        // A pattern that does not parse: see `Selection`.
-        (Cause::Os(_), _) if failure.operation.as_ref().is_some_and(|o| o.call == "glob") => ErrorKind::Options,
         (Cause::Os(errno), _) if FULL.contains(errno) => ErrorKind::Storage,
-        (Cause::Os(_), _) => ErrorKind::Entry,
+        (
+            Cause::Os(_)
+            | Cause::Thread(_)
+            | Cause::Descriptors { .. }
+            | Cause::Exchanged { .. }
+            | Cause::Attribute { .. },
+            _,
+        ) => ErrorKind::Entry,
         (Cause::Malformed { .. } | Cause::Compressed { .. }, _) => ErrorKind::Archive,
         (Cause::LinkTargetMissing { .. }, _) => ErrorKind::Entry,
         (Cause::PathEscapes | Cause::LinkEscapes | Cause::CrossesMount | Cause::Refused(_), _) => ErrorKind::Refused,
@@ -130,10 +136,10 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
 fn starved(failure: Option<&Failure>, status: Option<ExitStatus>, stderr: &[u8]) -> bool {
     const WORDS: &[u8] = b"memory allocation of";
     match failure {
-        Some(Failure { cause: Cause::Os(errno), operation, .. }) => {
-            // clone(2) of a thread without room for its stack: pthread_create(3).
-            let clone = operation.as_ref().is_some_and(|operation| operation.call == "clone");
-            *errno == Errno::ENOMEM as i32 || clone && *errno == Errno::EAGAIN as i32
+        Some(Failure { cause: Cause::Os(errno), .. }) => *errno == Errno::ENOMEM as i32,
+        // Without room for its stack: pthread_create(3).
+        Some(Failure { cause: Cause::Thread(errno), .. }) => {
+            [Errno::ENOMEM as i32, Errno::EAGAIN as i32].contains(errno)
         }
         Some(_) => false,
         None => status.is_some_and(|s| s.signal().is_some()) && stderr.windows(WORDS.len()).any(|words| words == WORDS),
@@ -168,10 +174,10 @@ fn merge(mut report: Report, known: Known) -> Report {
 mod tests {
     use super::*;
     use crate::options::Compression;
-    use crate::report::{Damage, Limit, Malformed, Operation, Refusal};
+    use crate::report::{Call, Damage, Limit, Malformed, Operand, Operation, Refusal};
 
-    fn failure(stage: Stage, call: Option<&'static str>, cause: Cause) -> Failure {
-        let operation = call.map(|call| Operation::new(call, ""));
+    fn failure(stage: Stage, call: Option<Call>, cause: Cause) -> Failure {
+        let operation = call.map(|call| Operation::new(call, Operand::Nothing, ""));
         Failure { stage, entry: None, after: None, operation, cause }
     }
 
@@ -257,18 +263,18 @@ mod tests {
 
     #[test]
     fn a_helper_that_starves_has_reached_its_limit_if_it_had_one() {
-        fn os(call: &'static str, errno: Errno) -> Outcome {
-            Outcome { reply: reply(Some(failure(Stage::Apply, Some(call), Cause::Os(errno as i32)))), ..good() }
+        fn failed(cause: fn(i32) -> Cause, errno: Errno) -> Outcome {
+            Outcome { reply: reply(Some(failure(Stage::Apply, None, cause(errno as i32)))), ..good() }
         }
         fn aborted(stderr: &[u8]) -> Outcome {
             Outcome { status: status(6), stderr: stderr.to_vec(), ..Outcome::default() }
         }
         type Row = (&'static str, fn() -> Outcome, ErrorKind, bool);
         let table: [Row; 5] = [
-            ("a call", || os("mkdirat", Errno::ENOMEM), ErrorKind::Entry, true),
-            ("a thread", || os("clone", Errno::EAGAIN), ErrorKind::Entry, true),
+            ("a call", || failed(Cause::Os, Errno::ENOMEM), ErrorKind::Entry, true),
+            ("a thread", || failed(Cause::Thread, Errno::EAGAIN), ErrorKind::Entry, true),
             ("the allocator", || aborted(b"memory allocation of 65536 bytes failed"), ErrorKind::Helper, true),
-            ("another call", || os("mkdirat", Errno::EAGAIN), ErrorKind::Entry, false),
+            ("another call", || failed(Cause::Os, Errno::EAGAIN), ErrorKind::Entry, false),
             ("another death", || aborted(b"other words"), ErrorKind::Helper, false),
         ];
         for (what, outcome, without, starved) in table {
@@ -288,16 +294,20 @@ mod tests {
             (Stage::Apply, None, Cause::Panic { message: String::new() }, ErrorKind::Helper),
             (Stage::Enter, None, Cause::Cancelled, ErrorKind::Cancelled),
             (Stage::Parse, None, Cause::Limit { limit: Limit::Depth, value: 1 }, ErrorKind::Limit),
-            (Stage::Enter, Some("unshare"), os(Errno::EPERM), ErrorKind::Root),
-            (Stage::Confine, Some("seccomp"), os(Errno::EOPNOTSUPP), ErrorKind::Confinement),
+            (Stage::Enter, Some(Call::Unshare), os(Errno::EPERM), ErrorKind::Root),
+            (Stage::Confine, Some(Call::Seccomp), os(Errno::EOPNOTSUPP), ErrorKind::Confinement),
             (Stage::Request, None, os(Errno::EIO), ErrorKind::Protocol),
-            (Stage::Read, Some("read"), os(Errno::EIO), ErrorKind::Read),
-            (Stage::Apply, Some("glob"), os(Errno::EINVAL), ErrorKind::Options),
-            (Stage::Apply, Some("write"), os(Errno::ENOSPC), ErrorKind::Storage),
-            (Stage::Apply, Some("write"), os(Errno::EDQUOT), ErrorKind::Storage),
-            (Stage::Finish, Some("syncfs"), os(Errno::EIO), ErrorKind::Storage),
-            (Stage::Apply, Some("mkdirat"), os(Errno::EROFS), ErrorKind::Storage),
-            (Stage::Apply, Some("mkdirat"), os(Errno::EACCES), ErrorKind::Entry),
+            (Stage::Read, Some(Call::Read), os(Errno::EIO), ErrorKind::Read),
+            (Stage::Apply, None, Cause::Pattern { what: String::new() }, ErrorKind::Options),
+            (Stage::Apply, None, Cause::Thread(Errno::EAGAIN as i32), ErrorKind::Entry),
+            (Stage::Apply, None, Cause::Exchanged { name: Vec::new() }, ErrorKind::Entry),
+            (Stage::Apply, None, Cause::Attribute { name: Vec::new(), errno: 1 }, ErrorKind::Entry),
+            (Stage::Enter, None, Cause::Exchanged { name: Vec::new() }, ErrorKind::Root),
+            (Stage::Apply, Some(Call::Write), os(Errno::ENOSPC), ErrorKind::Storage),
+            (Stage::Apply, Some(Call::Write), os(Errno::EDQUOT), ErrorKind::Storage),
+            (Stage::Finish, Some(Call::Syncfs), os(Errno::EIO), ErrorKind::Storage),
+            (Stage::Apply, Some(Call::Mkdirat), os(Errno::EROFS), ErrorKind::Storage),
+            (Stage::Apply, Some(Call::Mkdirat), os(Errno::EACCES), ErrorKind::Entry),
             (Stage::Parse, None, Cause::Malformed { what: Malformed::Checksum, offset: 0 }, ErrorKind::Archive),
             (
                 Stage::Decode,

@@ -16,7 +16,7 @@ pub(super) mod remove;
 mod whiteout;
 pub(super) mod writers;
 
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Attempt, Fault, Result, on};
 use crate::helper::jail::confine::Confined;
 use crate::helper::jail::limits::Descriptors;
 use crate::helper::read::entry::{End, Entry, Reader};
@@ -26,7 +26,8 @@ use crate::helper::reporter::Reporter;
 use crate::helper::rights::Namespace;
 use crate::options::{Durability, Mode, Mounts, Options, Owner};
 use crate::report::{
-    Cause, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Progress, Refusal, Stage,
+    Call, Cause, Descriptor, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Progress, Refusal,
+    Stage,
 };
 use crate::wire::{Beginning, Request};
 use dirs::{Dirs, Due, Implied, Leaving, Missing, NodeId, Unlisted};
@@ -188,7 +189,7 @@ impl<'a> Applier<'a> {
                 return Err(match (failed, self.dirs.unleft()) {
                     (Failed::Reading(fault), _) => read_failure(fault, Some(named)),
                     // Not the entry at hand, but a directory of before.
-                    (Failed::Applying(fault), Some(path)) => failure(Stage::Finish, fault.on(&path), None),
+                    (Failed::Applying(fault), Some(path)) => failure(Stage::Finish, fault.of(&path), None),
                     (Failed::Applying(fault), None) => failure(Stage::Apply, fault, Some(named)),
                 });
             }
@@ -322,7 +323,7 @@ impl<'a> Applier<'a> {
     pub(crate) fn finish(&mut self) -> Result<(), Box<Failure>> {
         let result = self.dirs.leave_all(&mut leaver(self.maker.setter, self.reporter));
         let unleft = self.dirs.unleft().unwrap_or_default();
-        result.map_err(|fault| failure(Stage::Finish, fault.on(&unleft), None))
+        result.map_err(|fault| failure(Stage::Finish, fault.of(&unleft), None))
     }
 
     /// Synchronises as the policy says; the last thing, after the input has been drained.
@@ -330,7 +331,9 @@ impl<'a> Applier<'a> {
         if self.options.durability == Durability::None || self.options.list {
             return Ok(());
         }
-        rustix::fs::syncfs(&self.root).call("syncfs", || "root").map_err(|fault| failure(Stage::Finish, fault, None))
+        rustix::fs::syncfs(&self.root)
+            .call(Call::Syncfs, || on(Descriptor::Root))
+            .map_err(|fault| failure(Stage::Finish, fault, None))
     }
 
     /// What the end of the archive was like.

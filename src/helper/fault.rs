@@ -1,7 +1,7 @@
 //! The helper's error: an operation and its cause; the stage and the entry are added where they are known.
 
-use crate::report::{Cause, Operation};
-use crate::text::Escaped;
+use crate::report::{Call, Cause, Descriptor, EntryRef, Namespace, Operand, Operation};
+use crate::text::Strace;
 use nix::errno::Errno;
 use std::fmt;
 
@@ -22,14 +22,32 @@ impl From<Cause> for Fault {
 
 impl Fault {
     /// A call that failed.
-    pub(crate) fn os(errno: Errno, call: &'static str, arguments: impl fmt::Display) -> Fault {
-        Fault { operation: Some(Operation::new(call, arguments)), cause: Cause::Os(errno as i32) }
+    pub(crate) fn os(errno: Errno, call: Call, arguments: impl Into<Arguments>) -> Fault {
+        let Arguments { on, rest } = arguments.into();
+        Fault { operation: Some(Operation::new(call, on, rest)), cause: Cause::Os(errno as i32) }
+    }
+
+    /// What no call has said, but comes to the same as one that answers with this number.
+    pub(crate) fn as_if(errno: Errno) -> Fault {
+        Cause::Os(errno as i32).into()
+    }
+
+    /// Another file has come to this name or path.
+    pub(crate) fn exchanged(name: &[u8]) -> Fault {
+        Cause::Exchanged { name: shown(name) }.into()
+    }
+
+    /// An attribute that must be set and cannot be.
+    pub(crate) fn attribute(name: &[u8], errno: Errno) -> Fault {
+        Cause::Attribute { name: shown(name), errno: errno as i32 }.into()
     }
 
     /// Makes the same fault, where the descriptor alone would not say what it is of.
-    pub(crate) fn on(mut self, path: &[u8]) -> Fault {
-        if let Some(operation) = &mut self.operation {
-            operation.arguments = operation.arguments.replacen("fd", &quoted(path), 1);
+    pub(crate) fn of(mut self, path: &[u8]) -> Fault {
+        if let Some(Operation { on: Operand::Descriptor(of @ (Descriptor::File | Descriptor::Directory)), .. }) =
+            &mut self.operation
+        {
+            *of = Descriptor::Path(shown(path));
         }
         self
     }
@@ -42,24 +60,69 @@ impl Fault {
     }
 }
 
-/// Names the call that failed; its arguments are put together only then.
-pub(crate) trait Call<T> {
-    fn call<D: fmt::Display>(self, call: &'static str, arguments: impl FnOnce() -> D) -> Result<T>;
+/// What a call was given: see [`Operation`].
+pub(crate) struct Arguments {
+    on: Operand,
+    rest: String,
 }
 
-impl<T> Call<T> for Result<T, Errno> {
-    fn call<D: fmt::Display>(self, call: &'static str, arguments: impl FnOnce() -> D) -> Result<T> {
+/// On what is open.
+pub(crate) fn on(descriptor: Descriptor) -> Arguments {
+    Arguments { on: Operand::Descriptor(descriptor), rest: String::new() }
+}
+
+/// On a name in an open directory.
+pub(crate) fn at(dir: Descriptor, name: impl AsRef<[u8]>) -> Arguments {
+    Arguments { on: Operand::Name { dir, name: shown(name.as_ref()) }, rest: String::new() }
+}
+
+fn shown(name: &[u8]) -> Vec<u8> {
+    name[..name.len().min(EntryRef::MAX_PATH)].to_vec()
+}
+
+impl Arguments {
+    /// And the rest.
+    pub(crate) fn with(self, rest: impl fmt::Display) -> Arguments {
+        Arguments { rest: rest.to_string(), ..self }
+    }
+}
+
+impl From<Namespace> for Arguments {
+    fn from(new: Namespace) -> Arguments {
+        Arguments { on: Operand::Namespace(new), rest: String::new() }
+    }
+}
+
+impl From<&str> for Arguments {
+    fn from(rest: &str) -> Arguments {
+        Arguments { on: Operand::Nothing, rest: rest.to_owned() }
+    }
+}
+
+impl From<String> for Arguments {
+    fn from(rest: String) -> Arguments {
+        Arguments { on: Operand::Nothing, rest }
+    }
+}
+
+/// Names the call that failed; its arguments are put together only then.
+pub(crate) trait Attempt<T> {
+    fn call<A: Into<Arguments>>(self, call: Call, arguments: impl FnOnce() -> A) -> Result<T>;
+}
+
+impl<T> Attempt<T> for Result<T, Errno> {
+    fn call<A: Into<Arguments>>(self, call: Call, arguments: impl FnOnce() -> A) -> Result<T> {
         self.map_err(|errno| Fault::os(errno, call, arguments()))
     }
 }
 
-impl<T> Call<T> for Result<T, rustix::io::Errno> {
-    fn call<D: fmt::Display>(self, call: &'static str, arguments: impl FnOnce() -> D) -> Result<T> {
+impl<T> Attempt<T> for Result<T, rustix::io::Errno> {
+    fn call<A: Into<Arguments>>(self, call: Call, arguments: impl FnOnce() -> A) -> Result<T> {
         self.map_err(|errno| Fault::os(Errno::from_raw(errno.raw_os_error()), call, arguments()))
     }
 }
 
-/// A file name as strace prints it.
+/// A name among the rest, as strace prints it.
 pub(crate) fn quoted(name: &[u8]) -> String {
-    format!("{:?}", Escaped(name))
+    Strace(name).to_string()
 }

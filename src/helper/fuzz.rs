@@ -20,11 +20,12 @@ use crate::helper::apply::files::Maker;
 use crate::helper::apply::metadata::Setter;
 use crate::helper::apply::remove::Remover;
 use crate::helper::apply::writers::{NO_BATCH, Writers};
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Attempt, Fault, Result};
 use crate::helper::read::decode::Decoder;
 use crate::helper::read::entry::{Entry, Reader, Source, Strictness};
 use crate::helper::read::input::{Input, Watch};
 use crate::options::{Compression, Limits};
+use crate::report::Call;
 use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -181,7 +182,7 @@ fn watch() -> Watch {
 
 pub(super) fn make(implied: Implied<'_>) -> Result<OwnedFd> {
     nix::sys::stat::mkdirat(implied.dir, OsStr::from_bytes(implied.name), nix::sys::stat::Mode::S_IRWXU)
-        .call("mkdirat", || "fuzz")?;
+        .call(Call::Mkdirat, || "fuzz")?;
     crate::helper::open::directory(implied.dir, implied.name, true)
 }
 

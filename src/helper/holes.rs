@@ -1,6 +1,7 @@
 //! Where a file has content: `lseek(2)`.
 
-use crate::helper::fault::{Call, Result};
+use crate::helper::fault::{Attempt, Result, on};
+use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use std::ops::Range;
@@ -15,10 +16,11 @@ pub(crate) fn next_content(file: &OwnedFd, from: u64, size: u64) -> Result<Optio
     let start = match seek(file, from, Whence::SeekData) {
         Err(Errno::ENXIO) => return Ok(None),
         Err(Errno::EINVAL) => from,
-        start => start.call("lseek", || format!("lower, {from}, SEEK_DATA"))?,
+        start => start.call(Call::Lseek, || on(Descriptor::Lower).with(format_args!("{from}, SEEK_DATA")))?,
     };
     let end = seek(file, start, Whence::SeekHole).unwrap_or(size).min(size);
-    seek(file, start, Whence::SeekSet).call("lseek", || format!("lower, {start}, SEEK_SET"))?;
+    seek(file, start, Whence::SeekSet)
+        .call(Call::Lseek, || on(Descriptor::Lower).with(format_args!("{start}, SEEK_SET")))?;
     Ok((start < end).then_some(start..end))
 }
 

@@ -1,8 +1,8 @@
 //! One step of a path, from an open directory: never following a link, never leaving the mount unasked.
 
-use crate::helper::fault::{Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, at};
 use crate::helper::sys;
-use crate::report::Cause;
+use crate::report::{Call, Cause, Descriptor};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::Mode;
@@ -33,7 +33,7 @@ pub(crate) fn directory(dir: &OwnedFd, name: &[u8], cross_mounts: bool) -> Resul
             OLD_KERNEL.store(true, Ordering::Relaxed);
             directory(dir, name, cross_mounts)
         }
-        Err(errno) => Err(Fault::os(errno, "openat", format_args!("dir, {}, O_DIRECTORY|O_NOFOLLOW", quoted(name)))),
+        Err(errno) => Err(not_opened(errno, name, cross_mounts || old)),
     }
 }
 
@@ -51,11 +51,22 @@ fn same_mount(a: &OwnedFd, b: &OwnedFd) -> bool {
     }
 }
 
+#[cold]
+fn not_opened(errno: Errno, name: &[u8], old: bool) -> Fault {
+    const FLAGS: &str = "O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY";
+    let arguments = at(Descriptor::Directory, name);
+    if old {
+        return Fault::os(errno, Call::Openat, arguments.with(FLAGS));
+    }
+    let how = format!("{{flags={FLAGS}, resolve=RESOLVE_NO_XDEV|RESOLVE_NO_MAGICLINKS|RESOLVE_BENEATH}}, 24");
+    Fault::os(errno, Call::Openat2, arguments.with(how))
+}
+
 /// The text of the symlink `name` in `dir`; `None` if it is something else or not there.
 pub(crate) fn link_target(dir: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
     match readlinkat(dir, OsStr::from_bytes(name)) {
         Ok(target) => Ok(Some(target.into_vec())),
         Err(Errno::EINVAL | Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(Fault::os(errno, "readlinkat", format_args!("dir, {}", quoted(name)))),
+        Err(errno) => Err(errno).call(Call::Readlinkat, || at(Descriptor::Directory, name).with("<path>, 4096")),
     }
 }

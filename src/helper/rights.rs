@@ -13,7 +13,7 @@ mod tests;
 pub(crate) use owners::Owners;
 
 use crate::helper::apply::metadata::{ACL_ACCESS, ACL_DEFAULT};
-use crate::helper::fault::{Fault, Result, quoted};
+use crate::helper::fault::{Fault, Result};
 use crate::options::{IdRange, Mode, Options};
 use crate::report::{Cause, Malformed, UserNamespaceReport};
 use acl::Acl;
@@ -143,7 +143,7 @@ impl Attribute {
             },
             Meaning::Acl(None) => Cause::Malformed { what: Malformed::Acl, offset: 0 }.into(),
             // As the kernel would.
-            _ => Fault::os(Errno::EPERM, "fsetxattr", format_args!("fd, {}", quoted(&self.name))),
+            _ => Fault::attribute(&self.name, Errno::EPERM),
         }
     }
 }

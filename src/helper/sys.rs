@@ -3,7 +3,8 @@
 
 use nix::errno::Errno;
 use std::ffi::{CStr, OsStr};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -139,6 +140,17 @@ pub(crate) fn listxattrat(dir: BorrowedFd<'_>, name: &CStr, list: &mut [u8]) -> 
         )
     };
     Errno::result(result).map(|size| usize::try_from(size).unwrap_or(0))
+}
+
+/// `fstat(2)`, which some versions of libc make of another call.
+pub(crate) fn fstat(fd: impl AsFd) -> Result<libc::stat, Errno> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel's `struct stat` is libc's on every 64-bit architecture that we build for; it is writable and
+    // lives across the call, and the kernel fills all of it where it does not fail.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_fstat, fd.as_fd().as_raw_fd(), stat.as_mut_ptr()))?;
+        Ok(stat.assume_init())
+    }
 }
 
 /// Ends the process at once, running nothing.

@@ -1,9 +1,7 @@
 //! What went wrong: where, on which entry, in which call, and why.
 
-use super::EntryRef;
+use super::{EntryRef, Operation};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::fmt;
 
 /// Where in a run something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,24 +25,6 @@ pub enum Stage {
     Finish,
 }
 
-/// A system call as `strace(1)` would print it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Operation {
-    /// Its name.
-    pub call: Cow<'static, str>,
-    /// Its arguments, control bytes escaped; at most 4096 bytes of them.
-    pub arguments: String,
-}
-
-impl Operation {
-    /// Names a call.
-    #[must_use]
-    pub fn new(call: &'static str, arguments: impl fmt::Display) -> Operation {
-        Operation { call: Cow::Borrowed(call), arguments: arguments.to_string() }
-    }
-}
-
 /// What went wrong in the helper: where, on which entry, in which call, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -55,7 +35,7 @@ pub struct Failure {
     pub entry: Option<EntryRef>,
     /// After which entry, where it failed before anything was known of the next: no header came, or a bad one.
     pub after: Option<EntryRef>,
-    /// In which call.
+    /// In which call, where a call failed.
     pub operation: Option<Operation>,
     /// Why.
     pub cause: Cause,
@@ -65,8 +45,34 @@ pub struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The kernel said no; an error number of `errno(3)`.
+    /// The kernel said no, to [`Failure::operation`] where that is known; an error number of `errno(3)`.
     Os(i32),
+    /// No thread could be started; an error number of `errno(3)`.
+    Thread(i32),
+    /// Of the process's descriptors too few are left to begin with: `RLIMIT_NOFILE` of `getrlimit(2)`.
+    Descriptors {
+        /// So many it may have.
+        limit: u64,
+        /// So many are in use.
+        used: u64,
+    },
+    /// Something else has come to a name or a descriptor's place since it was made or looked at.
+    Exchanged {
+        /// Its name or path, at most 4096 bytes of it.
+        name: Vec<u8>,
+    },
+    /// An attribute that must be set (`Xattrs::Strict`) cannot be.
+    Attribute {
+        /// Its name, at most 4096 bytes of it.
+        name: Vec<u8>,
+        /// What the kernel answers to that: an error number of `errno(3)`.
+        errno: i32,
+    },
+    /// A pattern that names are compared with does not parse.
+    Pattern {
+        /// What is wrong, and the pattern; at most 4096 bytes of it.
+        what: String,
+    },
     /// The archive is not what it claims to be, at this byte of the uncompressed stream.
     Malformed {
         /// What is wrong.
@@ -108,11 +114,32 @@ pub enum Cause {
     /// A lower directory is held only in a mount namespace of the helper's own, and there is none; an error number of
     /// `errno(3)`.
     LowersNotHeld(i32),
+    /// What is mounted below the destination cannot be covered; an error number of `errno(3)`, of the last try.
+    NotCovered(i32),
     /// The helper panicked.
     Panic {
         /// Its message and place.
         message: String,
     },
+}
+
+impl Cause {
+    /// The error number that is or comes to this, where there is one.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Cause::Os(errno)
+            | Cause::Thread(errno)
+            | Cause::LowersNotHeld(errno)
+            | Cause::NotCovered(errno)
+            | Cause::Attribute { errno, .. } => Some(*errno),
+            // ESTALE, on every architecture of Linux that we know.
+            Cause::Exchanged { .. } => Some(116),
+            // EMFILE.
+            Cause::Descriptors { .. } => Some(24),
+            _ => None,
+        }
+    }
 }
 
 /// How an archive can be malformed.

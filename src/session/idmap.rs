@@ -2,7 +2,8 @@
 
 use crate::namespace;
 use crate::options::{IdRange, UserNamespace};
-use crate::report::Operation;
+use crate::report::{Call, Descriptor, Operand, Operation};
+use crate::text::Strace;
 use crate::wire::IdMapFailure;
 use nix::unistd::{Uid, User, getegid, geteuid};
 use std::fmt::Write as _;
@@ -60,7 +61,7 @@ fn automatic(pid: u32, kind: &Kind) -> Result<(), IdMapFailure> {
         return Ok(());
     }
     match subordinate(kind) {
-        Some(ranges) if run(kind.program, pid, &ranges).is_ok() => Ok(()),
+        Some(ranges) if run(kind.program, pid, &ranges) => Ok(()),
         _ => single(pid, kind),
     }
 }
@@ -73,7 +74,8 @@ fn identity(kind: &Kind) -> Vec<IdRange> {
 fn explicit(pid: u32, kind: &Kind, ranges: &[IdRange]) -> Result<(), IdMapFailure> {
     put(pid, kind.file, &lines(ranges)).or_else(|first| match ranges {
         [one] if one.count == 1 && one.outside == (kind.own)() => only(pid, kind, one).map_err(|_| first),
-        _ => run(kind.program, pid, ranges).map_err(|_| first),
+        _ if run(kind.program, pid, ranges) => Ok(()),
+        _ => Err(first),
     })
 }
 
@@ -99,11 +101,14 @@ fn lines(ranges: &[IdRange]) -> String {
 
 fn put(pid: u32, file: &str, text: &str) -> Result<(), IdMapFailure> {
     let path = format!("/proc/{pid}/{file}");
-    let result =
-        fs::OpenOptions::new().write(true).open(&path).and_then(|mut f| io::Write::write_all(&mut f, text.as_bytes()));
-    result.map_err(|e| IdMapFailure {
-        operation: Operation::new("write", format_args!("{path}, {text:?}")),
-        errno: e.raw_os_error().unwrap_or(0),
+    let failed = |operation, error: &io::Error| IdMapFailure { operation, errno: error.raw_os_error().unwrap_or(0) };
+    let opened = fs::OpenOptions::new().write(true).open(&path).map_err(|error| {
+        let on = Operand::Name { dir: Descriptor::Cwd, name: path.clone().into() };
+        failed(Operation::new(Call::Openat, on, "O_WRONLY|O_CLOEXEC"), &error)
+    });
+    io::Write::write_all(&mut opened?, text.as_bytes()).map_err(|error| {
+        let on = Operand::Descriptor(Descriptor::Path(path[1..].into()));
+        failed(Operation::new(Call::Write, on, format!("{}, {}", Strace(text.as_bytes()), text.len())), &error)
     })
 }
 
@@ -131,19 +136,11 @@ fn subordinate_line(line: &str, name: Option<&str>) -> Option<(u32, u32)> {
 }
 
 /// The set-uid programs of shadow-utils check the ranges against `/etc/subuid` and `/etc/subgid`.
-fn run(program: &str, pid: u32, ranges: &[IdRange]) -> Result<(), IdMapFailure> {
+fn run(program: &str, pid: u32, ranges: &[IdRange]) -> bool {
     let mut command = Command::new(program);
     command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     for r in ranges {
         command.args([r.inside, r.outside, r.count].map(|n| n.to_string()));
     }
-    let failed = |errno| IdMapFailure {
-        operation: Operation::new("execve", format_args!("{program} {pid} {}", lines(ranges).replace('\n', " "))),
-        errno,
-    };
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(failed(nix::errno::Errno::EPERM as i32)),
-        Err(e) => Err(failed(e.raw_os_error().unwrap_or(0))),
-    }
+    command.status().is_ok_and(|status| status.success())
 }

@@ -10,6 +10,15 @@ impl Display for Cause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Os(errno) => Number(*errno).fmt(f),
+            Cause::Thread(errno) => write!(f, "{}: no thread could be started", Number(*errno)),
+            Cause::Descriptors { limit, used } => {
+                write!(f, "of {limit} descriptors (RLIMIT_NOFILE) {used} are in use, and too few are left")
+            }
+            Cause::Exchanged { name } => write!(f, "another file has come to {}", Quoted(name)),
+            Cause::Attribute { name, errno } => {
+                write!(f, "extended attribute {} cannot be set: {}", Quoted(name), Number(*errno))
+            }
+            Cause::Pattern { what } => write!(f, "a pattern does not parse: {}", Tame(what)),
             Cause::Malformed { what, offset } => {
                 write!(f, "malformed at byte {offset} of the uncompressed stream: {what}")
             }
@@ -26,6 +35,9 @@ impl Display for Cause {
             Cause::Refused(refusal) => refusal.fmt(f),
             Cause::LowersNotHeld(errno) => {
                 write!(f, "{}: a lower directory is held only in a mount namespace of the helper's own", Number(*errno))
+            }
+            Cause::NotCovered(errno) => {
+                write!(f, "{}: what is mounted below the root cannot be covered", Number(*errno))
             }
             Cause::Cancelled => f.write_str("cancelled"),
             Cause::Panic { message } => write!(f, "the helper panicked: {}", Tame(message)),

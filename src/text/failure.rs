@@ -1,7 +1,7 @@
 //! Where something failed, on what, in which call.
 
-use super::{Escaped, LONGEST, Tame, hint};
-use crate::report::{Cause, EntryKind, EntryRef, Failure, Operation, Stage};
+use super::{Escaped, LONGEST, hint};
+use crate::report::{Cause, EntryKind, EntryRef, Failure, Stage};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Stage {
@@ -46,12 +46,6 @@ impl Display for EntryRef {
             (Some(index), Some(offset)) => write!(f, " (entry {index}, at byte {offset})"),
             _ => Ok(()),
         }
-    }
-}
-
-impl Display for Operation {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({})", Tame(&self.call), Tame(&self.arguments))
     }
 }
 

@@ -1,15 +1,16 @@
 //! What to do about a failure, where we know it. Options are named as on the command line, and as in
 //! [`Options`](crate::Options) where that differs by more than its dashes.
 
-use crate::report::{Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
+use crate::report::{Call, Cause, Damage, Failure, Limit, Malformed, Namespace, Operand, Refusal, Stage};
 use nix::errno::Errno;
 
 pub(super) fn of(failure: &Failure) -> Option<&'static str> {
     match &failure.cause {
         Cause::Os(errno) => {
-            let call = failure.operation.as_ref().map_or("", |operation| &*operation.call);
-            let arguments = failure.operation.as_ref().map_or("", |operation| &*operation.arguments);
-            of_call(failure.stage, call, arguments, Errno::from_raw(*errno))
+            let call = failure.operation.as_ref().map(|operation| operation.call);
+            let new_user = Operand::Namespace(Namespace::User);
+            let user = failure.operation.as_ref().is_some_and(|operation| operation.on == new_user);
+            of_call(failure.stage, call, user, Errno::from_raw(*errno))
         }
         Cause::Malformed { what: Malformed::Truncated, .. } => of_damage(Damage::Truncated),
         Cause::Malformed { .. } => None,
@@ -26,6 +27,17 @@ pub(super) fn of(failure: &Failure) -> Option<&'static str> {
         Cause::LowersNotHeld(_) => {
             Some("allow unshare and mount, or do without --lower; `image` without --layers and --store flattens")
         }
+        Cause::Thread(_) => Some("the limit of processes and threads (`ulimit -u`, pids.max) or of memory is reached"),
+        Cause::Descriptors { .. } => of_storage(None, Errno::EMFILE),
+        Cause::Exchanged { .. } => of_path(Errno::ESTALE),
+        Cause::Attribute { errno, .. } if *errno == Errno::EPERM as i32 => {
+            Some("the caller may not set it; leave attributes out with --xattrs none")
+        }
+        Cause::Attribute { .. } => {
+            Some("links, devices and FIFOs get no attributes; --xattrs best-effort makes that a warning")
+        }
+        Cause::NotCovered(_) => None,
+        Cause::Pattern { .. } => Some("see --include and --exclude"),
         Cause::Cancelled => None,
         Cause::Panic { .. } => Some("this is a bug of untar-in-root; please report it"),
     }
@@ -69,34 +81,31 @@ fn of_refusal(refusal: Refusal) -> Option<&'static str> {
     }
 }
 
-fn of_call(stage: Stage, call: &str, arguments: &str, errno: Errno) -> Option<&'static str> {
+fn of_call(stage: Stage, call: Option<Call>, user: bool, errno: Errno) -> Option<&'static str> {
     match stage {
-        Stage::Enter => of_entering(call, arguments, errno),
+        Stage::Enter => of_entering(call, user, errno),
         Stage::Read => of_reading(errno),
         _ => of_privilege(call, errno).or_else(|| of_storage(call, errno)).or_else(|| of_path(errno)),
     }
 }
 
-fn of_entering(call: &str, arguments: &str, errno: Errno) -> Option<&'static str> {
-    match (call, errno) {
-        ("unshare", Errno::EPERM) if arguments.contains("NEWUSER") => Some(
+fn of_entering(call: Option<Call>, user: bool, errno: Errno) -> Option<&'static str> {
+    match (call?, errno) {
+        (Call::Unshare, Errno::EPERM) if user => Some(
             "unprivileged user namespaces are forbidden here (sysctl kernel.unprivileged_userns_clone, \
              kernel.apparmor_restrict_unprivileged_userns), or this process is in a chroot; run it as root",
         ),
-        ("unshare", Errno::ENOSPC | Errno::EUSERS) => {
+        (Call::Unshare, Errno::ENOSPC | Errno::EUSERS) => {
             Some("too many namespaces; see sysctl user.max_user_namespaces and user.max_mnt_namespaces")
         }
-        ("unshare" | "mount" | "open_tree" | "chroot", Errno::EPERM) => {
+        (Call::Unshare | Call::Mount | Call::OpenTree | Call::Chroot, Errno::EPERM) => {
             Some("that takes CAP_SYS_ADMIN: run it as root, or let it make a user namespace with --userns auto")
         }
-        ("open_tree", Errno::ESTALE) => {
-            Some("this lower directory is not the one that was opened when the run began: somebody exchanges it")
-        }
-        ("pivot_root", _) => Some("--isolation auto falls back to chroot"),
-        ("write" | "execve", Errno::EPERM | Errno::EINVAL) => {
-            Some("the map must lie within the caller's ranges in /etc/subuid and /etc/subgid")
-        }
-        ("execve", Errno::ENOENT) => Some("install newuidmap and newgidmap (package uidmap or shadow-utils)"),
+        (Call::PivotRoot, _) => Some("--isolation auto falls back to chroot"),
+        (Call::Write, Errno::EPERM | Errno::EINVAL) => Some(
+            "the map must lie within the caller's ranges in /etc/subuid and /etc/subgid, and newuidmap and \
+                 newgidmap (package uidmap or shadow-utils) be installed",
+        ),
         _ => None,
     }
 }
@@ -110,39 +119,35 @@ fn of_reading(errno: Errno) -> Option<&'static str> {
     }
 }
 
-fn of_privilege(call: &str, errno: Errno) -> Option<&'static str> {
-    match (call, errno) {
-        ("glob", Errno::EINVAL) => Some("a pattern of --include or --exclude does not parse"),
-        ("mknodat", Errno::EPERM) => Some(
+fn of_privilege(call: Option<Call>, errno: Errno) -> Option<&'static str> {
+    match (call?, errno) {
+        (Call::Mknodat, Errno::EPERM) => Some(
             "devices cannot be made in a user namespace or without CAP_MKNOD; leave them out with --devices skip, \
              or take --devices placeholder",
         ),
-        ("fchown" | "fchownat", Errno::EINVAL) => Some(
+        (Call::Fchown | Call::Fchownat, Errno::EINVAL) => Some(
             "this id has no mapping in the user namespace: give the user enough ids in /etc/subuid and /etc/subgid, \
              or use --chown, --no-same-owner or --ignore-chown-errors",
         ),
-        ("fchown" | "fchownat", Errno::EPERM) => Some(
+        (Call::Fchown | Call::Fchownat, Errno::EPERM) => Some(
             "only root may give files away: run it as root or in a user namespace, or use --no-same-owner or \
              --ignore-chown-errors",
         ),
-        ("fsetxattr", Errno::EOPNOTSUPP) => {
+        (Call::Fsetxattr, Errno::EOPNOTSUPP) => {
             Some("this file system has no such attributes; --xattrs best-effort makes that a warning")
         }
-        ("fsetxattr", Errno::ENOSPC | Errno::E2BIG | Errno::ERANGE) => {
+        (Call::Fsetxattr, Errno::ENOSPC | Errno::E2BIG | Errno::ERANGE) => {
             Some("the attributes are too large for this file system, or it is full; leave them out with --xattrs none")
         }
-        ("setxattrat", _) => {
-            Some("links, devices and FIFOs get no attributes; --xattrs best-effort makes that a warning")
-        }
-        ("fsetxattr", Errno::EPERM) => Some("the caller may not set it; leave attributes out with --xattrs none"),
-        ("unlinkat" | "openat" | "mkdirat" | "linkat" | "fchmod", Errno::EPERM) => {
+        (Call::Fsetxattr, Errno::EPERM) => Some("the caller may not set it; leave attributes out with --xattrs none"),
+        (Call::Unlinkat | Call::Openat | Call::Mkdirat | Call::Linkat | Call::Fchmod, Errno::EPERM) => {
             Some("the file or its directory may be immutable or append-only; look with lsattr")
         }
         _ => None,
     }
 }
 
-fn of_storage(call: &str, errno: Errno) -> Option<&'static str> {
+fn of_storage(call: Option<Call>, errno: Errno) -> Option<&'static str> {
     match errno {
         Errno::ENOSPC => Some("the file system of the root is full; look at its space (df) and its inodes (df -i)"),
         Errno::EDQUOT => Some("the owner's disk quota is used up"),
@@ -152,7 +157,7 @@ fn of_storage(call: &str, errno: Errno) -> Option<&'static str> {
         Errno::EMLINK => Some("this file system allows no more links to one file"),
         Errno::ENOMEM => Some("out of memory; if --max-memory is set, raise it"),
         Errno::EMFILE | Errno::ENFILE => Some("too many open files; raise `ulimit -n`"),
-        Errno::EBUSY if call == "unlinkat" => Some("something is mounted on it"),
+        Errno::EBUSY if call == Some(Call::Unlinkat) => Some("something is mounted on it"),
         _ => None,
     }
 }

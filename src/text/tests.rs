@@ -9,8 +9,8 @@ fn entry(kind: EntryKind) -> Option<EntryRef> {
     Some(EntryRef::new(12, 6144, b"etc/a\x1b[2J", kind))
 }
 
-fn os(stage: Stage, call: &'static str, arguments: &str, errno: Errno) -> Failure {
-    let operation = Some(Operation::new(call, arguments));
+fn os(stage: Stage, call: Call, on: Operand, rest: &str, errno: Errno) -> Failure {
+    let operation = Some(Operation::new(call, on, rest));
     Failure { stage, entry: entry(EntryKind::File), after: None, operation, cause: Cause::Os(errno as i32) }
 }
 
@@ -30,43 +30,64 @@ fn says(shown: &dyn Display, words: &[&str]) {
 
 #[test]
 fn a_failure_is_one_line_of_stage_entry_operation_errno_and_advice() {
-    let failure = os(Stage::Apply, "openat", "dir, \"a\", O_WRONLY", Errno::ENOSPC);
+    let name = Operand::Name { dir: Descriptor::Directory, name: b"a\n".into() };
+    let failure = os(Stage::Apply, Call::Openat, name, "O_WRONLY", Errno::ENOSPC);
     assert_eq!(
         failure.to_string(),
-        "applying: file \"etc/a\\033[2J\" (entry 12, at byte 6144): openat(dir, \"a\", O_WRONLY) = -1 ENOSPC (No \
-         space left on device): the file system of the root is full; look at its space (df) and its inodes (df -i)"
+        "applying: file \"etc/a\\033[2J\" (entry 12, at byte 6144): openat(<directory>, \"a\\n\", O_WRONLY) = -1 ENOSPC \
+         (No space left on device): the file system of the root is full; look at its space (df) and its inodes (df -i)"
     );
+}
+
+#[test]
+fn operations_are_as_strace_prints_them() {
+    let name = |dir, name: &[u8]| Operand::Name { dir, name: name.into() };
+    for (call, on, rest, want) in [
+        (Call::Unshare, Operand::Namespace(Namespace::User), "", "unshare(CLONE_NEWUSER)"),
+        (Call::PivotRoot, Operand::Nothing, "\".\", \".\"", "pivot_root(\".\", \".\")"),
+        (Call::Syncfs, Operand::Descriptor(Descriptor::Root), "", "syncfs(<root>)"),
+        (Call::Fchmod, Operand::Descriptor(Descriptor::Path(b"a>\n".into())), "0755", "fchmod(</a\\76\\n>, 0755)"),
+        (
+            Call::Mkdirat,
+            name(Descriptor::Cwd, b"\x1b0\xc3\xa9\"\\\x01"),
+            "0755",
+            "mkdirat(AT_FDCWD, \"\\0330\\303\\251\\\"\\\\\\1\", 0755)",
+        ),
+        (Call::Symlinkat, name(Descriptor::Directory, b"l"), "\"to\"", "symlinkat(\"to\", <directory>, \"l\")"),
+    ] {
+        assert_eq!(Operation::new(call, on, rest).to_string(), want);
+    }
 }
 
 #[test]
 fn calls_that_fail_say_what_to_do() {
     use Errno::*;
     use Stage::*;
-    for (stage, call, arguments, errno, words) in [
-        (Apply, "openat", "", EROFS, "EROFS (Read-only file system): the file system of the root is mounted read-only"),
-        (Apply, "write", "", EDQUOT, "quota"),
-        (Apply, "write", "", EIO, "dmesg"),
-        (Apply, "mknodat", "dir, \"null\"", EPERM, "--devices skip"),
-        (Apply, "fchown", "fd, 100000, 0", EINVAL, "/etc/subuid and /etc/subgid"),
-        (Apply, "fchownat", "fd, 5, 5", EPERM, "--no-same-owner"),
-        (Apply, "fsetxattr", "fd, \"user.a\"", EOPNOTSUPP, "--xattrs best-effort"),
-        (Apply, "openat", "", ENAMETOOLONG, "longer than this file system allows"),
-        (Apply, "openat", "", ENOTDIR, "not a directory"),
-        (Apply, "glob", "", EINVAL, "--include or --exclude"),
-        (Apply, "unlinkat", "", EPERM, "immutable"),
-        (Finish, "syncfs", "root", EIO, "finishing: "),
-        (Enter, "unshare", "CLONE_NEWUSER", EPERM, "user namespaces are forbidden"),
-        (Enter, "unshare", "CLONE_NEWNS", EPERM, "--userns auto"),
-        (Enter, "unshare", "CLONE_NEWUSER", ENOSPC, "user.max_user_namespaces"),
-        (Enter, "pivot_root", "\".\", \".\"", EINVAL, "entering the root: "),
-        (Enter, "pivot_root", "\".\", \".\"", EINVAL, "--isolation auto"),
-        (Enter, "write", "/proc/7/uid_map", EPERM, "/etc/subuid"),
-        (Enter, "execve", "newuidmap", ENOENT, "package uidmap"),
-        (Read, "read", "0", EISDIR, "the archive is a directory"),
-        (Read, "read", "0", EIO, "the disk that the archive is on"),
+    for (stage, call, errno, words) in [
+        (Apply, Call::Openat, EROFS, "EROFS (Read-only file system): the file system of the root is mounted read-only"),
+        (Apply, Call::Write, EDQUOT, "quota"),
+        (Apply, Call::Write, EIO, "dmesg"),
+        (Apply, Call::Mknodat, EPERM, "--devices skip"),
+        (Apply, Call::Fchown, EINVAL, "/etc/subuid and /etc/subgid"),
+        (Apply, Call::Fchownat, EPERM, "--no-same-owner"),
+        (Apply, Call::Fsetxattr, EOPNOTSUPP, "--xattrs best-effort"),
+        (Apply, Call::Openat, ENAMETOOLONG, "longer than this file system allows"),
+        (Apply, Call::Openat, ENOTDIR, "not a directory"),
+        (Apply, Call::Unlinkat, EPERM, "immutable"),
+        (Finish, Call::Syncfs, EIO, "finishing: "),
+        (Enter, Call::Unshare, EPERM, "--userns auto"),
+        (Enter, Call::Unshare, ENOSPC, "user.max_user_namespaces"),
+        (Enter, Call::PivotRoot, EINVAL, "entering the root: "),
+        (Enter, Call::PivotRoot, EINVAL, "--isolation auto"),
+        (Enter, Call::Write, EPERM, "/etc/subuid"),
+        (Enter, Call::Write, EPERM, "package uidmap"),
+        (Read, Call::Read, EISDIR, "the archive is a directory"),
+        (Read, Call::Read, EIO, "the disk that the archive is on"),
     ] {
-        says(&os(stage, call, arguments, errno), &[words, &format!("{errno:?}"), call]);
+        says(&os(stage, call, Operand::Nothing, "", errno), &[words, &format!("{errno:?}"), call.name()]);
     }
+    let user = Operand::Namespace(Namespace::User);
+    says(&os(Enter, Call::Unshare, user, "", EPERM), &["user namespaces are forbidden"]);
 }
 
 #[test]
@@ -227,7 +248,7 @@ fn the_rest_of_the_vocabulary() {
 
 #[test]
 fn an_errno_of_0_is_a_wish_in_a_fallback() {
-    let operation = Operation::new("pivot_root", "\".\", \".\"");
+    let operation = Operation::new(Call::PivotRoot, Operand::Nothing, "\".\", \".\"");
     let wish = Fallback { operation: operation.clone(), errno: 0 };
     assert_eq!(wish.to_string(), "asked for");
     let forced = Fallback { operation, errno: Errno::EINVAL as i32 };
@@ -248,9 +269,10 @@ fn an_errno_of_0_is_a_wish_in_a_fallback() {
 
 #[test]
 fn what_a_hostile_helper_says_is_tame() {
-    let operation = Some(Operation { call: "open\x1b[2J".to_owned().into(), arguments: "\u{202e}\n".to_owned() });
+    let name = Operand::Name { dir: Descriptor::Directory, name: b"\x1b[2J".into() };
+    let operation = Some(Operation::new(Call::Openat, name, "\u{202e}\n"));
     let failure = Failure { operation, ..cause(Cause::Os(2)) };
-    says(&failure, &["open\\033[2J(\\342\\200\\256\\n)"]);
+    says(&failure, &["openat(<directory>, \"\\33[2J\", \\342\\200\\256\\n)"]);
     let capabilities = vec!["CAP\u{9b}2J".to_owned()];
     says(&Confinement { capabilities, ..Confinement::default() }, &["CAP\\302\\2332J"]);
 }

@@ -6,13 +6,13 @@ use super::made::{Made, Special};
 use super::metadata::{self, Metadata, Softened};
 use super::writers::{Content, FileJob, NO_BATCH};
 use super::{Applier, Failed, refused};
-use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, at, quoted};
 use crate::helper::open;
 use crate::helper::read::entry::{Entry, Reader};
 use crate::helper::read::stream::Stream;
 use crate::inode;
 use crate::options::{Devices, Mounts};
-use crate::report::{Cause, EntryKind, EntryRef, EventKind, Refusal};
+use crate::report::{Call, Cause, Descriptor, EntryKind, EntryRef, EventKind, Refusal};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, makedev};
 use nix::unistd::{LinkatFlags, linkat};
@@ -208,16 +208,13 @@ impl Applier<'_> {
             Err(Errno::EEXIST) if spot.stat()?.is_some_and(same) => Ok(()),
             Err(Errno::ENOENT) => Err(missing()),
             Err(Errno::EXDEV) => Err(Cause::CrossesMount.into()),
-            result => result.call("linkat", || format!("dir, {}, dir, {}, 0", quoted(target), quoted(spot.name))),
+            result => result.call(Call::Linkat, || {
+                at(Descriptor::Directory, from.name).with(format_args!("<directory>, {}, 0", quoted(spot.name)))
+            }),
         })?;
         // It was linked by a name, to which another file may have come since it was looked at.
         if !spot.stat()?.is_some_and(same) {
-            let arguments = format_args!(
-                "dir, {}, dir, {}, 0: another file has come to the name",
-                quoted(target),
-                quoted(spot.name)
-            );
-            return Err(Fault::os(Errno::ESTALE, "linkat", arguments));
+            return Err(Fault::exchanged(spot.name));
         }
         self.made_leaf(spot)?;
         self.counts.hardlinks += 1;
@@ -305,7 +302,9 @@ impl Applier<'_> {
             self.dirs.forget(spot.parent, spot.name);
             self.maker.remover.remove(&spot.handle, spot.name)?;
         }
-        Err(Fault::os(Errno::EEXIST, "mkdirat", format_args!("dir, {}, again and again", quoted(spot.name))))
+        // Again and again.
+        let mode = format_args!("0{:o}", metadata::usable(meta.mode));
+        Err(Fault::os(Errno::EEXIST, Call::Mkdirat, at(Descriptor::Directory, spot.name).with(mode)))
     }
 
     fn made_directory(&mut self, spot: &Spot<'_>, made: OwnedFd, owned: bool, mut meta: Metadata) -> Result<NodeId> {

@@ -18,17 +18,17 @@ pub(crate) use resolve::{Implied, Missing};
 use super::lower::Lowers;
 use super::metadata::Metadata;
 use super::writers::Writers;
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Attempt, Fault, Result, on};
 use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
+use crate::helper::sys::fstat;
 use crate::options::Limits;
-use crate::report::{Cause, Limit};
+use crate::report::{Call, Cause, Descriptor, Limit};
 use deferred::{Deferred, Waiting};
 use handles::{Open, Opened};
 use links::Links;
 use names::{Names, Table};
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -302,7 +302,7 @@ impl Dirs {
 
 /// What a directory that was there before hands down, and its time.
 fn found(handle: &OwnedFd) -> Result<(Inherit, Time)> {
-    let stat = fstat(handle).call("fstat", || "directory")?;
+    let stat = fstat(handle).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
     // rustix tells no size for an empty buffer; an ACL is there if anything is.
     let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok();
     let time = Time { seconds: stat.st_mtime, nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() };

@@ -1,13 +1,13 @@
 //! Regular files: created exclusively, written from the decoder's own chunks, dressed by descriptor.
 
 use super::dirs::Inherit;
-use super::metadata::{Metadata, Setter, Softened};
+use super::metadata::{Metadata, Octal, Setter, Softened};
 use super::purse::Paid;
 use super::remove::Remover;
-use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::read::entry::Region;
 use crate::inode;
-use crate::report::{Cause, Refusal};
+use crate::report::{Call, Cause, Descriptor, Refusal};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstatat};
@@ -36,13 +36,13 @@ pub(crate) const TRIES: u32 = 16;
 impl Maker {
     /// Makes something that is not a directory, making room for it where something is in the way.
     pub(crate) fn make<T>(&self, dir: &OwnedFd, name: &[u8], mut make: impl FnMut() -> Result<T>) -> Result<T> {
-        for _ in 0..TRIES {
+        for _ in 1..TRIES {
             match make() {
                 Err(fault) if fault.errno() == Some(Errno::EEXIST) => self.make_room(dir, name)?,
                 result => return result,
             }
         }
-        Err(Fault::os(Errno::EEXIST, "openat", format_args!("dir, {}, {TRIES} times", quoted(name))))
+        make()
     }
 
     /// Rule 9: removes what is in the way of something that is not a directory.
@@ -69,15 +69,19 @@ pub(crate) fn stat(dir: &OwnedFd, name: &[u8]) -> Result<Option<FileStat>> {
     match fstatat(dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(Fault::os(errno, "newfstatat", format_args!("dir, {}", quoted(name)))),
+        Err(errno) => {
+            Err(errno).call(Call::Newfstatat, || at(Descriptor::Directory, name).with("<stat>, AT_SYMLINK_NOFOLLOW"))
+        }
     }
 }
 
 /// Creates `name`; `EEXIST` is the caller's to handle.
 pub(crate) fn create(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<OwnedFd> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(dir, OsStr::from_bytes(name), flags, Mode::from_bits_truncate(mode & 0o777))
-        .call("openat", || format!("dir, {}, O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW, 0{:o}", quoted(name), mode & 0o777))
+    openat(dir, OsStr::from_bytes(name), flags, Mode::from_bits_truncate(mode & 0o777)).call(Call::Openat, || {
+        let mode = Octal(mode & 0o777);
+        at(Descriptor::Directory, name).with(format_args!("O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, {mode}"))
+    })
 }
 
 impl NewFile {
@@ -115,8 +119,8 @@ impl NewFile {
     /// Sets the length, where holes end the file, and the metadata.
     pub(crate) fn finish(self, size: u64, meta: &Metadata, inherit: Inherit, setter: &Setter) -> Result<Softened> {
         if self.regions.is_some() {
-            let length = i64::try_from(size).map_err(|_| Fault::os(Errno::EFBIG, "ftruncate", size))?;
-            nix::unistd::ftruncate(&self.file, length).call("ftruncate", || format!("fd, {size}"))?;
+            let length = i64::try_from(size).map_err(|_| Fault::as_if(Errno::EFBIG))?;
+            nix::unistd::ftruncate(&self.file, length).call(Call::Ftruncate, || on(Descriptor::File).with(size))?;
         }
         setter.new_file(&self.file, meta, inherit)
     }
@@ -128,14 +132,17 @@ fn write_all(file: &OwnedFd, bytes: &[u8]) -> Result<()> {
         match nix::unistd::write(file, rest) {
             Ok(n) => rest = &rest[n..],
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Fault::os(errno, "write", format_args!("fd, {} bytes", rest.len()))),
+            Err(errno) => {
+                let arguments = on(Descriptor::File).with(format_args!("<data>, {}", rest.len()));
+                return Err(Fault::os(errno, Call::Write, arguments));
+            }
         }
     }
     Ok(())
 }
 
 fn write_all_at(file: &OwnedFd, bytes: &[u8], offset: u64) -> Result<()> {
-    let mut at = i64::try_from(offset).map_err(|_| Fault::os(Errno::EFBIG, "pwrite64", offset))?;
+    let mut at = i64::try_from(offset).map_err(|_| Fault::as_if(Errno::EFBIG))?;
     let mut rest = bytes;
     while !rest.is_empty() {
         match nix::sys::uio::pwrite(file, rest, at) {
@@ -144,7 +151,10 @@ fn write_all_at(file: &OwnedFd, bytes: &[u8], offset: u64) -> Result<()> {
                 at = at.saturating_add(i64::try_from(n).unwrap_or(i64::MAX));
             }
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Fault::os(errno, "pwrite64", format_args!("fd, {} bytes, {at}", rest.len()))),
+            Err(errno) => {
+                let arguments = on(Descriptor::File).with(format_args!("<data>, {}, {at}", rest.len()));
+                return Err(Fault::os(errno, Call::Pwrite64, arguments));
+            }
         }
     }
     Ok(())

@@ -3,16 +3,17 @@
 //! Each layer is a detached, read-only clone of its mount, whose `..` ends at its root; no step follows a link.
 
 use super::metadata::{self, Metadata};
-use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
 use crate::helper::open;
 use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
+use crate::helper::sys::fstat;
 use crate::inode;
-use crate::report::Cause;
+use crate::report::{Call, Cause, Descriptor};
 use crate::wire::{Channel, Down, Up};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
@@ -203,7 +204,9 @@ fn stat(dir: &OwnedFd, name: &[u8]) -> Result<Option<FileStat>> {
     match fstatat(dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(Fault::os(errno, "newfstatat", format_args!("lower, {}", quoted(name)))),
+        Err(errno) => {
+            Err(errno).call(Call::Newfstatat, || at(Descriptor::Lower, name).with("<stat>, AT_SYMLINK_NOFOLLOW"))
+        }
     }
 }
 
@@ -231,7 +234,7 @@ fn has(file: &OwnedFd, name: &CStr) -> bool {
 /// Owner, mode, times, ACLs and attributes of an open file or directory, overlay's own left out. They do not go by the
 /// policy on owners: their ids are of the disk, read in the user namespace in which they are written again.
 pub(crate) fn read_metadata(fd: &OwnedFd) -> Result<Metadata> {
-    let stat = fstat(fd).call("fstat", || "lower")?;
+    let stat = fstat(fd).call(Call::Fstat, || on(Descriptor::Lower).with("<stat>"))?;
     Ok(Metadata { xattrs: read_xattrs(fd)?, ..metadata_of(&stat) })
 }
 
@@ -255,13 +258,17 @@ fn read_xattrs(fd: &OwnedFd) -> Result<Vec<(CString, Vec<u8>)>> {
         match rustix::fs::fgetxattr(fd, name.as_c_str(), &mut value[..]) {
             Ok(size) => value.truncate(size),
             Err(rustix::io::Errno::NODATA) => continue,
-            Err(errno) => return Err(errno).call("fgetxattr", || quoted(name.to_bytes())),
+            Err(errno) => {
+                return Err(errno).call(Call::Fgetxattr, || {
+                    on(Descriptor::Lower).with(format_args!("{}, <value>, 65536", quoted(name.to_bytes())))
+                });
+            }
         }
         // It may wait, and would hold the room for the longest.
         value.shrink_to_fit();
         found.push((name, value));
         if Metadata::bytes_of(&found) > ATTRIBUTES {
-            return Err(Fault::os(Errno::E2BIG, "fgetxattr", "lower"));
+            return Err(Fault::as_if(Errno::E2BIG));
         }
     }
     Ok(found)

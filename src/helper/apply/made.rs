@@ -7,12 +7,14 @@ use super::dirs::Inherit;
 use super::files;
 use super::metadata::{self, ACL_DEFAULT, Setter};
 use super::remove;
-use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
 use crate::helper::open;
+use crate::helper::sys::fstat;
 use crate::inode;
+use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, mknodat};
+use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, symlinkat, unlinkat};
 use rustix::fs::{AtFlags, StatxFlags, statx};
 use std::ffi::OsStr;
@@ -41,7 +43,7 @@ pub(crate) struct Made {
     _made_here: (),
 }
 
-/// Makes it and takes hold of it; `EEXIST` is the caller's to handle. `ESTALE` if what is there then is another.
+/// Makes it and takes hold of it; `EEXIST` is the caller's to handle. [`Cause::Exchanged`](crate::report::Cause) if what is there then is another.
 pub(crate) fn special(
     dir: &OwnedFd,
     name: &[u8],
@@ -51,24 +53,24 @@ pub(crate) fn special(
     inherit: Inherit,
 ) -> Result<Made> {
     let path = OsStr::from_bytes(name);
-    let (call, kind, device) = match what {
+    let (kind, device) = match what {
         Special::Symlink(target) => {
             symlinkat(OsStr::from_bytes(target), dir, path)
-                .call("symlinkat", || format!("{}, dir, {}", quoted(target), quoted(name)))?;
-            ("symlinkat", SFlag::S_IFLNK, 0)
+                .call(Call::Symlinkat, || at(Descriptor::Directory, name).with(quoted(target)))?;
+            (SFlag::S_IFLNK, 0)
         }
         Special::Node(kind, device) => {
             mknodat(dir, path, kind, Mode::from_bits_truncate(mode), device)
-                .call("mknodat", || format!("dir, {}, {kind:?}|0{mode:o}, {device:#x}", quoted(name)))?;
-            ("mknodat", kind, device)
+                .call(Call::Mknodat, || at(Descriptor::Directory, name).with(node(kind, mode, device)))?;
+            (kind, device)
         }
     };
     let inode = openat(dir, path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
-        .call("openat", || format!("dir, {}, O_PATH|O_NOFOLLOW", quoted(name)))?;
-    let stat = fstat(&inode).call("fstat", || quoted(name))?;
+        .call(Call::Openat, || at(Descriptor::Directory, name).with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH"))?;
+    let stat = fstat(&inode).call(Call::Fstat, || on(Descriptor::File).with("<stat>"))?;
     let same = inode::kind(&stat) == kind && stat.st_nlink <= 1 && (kind == SFlag::S_IFLNK || stat.st_rdev == device);
     if !same || !is_ours(dir, (stat.st_uid, stat.st_gid), setter, inherit)? {
-        return Err(exchanged(call, name));
+        return Err(Fault::exchanged(name));
     }
     let (symlink, mode, acl) = (kind == SFlag::S_IFLNK, stat.st_mode & 0o7777, inherit.acl);
     Ok(Made { inode, symlink, mode, acl, _made_here: () })
@@ -89,13 +91,15 @@ pub(crate) fn special_aside(
     let own = directory(dir, aside.as_bytes(), 0o700, setter, inherit)?;
     let made = special_in(&own, what, mode, setter, inherit).and_then(|made| {
         linkat(&own, ASIDE, dir, OsStr::from_bytes(name), LinkatFlags::empty())
-            .call("linkat", || format!("dir, \"{ASIDE}\", dir, {}, 0", quoted(name)))
+            .call(Call::Linkat, || {
+                at(Descriptor::Directory, ASIDE).with(format_args!("<directory>, {}, 0", quoted(name)))
+            })
             .map(|()| made)
     });
     // What somebody has put to the name meanwhile he could have removed himself.
     let _ = unlinkat(&own, ASIDE, UnlinkatFlags::NoRemoveDir);
     let removed = unlinkat(dir, &*aside, UnlinkatFlags::RemoveDir);
-    let removed = removed.call("unlinkat", || format!("dir, \"{aside}\", AT_REMOVEDIR"));
+    let removed = removed.call(Call::Unlinkat, || at(Descriptor::Directory, &aside).with("AT_REMOVEDIR"));
     made.and_then(|made| removed.map(|()| made))
 }
 
@@ -107,25 +111,33 @@ fn special_in(own: &OwnedFd, what: Special<'_>, mode: u32, setter: &Setter, inhe
     special(own, ASIDE.as_bytes(), what, mode, setter, Inherit { acl: false, ..inherit })
 }
 
-/// Makes a directory and opens it; `EEXIST` is the caller's to handle. `ESTALE` if what is there then is another.
+/// Makes a directory and opens it; `EEXIST` is the caller's to handle. [`Cause::Exchanged`](crate::report::Cause) if what is there then is another.
 pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, setter: &Setter, inherit: Inherit) -> Result<OwnedFd> {
     mkdirat(dir, OsStr::from_bytes(name), Mode::from_bits_truncate(mode))
-        .call("mkdirat", || format!("dir, {}, 0{mode:o}", quoted(name)))?;
+        .call(Call::Mkdirat, || at(Descriptor::Directory, name).with(format_args!("0{mode:o}")))?;
     let made = open::directory(dir, name, true).map_err(|fault| match fault.errno() {
-        Some(Errno::ENOTDIR | Errno::ELOOP) => exchanged("mkdirat", name),
+        Some(Errno::ENOTDIR | Errno::ELOOP) => Fault::exchanged(name),
         _ => fault,
     })?;
     let seen = Seen::of(&made)?;
     // A directory that never had anything in it was changed last when it was born: that saves a look inside.
     let new = seen.childless && (seen.untouched || remove::list(&made)?.is_empty());
     if !new || !is_ours(dir, seen.owner, setter, inherit)? {
-        return Err(exchanged("mkdirat", name));
+        return Err(Fault::exchanged(name));
     }
     Ok(made)
 }
 
-fn exchanged(call: &'static str, name: &[u8]) -> Fault {
-    Fault::os(Errno::ESTALE, call, format_args!("dir, {}: another file has come to the name", quoted(name)))
+/// The arguments of `mknodat(2)` behind the name.
+pub(super) fn node(kind: SFlag, mode: u32, device: u64) -> String {
+    use nix::sys::stat::{major, minor};
+    let name = match kind {
+        SFlag::S_IFIFO => return format!("S_IFIFO|0{mode:o}"),
+        SFlag::S_IFSOCK => return format!("S_IFSOCK|0{mode:o}"),
+        SFlag::S_IFCHR => "S_IFCHR",
+        _ => "S_IFBLK",
+    };
+    format!("{name}|0{mode:o}, makedev({:#x}, {:#x})", major(device), minor(device))
 }
 
 /// What tells whether an open directory was made just now.
@@ -141,7 +153,7 @@ impl Seen {
     fn of(directory: &OwnedFd) -> Result<Seen> {
         // Some file systems do not tell when a file was made, and some filters do not know the call.
         let Ok(stat) = statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::BTIME) else {
-            let stat = fstat(directory).call("fstat", || "directory")?;
+            let stat = fstat(directory).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
             return Ok(Seen { owner: (stat.st_uid, stat.st_gid), childless: stat.st_nlink <= 2, untouched: false });
         };
         let time = |time: rustix::fs::StatxTimestamp| (time.tv_sec, time.tv_nsec);
@@ -169,11 +181,12 @@ fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
             let name = passing_name();
             let file = files::create(dir, name.as_bytes(), 0)?;
             // Whoever has put something else there could have removed it himself.
-            unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir).call("unlinkat", || format!("dir, \"{name}\""))?;
+            unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir)
+                .call(Call::Unlinkat, || at(Descriptor::Directory, &name).with("0"))?;
             file
         }
     };
-    let stat = fstat(&file).call("fstat", || "fd")?;
+    let stat = fstat(&file).call(Call::Fstat, || on(Descriptor::File).with("<stat>"))?;
     Ok((stat.st_uid, stat.st_gid))
 }
 

@@ -5,12 +5,12 @@ mod special;
 
 use super::dirs::Inherit;
 use super::made;
-use crate::helper::fault::{Call, Result, quoted};
+use crate::helper::fault::{Arguments, Attempt, Fault, Result, at, on, quoted};
 use crate::helper::read::entry::Time;
 use crate::helper::rights;
 use crate::helper::sys;
 use crate::options::Xattrs;
-use crate::report::EventKind;
+use crate::report::{Call, Descriptor, EventKind};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
@@ -144,7 +144,7 @@ impl Setter {
         let (now, owned) = match meta.mode_now {
             Some(mode) => (mode, true),
             None => {
-                let stat = nix::sys::stat::fstat(dir).call("fstat", || "directory")?;
+                let stat = sys::fstat(dir).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
                 let owned = meta.owner.is_none_or(|owner| owner == (stat.st_uid, stat.st_gid));
                 (stat.st_mode & 0o7777, owned)
             }
@@ -164,7 +164,9 @@ impl Setter {
         let time = mtime.spec();
         match futimens(dir, &TimeSpec::UTIME_OMIT, &time) {
             Err(errno @ Errno::EPERM) if !ours => return Ok(vec![EventKind::TimesIgnored { errno: errno as i32 }]),
-            result => result.call("futimens", || format!("fd, UTIME_OMIT, {}.{:09}", time.tv_sec(), time.tv_nsec()))?,
+            result => result.call(Call::Utimensat, || {
+                on(Descriptor::File).with(format_args!("NULL, {}, 0", both(&TimeSpec::UTIME_OMIT, &time)))
+            })?,
         }
         self.sync_each(dir)?;
         Ok(Softened::new())
@@ -173,7 +175,7 @@ impl Setter {
     fn owner(&self, fd: &OwnedFd, meta: &Metadata, always: bool, softened: &mut Softened) -> Result<bool> {
         let Some((uid, gid)) = self.owner_to_set(meta, always) else { return Ok(true) };
         let result = fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        self.owner_result(result, "fchown", uid, gid, softened)
+        self.owner_result(result, Call::Fchown, uid, gid, softened)
     }
 
     fn owner_to_set(&self, meta: &Metadata, always: bool) -> Option<(u32, u32)> {
@@ -183,7 +185,7 @@ impl Setter {
     fn owner_result(
         &self,
         result: Result<(), Errno>,
-        call: &'static str,
+        call: Call,
         uid: u32,
         gid: u32,
         softened: &mut Softened,
@@ -193,19 +195,22 @@ impl Setter {
                 softened.push(EventKind::OwnerIgnored { uid, gid, errno: errno as i32 });
                 Ok(false)
             }
-            result => result.map(|()| true).call(call, || format!("fd, {uid}, {gid}")),
+            result => result.map(|()| true).call(call, || match call {
+                Call::Fchown => on(Descriptor::File).with(format_args!("{uid}, {gid}")),
+                _ => at(Descriptor::File, "").with(format_args!("{uid}, {gid}, AT_EMPTY_PATH")),
+            }),
         }
     }
 
     fn set_xattrs(&self, fd: &OwnedFd, xattrs: &[(CString, Vec<u8>)], softened: &mut Softened) -> Result<()> {
         for (name, value) in xattrs {
             let result = fsetxattr(fd, name, value, XattrFlags::empty()).map_err(nix_errno);
-            self.xattr_result(result, name, softened)?;
+            self.xattr_result(result, name, value.len(), softened)?;
         }
         Ok(())
     }
 
-    fn xattr_result(&self, result: Result<(), Errno>, name: &CStr, softened: &mut Softened) -> Result<()> {
+    fn xattr_result(&self, result: Result<(), Errno>, name: &CStr, size: usize, softened: &mut Softened) -> Result<()> {
         let soft = |errno| match errno {
             Errno::EOPNOTSUPP => true,
             // A capability, which was well-formed, of a root that this user namespace does not have.
@@ -219,18 +224,19 @@ impl Setter {
                 softened.push(EventKind::XattrUnsupported { name: name.to_bytes().into(), errno: errno as i32 });
                 Ok(())
             }
-            result => result.call("fsetxattr", || format!("fd, {}", quoted(name.to_bytes()))),
+            result => result.call(Call::Fsetxattr, || attribute(name, size)),
         }
     }
 
     fn times(&self, fd: &OwnedFd, meta: &Metadata) -> Result<()> {
         let (atime, mtime) = meta.times();
-        futimens(fd, &atime, &mtime).call("futimens", || format!("fd, {}.{:09}", mtime.tv_sec(), mtime.tv_nsec()))?;
+        futimens(fd, &atime, &mtime)
+            .call(Call::Utimensat, || on(Descriptor::File).with(format_args!("NULL, {}, 0", both(&atime, &mtime))))?;
         self.sync_each(fd)
     }
 
     fn sync_each(&self, fd: &OwnedFd) -> Result<()> {
-        if self.sync { nix::unistd::fsync(fd).call("fsync", || "fd") } else { Ok(()) }
+        if self.sync { nix::unistd::fsync(fd).call(Call::Fsync, || on(Descriptor::File)) } else { Ok(()) }
     }
 }
 
@@ -244,14 +250,38 @@ fn allowed_mode(mode: u32, owned: bool) -> u32 {
     if owned { mode } else { mode & 0o1777 }
 }
 
+/// The arguments of `fsetxattr(2)`; values are not told.
+pub(super) fn attribute(name: &CStr, size: usize) -> Arguments {
+    on(Descriptor::File).with(format_args!("{}, <value>, {size}, 0", quoted(name.to_bytes())))
+}
+
+/// Two times as strace prints them.
+fn both(atime: &TimeSpec, mtime: &TimeSpec) -> String {
+    let one = |time: &TimeSpec| match *time {
+        TimeSpec::UTIME_OMIT => "UTIME_OMIT".to_owned(),
+        time => format!("{{tv_sec={}, tv_nsec={}}}", time.tv_sec(), time.tv_nsec()),
+    };
+    format!("[{}, {}]", one(atime), one(mtime))
+}
+
+/// A mode as strace prints it.
+pub(super) struct Octal(pub(super) u32);
+
+impl std::fmt::Display for Octal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 < 0o100 { write!(f, "{:03o}", self.0) } else { write!(f, "0{:o}", self.0) }
+    }
+}
+
 fn chmod(fd: &OwnedFd, mode: u32) -> Result<()> {
-    fchmod(fd, Mode::from_bits_truncate(mode)).call("fchmod", || format!("fd, 0{mode:o}"))
+    fchmod(fd, Mode::from_bits_truncate(mode))
+        .call(Call::Fchmod, || on(Descriptor::File).with(format_args!("{}", Octal(mode))))
 }
 
 pub(crate) fn remove(fd: &OwnedFd, name: &CStr) -> Result<()> {
     match fremovexattr(fd, name) {
         Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(()),
-        result => result.call("fremovexattr", || format!("fd, {}", quoted(name.to_bytes()))),
+        result => result.call(Call::Fremovexattr, || on(Descriptor::File).with(quoted(name.to_bytes()))),
     }
 }
 
@@ -271,7 +301,7 @@ pub(crate) fn xattr_names(fd: &OwnedFd) -> Result<Vec<CString>> {
     let size = match flistxattr(fd, &mut list[..]) {
         Ok(size) => size,
         Err(rustix::io::Errno::OPNOTSUPP) => 0,
-        Err(errno) => return Err(errno).call("flistxattr", || "fd"),
+        Err(errno) => return Err(errno).call(Call::Flistxattr, || on(Descriptor::File).with("<list>, 65536")),
     };
     Ok(unmasked(&list[..size]))
 }
@@ -284,13 +314,14 @@ fn unmasked(list: &[u8]) -> Vec<CString> {
 /// The names alone, of what a directory has at a name and must not be opened: nothing is set by them, they are told.
 /// Before Linux 6.13 (or where a filter does not know the call) no descriptor leads there, and all of them are `*`.
 pub(crate) fn xattr_names_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<CString>> {
-    let path = CString::new(name).map_err(|_| Errno::EINVAL).call("listxattrat", || quoted(name))?;
+    let path = CString::new(name).map_err(|_| Fault::as_if(Errno::EINVAL))?;
     let mut list = vec![0u8; 64 << 10];
     match sys::listxattrat(dir.as_fd(), &path, &mut list) {
         Ok(size) => Ok(unmasked(&list[..size])),
         Err(Errno::EOPNOTSUPP) => Ok(Vec::new()),
         Err(Errno::ENOSYS | Errno::EPERM) => Ok(vec![c"*".to_owned()]),
-        Err(errno) => Err(errno).call("listxattrat", || format!("dir, {}, AT_SYMLINK_NOFOLLOW", quoted(name))),
+        Err(errno) => Err(errno)
+            .call(Call::Listxattrat, || at(Descriptor::Lower, name).with("AT_SYMLINK_NOFOLLOW, <list>, 65536")),
     }
 }
 

@@ -4,17 +4,18 @@ use super::create::Spot;
 use super::dirs::{Child, Inherit, NodeId};
 use super::files::{self, NewFile};
 use super::lower::{self, Lower};
-use super::made::Special;
+use super::made::{self, Special};
 use super::metadata::{self, Metadata};
 use super::remove;
 use super::{Applier, refused};
-use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::holes;
+use crate::helper::sys::fstat;
 use crate::inode;
-use crate::report::Refusal;
+use crate::report::{Call, Descriptor, Refusal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mknodat};
+use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use rustix::fs::{XattrFlags, fsetxattr};
 use std::ffi::{CStr, OsStr};
@@ -44,7 +45,7 @@ impl Marks {
     }
 
     fn set(&self, fd: &OwnedFd, name: &CStr, value: &[u8]) -> Result<()> {
-        fsetxattr(fd, name, value, XattrFlags::empty()).call("fsetxattr", || format!("fd, {}", quoted(name.to_bytes())))
+        fsetxattr(fd, name, value, XattrFlags::empty()).call(Call::Fsetxattr, || metadata::attribute(name, value.len()))
     }
 
     /// A character device 0:0, which needs no capability since Linux 5.8; the attribute form where the file
@@ -56,14 +57,16 @@ impl Marks {
                 self.set(&file, self.whiteout, b"y")?;
                 self.set(dir, self.opaque, b"x")
             }
-            result => result.call("mknodat", || format!("dir, {}, S_IFCHR, 0:0", quoted(name))),
+            result => {
+                result.call(Call::Mknodat, || at(Descriptor::Directory, name).with(made::node(SFlag::S_IFCHR, 0, 0)))
+            }
         }
     }
 
     pub(super) fn remove_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
         match unlinkat(dir, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir) {
             Err(Errno::ENOENT) => Ok(()),
-            result => result.call("unlinkat", || format!("dir, {}", quoted(name))),
+            result => result.call(Call::Unlinkat, || at(Descriptor::Directory, name).with("0")),
         }
     }
 }
@@ -214,8 +217,8 @@ impl Applier<'_> {
     fn copy_file(&mut self, spot: &Spot<'_>, dir: &OwnedFd) -> Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let from = openat(dir, spot.path(), flags, Mode::empty())
-            .call("openat", || format!("lower, {}, O_RDONLY|O_NOFOLLOW", quoted(spot.name)))?;
-        let size = fstat(&from).call("fstat", || "lower")?.st_size.cast_unsigned();
+            .call(Call::Openat, || at(Descriptor::Lower, spot.name).with("O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC"))?;
+        let size = fstat(&from).call(Call::Fstat, || on(Descriptor::Lower).with("<stat>"))?.st_size.cast_unsigned();
         self.purse.admit(size)?;
         let meta = lower::read_metadata(&from)?;
         let mut file = NewFile::new(files::create(&spot.handle, spot.name, meta.mode)?, Some(Vec::new()));
@@ -241,7 +244,10 @@ impl Applier<'_> {
                         at += n as u64;
                     }
                     Err(Errno::EINTR) => {}
-                    Err(errno) => return Err(Fault::os(errno, "read", "lower")),
+                    Err(errno) => {
+                        let arguments = on(Descriptor::Lower).with(format_args!("<data>, {want}"));
+                        return Err(Fault::os(errno, Call::Read, arguments));
+                    }
                 }
             }
         }

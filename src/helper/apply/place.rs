@@ -7,7 +7,7 @@ use super::{Applier, Failed, refused};
 use crate::helper::fault::{Fault, Result};
 use crate::helper::read::entry::Entry;
 use crate::options::{EscapingNames, Options};
-use crate::report::{Cause, EntryKind, EventKind, Refusal};
+use crate::report::{Cause, EntryKind, EntryRef, EventKind, Refusal};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use nix::errno::Errno;
 use std::ffi::OsStr;
@@ -206,7 +206,7 @@ fn globs(patterns: &[String]) -> Result<Option<GlobSet>> {
     set.build().map(Some).map_err(bad_glob)
 }
 
-/// Told as an error of the options.
 fn bad_glob(error: globset::Error) -> Fault {
-    Fault::os(Errno::EINVAL, "glob", crate::helper::fault::quoted(error.to_string().as_bytes()))
+    let text = error.to_string();
+    Cause::Pattern { what: text[..crate::text::cut_at(&text, EntryRef::MAX_PATH)].to_owned() }.into()
 }

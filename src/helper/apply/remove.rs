@@ -4,10 +4,10 @@
 //! another file there. That gains him nothing: what he can move to the name he could have put there before the run, when
 //! the archive says that it goes, and no step leads out of directories that were below the name when they were opened.
 
-use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::open;
 use crate::helper::read::input::Watch;
-use crate::report::Cause;
+use crate::report::{Call, Cause, Descriptor};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -46,13 +46,13 @@ impl Remover {
             Ok(()) => return Ok(true),
             Err(Errno::ENOENT) => return Ok(false),
             Err(Errno::EISDIR | Errno::EPERM) => {}
-            Err(errno) => return Err(fault(errno, name)),
+            Err(errno) => return Err(fault(errno, name, UnlinkatFlags::NoRemoveDir)),
         }
         match unlink(dir, name, UnlinkatFlags::RemoveDir) {
             Ok(()) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => self.remove_tree(dir, name).map(|()| true),
-            Err(errno) => Err(fault(errno, name)),
+            Err(errno) => Err(fault(errno, name, UnlinkatFlags::RemoveDir)),
         }
     }
 
@@ -82,7 +82,7 @@ impl Remover {
                     levels.push(level);
                 }
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(fault(errno, &done.name)),
+                Err(errno) => return Err(fault(errno, &done.name, UnlinkatFlags::RemoveDir)),
             }
         }
         Ok(())
@@ -94,10 +94,11 @@ impl Remover {
             Ok(()) | Err(Errno::ENOENT) => Ok(None),
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => self.enter(handle, &name).map(Some),
             Err(Errno::ENOTDIR) => {
-                unlink(handle, &name, UnlinkatFlags::NoRemoveDir).map_err(|errno| fault(errno, &name))?;
+                let flags = UnlinkatFlags::NoRemoveDir;
+                unlink(handle, &name, flags).map_err(|errno| fault(errno, &name, flags))?;
                 Ok(None)
             }
-            Err(errno) => Err(fault(errno, &name)),
+            Err(errno) => Err(fault(errno, &name, UnlinkatFlags::RemoveDir)),
         }
     }
 
@@ -113,7 +114,7 @@ impl Remover {
             match unlink(&handle, &child, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(Errno::EISDIR) => directories.push(child),
-                Err(errno) => return Err(fault(errno, &child)),
+                Err(errno) => return Err(fault(errno, &child, UnlinkatFlags::NoRemoveDir)),
             }
         }
         Ok(Level { name: name.to_vec(), handle: Some(handle), directories, again: 0 })
@@ -161,10 +162,10 @@ pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -
         nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
         nix::sys::stat::Mode::empty(),
     )
-    .call("openat", || "directory, \".\"")?;
-    let mut dir = Dir::from_fd(fresh).call("fdopendir", || "directory")?;
+    .call(Call::Openat, || at(Descriptor::Directory, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
+    let mut dir = Dir::from_fd(fresh).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
     for entry in dir.iter() {
-        let entry = entry.call("getdents64", || "directory")?;
+        let entry = entry.call(Call::Getdents64, || on(Descriptor::Directory).with("<entries>, 32768"))?;
         let name = entry.file_name().to_bytes();
         if !matches!(name, b"." | b"..") {
             tell(name, entry.file_type())?;
@@ -177,7 +178,7 @@ pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -
 pub(crate) fn remove_one(dir: &OwnedFd, name: &[u8]) -> Result<()> {
     match unlink(dir, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(fault(errno, name)),
+        Err(errno) => Err(fault(errno, name, UnlinkatFlags::NoRemoveDir)),
     }
 }
 
@@ -185,10 +186,18 @@ fn unlink(dir: &OwnedFd, name: &[u8], flags: UnlinkatFlags) -> Result<(), Errno>
     unlinkat(dir, OsStr::from_bytes(name), flags)
 }
 
+/// The last argument of `unlinkat(2)`.
+pub(super) fn unlinking(flags: UnlinkatFlags) -> &'static str {
+    match flags {
+        UnlinkatFlags::RemoveDir => "AT_REMOVEDIR",
+        UnlinkatFlags::NoRemoveDir => "0",
+    }
+}
+
 /// A mount point cannot be removed.
-fn fault(errno: Errno, name: &[u8]) -> Fault {
+fn fault(errno: Errno, name: &[u8], flags: UnlinkatFlags) -> Fault {
     match errno {
         Errno::EBUSY => Cause::CrossesMount.into(),
-        errno => Fault::os(errno, "unlinkat", format_args!("dir, {}", quoted(name))),
+        errno => Fault::os(errno, Call::Unlinkat, at(Descriptor::Directory, name).with(unlinking(flags))),
     }
 }

@@ -3,9 +3,9 @@
 use super::landlock;
 use super::root::Inside;
 use super::seccomp;
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Attempt, Fault, Result};
 use crate::options::{Mode, Options, OverlayPrefix, Owner};
-use crate::report::{Confinement, RootSwitch};
+use crate::report::{Call, Confinement, RootSwitch};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::sched::sched_getaffinity;
@@ -39,7 +39,7 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
     };
     let trusted_marks = initial && wants_trusted_marks(&options.mode) || asks_for_trusted_marks(&options.mode);
     let capabilities = reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
-    prctl::set_no_new_privs().call("prctl", || "PR_SET_NO_NEW_PRIVS, 1")?;
+    prctl::set_no_new_privs().call(Call::Prctl, || "PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0")?;
     let paths = options.jail.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
     let landlock = landlock::restrict(options.jail.sandbox.landlock, &inside.root, &inside.lowers, paths)?;
     let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
@@ -112,33 +112,35 @@ fn reduce_capabilities(wanted: &CapsHashSet) -> Result<CapsHashSet> {
             if caps::drop(None, CapSet::Bounding, *capability).is_err()
                 && caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false)
             {
-                return Err(refused("PR_CAPBSET_DROP"));
+                let arguments = format!("PR_CAPBSET_DROP, {capability}");
+                return Err(Fault::os(Errno::EPERM, Call::Prctl, arguments));
             }
         }
     }
     // Kernels before 4.3 have no ambient set.
     if caps::runtime::ambient_set_supported().is_ok() {
-        caps::clear(None, CapSet::Ambient).map_err(|_| refused("PR_CAP_AMBIENT_CLEAR_ALL"))?;
+        caps::clear(None, CapSet::Ambient)
+            .map_err(|_| Fault::os(Errno::EPERM, Call::Prctl, "PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0"))?;
     }
     let none = CapsHashSet::new();
     for (set, wanted) in [(CapSet::Inheritable, &none), (CapSet::Effective, &keep), (CapSet::Permitted, &keep)] {
-        caps::set(None, set, wanted).map_err(|_| refused("capset"))?;
+        caps::set(None, set, wanted).map_err(|_| refused(Call::Capset))?;
     }
     for set in [CapSet::Effective, CapSet::Permitted] {
-        if caps::read(None, set).map_err(|_| refused("capget"))? != keep {
-            return Err(refused("capget"));
+        if caps::read(None, set).map_err(|_| refused(Call::Capget))? != keep {
+            return Err(refused(Call::Capget));
         }
     }
     Ok(keep)
 }
 
 fn has(set: CapSet, capability: Capability) -> Result<bool> {
-    caps::has_cap(None, set, capability).map_err(|_| refused("capget"))
+    caps::has_cap(None, set, capability).map_err(|_| refused(Call::Capget))
 }
 
 /// The crate does not say the error number; the kernel's only one here is EPERM.
-fn refused(call: &'static str) -> Fault {
-    Fault::os(Errno::EPERM, call, "")
+fn refused(call: Call) -> Fault {
+    Fault::os(Errno::EPERM, call, "<header>, <data>")
 }
 
 fn names(set: &CapsHashSet) -> Vec<String> {

@@ -5,12 +5,13 @@
 
 use super::mounts::table::{Mounted, Table};
 use super::top::Top;
-use crate::helper::fault::{Call, Fault, Result};
-use crate::helper::sys;
+use crate::helper::fault::{Attempt, Result, at, on};
+use crate::helper::sys::{self, fstat};
+use crate::report::{Call, Cause, Descriptor};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, mknodat};
+use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -29,13 +30,14 @@ const FILE: &str = "/../file";
 /// `whole`: the directory is the root of its mount.
 pub(crate) fn below_cwd(whole: bool) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = open(".", flags, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_PATH|O_DIRECTORY")?;
+    let root = openat(AT_FDCWD, ".", flags, Mode::empty())
+        .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY"))?;
     let (top, device) = empty()?;
     let (mut last, mut agree) = (Errno::EBUSY, 0);
     for _ in 0..ROUNDS {
         let table = match Table::of(&root, whole) {
             // Somebody renames a directory above.
-            Err(fault) if fault.errno() == Some(Errno::ESTALE) => {
+            Err(fault) if matches!(fault.cause, Cause::Exchanged { .. }) => {
                 last = Errno::ESTALE;
                 continue;
             }
@@ -57,17 +59,18 @@ pub(crate) fn below_cwd(whole: bool) -> Result<()> {
             }
         }
     }
-    Err(Fault::os(last, "openat", "what is mounted below the root, to cover it"))
+    Err(Cause::NotCovered(last as i32).into())
 }
 
 /// A file system with nothing in it but an empty directory and file, and its device number.
 fn empty() -> Result<(Top, u64)> {
     let top = Top::tmpfs()?;
     let (read, pass) = (Mode::from_bits_truncate(0o444), Mode::from_bits_truncate(0o555));
-    mkdirat(AT_FDCWD, DIRECTORY, pass).call("mkdirat", || "AT_FDCWD, \"/../directory\", 0555")?;
-    mknodat(AT_FDCWD, FILE, SFlag::S_IFREG, read, 0).call("mknodat", || "AT_FDCWD, \"/../file\", S_IFREG|0444")?;
+    mkdirat(AT_FDCWD, DIRECTORY, pass).call(Call::Mkdirat, || at(Descriptor::Cwd, DIRECTORY).with("0555"))?;
+    mknodat(AT_FDCWD, FILE, SFlag::S_IFREG, read, 0)
+        .call(Call::Mknodat, || at(Descriptor::Cwd, FILE).with("S_IFREG|0444"))?;
     let root = top.seal(MsFlags::empty())?;
-    let device = fstat(&root).call("fstat", || "tmpfs")?.st_dev;
+    let device = fstat(&root).call(Call::Fstat, || on(Descriptor::Mount).with("<stat>"))?.st_dev;
     Ok((top, device))
 }
 
@@ -99,7 +102,7 @@ fn bind(source: &str, place: &OwnedFd) -> Result<()> {
         Err(fault) if fault.errno().is_some_and(sys::is_absent) => {
             let (name, none) = (format!("/proc/self/fd/{}", place.as_raw_fd()), None::<&str>);
             mount(Some(source), name.as_str(), none, MsFlags::MS_BIND, none)
-                .call("mount", || format!("\"{source}\", mount point, MS_BIND"))
+                .call(Call::Mount, || format!("\"{source}\", \"{name}\", NULL, MS_BIND, NULL"))
         }
         done => done,
     }
@@ -108,7 +111,9 @@ fn bind(source: &str, place: &OwnedFd) -> Result<()> {
 fn move_clone(source: &str, place: &OwnedFd) -> Result<()> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(rustix::fs::CWD, source, flags)
-        .call("open_tree", || format!("AT_FDCWD, \"{source}\", OPEN_TREE_CLONE"))?;
+        .call(Call::OpenTree, || at(Descriptor::Cwd, source).with("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC"))?;
     let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(&tree, "", place, "", both).call("move_mount", || "tree, \"\", mount point, \"\"")
+    move_mount(&tree, "", place, "", both).call(Call::MoveMount, || {
+        at(Descriptor::Mount, "").with("<mount>, \"\", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
+    })
 }

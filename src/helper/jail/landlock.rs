@@ -3,6 +3,7 @@
 
 use crate::helper::fault::{Fault, Result};
 use crate::options::Wall;
+use crate::report::Call;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope,
@@ -59,5 +60,5 @@ fn rules(root: &OwnedFd, lowers: &[OwnedFd], paths: bool) -> Result<Restricted, 
 }
 
 fn refused() -> Fault {
-    Fault::os(Errno::EOPNOTSUPP, "landlock_restrict_self", "")
+    Fault::os(Errno::EOPNOTSUPP, Call::LandlockRestrictSelf, "<rules>, 0")
 }

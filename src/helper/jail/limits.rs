@@ -1,8 +1,8 @@
 //! The process before it knows what to do: descriptors, signals, resources, core dumps.
 
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Attempt, Result};
 use crate::helper::sys;
-use nix::errno::Errno;
+use crate::report::{Call, Cause};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
@@ -39,7 +39,8 @@ impl Descriptors {
     /// There are as many writers as are wanted, if that can be.
     pub(crate) fn share(limit: usize, used: usize, wanted: usize) -> Result<Descriptors> {
         Descriptors::of(limit.saturating_sub(used), wanted).ok_or_else(|| {
-            Fault::os(Errno::EMFILE, "getrlimit", format_args!("RLIMIT_NOFILE: {limit}, {used} of them in use"))
+            let (limit, used) = (limit as u64, used as u64);
+            Cause::Descriptors { limit, used }.into()
         })
     }
 
@@ -75,15 +76,25 @@ pub(crate) fn start_clean() {
 pub(crate) fn bound_process(memory_bytes: Option<u64>) -> Result<usize> {
     // Threads that hand chunks to each other do not preempt each other for it: a fifth of the context switches.
     sys::schedule_as_batch();
-    set_dumpable(false).call("prctl", || "PR_SET_DUMPABLE, 0")?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).call("setrlimit", || "RLIMIT_CORE, 0")?;
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).call("getrlimit", || "RLIMIT_NOFILE")?;
+    set_dumpable(false).call(Call::Prctl, || "PR_SET_DUMPABLE, SUID_DUMP_DISABLE")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).call(Call::Prlimit64, || limit("RLIMIT_CORE", 0))?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).call(Call::Prlimit64, || "0, RLIMIT_NOFILE, NULL, <limit>")?;
     let descriptors = hard.min(DESCRIPTORS);
-    setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors).call("setrlimit", || "RLIMIT_NOFILE")?;
+    setrlimit(Resource::RLIMIT_NOFILE, descriptors, descriptors)
+        .call(Call::Prlimit64, || limit("RLIMIT_NOFILE", descriptors))?;
     if let Some(bytes) = memory_bytes {
-        setrlimit(Resource::RLIMIT_AS, bytes, bytes).call("setrlimit", || "RLIMIT_AS")?;
+        setrlimit(Resource::RLIMIT_AS, bytes, bytes).call(Call::Prlimit64, || limit("RLIMIT_AS", bytes))?;
     }
     Ok(usize::try_from(descriptors).unwrap_or(usize::MAX))
+}
+
+/// What every libc makes of `setrlimit(3)`.
+fn limit(of: &str, value: u64) -> String {
+    let shown = match value {
+        value if value > 1024 && value % 1024 == 0 => format!("{}*1024", value / 1024),
+        value => value.to_string(),
+    };
+    format!("0, {of}, {{rlim_cur={shown}, rlim_max={shown}}}, NULL")
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@
 use super::cover;
 use super::mounts;
 use super::top::{self, RESTRICTED, Top};
-use crate::helper::fault::{Call, Fault, Result, quoted};
-use crate::helper::sys;
+use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
+use crate::helper::sys::{self, fstat};
 use crate::options::{Isolation, Mounts};
-use crate::report::{Cause, Fallback, MountsBelow, Operation, RootSwitch};
+use crate::report::{Call, Cause, Descriptor, Fallback, MountsBelow, Namespace, Operand, Operation, RootSwitch};
 use crate::wire::Lower;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -39,12 +39,26 @@ pub(crate) struct Inside {
     _made_here: (),
 }
 
+/// The arguments of `getcwd(2)`, as libc gives them.
+pub(super) const GETCWD: &str = "<path>, 4096";
+const PIVOT: &str = "\".\", \".\"";
+const RECURSIVE: &str = "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_NO_AUTOMOUNT|AT_RECURSIVE";
+
+/// The arguments of `mount_setattr(2)` behind the name.
+fn setting(first: &str) -> String {
+    format!(
+        "AT_EMPTY_PATH|AT_RECURSIVE, {{attr_set={first}MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV|MOUNT_ATTR_NOEXEC, \
+         attr_clr=0, propagation=0, userns_fd=0}}, 32"
+    )
+}
+
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
 /// Enters the working directory as the new root, taking handles of the lower layers along.
 pub(crate) fn enter(isolation: Isolation, lowers: &[Lower], mounts: Mounts) -> Result<Inside> {
-    let root = open(".", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_DIRECTORY")?;
-    let before = fstat(&root).call("fstat", || "root")?;
+    let root = openat(AT_FDCWD, ".", DIRECTORY, Mode::empty())
+        .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
+    let before = fstat(&root).call(Call::Fstat, || on(Descriptor::Root).with("<stat>"))?;
     drop(root);
     match separate() {
         Ok(()) => {
@@ -75,9 +89,10 @@ fn not_held(fault: Fault) -> Fault {
 /// A mount namespace of our own, in which nothing propagates back. Slave, not private: a private copy can
 /// pin a mount that the host wants gone.
 fn separate() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS).call("unshare", || "CLONE_NEWNS")?;
+    unshare(CloneFlags::CLONE_NEWNS).call(Call::Unshare, || Namespace::Mount)?;
     let none = None::<&str>;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).call("mount", || "NULL, \"/\", MS_REC|MS_SLAVE")
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)
+        .call(Call::Mount, || "NULL, \"/\", NULL, MS_REC|MS_SLAVE, NULL")
 }
 
 /// What came of the switch.
@@ -95,7 +110,7 @@ fn switch_in_namespace(isolation: Isolation, wanted: Mounts) -> Result<Switched>
     let mounts = list_below(whole)?;
     let below = look_away(mounts.as_ref(), wanted, whole)?;
     let pivoted = match (isolation, bound) {
-        (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, "pivot_root", "\".\", \".\"")),
+        (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, Call::PivotRoot, PIVOT)),
         (_, Err(fault)) => Err(fault),
         (_, Ok(())) => pivot(),
     };
@@ -118,7 +133,7 @@ fn list_below(whole: bool) -> Result<Option<mounts::Below>> {
             below => return Ok(below),
         }
     }
-    Err(Fault::os(Errno::ESTALE, "getcwd", ""))
+    Err(Fault::exchanged(b"."))
 }
 
 /// What is mounted below the root is neither the archive's nor a taken-over helper's, unless it was asked for.
@@ -140,14 +155,14 @@ fn clone_root() -> Result<()> {
         | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_NO_AUTOMOUNT;
     // "." and no descriptor opened before the unshare: that one's mount is not of this namespace (EINVAL).
-    let tree = open_tree(rustix::fs::CWD, ".", recursive)
-        .call("open_tree", || "AT_FDCWD, \".\", OPEN_TREE_CLONE|AT_RECURSIVE")?;
+    let tree =
+        open_tree(rustix::fs::CWD, ".", recursive).call(Call::OpenTree, || at(Descriptor::Cwd, ".").with(RECURSIVE))?;
     let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     sys::mount_set(tree.as_fd(), attributes)
-        .call("mount_setattr", || "tree, \"\", AT_EMPTY_PATH|AT_RECURSIVE, nosuid|nodev|noexec")?;
+        .call(Call::MountSetattr, || at(Descriptor::Mount, "").with(setting("")))?;
     move_mount(&tree, "", rustix::fs::CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .call("move_mount", || "tree, \"\", AT_FDCWD, \".\", MOVE_MOUNT_F_EMPTY_PATH")?;
-    fchdir(tree).call("fchdir", || "tree")
+        .call(Call::MoveMount, || at(Descriptor::Mount, "").with("AT_FDCWD, \".\", MOVE_MOUNT_F_EMPTY_PATH"))?;
+    fchdir(tree).call(Call::Fchdir, || on(Descriptor::Mount))
 }
 
 /// A lower layer: detached, so that its `..` ends at its root, and read-only.
@@ -160,21 +175,21 @@ fn clone_lower(lower: &Lower) -> Result<OwnedFd> {
     let name = lower.path.as_os_str().as_encoded_bytes();
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(rustix::fs::CWD, &lower.path, flags)
-        .call("open_tree", || format!("AT_FDCWD, {}, OPEN_TREE_CLONE", quoted(name)))?;
+        .call(Call::OpenTree, || at(Descriptor::Cwd, name).with("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC"))?;
     is_the_one_opened(&tree, lower)?;
     let attributes =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
-    sys::mount_set(tree.as_fd(), attributes).call("mount_setattr", || "lower, rdonly|nosuid|nodev|noexec")?;
+    sys::mount_set(tree.as_fd(), attributes)
+        .call(Call::MountSetattr, || at(Descriptor::Lower, "").with(setting("MOUNT_ATTR_RDONLY|")))?;
     Ok(tree)
 }
 
 /// Only a name leads from this mount namespace to what the parent has opened, so it may be another by now.
 fn is_the_one_opened(tree: &OwnedFd, lower: &Lower) -> Result<()> {
-    let name = || quoted(lower.path.as_os_str().as_encoded_bytes());
-    let found = fstat(tree).call("fstat", name)?;
+    let found = fstat(tree).call(Call::Fstat, || on(Descriptor::Lower).with("<stat>"))?;
     match (found.st_dev, found.st_ino) == (lower.device, lower.inode) {
         true => Ok(()),
-        false => Err(Fault::os(Errno::ESTALE, "open_tree", format_args!("AT_FDCWD, {}", name()))),
+        false => Err(Fault::exchanged(lower.path.as_os_str().as_encoded_bytes())),
     }
 }
 
@@ -198,13 +213,13 @@ fn bind_root() -> Result<()> {
     let none = None::<&str>;
     let before = fstat_cwd()?;
     mount(Some("."), ".", none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
-        .call("mount", || "\".\", \".\", MS_BIND|MS_REC")?;
+        .call(Call::Mount, || "\".\", \".\", NULL, MS_BIND|MS_REC, NULL")?;
     // Onto the new mount, or pivot_root answers EINVAL; its name is the only way there.
-    let name = nix::unistd::getcwd().call("getcwd", || "")?;
-    chdir(&name).call("chdir", || quoted(name.as_os_str().as_encoded_bytes()))?;
+    let name = nix::unistd::getcwd().call(Call::Getcwd, || GETCWD)?;
+    chdir(&name).call(Call::Chdir, || quoted(name.as_os_str().as_encoded_bytes()))?;
     let after = fstat_cwd()?;
     if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino) {
-        return Err(Fault::os(Errno::ESTALE, "chdir", quoted(name.as_os_str().as_encoded_bytes())));
+        return Err(Fault::exchanged(name.as_os_str().as_encoded_bytes()));
     }
     // Locked flags of an outer namespace may forbid this; the report then says that it is not in force.
     let _ = mount(none, ".", none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | RESTRICTED, none);
@@ -212,28 +227,32 @@ fn bind_root() -> Result<()> {
 }
 
 fn fstat_cwd() -> Result<FileStat> {
-    nix::sys::stat::stat(".").call("stat", || "\".\"")
+    fstatat(AT_FDCWD, ".", AtFlags::AT_NO_AUTOMOUNT)
+        .call(Call::Newfstatat, || at(Descriptor::Cwd, ".").with("<stat>, AT_NO_AUTOMOUNT"))
 }
 
 /// Makes the working directory the root and detaches the old one. With both names ".", the old root is
 /// stacked on the new: nothing is made inside the destination.
 fn pivot() -> Result<()> {
     let flags = DIRECTORY | OFlag::O_PATH;
-    let old = open("/", flags, Mode::empty()).call("openat", || "AT_FDCWD, \"/\", O_PATH|O_DIRECTORY")?;
-    let new = open(".", flags, Mode::empty()).call("openat", || "AT_FDCWD, \".\", O_PATH|O_DIRECTORY")?;
-    pivot_root(".", ".").call("pivot_root", || "\".\", \".\"")?;
-    fchdir(old).call("fchdir", || "old root")?;
+    let held = |name| {
+        openat(AT_FDCWD, name, flags, Mode::empty())
+            .call(Call::Openat, || at(Descriptor::Cwd, name).with("O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY"))
+    };
+    let (old, new) = (held("/")?, held(".")?);
+    pivot_root(".", ".").call(Call::PivotRoot, || PIVOT)?;
+    fchdir(old).call(Call::Fchdir, || on(Descriptor::Root))?;
     let none = None::<&str>;
     mount(none, ".", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .call("mount", || "NULL, \".\" (old root), MS_REC|MS_PRIVATE")?;
-    umount2(".", MntFlags::MNT_DETACH).call("umount2", || "\".\" (old root), MNT_DETACH")?;
-    fchdir(new).call("fchdir", || "new root")?;
-    chdir("/").call("chdir", || "\"/\"")
+        .call(Call::Mount, || "NULL, \".\", NULL, MS_REC|MS_PRIVATE, NULL")?;
+    umount2(".", MntFlags::MNT_DETACH).call(Call::Umount2, || "\".\", MNT_DETACH")?;
+    fchdir(new).call(Call::Fchdir, || on(Descriptor::Root))?;
+    chdir("/").call(Call::Chdir, || "\"/\"")
 }
 
 fn change_root() -> Result<()> {
-    chroot(".").call("chroot", || "\".\"")?;
-    chdir("/").call("chdir", || "\"/\"")
+    chroot(".").call(Call::Chroot, || "\".\"")?;
+    chdir("/").call(Call::Chdir, || "\"/\"")
 }
 
 fn fallback_of(fault: Fault) -> Fallback {
@@ -241,18 +260,20 @@ fn fallback_of(fault: Fault) -> Fallback {
         Cause::Os(errno) => errno,
         _ => 0,
     };
-    let operation = fault.operation.unwrap_or_else(|| Operation::new("pivot_root", "\".\", \".\""));
+    let operation = fault.operation.unwrap_or_else(|| Operation::new(Call::PivotRoot, Operand::Nothing, PIVOT));
     Fallback { operation, errno }
 }
 
 /// Asks the kernel what has become of us.
 fn confirm(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Result<Inside> {
-    let root = open("/", DIRECTORY, Mode::empty()).call("openat", || "AT_FDCWD, \"/\", O_DIRECTORY")?;
-    let above = openat(AT_FDCWD, "..", DIRECTORY | OFlag::O_PATH, Mode::empty()).call("openat", || "\"..\"")?;
+    let root = openat(AT_FDCWD, "/", DIRECTORY, Mode::empty())
+        .call(Call::Openat, || at(Descriptor::Cwd, "/").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
+    let above = openat(AT_FDCWD, "..", DIRECTORY | OFlag::O_PATH, Mode::empty())
+        .call(Call::Openat, || at(Descriptor::Cwd, "..").with("O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY"))?;
     for fd in [root.as_fd(), above.as_fd()] {
-        let now = fstat(fd).call("fstat", || "\"/\"")?;
+        let now = fstat(fd).call(Call::Fstat, || on(Descriptor::Root).with("<stat>"))?;
         if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino) {
-            return Err(Fault::os(Errno::ESTALE, "fstat", "\"/\" is not the directory that was to be entered"));
+            return Err(Fault::exchanged(b"/"));
         }
     }
     let flags = fstatvfs(&root).map(|s| s.flags()).unwrap_or(FsFlags::empty());

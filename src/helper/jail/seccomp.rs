@@ -5,6 +5,7 @@ mod tree;
 
 use crate::helper::fault::{Fault, Result};
 use crate::options::Wall;
+use crate::report::Call;
 use nix::errno::Errno;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
@@ -117,16 +118,21 @@ fn restrict_on(arch: &str, wall: Wall) -> Result<bool> {
 
 fn install(filters: &[BpfProgram]) -> Result<()> {
     for filter in filters {
-        seccompiler::apply_filter(filter).map_err(|_| refused("SECCOMP_SET_MODE_FILTER"))?;
+        seccompiler::apply_filter(filter).map_err(|_| refused())?;
     }
     Ok(())
 }
 
-fn refused(what: &'static str) -> Fault {
-    Fault::os(Errno::last(), "seccomp", what)
+fn refused() -> Fault {
+    Fault::os(Errno::last(), Call::Seccomp, "SECCOMP_SET_MODE_FILTER, 0, <program>")
 }
 
 /// One program where the compiler's output allows it.
+/// There is none for this machine, or none can be put together.
+fn no_filter() -> Fault {
+    Fault::as_if(Errno::EOPNOTSUPP)
+}
+
 fn filters(arch: TargetArch) -> Result<Vec<BpfProgram>> {
     one(arch).map(|filter| vec![filter]).or_else(|_| two(arch).map(Vec::from))
 }
@@ -140,7 +146,7 @@ fn one(arch: TargetArch) -> Result<BpfProgram> {
     // The flags of clone3 are beyond a filter; libc falls back to clone.
     let calls: Vec<_> = plain.chain(guarded).chain(others).chain([(libc::SYS_clone3, Verdict::Unknown)]).collect();
     let compiled = compile(arch, rules, SeccompAction::KillProcess, SeccompAction::Allow)?;
-    tree::search_first(compiled, &calls).ok_or_else(|| refused("tree"))
+    tree::search_first(compiled, &calls).ok_or_else(|| no_filter())
 }
 
 /// The same filter as two lists: one answers `clone3`, one is the allow-list. The kernel takes the stricter verdict.
@@ -158,12 +164,12 @@ fn two(arch: TargetArch) -> Result<[BpfProgram; 2]> {
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn target(arch: &str) -> Result<TargetArch> {
-    TargetArch::try_from(arch).map_err(|_| Fault::os(Errno::EOPNOTSUPP, "seccomp", arch))
+    TargetArch::try_from(arch).map_err(|_| no_filter())
 }
 
 fn compile(arch: TargetArch, rules: Rules, otherwise: SeccompAction, matched: SeccompAction) -> Result<BpfProgram> {
-    let filter = SeccompFilter::new(rules, otherwise, matched, arch).map_err(|_| refused("filter"))?;
-    filter.try_into().map_err(|_| refused("program"))
+    let filter = SeccompFilter::new(rules, otherwise, matched, arch).map_err(|_| no_filter())?;
+    filter.try_into().map_err(|_| no_filter())
 }
 
 /// What is allowed only with certain arguments, other than those of `NOT_ON_THE_ARCHIVE`.
@@ -235,11 +241,11 @@ fn rule(argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) ->
 }
 
 fn all_of(conditions: Vec<SeccompCondition>) -> Result<SeccompRule> {
-    SeccompRule::new(conditions).map_err(|_| refused("rule"))
+    SeccompRule::new(conditions).map_err(|_| no_filter())
 }
 
 fn condition(argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) -> Result<SeccompCondition> {
-    SeccompCondition::new(argument, length, op, value).map_err(|_| refused("condition"))
+    SeccompCondition::new(argument, length, op, value).map_err(|_| no_filter())
 }
 
 #[cfg(test)]
@@ -251,7 +257,7 @@ mod tests {
     fn an_architecture_without_filters_is_told_or_refused() {
         assert_eq!(restrict_on("s390x", Wall::BestEffort), Ok(false));
         let fault = restrict_on("s390x", Wall::Required).expect_err("it was required");
-        assert_eq!(fault, Fault::os(Errno::EOPNOTSUPP, "seccomp", "s390x"));
+        assert_eq!(fault, no_filter());
         for arch in ["x86_64", "aarch64", "riscv64"] {
             target(arch).expect(arch);
         }

@@ -2,11 +2,11 @@
 
 use super::confine::can_enter;
 use super::lifeline;
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Attempt, Fault, Result};
 use crate::helper::reporter::Reporter;
 use crate::namespace;
 use crate::options::UserNamespace;
-use crate::report::UserNamespaceReport;
+use crate::report::{Call, Namespace, UserNamespaceReport};
 use crate::wire::{Down, Up};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -19,7 +19,7 @@ pub(crate) fn enter(wanted: &UserNamespace, reporter: &mut Reporter) -> Result<O
         UserNamespace::Auto if can_enter() => return Ok(None),
         _ => {}
     }
-    unshare(CloneFlags::CLONE_NEWUSER).call("unshare", || "CLONE_NEWUSER")?;
+    unshare(CloneFlags::CLONE_NEWUSER).call(Call::Unshare, || Namespace::User)?;
     reporter.send(&Up::NeedIdMap);
     match reporter.channel().receive() {
         Ok(Down::IdMapDone(Ok(()))) => {}
@@ -37,9 +37,11 @@ pub(crate) fn enter(wanted: &UserNamespace, reporter: &mut Reporter) -> Result<O
 /// The namespace's root, where its maps have one: files are then made by an id that is mapped.
 fn become_root() -> Result<()> {
     let (gid, uid) = (Gid::from_raw(0), Uid::from_raw(0));
-    match setresgid(gid, gid, gid).and_then(|()| setresuid(uid, uid, uid)) {
+    let group = setresgid(gid, gid, gid).call(Call::Setresgid, || "0, 0, 0");
+    let both = group.and_then(|()| setresuid(uid, uid, uid).call(Call::Setresuid, || "0, 0, 0"));
+    match both {
         // No id 0 in the maps: the helper stays who it is.
-        Ok(()) | Err(Errno::EINVAL) => Ok(()),
-        Err(errno) => Err(Fault::os(errno, "setresuid", "0, 0, 0")),
+        Err(fault) if fault.errno() == Some(Errno::EINVAL) => Ok(()),
+        both => both,
     }
 }

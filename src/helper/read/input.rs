@@ -1,7 +1,7 @@
 //! Descriptor 0: the archive as it comes, read only while the parent is there.
 
-use crate::helper::fault::{Fault, Result};
-use crate::report::Cause;
+use crate::helper::fault::{Fault, Result, on};
+use crate::report::{Call, Cause, Descriptor};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt;
@@ -142,21 +142,24 @@ impl Read for Input {
 
 fn read(fd: &OwnedFd, watch: &Watch, patient: bool, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
-        if !watch.wait_for(Some(fd), patient).map_err(carried)? {
+        if !watch.wait_for(Some(fd), patient).map_err(|cause| carried(cause.into()))? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         match nix::unistd::read(fd, buffer) {
             Ok(n) => return Ok(n),
             // The descriptor's flags are the caller's: it may be non-blocking.
             Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(errno) => return Err(carried(Cause::Os(errno as i32))),
+            Err(errno) => {
+                let arguments = on(Descriptor::Archive).with(format_args!("<data>, {}", buffer.len()));
+                return Err(carried(Fault::os(errno, Call::Read, arguments)));
+            }
         }
     }
 }
 
-/// A cause on its way through a decoder, which knows only `io::Error`.
+/// A fault on its way through a decoder, which knows only `io::Error`.
 #[derive(Debug)]
-struct Carried(Cause);
+struct Carried(Fault);
 
 impl fmt::Display for Carried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,13 +169,11 @@ impl fmt::Display for Carried {
 
 impl std::error::Error for Carried {}
 
-fn carried(cause: Cause) -> io::Error {
-    io::Error::other(Carried(cause))
+fn carried(fault: Fault) -> io::Error {
+    io::Error::other(Carried(fault))
 }
 
 /// The fault of the input that a decoder passed on, if it is one.
 pub(crate) fn fault_in(error: &io::Error) -> Option<Fault> {
-    let cause = &error.get_ref()?.downcast_ref::<Carried>()?.0;
-    let operation = matches!(cause, Cause::Os(_)).then(|| crate::report::Operation::new("read", "0"));
-    Some(Fault { operation, cause: cause.clone() })
+    Some(error.get_ref()?.downcast_ref::<Carried>()?.0.clone())
 }

@@ -12,7 +12,7 @@
 use super::decode::Decoder;
 use super::entry::Source;
 use super::pool::{Buffer, Pool};
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Fault, Result};
 use crate::options::Limits;
 use crate::report::{Cause, Digest, Limit};
 use bytes::Bytes;
@@ -154,11 +154,7 @@ impl Stream {
 }
 
 fn start(stack: usize, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    Builder::new()
-        .stack_size(stack)
-        .spawn(run)
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-        .call("clone", || "CLONE_THREAD")
+    Builder::new().stack_size(stack).spawn(run).map_err(|error| Cause::Thread(error.raw_os_error().unwrap_or(0)).into())
 }
 
 impl Source for Stream {
@@ -194,7 +190,7 @@ fn received(receiver: &Receiver<Sent>, relieve: &Relieve) -> Result<Option<Bytes
 
 /// Nobody asks again after an error.
 fn gone() -> Fault {
-    Fault::os(Errno::EPIPE, "read", "0")
+    Fault::as_if(Errno::EPIPE)
 }
 
 /// The decoder and what is done with each chunk.

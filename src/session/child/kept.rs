@@ -1,7 +1,7 @@
 //! What is kept of what a helper says: bounded in bytes, whatever that is.
 
 use crate::purse::Purse;
-use crate::report::{Cause, Confinement, EntryRef, Event, EventKind, Failure, Operation};
+use crate::report::{Cause, Confinement, EntryRef, Event, EventKind, Failure};
 
 /// What a run may keep, all helpers of an image together: a thousand events with the longest names fit.
 pub(crate) const KEPT: usize = 8 << 20;
@@ -59,12 +59,8 @@ fn of_event(event: &Event) -> usize {
 fn of_confinement(confinement: &Confinement) -> usize {
     let lists = confinement.mounts_below.iter().map(Vec::len).chain(confinement.capabilities.iter().map(String::len));
     let ranges = confinement.user_namespace.as_ref().map_or(0, |maps| maps.uids.len() + maps.gids.len());
-    let fallback = confinement.fallback.as_ref().map_or(0, |fallback| of_operation(&fallback.operation));
+    let fallback = confinement.fallback.as_ref().map_or(0, |fallback| fallback.operation.bytes());
     lists.map(|bytes| bytes + EACH).sum::<usize>() + ranges * EACH + fallback
-}
-
-fn of_operation(operation: &Operation) -> usize {
-    operation.call.len() + operation.arguments.len()
 }
 
 /// Cuts what is longer than an honest helper makes it.
@@ -78,12 +74,13 @@ pub(super) fn shorten(failure: &mut Failure) {
         cut(&mut entry.path);
     }
     if let Some(operation) = operation {
-        cut_text(operation.call.to_mut());
-        cut_text(&mut operation.arguments);
+        operation.shorten(LONGEST);
     }
     match cause {
-        Cause::LinkTargetMissing { target } => cut(target),
-        Cause::Panic { message } => cut_text(message),
+        Cause::LinkTargetMissing { target: name } | Cause::Exchanged { name } | Cause::Attribute { name, .. } => {
+            cut(name);
+        }
+        Cause::Panic { message: text } | Cause::Pattern { what: text } => cut_text(text),
         _ => {}
     }
 }
@@ -101,7 +98,7 @@ fn cut_text(text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{EntryKind, Stage};
+    use crate::report::{Call, Descriptor, EntryKind, Operand, Operation, Stage};
 
     fn named(bytes: usize) -> Event {
         Event { entry: None, what: EventKind::XattrDropped { name: vec![b'n'; bytes] } }
@@ -151,11 +148,12 @@ mod tests {
         let long = || "é".repeat(500_000);
         let entry = EntryRef { path: vec![b'p'; 1_000_000], ..EntryRef::new(0, 0, b"", EntryKind::File) };
         for cause in [Cause::LinkTargetMissing { target: long().into() }, Cause::Panic { message: long() }] {
-            let operation = Some(Operation { call: long().into(), arguments: long() });
+            let on = Operand::Name { dir: Descriptor::Path(long().into()), name: long().into() };
+            let operation = Some(Operation::new(Call::Openat, on, long()));
             let (entry, after) = (Some(entry.clone()), Some(entry.clone()));
             let mut failure = Failure { stage: Stage::Apply, entry, after, operation, cause };
             shorten(&mut failure);
-            assert!(format!("{failure:?}").len() < 64 << 10, "{}", format!("{failure:?}").len());
+            assert!(format!("{failure:?}").len() < 128 << 10, "{}", format!("{failure:?}").len());
             assert!(failure.to_string().len() < 64 << 10, "{}", failure.to_string().len());
         }
     }

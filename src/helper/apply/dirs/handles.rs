@@ -2,12 +2,12 @@
 
 use super::{Dirs, NodeId, Unlisted};
 use crate::helper::apply::metadata::Metadata;
-use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, on};
 use crate::helper::jail::limits::OPEN_DIRECTORIES;
 use crate::helper::open;
 use crate::helper::read::entry::Time;
-use nix::errno::Errno;
-use nix::sys::stat::fstat;
+use crate::helper::sys::fstat;
+use crate::report::{Call, Descriptor};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -123,7 +123,7 @@ impl Dirs {
         let opened = open::directory(above, self.name(id), self.cross_mounts)?;
         match self.node(id).opened {
             Opened::Left(device, inode) if identity(&opened)? != (device, inode) => {
-                Err(Fault::os(Errno::ESTALE, "openat", quoted(&self.path(id))))
+                Err(Fault::exchanged(&self.path(id)))
             }
             _ => Ok(opened),
         }
@@ -248,6 +248,6 @@ impl Dirs {
 }
 
 fn identity(handle: &OwnedFd) -> Result<(u64, u64)> {
-    let stat = fstat(handle).call("fstat", || "directory")?;
+    let stat = fstat(handle).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
     Ok((stat.st_dev, stat.st_ino))
 }

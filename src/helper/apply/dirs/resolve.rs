@@ -5,7 +5,7 @@ use super::{Child, Dirs, Inherit, Leaver, NodeId, Unlisted};
 use crate::helper::apply::lower::Lower;
 use crate::helper::apply::metadata::Metadata;
 use crate::helper::apply::remove;
-use crate::helper::fault::{Fault, Result, quoted};
+use crate::helper::fault::{Fault, Result};
 use crate::helper::open;
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
@@ -147,7 +147,7 @@ impl Dirs {
                 }
             }
             if walk.links > LINKS {
-                return Err(Fault::os(Errno::ELOOP, "openat", quoted(&parts.join(&b'/'))));
+                return Err(Fault::as_if(Errno::ELOOP));
             }
         }
         Ok(Some(walk.at))
@@ -183,7 +183,7 @@ impl Dirs {
             Lower::Link(target, ..) => return Ok(Step::Link(target, self.note_link(at, name)?)),
             Lower::Other(..) if missing == Missing::Hold => return Ok(Step::Nothing),
             Lower::Other(..) => {
-                let fault = Fault::os(Errno::ENOTDIR, "openat", format_args!("lower, {}", quoted(name)));
+                let fault = Fault::as_if(Errno::ENOTDIR);
                 return Ok(Step::Blocked(fault));
             }
         };

@@ -1,13 +1,13 @@
 //! Symlinks, devices and FIFOs: what can be given to an inode that is held by a path descriptor. What cannot is left
 //! out and told, for by its name it might be given to another file.
 
-use super::{ACL_ACCESS, Metadata, Setter, Softened, allowed_mode, nix_errno};
+use super::{ACL_ACCESS, Metadata, Octal, Setter, Softened, allowed_mode, both, nix_errno};
 use crate::helper::apply::dirs::Inherit;
 use crate::helper::apply::made::{self, Made, Special};
-use crate::helper::fault::{Call, Fault, Result, quoted};
+use crate::helper::fault::{Attempt, Fault, Result, at};
 use crate::helper::sys;
 use crate::options::Xattrs;
-use crate::report::EventKind;
+use crate::report::{Call, Descriptor, EventKind};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::time::TimeSpec;
@@ -41,7 +41,7 @@ impl Setter {
         if let Some((uid, gid)) = self.owner_to_set(meta, inherit.group) {
             let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             let result = fchownat(&made.inode, "", user, group, AtFlags::AT_EMPTY_PATH);
-            owned = self.owner_result(result, "fchownat", uid, gid, &mut softened)?;
+            owned = self.owner_result(result, Call::Fchownat, uid, gid, &mut softened)?;
         }
         if !made.symlink {
             let wanted = allowed_mode(meta.mode, owned);
@@ -59,11 +59,7 @@ impl Setter {
         // user.* exists on files and directories only: xattr(7).
         let errno = if name.to_bytes().starts_with(b"user.") { Errno::EPERM } else { Errno::EOPNOTSUPP };
         if self.xattrs == Xattrs::Strict {
-            return Err(Fault::os(
-                errno,
-                "setxattrat",
-                format_args!("fd, \"\", AT_EMPTY_PATH, {}", quoted(name.to_bytes())),
-            ));
+            return Err(Fault::attribute(name.to_bytes(), errno));
         }
         Ok(EventKind::XattrUnsupported { name: name.to_bytes().into(), errno: errno as i32 })
     }
@@ -83,7 +79,9 @@ fn chmod(made: &Made, wanted: u32, mode: u32) -> Result<Option<EventKind>> {
     if made.mode != mode && (made.acl || mode & 0o7000 != 0) {
         match sys::fchmodat2(made.inode.as_fd(), mode) {
             Err(errno @ Errno::ENOSYS) => return Ok(ignored(errno)),
-            result => result.call("fchmodat2", || format!("fd, \"\", 0{mode:o}, AT_EMPTY_PATH"))?,
+            result => result.call(Call::Fchmodat2, || {
+                at(Descriptor::File, "").with(format_args!("{}, AT_EMPTY_PATH", Octal(mode)))
+            })?,
         }
     }
     Ok(if mode == wanted { None } else { ignored(Errno::EOPNOTSUPP) })
@@ -96,6 +94,10 @@ fn set_times(made: &Made, meta: &Metadata) -> Result<Option<EventKind>> {
     match utimensat(&made.inode, c"", &times, rustix::fs::AtFlags::EMPTY_PATH).map_err(nix_errno) {
         // Before Linux 5.8.
         Err(errno @ Errno::EINVAL) => Ok(Some(EventKind::TimesIgnored { errno: errno as i32 })),
-        result => result.call("utimensat", || "fd, \"\", AT_EMPTY_PATH").map(|()| None),
+        result => result
+            .call(Call::Utimensat, || {
+                at(Descriptor::File, "").with(format_args!("{}, AT_EMPTY_PATH", both(&atime, &mtime)))
+            })
+            .map(|()| None),
     }
 }

@@ -1,7 +1,9 @@
 //! Which mounts lie on which, below one directory: as `/proc` lists them, or without it `statmount(2)`.
 
 use super::{POINT, UNIQUE, listed, read_mountinfo, relative, told, unescape};
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Attempt, Fault, Result, at};
+use crate::helper::jail::root::GETCWD;
+use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::ffi::CStr;
@@ -30,13 +32,19 @@ pub(crate) struct Table {
 
 impl Table {
     /// Of the working directory, which is open as `dir`. `whole`: it is the root of its mount, so what lies on that and
-    /// not below the directory says that somebody renames it meanwhile (`ESTALE`).
+    /// not below the directory says that somebody renames it meanwhile ([`Cause::Exchanged`](crate::report::Cause::Exchanged)).
     pub(crate) fn of(dir: &OwnedFd, whole: bool) -> Result<Table> {
-        let cwd = nix::unistd::getcwd().call("getcwd", || "")?;
+        let cwd = nix::unistd::getcwd().call(Call::Getcwd, || GETCWD)?;
         let cwd = cwd.as_os_str().as_bytes();
-        let unknown = || Fault::os(Errno::ENOENT, "openat", "AT_FDCWD, \"/proc/self/mountinfo\", O_RDONLY");
+        let unknown = || {
+            Fault::os(
+                Errno::ENOENT,
+                Call::Openat,
+                at(Descriptor::Cwd, "/proc/self/mountinfo").with("O_RDONLY|O_CLOEXEC"),
+            )
+        };
         let (table, strays) = Table::listed(dir, cwd).or_else(|| Table::asked(dir, cwd)).ok_or_else(unknown)?;
-        if strays && whole { Err(Fault::os(Errno::ESTALE, "getcwd", "")) } else { Ok(table) }
+        if strays && whole { Err(Fault::exchanged(cwd)) } else { Ok(table) }
     }
 
     /// And whether something on its mount is not below it.
