@@ -12,7 +12,7 @@ impl Display for Cause {
             Cause::Os(errno) => Number(*errno).fmt(f),
             Cause::Thread(errno) => write!(f, "{}: no thread could be started", Number(*errno)),
             Cause::Descriptors { limit, used } => {
-                write!(f, "of {limit} descriptors (RLIMIT_NOFILE) {used} are in use, and too few are left")
+                write!(f, "{}: of {limit} descriptors (RLIMIT_NOFILE) {used} are in use, too few are left", Number(24))
             }
             Cause::Exchanged { name } => write!(f, "another file has come to {}", Quoted(name)),
             Cause::Attribute { name, errno } => {
