@@ -22,7 +22,6 @@ pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall}
 
 #[doc(hidden)]
 pub use at_start::at_start;
-pub(crate) use sys::executed_as;
 
 use crate::program::{ARGV0, mark_initialised};
 use crate::report::{Cause, Confinement, Failure, Report, Stage, Times};
@@ -50,7 +49,7 @@ use std::time::{Duration, Instant};
 /// descriptor 1 is no socket, ends with a message and exit status 2.
 pub fn init() {
     begin(std::env::args_os().next());
-    mark_initialised();
+    mark_initialised(sys::executed_as);
 }
 
 /// Returns unless this process was started as a helper.

@@ -1,24 +1,23 @@
 //! Which program the helper is.
 
-#[cfg(feature = "helper")]
-use crate::error::Detail;
-use crate::error::Error;
+use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 /// `argv[0]` of a helper; nothing else makes [`helper::init`](crate::helper::init) take over a process.
 pub(crate) const ARGV0: &str = "untar-in-root:helper";
 
-/// Set once `helper::init()` or `helper_at_start!` has run and let the process go on as the host program.
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+/// Set once `helper::init()` or `helper_at_start!` has run and let the process go on as the host program: what says by
+/// which name that was started.
+static INITIALISED: OnceLock<fn() -> Option<PathBuf>> = OnceLock::new();
 
 #[cfg_attr(not(feature = "helper"), allow(dead_code))]
-pub(crate) fn mark_initialised() {
-    INITIALISED.store(true, Ordering::Release);
+pub(crate) fn mark_initialised(executed_as: fn() -> Option<PathBuf>) {
+    let _ = INITIALISED.set(executed_as);
 }
 
 /// Without it a program cannot name itself, nor a descriptor.
@@ -28,17 +27,11 @@ pub(crate) fn is_proc_mounted() -> bool {
 
 /// What this program was started by, for want of something better. A relative name would be looked for wherever the
 /// process is by now; in a set-uid program it is the caller's choice.
-#[cfg(feature = "helper")]
-fn by_name() -> Result<PathBuf, Error> {
-    let name = crate::helper::executed_as().filter(|name| name.is_absolute());
+fn by_name(name: Option<PathBuf>) -> Result<PathBuf, Error> {
+    let name = name.filter(|name| name.is_absolute());
     let text = "/proc is not mounted, and this program was not started by an absolute name, so it cannot start itself \
                 as the helper: mount /proc, or name a program (Program::at)";
     name.ok_or_else(|| Error::new(ErrorKind::Helper, Detail::Text(text)))
-}
-
-#[cfg(not(feature = "helper"))]
-fn by_name() -> Result<PathBuf, Error> {
-    Err(Error::of(ErrorKind::NotInitialised))
 }
 
 /// Which program is started as the helper.
@@ -70,10 +63,8 @@ impl Program {
     /// [`helper_at_start!`](crate::helper_at_start) has run in this process: the second copy would run the host
     /// program's own `main`. [`ErrorKind::Helper`] where `/proc` is not mounted and the name cannot be used.
     pub fn this() -> Result<Program, Error> {
-        if !INITIALISED.load(Ordering::Acquire) {
-            return Err(Error::of(ErrorKind::NotInitialised));
-        }
-        let path = if is_proc_mounted() { PathBuf::from("/proc/self/exe") } else { by_name()? };
+        let executed_as = INITIALISED.get().ok_or_else(|| Error::of(ErrorKind::NotInitialised))?;
+        let path = if is_proc_mounted() { PathBuf::from("/proc/self/exe") } else { by_name(executed_as())? };
         Ok(Program { path, library_path: false })
     }
 

@@ -18,7 +18,7 @@ pub fn at_start(constructor: extern "C" fn()) {
     begin(Some(name));
     // The copy would not load a library that was loaded by a call, or by the environment.
     if sys::is_in_executable(constructor as usize) {
-        mark_initialised();
+        mark_initialised(sys::executed_as);
     }
 }
 
