@@ -22,8 +22,8 @@ use crate::support::run::{literal, untar};
 use crate::support::scratch::{Scratch, mounts_below};
 use crate::support::tarball::{Tarball, gz};
 
-/// How long anybody may take to notice.
-const SOON: Duration = Duration::from_secs(1);
+/// Who notices nothing never ends; how soon he notices is no matter of a machine that does much else.
+const SOON: Duration = Duration::from_secs(20);
 
 /// Large enough to be killed in the middle: 3,000 files.
 fn archive() -> Vec<u8> {
@@ -261,5 +261,5 @@ fn a_source_that_ends_with_the_parent_alive_is_an_error_not_a_wait() {
     let start = Instant::now();
     let error = untar(&scratch.dir("dest"), literal).apply_fd(File::open(half).expect("file")).expect_err("truncated");
     assert_eq!(error.kind(), ErrorKind::Archive);
-    assert!(start.elapsed() < 5 * SOON);
+    assert!(start.elapsed() < SOON);
 }

@@ -10,7 +10,7 @@
 //! One exception to "the same": a hardlink to a file of a lower layer copies it up, so in the overlay the group
 //! ends between the names of this layer and those below. The model knows both groupings and each is checked.
 
-mod cost;
+pub mod cost;
 mod found;
 mod generate;
 mod model;
@@ -20,7 +20,7 @@ pub use generate::{Case, cases, tar as layer_tar};
 use proptest::test_runner::{Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use run::Bench;
 
-const DEFAULT_CASES: u32 = 400;
+const DEFAULT_CASES: u32 = 100;
 const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/equivalence.seeds");
 
 /// `UNTAR_EQUIVALENCE_CASES` sets how many sequences are tried, `UNTAR_EQUIVALENCE_SEED` which: the same

@@ -59,7 +59,7 @@ fn a_stalled_source_runs_into_the_timeout() {
     let output = child.wait_with_output().expect("the program");
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && err.contains("--timeout") && err.contains("300"), "{err}");
-    assert!((300..3000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!(began.elapsed().as_millis() >= 300, "{:?}", began.elapsed());
 }
 
 #[test]

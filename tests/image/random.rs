@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use untar_in_root::{Mode, Options, Overlay, OverlayPrefix, Untar};
 
-const DEFAULT_CASES: u32 = 150;
+const DEFAULT_CASES: u32 = 50;
 
 /// `UNTAR_IMAGE_CASES` sets how many images are tried.
 #[test]

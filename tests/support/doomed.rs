@@ -18,8 +18,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::process::helper_of;
 
-/// One second is the promise; the rest is for a machine that does much else.
-const SOON: Duration = Duration::from_secs(5);
+/// One second is the promise, and the longest is printed; the rest is for a machine that does much else.
+const SOON: Duration = Duration::from_secs(20);
 /// How long a program may take to start its helper.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -4,6 +4,22 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// What takes longer hangs. It is no measure of speed: the suite shares its processors with others.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for something that is going to happen.
+///
+/// # Panics
+/// When it does not.
+#[track_caller]
+pub fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !happened() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// The first word of a helper's command line.
 const ARGV0: &[u8] = b"untar-in-root:helper";
 
