@@ -1,11 +1,12 @@
 //! Applies checked entries inside the root: `docs/semantics.md`, rule by rule.
 
+pub(super) mod attribute;
 mod create;
 pub(super) mod dirs;
 pub(super) mod files;
 mod hide;
 pub(super) mod lower;
-mod made;
+pub(super) mod made;
 pub(super) mod metadata;
 mod overlay;
 mod path;

@@ -126,3 +126,12 @@ impl<T> Attempt<T> for Result<T, rustix::io::Errno> {
 pub(crate) fn quoted(name: &[u8]) -> String {
     Strace(name).to_string()
 }
+
+/// A mode as strace prints it.
+pub(crate) struct Octal(pub(crate) u32);
+
+impl std::fmt::Display for Octal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 < 0o100 { write!(f, "{:03o}", self.0) } else { write!(f, "0{:o}", self.0) }
+    }
+}

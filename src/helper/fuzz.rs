@@ -165,7 +165,7 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
     remover().remove(&handle, name).expect("removal");
     let made = match target {
         Some(target) => nix::unistd::symlinkat(OsStr::from_bytes(target), &handle, OsStr::from_bytes(name)),
-        None => crate::helper::apply::files::create(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
+        None => crate::helper::apply::made::file(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
     };
     if made.is_ok() {
         dirs.set_leaf(parent, name, Child::Leaf(NO_BATCH)).expect("room");

@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use owners::Owners;
 
-use crate::helper::apply::metadata::{ACL_ACCESS, ACL_DEFAULT};
+use crate::helper::apply::attribute::{ACL_ACCESS, ACL_DEFAULT};
 use crate::helper::fault::{Fault, Result};
 use crate::options::{IdRange, Mode, Options};
 use crate::report::{Cause, Malformed, UserNamespaceReport};

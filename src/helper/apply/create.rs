@@ -1,8 +1,8 @@
 //! One function per kind of entry, and the rules for what is already there.
 
-use super::dirs::{Child, Inherit, NodeId};
+use super::dirs::{Child, NodeId};
 use super::files::{self, NewFile};
-use super::made::{Made, Special};
+use super::made::{self, Inherit, Made, Special};
 use super::metadata::{self, Metadata, Softened};
 use super::writers::{Content, FileJob, NO_BATCH};
 use super::{Applier, Failed, refused};
@@ -160,7 +160,7 @@ impl Applier<'_> {
         meta: &Metadata,
         reader: &mut Reader<Stream>,
     ) -> Result<(), Failed> {
-        let fd = self.make(spot, || files::create(&spot.handle, spot.name, meta.mode))?;
+        let fd = self.make(spot, || made::file(&spot.handle, spot.name, meta.mode))?;
         self.made_leaf(spot)?;
         let mut file = NewFile::new(fd, entry.sparse);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
@@ -257,7 +257,7 @@ impl Applier<'_> {
                 Ok(())
             }
             Devices::Placeholder => {
-                let fd = self.make(spot, || files::create(&spot.handle, spot.name, meta.mode))?;
+                let fd = self.make(spot, || made::file(&spot.handle, spot.name, meta.mode))?;
                 self.made_leaf(spot)?;
                 let softened = NewFile::new(fd, None).finish(0, meta, spot.inherit, &self.maker.setter)?;
                 self.softened(softened);

@@ -7,15 +7,18 @@
 mod below;
 mod deferred;
 mod handles;
+pub(crate) mod id;
 mod links;
 mod names;
 mod resolve;
 
 pub(crate) use deferred::Unlisted;
 pub(crate) use handles::{Due, Leaver, Leaving};
+pub(crate) use id::NodeId;
 pub(crate) use resolve::{Implied, Missing};
 
 use super::lower::Lowers;
+use super::made::Inherit;
 use super::metadata::Metadata;
 use super::writers::Writers;
 use crate::helper::fault::{Attempt, Fault, Result, on};
@@ -35,14 +38,6 @@ use std::sync::Arc;
 
 /// Names that may be known beyond those of as many entries as are allowed: one path of the greatest depth, and more.
 const SPARE: u64 = 16_384;
-
-/// A directory in the trie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct NodeId(u32);
-
-impl NodeId {
-    pub(crate) const ROOT: NodeId = NodeId(0);
-}
 
 /// What a name in a directory is known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +60,6 @@ impl Child {
             _ => None,
         }
     }
-}
-
-/// What files made in a directory take from it, against the wish of the archive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Inherit {
-    /// The group: a set-gid directory.
-    pub(crate) group: bool,
-    /// A default ACL.
-    pub(crate) acl: bool,
 }
 
 /// One known directory.

@@ -1,7 +1,7 @@
 //! Regular files: created exclusively, written from the decoder's own chunks, dressed by descriptor.
 
-use super::dirs::Inherit;
-use super::metadata::{Metadata, Octal, Setter, Softened};
+use super::made::{self, Inherit};
+use super::metadata::{Metadata, Setter, Softened};
 use super::purse::Paid;
 use super::remove::Remover;
 use crate::helper::fault::{Attempt, Fault, Result, at, on};
@@ -9,8 +9,8 @@ use crate::helper::read::entry::Region;
 use crate::inode;
 use crate::report::{Call, Cause, Descriptor, Refusal};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, fstatat};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -60,7 +60,7 @@ impl Maker {
         mode: u32,
         regions: Option<Vec<Region>>,
     ) -> Result<NewFile> {
-        self.make(dir, name, || create(dir, name, mode)).map(|file| NewFile::new(file, regions))
+        self.make(dir, name, || made::file(dir, name, mode)).map(|file| NewFile::new(file, regions))
     }
 }
 
@@ -73,15 +73,6 @@ pub(crate) fn stat(dir: &OwnedFd, name: &[u8]) -> Result<Option<FileStat>> {
             Err(errno).call(Call::Newfstatat, || at(Descriptor::Directory, name).with("<stat>, AT_SYMLINK_NOFOLLOW"))
         }
     }
-}
-
-/// Creates `name`; `EEXIST` is the caller's to handle.
-pub(crate) fn create(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(dir, OsStr::from_bytes(name), flags, Mode::from_bits_truncate(mode & 0o777)).call(Call::Openat, || {
-        let mode = Octal(mode & 0o777);
-        at(Descriptor::Directory, name).with(format_args!("O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, {mode}"))
-    })
 }
 
 impl NewFile {

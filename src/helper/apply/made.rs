@@ -3,11 +3,9 @@
 //! Making one gives no descriptor, and by the time it is opened somebody may have put another file to its name. So what
 //! was opened is looked at before it is given anything, and everything is given to the descriptor, never to the name.
 
-use super::dirs::Inherit;
-use super::files;
-use super::metadata::{self, ACL_DEFAULT, Setter};
+use super::attribute::{self, ACL_DEFAULT};
 use super::remove;
-use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
+use crate::helper::fault::{Attempt, Fault, Octal, Result, at, on, quoted};
 use crate::helper::open;
 use crate::helper::sys::fstat;
 use crate::inode;
@@ -21,6 +19,23 @@ use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+
+/// What files made in a directory take from it, against the wish of the archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inherit {
+    /// The group: a set-gid directory.
+    pub(crate) group: bool,
+    /// A default ACL.
+    pub(crate) acl: bool,
+}
+
+/// Whom that belongs to which this process makes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ours {
+    pub(crate) own: (u32, u32),
+    /// Files take their directory's group everywhere.
+    pub(crate) group_from_directory: bool,
+}
 
 /// What is made at a name that is neither file nor directory.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +64,7 @@ pub(crate) fn special(
     name: &[u8],
     what: Special<'_>,
     mode: u32,
-    setter: &Setter,
+    ours: Ours,
     inherit: Inherit,
 ) -> Result<Made> {
     let path = OsStr::from_bytes(name);
@@ -69,7 +84,7 @@ pub(crate) fn special(
         .call(Call::Openat, || at(Descriptor::Directory, name).with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH"))?;
     let stat = fstat(&inode).call(Call::Fstat, || on(Descriptor::File).with("<stat>"))?;
     let same = inode::kind(&stat) == kind && stat.st_nlink <= 1 && (kind == SFlag::S_IFLNK || stat.st_rdev == device);
-    if !same || !is_ours(dir, (stat.st_uid, stat.st_gid), setter, inherit)? {
+    if !same || !is_ours(dir, (stat.st_uid, stat.st_gid), ours, inherit)? {
         return Err(Fault::exchanged(name));
     }
     let (symlink, mode, acl) = (kind == SFlag::S_IFLNK, stat.st_mode & 0o7777, inherit.acl);
@@ -84,12 +99,12 @@ pub(crate) fn special_aside(
     name: &[u8],
     what: Special<'_>,
     mode: u32,
-    setter: &Setter,
+    ours: Ours,
     inherit: Inherit,
 ) -> Result<Made> {
     let aside = passing_name();
-    let own = directory(dir, aside.as_bytes(), 0o700, setter, inherit)?;
-    let made = special_in(&own, what, mode, setter, inherit).and_then(|made| {
+    let own = directory(dir, aside.as_bytes(), 0o700, ours, inherit)?;
+    let made = special_in(&own, what, mode, ours, inherit).and_then(|made| {
         linkat(&own, ASIDE, dir, OsStr::from_bytes(name), LinkatFlags::empty())
             .call(Call::Linkat, || {
                 at(Descriptor::Directory, ASIDE).with(format_args!("<directory>, {}, 0", quoted(name)))
@@ -106,13 +121,22 @@ pub(crate) fn special_aside(
 /// The one name in a directory of our own.
 const ASIDE: &str = "made";
 
-fn special_in(own: &OwnedFd, what: Special<'_>, mode: u32, setter: &Setter, inherit: Inherit) -> Result<Made> {
-    metadata::remove(own, ACL_DEFAULT)?;
-    special(own, ASIDE.as_bytes(), what, mode, setter, Inherit { acl: false, ..inherit })
+fn special_in(own: &OwnedFd, what: Special<'_>, mode: u32, ours: Ours, inherit: Inherit) -> Result<Made> {
+    attribute::remove(own, ACL_DEFAULT)?;
+    special(own, ASIDE.as_bytes(), what, mode, ours, Inherit { acl: false, ..inherit })
+}
+
+/// Makes a regular file, which gives its descriptor; `EEXIST` is the caller's to handle.
+pub(crate) fn file(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(dir, OsStr::from_bytes(name), flags, Mode::from_bits_truncate(mode & 0o777)).call(Call::Openat, || {
+        let mode = Octal(mode & 0o777);
+        at(Descriptor::Directory, name).with(format_args!("O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, {mode}"))
+    })
 }
 
 /// Makes a directory and opens it; `EEXIST` is the caller's to handle. [`Cause::Exchanged`](crate::report::Cause) if what is there then is another.
-pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, setter: &Setter, inherit: Inherit) -> Result<OwnedFd> {
+pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, ours: Ours, inherit: Inherit) -> Result<OwnedFd> {
     mkdirat(dir, OsStr::from_bytes(name), Mode::from_bits_truncate(mode))
         .call(Call::Mkdirat, || at(Descriptor::Directory, name).with(format_args!("0{mode:o}")))?;
     let made = open::directory(dir, name, true).map_err(|fault| match fault.errno() {
@@ -122,7 +146,7 @@ pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, setter: &Setter, 
     let seen = Seen::of(&made)?;
     // A directory that never had anything in it was changed last when it was born: that saves a look inside.
     let new = seen.childless && (seen.untouched || remove::list(&made)?.is_empty());
-    if !new || !is_ours(dir, seen.owner, setter, inherit)? {
+    if !new || !is_ours(dir, seen.owner, ours, inherit)? {
         return Err(Fault::exchanged(name));
     }
     Ok(made)
@@ -163,9 +187,9 @@ impl Seen {
 }
 
 /// Whether a file in this directory belongs to whom those belong to that we make there.
-fn is_ours(dir: &OwnedFd, (uid, gid): (u32, u32), setter: &Setter, inherit: Inherit) -> Result<bool> {
-    let of_directory = inherit.group || setter.group_from_directory;
-    if uid == setter.own.0 && (of_directory || gid == setter.own.1) {
+fn is_ours(dir: &OwnedFd, (uid, gid): (u32, u32), ours: Ours, inherit: Inherit) -> Result<bool> {
+    let of_directory = inherit.group || ours.group_from_directory;
+    if uid == ours.own.0 && (of_directory || gid == ours.own.1) {
         return Ok(true);
     }
     owner_here(dir).map(|owner| owner == (uid, gid))
@@ -179,7 +203,7 @@ fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
         Ok(file) => file,
         Err(_) => {
             let name = passing_name();
-            let file = files::create(dir, name.as_bytes(), 0)?;
+            let file = file(dir, name.as_bytes(), 0)?;
             // Whoever has put something else there could have removed it himself.
             unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir)
                 .call(Call::Unlinkat, || at(Descriptor::Directory, &name).with("0"))?;
@@ -198,12 +222,6 @@ fn passing_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Xattrs;
-
-    fn setter(own: (u32, u32)) -> Setter {
-        let (ignore_chown_errors, group_from_directory, sync) = (false, false, false);
-        Setter { own, ignore_chown_errors, xattrs: Xattrs::Strict, group_from_directory, sync }
-    }
 
     /// Someone else than this test is: as on a mount with `uid=`, all that is made belongs to another.
     #[test]
@@ -213,13 +231,13 @@ mod tests {
         let dir = OwnedFd::from(std::fs::File::open(&place).expect("scratch"));
         let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         for (number, own) in [own, (own.0 + 1, own.1), (own.0, own.1 + 1)].into_iter().enumerate() {
-            let (setter, none) = (setter(own), Inherit::default());
+            let (ours, none) = (Ours { own, group_from_directory: false }, Inherit::default());
             let name = |kind: &str| format!("{kind}{number}").into_bytes();
-            let link = special(&dir, &name("l"), Special::Symlink(b"there"), 0, &setter, none).expect("a link");
-            let fifo = special(&dir, &name("p"), Special::Node(SFlag::S_IFIFO, 0), 0o600, &setter, none);
+            let link = special(&dir, &name("l"), Special::Symlink(b"there"), 0, ours, none).expect("a link");
+            let fifo = special(&dir, &name("p"), Special::Node(SFlag::S_IFIFO, 0), 0o600, ours, none);
             let fifo = fifo.expect("a FIFO");
             assert_eq!((link.symlink, fifo.symlink, fifo.mode), (true, false, 0o600));
-            directory(&dir, &name("d"), 0o700, &setter, none).expect("a directory");
+            directory(&dir, &name("d"), 0o700, ours, none).expect("a directory");
         }
         // Nothing was left by the asking.
         assert_eq!(remove::list(&dir).expect("scratch").len(), 9);

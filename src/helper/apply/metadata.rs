@@ -3,9 +3,9 @@
 
 mod special;
 
-use super::dirs::Inherit;
-use super::made;
-use crate::helper::fault::{Arguments, Attempt, Fault, Result, at, on, quoted};
+use super::attribute::{self, ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
+use super::made::{self, Inherit, Ours};
+use crate::helper::fault::{Arguments, Attempt, Fault, Octal, Result, at, on, quoted};
 use crate::helper::read::entry::Time;
 use crate::helper::rights;
 use crate::helper::sys;
@@ -15,13 +15,10 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown};
-use rustix::fs::{XattrFlags, flistxattr, fremovexattr, fsetxattr};
+use rustix::fs::{XattrFlags, flistxattr, fsetxattr};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
-pub(crate) const ACL_ACCESS: &CStr = c"system.posix_acl_access";
-pub(crate) const ACL_DEFAULT: &CStr = c"system.posix_acl_default";
-pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 /// What an attribute holds in memory besides its name and value.
 const ATTRIBUTE: usize = 96;
 
@@ -93,12 +90,16 @@ pub(crate) struct Setter {
 pub(crate) type Softened = Vec<EventKind>;
 
 impl Setter {
+    fn ours(&self) -> Ours {
+        Ours { own: self.own, group_from_directory: self.group_from_directory }
+    }
+
     /// Everything about a regular file that has just been made with `mode & 0777`.
     pub(crate) fn new_file(&self, file: &OwnedFd, meta: &Metadata, inherit: Inherit) -> Result<Softened> {
         let mut softened = Softened::new();
         let owned = self.owner(file, meta, inherit.group, &mut softened)?;
         if inherit.acl {
-            remove(file, ACL_ACCESS)?;
+            attribute::remove(file, ACL_ACCESS)?;
         }
         let mode = allowed_mode(meta.mode, owned);
         if inherit.acl || mode & 0o7000 != 0 {
@@ -120,11 +121,11 @@ impl Setter {
         softened: &mut Softened,
     ) -> Result<(OwnedFd, bool)> {
         let mode = usable(meta.mode);
-        let made = made::directory(dir, name, mode, self, inherit)?;
+        let made = made::directory(dir, name, mode, self.ours(), inherit)?;
         let owned = self.owner(&made, meta, inherit.group, softened)?;
         if inherit.acl {
-            remove(&made, ACL_ACCESS)?;
-            remove(&made, ACL_DEFAULT)?;
+            attribute::remove(&made, ACL_ACCESS)?;
+            attribute::remove(&made, ACL_DEFAULT)?;
         }
         if inherit != Inherit::default() {
             chmod(&made, mode)?;
@@ -224,7 +225,7 @@ impl Setter {
                 softened.push(EventKind::XattrUnsupported { name: name.to_bytes().into(), errno: errno as i32 });
                 Ok(())
             }
-            result => result.call(Call::Fsetxattr, || attribute(name, size)),
+            result => result.call(Call::Fsetxattr, || setting(name, size)),
         }
     }
 
@@ -251,7 +252,7 @@ fn allowed_mode(mode: u32, owned: bool) -> u32 {
 }
 
 /// The arguments of `fsetxattr(2)`; values are not told.
-pub(super) fn attribute(name: &CStr, size: usize) -> Arguments {
+pub(super) fn setting(name: &CStr, size: usize) -> Arguments {
     on(Descriptor::File).with(format_args!("{}, <value>, {size}, 0", quoted(name.to_bytes())))
 }
 
@@ -264,32 +265,16 @@ fn both(atime: &TimeSpec, mtime: &TimeSpec) -> String {
     format!("[{}, {}]", one(atime), one(mtime))
 }
 
-/// A mode as strace prints it.
-pub(super) struct Octal(pub(super) u32);
-
-impl std::fmt::Display for Octal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 < 0o100 { write!(f, "{:03o}", self.0) } else { write!(f, "0{:o}", self.0) }
-    }
-}
-
 fn chmod(fd: &OwnedFd, mode: u32) -> Result<()> {
     fchmod(fd, Mode::from_bits_truncate(mode))
         .call(Call::Fchmod, || on(Descriptor::File).with(format_args!("{}", Octal(mode))))
-}
-
-pub(crate) fn remove(fd: &OwnedFd, name: &CStr) -> Result<()> {
-    match fremovexattr(fd, name) {
-        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(()),
-        result => result.call(Call::Fremovexattr, || on(Descriptor::File).with(quoted(name.to_bytes()))),
-    }
 }
 
 /// Removes from a directory that was there before what the archive does not give it.
 pub(crate) fn clear_xattrs(dir: &OwnedFd, keep: &[(CString, Vec<u8>)]) -> Result<()> {
     for name in xattr_names(dir)? {
         if !keep.iter().any(|(kept, _)| *kept == name) {
-            remove(dir, &name)?;
+            attribute::remove(dir, &name)?;
         }
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! Overlay mode: the destination is a fresh upper directory. Linux `Documentation/filesystems/overlayfs.rst`.
 
 use super::create::Spot;
-use super::dirs::{Child, Inherit, NodeId};
-use super::files::{self, NewFile};
+use super::dirs::{Child, NodeId};
+use super::files::NewFile;
 use super::lower::{self, Lower};
-use super::made::{self, Special};
+use super::made::{self, Inherit, Special};
 use super::metadata::{self, Metadata};
 use super::remove;
 use super::{Applier, refused};
@@ -45,7 +45,7 @@ impl Marks {
     }
 
     fn set(&self, fd: &OwnedFd, name: &CStr, value: &[u8]) -> Result<()> {
-        fsetxattr(fd, name, value, XattrFlags::empty()).call(Call::Fsetxattr, || metadata::attribute(name, value.len()))
+        fsetxattr(fd, name, value, XattrFlags::empty()).call(Call::Fsetxattr, || metadata::setting(name, value.len()))
     }
 
     /// A character device 0:0, which needs no capability since Linux 5.8; the attribute form where the file
@@ -53,7 +53,7 @@ impl Marks {
     fn make_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
         match mknodat(dir, OsStr::from_bytes(name), SFlag::S_IFCHR, Mode::empty(), 0) {
             Err(Errno::EPERM | Errno::EOPNOTSUPP) => {
-                let file = files::create(dir, name, 0)?;
+                let file = made::file(dir, name, 0)?;
                 self.set(&file, self.whiteout, b"y")?;
                 self.set(dir, self.opaque, b"x")
             }
@@ -221,7 +221,7 @@ impl Applier<'_> {
         let size = fstat(&from).call(Call::Fstat, || on(Descriptor::Lower).with("<stat>"))?.st_size.cast_unsigned();
         self.purse.admit(size)?;
         let meta = lower::read_metadata(&from)?;
-        let mut file = NewFile::new(files::create(&spot.handle, spot.name, meta.mode)?, Some(Vec::new()));
+        let mut file = NewFile::new(made::file(&spot.handle, spot.name, meta.mode)?, Some(Vec::new()));
         self.copy_content(&from, &mut file, size)?;
         let softened = file.finish(size, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.maker.setter)?;
         self.softened(softened);

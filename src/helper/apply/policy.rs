@@ -1,6 +1,7 @@
 //! From what the archive says of an entry to what the file is to be: ids, times, attributes. Pure.
 
-use super::metadata::{CAPABILITY, Metadata};
+use super::attribute::CAPABILITY;
+use super::metadata::Metadata;
 use crate::helper::fault::Result;
 use crate::helper::read::entry::{Entry, Time};
 use crate::helper::rights::{self, Attribute, Namespace, Ruling, Setting};

@@ -5,8 +5,9 @@ mod content;
 
 pub(crate) use content::Content;
 
-use super::dirs::{Inherit, NodeId};
+use super::dirs::id::NodeId;
 use super::files::Maker;
+use super::made::Inherit;
 use super::metadata::{Metadata, Softened};
 use crate::helper::fault::{Fault, Result};
 use crate::helper::read::entry::Region;

@@ -43,6 +43,9 @@ impl Below {
     }
 }
 
+/// The arguments of `getcwd(2)`, as libc gives them.
+pub(super) const GETCWD: &str = "<path>, 4096";
+
 /// What `statmount(2)` can tell as text: the bit that asks for it, and where it says where the text is.
 struct Field {
     bit: u64,

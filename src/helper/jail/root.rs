@@ -39,8 +39,6 @@ pub(crate) struct Inside {
     _made_here: (),
 }
 
-/// The arguments of `getcwd(2)`, as libc gives them.
-pub(super) const GETCWD: &str = "<path>, 4096";
 const PIVOT: &str = "\".\", \".\"";
 const RECURSIVE: &str = "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_NO_AUTOMOUNT|AT_RECURSIVE";
 
@@ -215,7 +213,7 @@ fn bind_root() -> Result<()> {
     mount(Some("."), ".", none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
         .call(Call::Mount, || "\".\", \".\", NULL, MS_BIND|MS_REC, NULL")?;
     // Onto the new mount, or pivot_root answers EINVAL; its name is the only way there.
-    let name = nix::unistd::getcwd().call(Call::Getcwd, || GETCWD)?;
+    let name = nix::unistd::getcwd().call(Call::Getcwd, || mounts::GETCWD)?;
     chdir(&name).call(Call::Chdir, || quoted(name.as_os_str().as_encoded_bytes()))?;
     let after = fstat_cwd()?;
     if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino) {

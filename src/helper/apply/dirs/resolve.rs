@@ -1,8 +1,9 @@
 //! The way to an entry's directory: with chroot semantics, making what is missing.
 
 use super::links::Led;
-use super::{Child, Dirs, Inherit, Leaver, NodeId, Unlisted};
+use super::{Child, Dirs, Leaver, NodeId, Unlisted};
 use crate::helper::apply::lower::Lower;
+use crate::helper::apply::made::Inherit;
 use crate::helper::apply::metadata::Metadata;
 use crate::helper::apply::remove;
 use crate::helper::fault::{Fault, Result};

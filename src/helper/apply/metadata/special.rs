@@ -1,10 +1,10 @@
 //! Symlinks, devices and FIFOs: what can be given to an inode that is held by a path descriptor. What cannot is left
 //! out and told, for by its name it might be given to another file.
 
-use super::{ACL_ACCESS, Metadata, Octal, Setter, Softened, allowed_mode, both, nix_errno};
-use crate::helper::apply::dirs::Inherit;
-use crate::helper::apply::made::{self, Made, Special};
-use crate::helper::fault::{Attempt, Fault, Result, at};
+use super::{Metadata, Setter, Softened, allowed_mode, both, nix_errno};
+use crate::helper::apply::attribute::ACL_ACCESS;
+use crate::helper::apply::made::{self, Inherit, Made, Special};
+use crate::helper::fault::{Attempt, Fault, Octal, Result, at};
 use crate::helper::sys;
 use crate::options::Xattrs;
 use crate::report::{Call, Descriptor, EventKind};
@@ -29,8 +29,8 @@ impl Setter {
         // The sticky bit at once: before Linux 6.6 it cannot be set later.
         let mode = within_acl(meta, false, meta.mode) & 0o1777;
         match what {
-            Special::Node(..) if inherit.acl => made::special_aside(dir, name, what, mode, self, inherit),
-            _ => made::special(dir, name, what, mode, self, inherit),
+            Special::Node(..) if inherit.acl => made::special_aside(dir, name, what, mode, self.ours(), inherit),
+            _ => made::special(dir, name, what, mode, self.ours(), inherit),
         }
     }
 

@@ -1,8 +1,7 @@
 //! Which mounts lie on which, below one directory: as `/proc` lists them, or without it `statmount(2)`.
 
-use super::{POINT, UNIQUE, listed, read_mountinfo, relative, told, unescape};
+use super::{GETCWD, POINT, UNIQUE, listed, read_mountinfo, relative, told, unescape};
 use crate::helper::fault::{Attempt, Fault, Result, at};
-use crate::helper::jail::root::GETCWD;
 use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
