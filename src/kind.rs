@@ -30,7 +30,7 @@ pub enum ErrorKind {
     Protocol,
     /// The caller cancelled.
     Cancelled,
-    /// [`Program::this`](crate::Program::this) was called without `helper::init()`.
+    /// [`Program::this`](crate::Program::this) was called without `helper::init()` or `helper_at_start!`.
     NotInitialised,
     /// The options contradict each other.
     Options,

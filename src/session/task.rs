@@ -131,12 +131,12 @@ impl Future for Running {
             self.end(None)?;
         }
         let outcome = match &mut self.state {
-            State::Ending(task) => ready!(Pin::new(task).poll(cx)).map_err(shut_down),
+            State::Ending(task) => ready!(Pin::new(task).poll(cx)).unwrap_or_else(|error| Err(shut_down(error))),
             // Polled again after its end.
             _ => Err(Error::of(ErrorKind::Cancelled)),
         };
         self.state = State::Ended;
-        Poll::Ready(outcome.and_then(std::convert::identity))
+        Poll::Ready(outcome)
     }
 }
 

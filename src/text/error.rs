@@ -90,8 +90,8 @@ fn of_kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Protocol => "the other side is not a helper of this version",
         ErrorKind::Cancelled => "cancelled",
         ErrorKind::NotInitialised => {
-            "this program cannot start itself as the helper: call untar_in_root::helper::init() first in main, or \
-             name an installed untar-in-root with Program::at"
+            "this program cannot start itself as the helper: call untar_in_root::helper::init() first in main, in \
+             tests use helper_at_start!, or name an installed untar-in-root with Program::at"
         }
         ErrorKind::Options => "the options contradict each other",
         ErrorKind::Unsupported => "not supported on this system",
