@@ -11,6 +11,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+#[cfg(feature = "tokio")]
+use tokio::io::AsyncRead;
 
 // What `File` and the like turn into.
 #[cfg(not(any(unix, windows)))]
@@ -252,7 +254,7 @@ impl Untar {
     ///
     /// Always [`ErrorKind::Unsupported`]; nothing is read.
     #[cfg(feature = "tokio")]
-    pub async fn apply_async(self, _archive: impl tokio::io::AsyncRead) -> Result<Report, Error> {
+    pub async fn apply_async(self, _archive: impl AsyncRead) -> Result<Report, Error> {
         Err(Error)
     }
 }
