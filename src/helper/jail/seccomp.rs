@@ -146,7 +146,7 @@ fn one(arch: TargetArch) -> Result<BpfProgram> {
     // The flags of clone3 are beyond a filter; libc falls back to clone.
     let calls: Vec<_> = plain.chain(guarded).chain(others).chain([(libc::SYS_clone3, Verdict::Unknown)]).collect();
     let compiled = compile(arch, rules, SeccompAction::KillProcess, SeccompAction::Allow)?;
-    tree::search_first(compiled, &calls).ok_or_else(|| no_filter())
+    tree::search_first(compiled, &calls).ok_or_else(no_filter)
 }
 
 /// The same filter as two lists: one answers `clone3`, one is the allow-list. The kernel takes the stricter verdict.
