@@ -163,7 +163,8 @@ pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -
         nix::sys::stat::Mode::empty(),
     )
     .call(Call::Openat, || at(Descriptor::Directory, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
-    let mut dir = Dir::from_fd(fresh).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
+    // Which of its calls fdopendir(3) failed in, it does not say.
+    let mut dir = Dir::from_fd(fresh).map_err(Fault::as_if)?;
     for entry in dir.iter() {
         let entry = entry.call(Call::Getdents64, || on(Descriptor::Directory).with("<entries>, 32768"))?;
         let name = entry.file_name().to_bytes();
