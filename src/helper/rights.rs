@@ -29,6 +29,8 @@ enum Class {
     Label,
     /// Data of the host's root, by consent.
     Trusted,
+    /// Where Lustre and GlusterFS keep what a file is to them: its stripes, its number, which copies lag behind.
+    Layout,
     /// The bytes of an ACL beside the kernel's checks: XFS keeps it there.
     RawAcl,
     /// A mark of overlayfs.
@@ -39,12 +41,12 @@ enum Class {
     User,
     /// What file systems invent, other ACLs above all.
     System,
-    /// A name in no namespace that Linux has.
+    /// A name in no namespace that Linux has: where a file system shows its settings, as `btrfs.compression`.
     Foreign,
 }
 
 /// Whole names, and beginnings that end in a dot. The first that fits.
-const NAMES: [(&str, Class); 15] = [
+const NAMES: &[(&str, Class)] = &[
     ("security.capability", Class::Capability),
     ("security.", Class::Label),
     ("system.posix_acl_access", Class::Acl),
@@ -53,6 +55,22 @@ const NAMES: [(&str, Class); 15] = [
     ("trusted.overlay.", Class::TrustedMark),
     ("trusted.SGI_ACL_FILE", Class::RawAcl),
     ("trusted.SGI_ACL_DEFAULT", Class::RawAcl),
+    ("trusted.lov", Class::Layout),
+    ("trusted.lmv", Class::Layout),
+    ("trusted.dmv", Class::Layout),
+    ("trusted.lma", Class::Layout),
+    ("trusted.link", Class::Layout),
+    ("trusted.fid", Class::Layout),
+    ("trusted.hsm", Class::Layout),
+    ("trusted.som", Class::Layout),
+    ("trusted.version", Class::Layout),
+    ("trusted.gfid", Class::Layout),
+    ("trusted.gfid2path.", Class::Layout),
+    ("trusted.pgfid.", Class::Layout),
+    ("trusted.glusterfs.", Class::Layout),
+    ("trusted.afr.", Class::Layout),
+    ("trusted.ec.", Class::Layout),
+    ("trusted.bit-rot.", Class::Layout),
     ("trusted.", Class::Trusted),
     ("user.overlay.", Class::UserMark),
     ("user.containers.override_stat", Class::RecordedOwner),
@@ -65,7 +83,7 @@ const NAMES: [(&str, Class); 15] = [
 fn class(name: &[u8]) -> Class {
     let fits =
         |known: &str| if known.ends_with('.') { name.starts_with(known.as_bytes()) } else { name == known.as_bytes() };
-    NAMES.into_iter().find(|(known, _)| fits(known)).map_or(Class::Foreign, |(_, class)| class)
+    NAMES.iter().find(|(known, _)| fits(known)).map_or(Class::Foreign, |(_, class)| *class)
 }
 
 /// What an archive gives, read as far as it carries ids or rights.
@@ -239,15 +257,16 @@ fn decide_other(class: Class, setting: &Setting) -> Ruling {
         Class::User => Ruling::Kept,
         Class::UserMark if setting.overlay => Ruling::Escaped,
         Class::TrustedMark if setting.overlay => setting.if_trusted(Ruling::Escaped),
-        Class::Trusted => setting.if_trusted(Ruling::Kept),
+        Class::Trusted | Class::Layout => setting.if_trusted(Ruling::Kept),
         _ => Ruling::Dropped,
     }
 }
 
-/// Of a file that is there: the system's, not an archive's to clear or to be given from a lower directory.
+/// Of a file that is there: the system's, or a setting of the file system and not of the file; not an archive's to clear
+/// or to be given from a lower directory.
 pub(crate) fn is_masked(name: &[u8]) -> bool {
     match class(name) {
-        Class::Label | Class::System | Class::RawAcl => true,
+        Class::Label | Class::System | Class::RawAcl | Class::Layout | Class::Foreign => true,
         Class::UserMark => !name.starts_with(b"user.overlay.overlay."),
         Class::TrustedMark => !name.starts_with(b"trusted.overlay.overlay."),
         _ => false,

@@ -165,6 +165,7 @@ fn cases(row: &str) -> Vec<Case> {
         "`trusted.SGI_ACL_FILE`, `trusted.SGI_ACL_DEFAULT`" => {
             plain(&["trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT"])
         }
+        "a file system's layout in `trusted.*`" => plain(&["trusted.lov", "trusted.gfid", "trusted.glusterfs.dht"]),
         "`user.overlay.*`, `trusted.overlay.*`" => plain(&["user.overlay.redirect", "trusted.overlay.opaque"]),
         "`user.overlay.*`" => plain(&["user.overlay.opaque", "user.overlay.overlay.x"]),
         "`trusted.overlay.*`" => plain(&["trusted.overlay.opaque", "trusted.overlay.redirect"]),

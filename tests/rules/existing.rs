@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 
 use untar_in_root::ErrorKind;
 
-use crate::support::privilege::need_root;
+use crate::support::privilege::{need_root, need_tools};
 use crate::support::run::{Run, apply, both, layer, layers, line, literal};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
@@ -77,6 +77,35 @@ fn rule_09_merging_masks_overlays_own_and_selinux() {
         ("trusted.old", ""),
     ] {
         assert_eq!(tree.get("d", &format!("xattr.{name}")), want, "{name}");
+    }
+}
+
+#[test]
+fn rule_09_merging_keeps_settings_of_the_file_system() {
+    if !need_root() || !need_tools(&["mkfs.btrfs", "btrfs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.with_quota("dest", 64 << 20);
+    let dir = scratch.dir(dest.join("d"));
+    let settings = [("btrfs.compression", "zstd"), ("trusted.lov", "y"), ("trusted.glusterfs.dht", "y")];
+    let set = |name, value: &str| {
+        for dir in [&dir, &dest] {
+            rustix::fs::setxattr(dir, name, value.as_bytes(), rustix::fs::XattrFlags::empty()).expect(name);
+        }
+    };
+    settings.into_iter().for_each(|(name, value)| set(name, value));
+    let archive = tar().dir(".").dir("d").build();
+    // Nothing is to be cleared, so no consent is needed.
+    apply(&dest, &archive, layer).expect("applied");
+    set("trusted.old", "y");
+    apply(&dest, &archive, |o| o.trusted_xattrs = true).expect("applied");
+    let tree = Tree::read(&dest);
+    for path in [".", "d"] {
+        for (name, value) in settings {
+            assert_eq!(tree.get(path, &format!("xattr.{name}")), value, "{name} of {path}");
+        }
+        assert_eq!(tree.get(path, "xattr.trusted.old"), "", "{path}");
     }
 }
 
