@@ -27,7 +27,9 @@ use crate::program::{ARGV0, mark_initialised};
 use crate::report::{Cause, Confinement, Failure, Report, Stage, Times};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::{Applier, failure, read_failure};
+use fault::Fault;
 use jail::{confine, lifeline, limits, root, userns};
+use nix::errno::Errno;
 use read::decode;
 use read::entry::{Reader, Strictness};
 use read::input::{Input, Watch};
@@ -133,6 +135,7 @@ fn work(
         reporter.flush();
     }
     let mut applier = Applier::new(confined, request, watch, reporter, files).map_err(at(Stage::Apply))?;
+    applier.enter_destination(&request.destination).map_err(not_entered)?;
     let decoder = decode::Decoder::open(input, options.compression).map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
     let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded, applier.relief());
@@ -145,6 +148,15 @@ fn work(
     report.diff_id = totals.diff_id.filter(|_| outcome.is_ok());
     (report.entries, report.bytes_written, report.event_count) = applier.counts();
     outcome
+}
+
+/// Where the caller's path leads to no directory it is his path that is wrong; else making one failed.
+fn not_entered(fault: Fault) -> Box<Failure> {
+    let stage = match fault.errno() {
+        Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Stage::Enter,
+        _ => Stage::Apply,
+    };
+    failure(stage, fault, None)
 }
 
 /// Entries, deferred metadata (after an error too), the rest of the input, the sync policy.

@@ -75,7 +75,7 @@ fn symlinks_resolve_against_the_root() {
         };
         leads_to("link", prepare, tar().file("f", "1"), &format!("link->{target} real/ real/f=1"));
         let prepare = |root: &Path| {
-            fs::create_dir(root.join("real")).expect("dir");
+            fs::create_dir_all(root.join("real/sub")).expect("dir");
             symlink(target, root.join("link")).expect("link");
         };
         leads_to("link/sub", prepare, tar().file("f", "1"), &format!("link->{target} real/ real/sub/ real/sub/f=1"));
@@ -83,14 +83,39 @@ fn symlinks_resolve_against_the_root() {
 }
 
 #[test]
+fn rule_06_a_destination_behind_a_link_must_be_there() {
+    // `/etc` of the host exists; the root's does not, and is not made either.
+    for (target, destination, resolved) in [
+        ("/etc", "link", "/etc"),
+        ("/etc", "link/a/b", "/etc"),
+        ("/real", "link/sub/below", "/real/sub"),
+        ("real", "link/sub", "/real/sub"),
+        ("real/gone", "link", "/real/gone"),
+        ("../../gone", "real/../link", "/gone"),
+        ("/real", "link/../new", "/new"),
+    ] {
+        let prepare = |root: &Path| {
+            fs::create_dir(root.join("real")).expect("dir");
+            symlink(target, root.join("link")).expect("link");
+        };
+        let (result, tree) = into(destination, prepare, tar().file("f", "1"));
+        let error = result.expect_err("nothing is there");
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Root, Some(2)), "{destination}: {error:?}");
+        assert!(error.to_string().contains(&format!("{resolved:?}")), "{destination}: {error}");
+        assert_eq!(tree, format!("link->{target} real/"), "{destination}");
+    }
+    // What comes before the link is made, as without one.
+    let (result, tree) = into("new/../link", |root| symlink("gone", root.join("link")).expect("link"), tar());
+    assert_eq!((result.expect_err("dangling").raw_os_error(), &*tree), (Some(2), "link->gone new/"));
+}
+
+#[test]
 fn an_absolute_symlink_to_the_host_stays_inside() {
-    // `/etc` of the host exists; the root's is made.
-    leads_to(
-        "link",
-        |root| symlink("/etc", root.join("link")).expect("link"),
-        tar().file("passwd", "1"),
-        "etc/ etc/passwd=1 link->/etc",
-    );
+    let prepare = |root: &Path| {
+        symlink("/etc", root.join("link")).expect("link");
+        fs::create_dir(root.join("etc")).expect("dir");
+    };
+    leads_to("link", prepare, tar().file("passwd", "1"), "etc/ etc/passwd=1 link->/etc");
 }
 
 #[test]
@@ -159,6 +184,7 @@ fn a_destination_that_is_no_directory_is_an_error() {
     for destination in ["f", "f/x", "loop", "loop/x"] {
         let (result, tree) = into(destination, prepare, tar().file("g", ""));
         let error = result.expect_err(destination);
+        assert_eq!(error.kind(), ErrorKind::Root, "{destination}: {error:?}");
         assert!(matches!(error.raw_os_error(), Some(20 | 40)), "{destination}: {error:?}");
         assert_eq!(tree, "f=1 loop->loop");
     }

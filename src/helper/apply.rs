@@ -73,7 +73,7 @@ pub(crate) struct Applier<'a> {
 }
 
 impl<'a> Applier<'a> {
-    /// Ready to apply below `destination`, which is made where it is missing. `files`: how many descriptors there may be.
+    /// Ready to apply, once the destination is entered. `files`: how many descriptors there may be.
     pub(crate) fn new(
         confined: Confined,
         request: &'a Request,
@@ -107,7 +107,7 @@ impl<'a> Applier<'a> {
             overlay.then(|| Lowers::new(confined.lowers, unfinished, dealt.lowers, watch.clone())).transpose()?;
         let dirs = Dirs::new(root, cross_mounts, lowers, Rc::clone(&writers), watch)?;
         let made = request.root != Beginning::There;
-        let mut applier = Applier {
+        Ok(Applier {
             options,
             reporter,
             root: Arc::new(confined.root),
@@ -125,9 +125,7 @@ impl<'a> Applier<'a> {
             root_listed: false,
             noted: Vec::new(),
             elsewhere: None,
-        };
-        applier.enter_destination(&request.destination)?;
-        Ok(applier)
+        })
     }
 
     /// Hands over what waits here to be handed over with more.
@@ -136,12 +134,13 @@ impl<'a> Applier<'a> {
         Box::new(move || writers.flush())
     }
 
-    fn enter_destination(&mut self, destination: &[u8]) -> Result<()> {
+    /// Goes to the destination inside the root, which is made where it is missing.
+    pub(crate) fn enter_destination(&mut self, destination: &[u8]) -> Result<()> {
         let parts: Vec<&[u8]> = destination.split(|b| *b == b'/').collect();
         if self.options.list {
             return Ok(());
         }
-        if let Some(id) = self.resolve(NodeId::ROOT, &parts, Missing::Make)? {
+        if let Some(id) = self.resolve(NodeId::ROOT, &parts, Missing::MakeUnlinked)? {
             self.destination = id;
         }
         Ok(())

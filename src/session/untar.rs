@@ -121,7 +121,9 @@ impl Untar {
     }
 
     /// Entries go below this path *inside the root*. It is resolved only after the root has been entered: symlinks in
-    /// it cannot leave the root. What is missing of it is made, 0755.
+    /// it cannot leave the root. What is missing of it is made, 0755, but not behind a symlink: that names something
+    /// which is not there, perhaps on the host, and the run fails with `ENOENT` and the path as resolved, before anything
+    /// is applied.
     #[must_use]
     pub fn destination(mut self, path: impl Into<PathBuf>) -> Untar {
         self.destination = path.into();

@@ -97,7 +97,9 @@ fn into_is_resolved_inside_the_root() {
     dest.run(&["--into", "a/b"], &archive).silent();
     dest.run(&["--into", "/c"], &archive).silent();
     assert!(dest.join("a/b/f").exists() && dest.join("c/f").exists());
-    dest.run(&["--into", "link/d"], &archive);
+    // What the link names is on the host; in the root already the first directory of it is missing.
+    let first = outside.iter().nth(1).expect("an absolute path").display().to_string();
+    dest.run(&["--into", "link/d"], &archive).ended(3, &format!("openat(\"/{first}\""));
     assert_eq!(fs::read_dir(&outside).expect("outside").count(), 0);
 }
 

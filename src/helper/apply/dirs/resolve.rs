@@ -21,6 +21,11 @@ pub(crate) enum Missing {
     Make,
     /// They are made, and what is in their way gives way to them, if it is of a lower layer and no directory.
     Replace,
+    /// They are made, but not behind a link: a path that the caller gave is his, and what the link names may be a path
+    /// of the host's.
+    MakeUnlinked,
+    /// They are an error that says where the path has led.
+    Refuse,
     /// There is nothing at the path.
     Nothing,
     /// Overlay mode: they are made to hold a marker, if the lower layers have them or are not known; they
@@ -30,7 +35,11 @@ pub(crate) enum Missing {
 
 impl Missing {
     fn is_made(self) -> bool {
-        matches!(self, Missing::Make | Missing::Replace)
+        matches!(self, Missing::Make | Missing::Replace | Missing::MakeUnlinked | Missing::Refuse)
+    }
+
+    fn behind_a_link(self) -> Missing {
+        if self == Missing::MakeUnlinked { Missing::Refuse } else { self }
     }
 }
 
@@ -137,6 +146,7 @@ impl Dirs {
                 walk.links += led.links;
                 walk.at = led.to;
             } else {
+                let missing = if walk.links > 0 { missing.behind_a_link() } else { missing };
                 match self.step(walk.at, &name, missing, make, leave)? {
                     Step::Dir(id) => walk.at = id,
                     Step::Nothing => return Ok(None),
@@ -167,6 +177,7 @@ impl Dirs {
             Ok(opened) => return self.add(at, name, opened, false, leave).map(Step::Dir),
             Err(fault) => match fault.errno() {
                 Some(Errno::ENOENT) if missing == Missing::Nothing => return Ok(Step::Nothing),
+                Some(Errno::ENOENT) if missing == Missing::Refuse => return Err(self.lacking(at, name)),
                 Some(Errno::ENOENT) => {}
                 Some(Errno::ENOTDIR | Errno::ELOOP) => match open::link_target(&handle, name)? {
                     Some(target) => return Ok(Step::Link(target, self.note_link(at, name)?)),
@@ -242,6 +253,12 @@ impl Dirs {
         self.date(id, self.time, Unlisted::Held);
         self.touch(id);
         Ok(id)
+    }
+
+    /// The error of a path that led, through a link, to where nothing is.
+    fn lacking(&self, at: NodeId, name: &[u8]) -> Fault {
+        let resolved = [&b""[..]].into_iter().chain(self.names(at)).chain([name]).collect::<Vec<_>>().join(&b'/');
+        Fault::os(Errno::ENOENT, "openat", format_args!("{}, O_DIRECTORY|O_NOFOLLOW", quoted(&resolved)))
     }
 
     /// A known path leads through this link from now on; the number of its name.
