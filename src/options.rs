@@ -211,7 +211,8 @@ pub enum UserNamespace {
     Never,
     /// It makes one always, with the caller's one id as root and nothing else mapped.
     Single,
-    /// It makes one always, with these maps.
+    /// It makes one always, with these maps. The kernel reads them in both directions, so no two ranges of one map may overlap, inside
+    /// or outside: [`ErrorKind::Options`](crate::ErrorKind::Options).
     Mapped {
         /// User ids.
         uids: Vec<IdRange>,
@@ -239,7 +240,9 @@ pub enum Owner {
     /// The numeric ids of the archive.
     #[default]
     Archive,
-    /// The archive's ids through a map; an id outside it is refused.
+    /// The archive's ids through a map; an id outside it is refused. Several ids of the archive may lead to one on disk,
+    /// as in a user's own root where everything is his: applying reads the map one way only. (Packing would read it the
+    /// other way, where such a map says nothing.) Of ranges that overlap inside, the first counts.
     Mapped {
         /// User ids.
         uids: Vec<IdRange>,

@@ -168,6 +168,8 @@ fn wrong_words_are_told_what_to_do() {
         (&["root", "--uid-map", "0:4294967295:1"], "4294967294"),
         (&["root", "--uid-map", "0"], "INSIDE:OUTSIDE:COUNT"),
         (&["root", "--uid-map", "0:0:2,1:5:1"], "0:0:2 and 1:5:1 of --uid-map overlap"),
+        (&["root", "--userns", "0:0:2,1:5:1"], "0:0:2 and 1:5:1 of --userns overlap"),
+        (&["root", "--userns", "0:5:2,2:6:1"], "0:5:2 and 2:6:1 of --userns overlap on disk"),
         (&["root", "--userns", "maybe"], "auto, never, single"),
         (&["root", "--isolation", "jail"], "[possible values: auto, pivot, chroot]"),
         (&["root", "--max-total-bytes", "1Q"], "K, M, G or T"),

@@ -93,15 +93,20 @@ pub(super) fn id_range(text: &str) -> Result<IdRange, String> {
     Ok(IdRange { inside, outside, count })
 }
 
-/// Ranges of one map must not overlap, on either side.
-pub(super) fn check_map(option: &str, ranges: &[IdRange]) -> Result<(), String> {
+/// Each id of the archive has one meaning: ranges of one map must not overlap on the inside. Several may lead to one id on
+/// disk, but not in a user namespace, which reads its map in both directions.
+pub(super) fn check_map(option: &str, ranges: &[IdRange], invertible: bool) -> Result<(), String> {
     let overlap = |a: u32, b: u32, x: &IdRange, y: &IdRange| {
         u64::from(a) < u64::from(b) + u64::from(y.count) && u64::from(b) < u64::from(a) + u64::from(x.count)
     };
     for (at, x) in ranges.iter().enumerate() {
         for y in &ranges[at + 1..] {
-            if overlap(x.inside, y.inside, x, y) || overlap(x.outside, y.outside, x, y) {
+            if overlap(x.inside, y.inside, x, y) {
                 return Err(format!("the ranges {x} and {y} of {option} overlap"));
+            }
+            if invertible && overlap(x.outside, y.outside, x, y) {
+                let why = "the kernel takes no map of a user namespace that leads from two ids to one";
+                return Err(format!("the ranges {x} and {y} of {option} overlap on disk: {why}"));
             }
         }
     }
@@ -114,7 +119,7 @@ pub(super) fn user_namespace(text: &str) -> Result<UserNamespace, String> {
         let ranges = text.split(',').map(id_range).collect::<Result<Vec<_>, _>>();
         let ranges =
             ranges.map_err(|why| format!("{why}; or one of auto, never, single; maps as UIDMAP or UIDMAP/GIDMAP"))?;
-        check_map("--userns", &ranges).map(|()| ranges)
+        check_map("--userns", &ranges, true).map(|()| ranges)
     };
     Ok(match text {
         "auto" => UserNamespace::Auto,

@@ -156,7 +156,8 @@ impl Destination {
 struct Owners {
     /// Map user ids: INSIDE (in the archive) to OUTSIDE (on disk)
     ///
-    /// Repeatable, and several ranges can stand with commas between them. Ids that no range covers are refused.
+    /// Repeatable, and several ranges can stand with commas between them. Ids that no range covers are refused. Several
+    /// may lead to one id on disk.
     /// With only one of --uid-map and --gid-map, the other kind of id is not mapped.
     #[arg(long, value_name = "INSIDE:OUTSIDE:COUNT", value_delimiter = ',',
           value_parser = values::id_range, conflicts_with_all = ["chown", "no_same_owner"])]
@@ -176,7 +177,7 @@ struct Owners {
 impl Owners {
     fn check(&self) -> Result<(), (ErrorKind, String)> {
         for (option, ranges) in [("--uid-map", &self.uid_map), ("--gid-map", &self.gid_map)] {
-            values::check_map(option, ranges).map_err(|words| (ErrorKind::ValueValidation, words))?;
+            values::check_map(option, ranges, false).map_err(|words| (ErrorKind::ValueValidation, words))?;
         }
         Ok(())
     }

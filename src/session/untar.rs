@@ -7,7 +7,7 @@ use super::{Making, PIECE, Session};
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::options::{Durability, Mode, Options};
+use crate::options::{Durability, IdRange, Mode, Options, UserNamespace};
 use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{Digest, Listed, Progress, Report};
@@ -392,7 +392,22 @@ fn check(options: &Options, destination: &Path) -> Result<(), Error> {
         Options { durability: Durability::PerFile | Durability::FileSystem, list: true, .. } => {
             "a listing writes nothing, so it has no durability"
         }
+        Options { user_namespace: UserNamespace::Mapped { uids, gids }, .. }
+            if !invertible(uids) || !invertible(gids) =>
+        {
+            "ranges of a user namespace's map overlap, inside or outside; the kernel takes only maps that can be read in \
+             both directions"
+        }
         _ => return Ok(()),
     };
     Err(Error::new(ErrorKind::Options, Detail::Text(wrong)))
+}
+
+fn invertible(ranges: &[IdRange]) -> bool {
+    let apart = |a: u32, b: u32, x: &IdRange, y: &IdRange| {
+        u64::from(a) + u64::from(x.count) <= u64::from(b) || u64::from(b) + u64::from(y.count) <= u64::from(a)
+    };
+    let after = |at: usize| ranges.iter().skip(at + 1);
+    let mut all = ranges.iter().enumerate();
+    all.all(|(at, x)| after(at).all(|y| apart(x.inside, y.inside, x, y) && apart(x.outside, y.outside, x, y)))
 }

@@ -267,6 +267,26 @@ fn rule_13_acls_are_mapped() {
 }
 
 #[test]
+fn rule_13_an_acl_names_nobody_twice_when_a_map_makes_two_one() {
+    if !need_root() {
+        return;
+    }
+    let acl = "user::rw-,user:1:r--,user:2:-w-,group::---,group:1:--x,mask::rwx,other::---";
+    let both = |outside| (0..3).map(|inside| IdRange { inside, outside, count: 1 }).collect::<Vec<_>>();
+    let archive = tar().file("f", "").with(|e| _ = e.uid(2).gid(1).pax("SCHILY.acl.access", acl));
+    let run = Run::of(&[archive], |o| o.owner = Owner::Mapped { uids: both(7), gids: both(9) }).tells(&[]);
+    let run = run.has("f", "uid", "7").has("f", "gid", "9");
+    let entries = [(1, 6, u32::MAX), (2, 6, 7), (4, 0, u32::MAX), (8, 1, 9), (16, 7, u32::MAX), (32, 0, u32::MAX)];
+    let bytes = entries.iter().flat_map(|(tag, bits, id): &(u16, u16, u32)| {
+        tag.to_le_bytes().into_iter().chain(bits.to_le_bytes()).chain(id.to_le_bytes())
+    });
+    let mut value = [0; 256];
+    let path = run.dest.join("f");
+    let n = rustix::fs::lgetxattr(&path, "system.posix_acl_access", &mut value[..]).expect("an ACL");
+    assert_eq!(value[..n], [2, 0, 0, 0].into_iter().chain(bytes).collect::<Vec<_>>());
+}
+
+#[test]
 fn rule_13_capabilities_become_version_3_under_an_id_map() {
     if !need_root() {
         return;

@@ -142,6 +142,16 @@ impl Acl {
         mode & (!0o070 | (of(Tag::GroupObj) & of(Tag::Mask)) << 3)
     }
 
+    /// Puts entries for one user or group together, which a map has made of several.
+    pub(super) fn join(&mut self) {
+        self.entries.sort_by_key(|e| e.tag);
+        self.entries.dedup_by(|again, first| {
+            let same = again.tag == first.tag;
+            first.permissions |= if same { again.permissions } else { 0 };
+            same
+        });
+    }
+
     fn default_entry(&mut self, tag: Tag, permissions: u16) {
         if !self.entries.iter().any(|e| e.tag == tag) {
             self.entries.push(AclEntry { tag, permissions });

@@ -48,7 +48,7 @@ impl Owners {
         }
     }
 
-    /// The ids that an ACL names, where they are many.
+    /// The ids that an ACL names, where they are many. Who is several of them on disk has what each of them has.
     pub(super) fn acl(&self, acl: &Acl) -> Result<Acl, Refusal> {
         let mut acl = acl.clone();
         for entry in &mut acl.entries {
@@ -57,6 +57,9 @@ impl Owners {
                 Tag::Group(id) => Tag::Group(self.group(id.into()).ok_or(Refusal::Gid)?),
                 tag => tag,
             };
+        }
+        if self.are_mapped() {
+            acl.join();
         }
         Ok(acl)
     }
