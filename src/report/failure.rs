@@ -232,8 +232,10 @@ pub enum Limit {
 pub enum Refusal {
     /// A type flag that this program does not apply.
     UnknownType(u8),
-    /// The destination itself would become something other than a directory.
+    /// The destination itself would become something other than a directory: the entry's name is `.`, `/` or the like.
     RootNotDirectory,
+    /// The same by a name that climbs above the destination, clamped to it: [`EscapingNames::Clamp`](crate::EscapingNames).
+    ClampedToRoot,
     /// A whiteout of nothing, of `.` or of `..`.
     WhiteoutName,
     /// A `.wh.` component in the middle of a name.

@@ -7,7 +7,7 @@ use super::{Making, PIECE, Session};
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::options::{Durability, IdRange, Mode, Options, UserNamespace};
+use crate::options::{Durability, IdRange, Jail, Mode, Options, UserNamespace};
 use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{Digest, Listed, Progress, Report};
@@ -392,7 +392,7 @@ fn check(options: &Options, destination: &Path) -> Result<(), Error> {
         Options { durability: Durability::PerFile | Durability::FileSystem, list: true, .. } => {
             "a listing writes nothing, so it has no durability"
         }
-        Options { user_namespace: UserNamespace::Mapped { uids, gids }, .. }
+        Options { jail: Jail { user_namespace: UserNamespace::Mapped { uids, gids }, .. }, .. }
             if !invertible(uids) || !invertible(gids) =>
         {
             "ranges of a user namespace's map overlap, inside or outside; the kernel takes only maps that can be read in \

@@ -115,7 +115,13 @@ impl Display for Refusal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::UnknownType(flag) => write!(f, "refused: type flag '{}' is not known", flag.escape_ascii()),
-            Refusal::RootNotDirectory => f.write_str("refused: it would replace the destination itself"),
+            Refusal::RootNotDirectory => {
+                f.write_str("refused: its name is the destination's own, which it would replace with no directory")
+            }
+            Refusal::ClampedToRoot => f.write_str(
+                "refused: its name climbs above the destination and so ends at the destination itself, which it would \
+                 replace with no directory",
+            ),
             Refusal::WhiteoutName => f.write_str("refused: a whiteout of nothing, of \".\" or of \"..\""),
             Refusal::WhiteoutInPath => f.write_str("refused: a \".wh.\" component in the middle of a name"),
             Refusal::Uid => f.write_str("refused: its user id is outside 0..4294967294 or outside the map"),

@@ -230,6 +230,7 @@ fn the_rest_of_the_vocabulary() {
     }
     for refusal in [
         Refusal::RootNotDirectory,
+        Refusal::ClampedToRoot,
         Refusal::WhiteoutName,
         Refusal::WhiteoutInPath,
         Refusal::DeviceNumber,

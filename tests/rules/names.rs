@@ -181,6 +181,31 @@ fn rule_03_the_root_entry_must_be_a_directory() {
 }
 
 #[test]
+fn rule_03_a_clamped_name_that_is_the_root_must_be_a_directory() {
+    for name in ["..", "../..", "a/../..", "/../"] {
+        for archive in [tar().symlink(name, "/tmp"), tar().fifo(name), tar().file("f", "").hardlink(name, "f")] {
+            let run = Run::of(&[archive], |o| o.escaping_names = EscapingNames::Clamp);
+            let run = run.fails(ErrorKind::Refused, "ClampedToRoot");
+            assert!(run.error().to_string().contains("its name climbs above the destination"), "{name}");
+        }
+        Run::of(&[tar().dir(name)], |o| o.escaping_names = EscapingNames::Clamp).leads_to("");
+    }
+}
+
+#[test]
+fn rule_03_an_empty_name_is_not_the_root() {
+    for archive in [tar().file("", "1"), tar().symlink("", "/tmp"), tar().dir("")] {
+        both(&[archive], |run| {
+            let run = run.fails(ErrorKind::Archive, "EmptyName").leaves("");
+            assert!(run.error().to_string().contains("a name is empty"), "{:?}", run.error());
+        });
+    }
+    // What is nothing but dots and slashes is not empty, and is told apart.
+    let run = plain(tar().symlink("./", "/tmp")).fails(ErrorKind::Refused, "RootNotDirectory");
+    assert!(run.error().to_string().contains("its name is the destination's own"), "{:?}", run.error());
+}
+
+#[test]
 fn rule_03_the_root_is_never_removed_or_replaced() {
     for marker in [".wh..", ".wh...", "./.wh.", "a/../.wh.."] {
         layers(&[tar().file("f", "1"), tar().file(marker, "")]).fails(ErrorKind::Refused, "WhiteoutName").leaves("f=1");

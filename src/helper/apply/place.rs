@@ -68,7 +68,8 @@ impl Applier<'_> {
             return if entry.kind == EntryKind::Directory {
                 Ok(Place::Root)
             } else {
-                Err(refused(Refusal::RootNotDirectory).into())
+                let clamped = name.clamped;
+                Err(refused(if clamped { Refusal::ClampedToRoot } else { Refusal::RootNotDirectory }).into())
             };
         };
         Ok(match marker {
