@@ -360,6 +360,17 @@ fn overlay_names_of_markers_are_checked_as_in_layer_mode() {
 }
 
 #[test]
+fn overlay_hardlinks_to_what_aufs_keeps_work() {
+    if !need_root() {
+        return;
+    }
+    let kept = || tar().file(".wh..wh.plnk/1.2", "12").with(|e| _ = e.xattr("user.x", "1"));
+    let archive = kept().hardlink("a/n", ".wh..wh.plnk/1.2").hardlink("m", ".wh..wh.plnk/1.2").whiteout("n");
+    makes(lower().file("n", "old"), archive, "a/ a/n=12 m==a/n n:0,0");
+    fails(kept().hardlink("n", ".wh..wh.plnk/3.4"), ErrorKind::Entry, "LinkTargetMissing");
+}
+
+#[test]
 fn overlay_of_nothing_below() {
     if !need_root() {
         return;

@@ -1,6 +1,7 @@
 //! Applies checked entries inside the root: `docs/semantics.md`, rule by rule.
 
 pub(super) mod attribute;
+mod aufs;
 mod create;
 pub(super) mod dirs;
 pub(super) mod files;
@@ -31,6 +32,7 @@ use crate::report::{
     Stage,
 };
 use crate::wire::{Beginning, Request};
+use aufs::Plinks;
 use dirs::{Dirs, Due, Implied, Leaving, Missing, NodeId, Unlisted};
 use files::Maker;
 use lower::Lowers;
@@ -61,6 +63,7 @@ pub(crate) struct Applier<'a> {
     selection: Selection,
     memo: Memo,
     marks: Marks,
+    plinks: Plinks,
     counts: EntryCounts,
     /// What is written is paid from here.
     purse: Purse,
@@ -114,6 +117,7 @@ impl<'a> Applier<'a> {
             dirs: dirs.bound(&options.limits, dealt.directories).unlisted(options.mode != Mode::Literal, made),
             bottom: request.root == Beginning::Bottom,
             marks: Marks::new(confined.trusted_marks),
+            plinks: Plinks::default(),
             destination: NodeId::ROOT,
             policy: Policy::new(options, confined.own.0, namespace),
             maker,
@@ -218,14 +222,19 @@ impl<'a> Applier<'a> {
         }
         self.dirs.implied_at(self.policy.clamp(entry.mtime));
         let place = self.place(path, &entry)?;
-        if !matches!(place, Place::Skip) {
+        let left_out = matches!(place, Place::Skip | Place::Plink { .. });
+        if !left_out {
             self.dirs.begin();
         }
-        if self.options.verbose && !matches!(place, Place::Skip) {
+        if self.options.verbose && !left_out {
             self.reporter.listed(listed(&entry, path));
         }
         match place {
             Place::Skip => self.counts.skipped += 1,
+            Place::Plink { name } => {
+                self.counts.skipped += 1;
+                self.keep_plink(entry, &path[name], reader)?;
+            }
             Place::Root => self.root_entry(entry)?,
             Place::Whiteout { parent, name } if self.overlay() => self.overlay_whiteout(parent, &path[name])?,
             Place::Whiteout { parent, name } => self.whiteout(parent, &path[name])?,

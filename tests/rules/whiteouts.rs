@@ -1,10 +1,16 @@
 //! Rules 4 to 8 in layer mode: which entries are markers, what they hide, what they never hide.
 
-use untar_in_root::{ErrorKind, EventKind};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
-use crate::support::run::{layers, plain};
+use untar_in_root::{ErrorKind, EventKind, Options};
+
+use crate::support::privilege::is_root;
+use crate::support::run::{Run, layer, layers, line, plain, untar};
 use crate::support::scratch::Scratch;
-use crate::support::tarball::Tarball;
+use crate::support::tarball::{SparseFormat, Tarball};
+use crate::support::tree::Tree;
 
 fn tar() -> Tarball {
     Tarball::new()
@@ -42,6 +48,113 @@ fn rule_04_aufs_bookkeeping_is_skipped_with_an_event() {
     for name in [".wh..wh.plnk/1.2", ".wh..wh.orph/", "a/.wh..wh.aufs", ".wh..wh..opqx", "a/.wh..wh.x/.wh.f"] {
         layers(&[lower(), tar().file(name, "")]).leads_to("a/ a/f=f a/s/ a/s/g=g t=t").tells(&[EventKind::SkippedAufs]);
     }
+}
+
+/// A layer of an engine that used aufs: the content is kept aside, the names are hardlinks to it.
+fn aufs() -> Tarball {
+    tar().dir(".wh..wh.plnk/").file(".wh..wh.plnk/1.2", "12").with(|e| _ = e.mode(0o640).uid(3).gid(4).mtime(5))
+}
+
+#[test]
+fn rule_04_hardlinks_to_what_aufs_keeps_work() {
+    let skipped = || vec![EventKind::SkippedAufs; 2];
+    // One name, several, and one more after the first was replaced by something else.
+    let run = layers(&[lower(), aufs().hardlink("n", ".wh..wh.plnk/1.2")]);
+    run.leads_to("a/ a/f=f a/s/ a/s/g=g n=12 t=t").tells(&skipped());
+    let three = aufs().hardlink("x/n", ".wh..wh.plnk/1.2").hardlink("m", "/.wh..wh.plnk/1.2").hardlink("o", "m");
+    let run = layers(&[three]).leads_to("m=12 o==m x/ x/n==m").tells(&skipped());
+    if is_root() {
+        let run = run.has("m", "mode", "0640").has("m", "uid", "3").has("m", "gid", "4");
+        run.has("m", "mtime", "5.000000000");
+    }
+    let target = ".wh..wh.plnk/1.2";
+    layers(&[aufs().hardlink("m", target).file("m", "3").hardlink("n", target)]).leads_to("m=3 n=12");
+    layers(&[aufs().hardlink("d/m", target).file("d", "3").hardlink("n", target)]).leads_to("d=3 n=12");
+    layers(&[aufs().hardlink("m", target).hardlink("m", target).hardlink("n", target)]).leads_to("m=12 n==m");
+    layers(&[aufs().file(target, "34").hardlink("m", target)]).leads_to("m=34");
+    layers(&[tar().file("n", "1"), aufs().hardlink("n", target).whiteout("n")]).leads_to("n=12");
+    let (empty, other) = (".wh..wh.plnk/3.4", ".wh..wh.plnk/5.6");
+    let several = aufs().file(empty, "").file(other, "x".repeat(300_000)).hardlink("c", other).hardlink("b", empty);
+    let run = layers(&[several.hardlink("a", target).hardlink("d", other)]);
+    let run = run.has("a", "content", "12").has("b", "content", "").has("d", "link", "c");
+    assert_eq!(std::fs::read(run.dest.join("c")).expect("read"), "x".repeat(300_000).as_bytes());
+}
+
+#[test]
+fn rule_04_what_aufs_keeps_has_its_attributes_and_holes() {
+    let hole = [(4 << 20, &b"end"[..])];
+    let archive = tar()
+        .file(".wh..wh.plnk/1.2", "1")
+        .with(|e| _ = e.xattr("user.a", "1").xattr("user.b", "2"))
+        .sparse(".wh..wh.plnk/3.4", SparseFormat::Pax10, &hole, (4 << 20) + 3)
+        .hardlink("s", ".wh..wh.plnk/3.4")
+        .hardlink("n", ".wh..wh.plnk/1.2");
+    let run = layers(&[archive]).has("n", "xattr.user.a", "1").has("n", "xattr.user.b", "2");
+    let made = std::fs::metadata(run.dest.join("s")).expect("made");
+    assert_eq!(std::fs::read(run.dest.join("s")).expect("read")[4 << 20..], b"end"[..]);
+    assert!(made.len() == (4 << 20) + 3 && made.blocks() < 1024, "{made:?}");
+}
+
+#[test]
+fn rule_04_what_aufs_does_not_keep_cannot_be_linked() {
+    for target in [".wh..wh.plnk/9", ".wh..wh.plnk", "a/.wh..wh.plnk/1.2", ".wh..wh.plnk/1.2/x"] {
+        layers(&[lower(), aufs().hardlink("n", target)])
+            .fails(ErrorKind::Entry, "LinkTargetMissing")
+            .leaves("a/ a/f=f a/s/ a/s/g=g t=t");
+    }
+    // What comes only later, what is no file, and what another layer kept.
+    layers(&[tar().hardlink("n", ".wh..wh.plnk/1.2").file(".wh..wh.plnk/1.2", "")])
+        .fails(ErrorKind::Entry, "LinkTargetMissing")
+        .leaves("");
+    layers(&[tar().fifo(".wh..wh.plnk/1.2").hardlink("n", ".wh..wh.plnk/1.2")])
+        .fails(ErrorKind::Entry, "LinkTargetMissing")
+        .leaves("");
+    layers(&[aufs(), tar().hardlink("n", ".wh..wh.plnk/1.2")]).fails(ErrorKind::Entry, "LinkTargetMissing").leaves("");
+}
+
+#[test]
+fn rule_04_what_aufs_keeps_is_within_the_limits() {
+    let archive = || aufs().file(".wh..wh.plnk/3.4", "x".repeat(4000)).hardlink("n", ".wh..wh.plnk/3.4");
+    let run = |change: fn(&mut Options)| {
+        Run::of(&[archive()], |o| {
+            layer(o);
+            change(o);
+        })
+    };
+    // What is kept is written, and written again where it is linked.
+    run(|o| o.limits.total_bytes = 10_000).report();
+    run(|o| o.limits.total_bytes = 7_900).fails(ErrorKind::Limit, "TotalBytes");
+    run(|o| o.limits.file_bytes = 3_999).fails(ErrorKind::Limit, "FileBytes").leaves("");
+    run(|o| o.limits.entries = 3).fails(ErrorKind::Limit, "Entries").leaves("");
+    assert_eq!(run(|_| {}).report().bytes_written, 2 + 4000 + 4000);
+}
+
+#[test]
+fn rule_04_many_holes_are_not_copied_for_one_block_of_the_archive_each_time() {
+    let pieces: Vec<(u64, &[u8])> = (0..300).map(|at| (at * 8192, &b"x"[..])).collect();
+    let kept = || tar().sparse(".wh..wh.plnk/1.2", SparseFormat::Pax10, &pieces, 300 * 8192);
+    let again = |tar: Tarball| tar.hardlink("n", ".wh..wh.plnk/1.2").file("n", "");
+    layers(&[again(kept()).hardlink("m", "n")]).leads_to("m= n==m");
+    layers(&[again(again(kept()))]).fails(ErrorKind::Limit, "SparseRegions");
+}
+
+#[test]
+fn rule_04_a_helper_that_is_killed_leaves_nothing_of_what_aufs_keeps() {
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    let mut session = untar(&dest, layer).spawn().expect("started");
+    // Without its end; large enough to be written out, and then the run waits for more.
+    let archive = aufs().file(".wh..wh.plnk/3.4", vec![b'x'; 3 << 20]).hardlink("n", ".wh..wh.plnk/1.2");
+    session.write_all(&archive.no_end().build()).expect("written");
+    let begun = Instant::now();
+    while !dest.join("n").exists() {
+        session.check().expect("it waits");
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is made");
+        std::thread::yield_now();
+    }
+    // Dropped, the session kills it with SIGKILL.
+    drop(session);
+    assert_eq!(line(&Tree::read(&dest)), "n=12");
 }
 
 #[test]

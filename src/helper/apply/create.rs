@@ -188,7 +188,15 @@ impl Applier<'_> {
 
     /// Rule 12: a hardlink entry never alters the inode that it links to.
     fn hardlink(&mut self, spot: &Spot<'_>, target: &[u8]) -> Result<()> {
+        if self.link_plink(spot, target)? {
+            return Ok(());
+        }
         let (parent, name) = self.link_target(target)?;
+        self.link_from(spot, parent, name, target)
+    }
+
+    /// Links to what this directory has at this name.
+    pub(super) fn link_from(&mut self, spot: &Spot<'_>, parent: NodeId, name: &[u8], target: &[u8]) -> Result<()> {
         let from = Spot { parent, handle: self.open(parent)?, inherit: Inherit::default(), name };
         let missing = || Fault::from(Cause::LinkTargetMissing { target: target.to_vec() });
         if let Some(Child::Leaf(batch)) = self.dirs.child(parent, name) {

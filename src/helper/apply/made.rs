@@ -215,7 +215,7 @@ fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
 }
 
 /// A name that nobody can have foreseen, for what has none for long.
-fn passing_name() -> String {
+pub(super) fn passing_name() -> String {
     format!(".untar-in-root-{:016x}", RandomState::new().build_hasher().finish())
 }
 

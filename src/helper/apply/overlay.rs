@@ -19,6 +19,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use rustix::fs::{XattrFlags, fsetxattr};
 use std::ffi::{CStr, OsStr};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -222,17 +223,17 @@ impl Applier<'_> {
         self.purse.admit(size)?;
         let meta = lower::read_metadata(&from)?;
         let mut file = NewFile::new(made::file(&spot.handle, spot.name, meta.mode)?, Some(Vec::new()));
-        self.copy_content(&from, &mut file, size)?;
+        self.copy_content(&from, &mut file, 0..size)?;
         let softened = file.finish(size, &meta, Inherit { group: true, acl: spot.inherit.acl }, &self.maker.setter)?;
         self.softened(softened);
         Ok(())
     }
 
-    /// Holes stay holes.
-    fn copy_content(&mut self, from: &OwnedFd, file: &mut NewFile, size: u64) -> Result<()> {
+    /// A part of a file becomes the whole of another. Holes stay holes.
+    pub(super) fn copy_content(&mut self, from: &OwnedFd, file: &mut NewFile, part: Range<u64>) -> Result<()> {
         let mut buffer = vec![0; 256 << 10];
-        let mut at = 0;
-        while let Some(content) = holes::next_content(from, at, size)? {
+        let mut at = part.start;
+        while let Some(content) = holes::next_content(from, at, part.end)? {
             at = content.start;
             while at < content.end {
                 let want = buffer.len().min(usize::try_from(content.end - at).unwrap_or(usize::MAX));
@@ -240,7 +241,7 @@ impl Applier<'_> {
                     // Somebody has made it shorter.
                     Ok(0) => return Ok(()),
                     Ok(n) => {
-                        file.write_at(&self.purse.pay(&buffer[..n])?, at)?;
+                        file.write_at(&self.purse.pay(&buffer[..n])?, at - part.start)?;
                         at += n as u64;
                     }
                     Err(Errno::EINTR) => {}

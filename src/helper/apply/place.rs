@@ -1,5 +1,6 @@
 //! Where an entry goes: selection, folding, whiteout names, the parent directory.
 
+use super::aufs::plnk;
 use super::dirs::{Missing, NodeId};
 use super::path::{fold, split_plain};
 use super::whiteout::{Marker, classify};
@@ -18,6 +19,10 @@ use std::os::unix::ffi::OsStrExt;
 pub(super) enum Place {
     /// Left out.
     Skip,
+    /// A pseudo-link of aufs, kept out of sight for hardlinks to it.
+    Plink {
+        name: Range<usize>,
+    },
     /// The destination itself.
     Root,
     At {
@@ -75,7 +80,10 @@ impl Applier<'_> {
         Ok(match marker {
             Marker::Aufs => {
                 self.event(EventKind::SkippedAufs);
-                Place::Skip
+                match plnk(&parts) {
+                    Some(name) if entry.kind == EntryKind::File => Place::Plink { name: range_in(path, name) },
+                    _ => Place::Skip,
+                }
             }
             Marker::Whiteout(hidden) => match self.existing(self.destination, parents)? {
                 Some(parent) => Place::Whiteout { parent, name: range_in(path, hidden) },

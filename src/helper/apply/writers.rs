@@ -166,8 +166,9 @@ impl Writers {
         self.submit(self.open.borrow_mut().take());
     }
 
-    /// Numbers wrap around long after a batch is done; `NO_BATCH` is never one.
-    fn number(&self) -> u32 {
+    /// Numbers wrap around long after a batch is done; `NO_BATCH` is never one. One in which nothing is ever written tells
+    /// a file from all others.
+    pub(crate) fn number(&self) -> u32 {
         let mut next = self.next.borrow_mut();
         *next = next.wrapping_add(1).max(1);
         *next
