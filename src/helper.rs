@@ -127,21 +127,27 @@ fn work(
     let confinement: Confinement = report.confinement.clone();
     reporter.hold(&Up::Started(Box::new(confinement)));
 
-    let threaded = confined.processors > 1;
+    // Nothing is read ahead of what needs it, where the parent gives no more than is needed.
+    let threaded = confined.processors > 1 && !request.in_step;
     let mark = Instant::now();
-    let input = Input::new(Arc::clone(archive), watch.clone());
+    let mut input = Input::new(Arc::clone(archive), watch.clone());
+    if request.in_step {
+        input = input.fed_by(reporter.second_channel().map_err(at(Stage::Read))?);
+    }
     // An archive that is there, and small, is told of in one go.
-    if request.lowers_later || !input.is_ready() {
+    if request.lowers_later || request.in_step || !input.is_ready() {
         reporter.flush();
     }
     let mut applier = Applier::new(confined, request, watch, reporter, files).map_err(at(Stage::Apply))?;
     applier.enter_destination(&request.destination).map_err(not_entered)?;
     let decoder = decode::Decoder::open(input, options.compression).map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
-    let stream = Stream::new(decoder, !options.skip_diff_id, options.limits, threaded, applier.relief());
+    let stream =
+        Stream::new(decoder, !options.skip_diff_id && !options.stop_at_end, options.limits, threaded, applier.relief());
     let strictness = Strictness { sizes: options.strict_sizes, pax_globals: options.pax_globals };
-    let mut reader = Reader::new(stream, options.limits, strictness);
+    let mut reader = Reader::new(stream, options.limits, strictness).stop_at_end(options.stop_at_end);
     let outcome = apply(&mut applier, &mut reader, &mut report.times, mark);
+    report.stopped_at_end = outcome.is_ok() && reader.has_stopped();
 
     let totals = reader.source_mut().totals();
     (report.bytes_in, report.bytes_tar) = (totals.bytes_in, totals.bytes_tar);

@@ -61,6 +61,13 @@ pub struct Options {
     pub durability: Durability,
     /// Do not compute the SHA-256 of the uncompressed stream.
     pub skip_diff_id: bool,
+    /// Return at the archive's end marker, for a source that stays open: what is behind the marker is not looked at, so
+    /// there is no diff ID and no digest can be demanded ([`ErrorKind::Options`](crate::ErrorKind::Options)), and the
+    /// report says so ([`Report::stopped_at_end`](crate::Report::stopped_at_end)). More than the archive may have been read
+    /// of the source by then, up to some MiB. Without an end marker the stream must end. The end marker of what is
+    /// compressed is the one in the compressed stream; of xz, the block that it is in must be complete. Off: the source is
+    /// read to its end.
+    pub stop_at_end: bool,
     /// Send [`Progress`](crate::Progress) about ten times a second.
     pub progress: bool,
     /// List the entries instead of applying them.

@@ -35,6 +35,9 @@ pub struct Report {
     pub diff_id: Option<Digest>,
     /// SHA-256 of the archive as it came, computed by the parent when it was demanded.
     pub digest: Option<Digest>,
+    /// The run ended at the archive's end marker, with whatever comes behind it unread, as
+    /// [`Options::stop_at_end`](crate::Options::stop_at_end) asks.
+    pub stopped_at_end: bool,
     /// Things skipped or softened, the first [`Limits::events`](crate::Limits::events) of them, as far as 8 MiB of
     /// memory go (for all layers of an image together). One that does not fit is left out, and counted.
     pub events: Vec<Event>,

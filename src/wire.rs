@@ -16,7 +16,7 @@
 //! | fresh | `NeedIdMap`, unless there is to be no user namespace; answered by `IdMapDone` | mapped |
 //! | fresh, if no user namespace is demanded; mapped | `Started` | started |
 //! | fresh, mapped | `Reply` with a failure | over |
-//! | started | `Progress` if asked for, once in [`PACE`]; `Listed` if asked for, `Limits::entries` times; `Event`, `Limits::events` times; `NeedLowers` once, if they are to come later; answered by `LowersReady` | |
+//! | started | `Progress` if asked for, once in [`PACE`]; `Listed` if asked for, `Limits::entries` times; `Event`, `Limits::events` times; `NeedLowers` once, if they are to come later; answered by `LowersReady`; `Hungry` if asked for, with more bytes each time | |
 //! | started | `Reply` | over |
 //! | over | nothing | |
 //!
@@ -64,6 +64,8 @@ pub(crate) struct Request {
     pub(crate) lowers: Vec<Lower>,
     /// The lower directories are still being made: they are asked for before the first look at them.
     pub(crate) lowers_later: bool,
+    /// The helper says when it waits for more of the archive.
+    pub(crate) in_step: bool,
     pub(crate) root: Beginning,
 }
 
@@ -110,6 +112,8 @@ pub(crate) enum Up {
     Reply(Box<Reply>),
     /// The helper waits until the lower directories are complete.
     NeedLowers,
+    /// The helper has used so many bytes of the archive and waits for more.
+    Hungry(u64),
 }
 
 /// How it ended.

@@ -32,6 +32,7 @@ mod replays;
 mod rights;
 mod rules;
 mod stalls;
+mod stops;
 mod support;
 
 mod equivalence;

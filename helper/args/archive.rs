@@ -37,6 +37,13 @@ pub(crate) struct Archive {
     #[arg(long, conflicts_with = "diff_id", hide_short_help = true)]
     no_diff_id: bool,
 
+    /// Return at the archive's end marker, for a source that stays open
+    ///
+    /// What comes behind the marker is not looked at, so there is no digest. Without a marker, and without this option,
+    /// the source must end.
+    #[arg(long, conflicts_with_all = ["digest", "diff_id"], hide_short_help = true)]
+    stop_at_end: bool,
+
     /// Refuse links, devices and directories that claim to have a size
     ///
     /// Otherwise that is a warning; no content is read for them.
@@ -54,6 +61,7 @@ impl Archive {
     pub(super) fn set(&self, options: &mut Options) {
         options.compression = self.compression;
         options.skip_diff_id = self.no_diff_id;
+        options.stop_at_end = self.stop_at_end;
         options.strict_sizes = self.strict_sizes;
         options.pax_globals = self.pax_globals;
     }

@@ -76,6 +76,10 @@ pub(super) struct Child {
     protocol: Protocol,
     progress: Progress,
     kept: Kept,
+    /// Bytes of the archive that were written to the pipe here.
+    fed: u64,
+    /// So many of them the helper had used when it waited for more.
+    hungry_at: Option<u64>,
     reply: Option<Reply>,
     garbled: Option<Garbled>,
     closed: bool,
@@ -110,6 +114,8 @@ impl Child {
         let attached = canceller.attach(second);
         let limit = options.jail.limits.timeout;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit.checked_add(GRACE)?));
+        let in_step = pipe.is_some() && options.stop_at_end;
+        let protocol = Protocol::new(&options, callbacks.lowers.is_some(), in_step);
         Ok(Child {
             deadline,
             expired: false,
@@ -120,11 +126,13 @@ impl Child {
             pipe,
             stderr: Some(stderr),
             tail: Vec::new(),
-            protocol: Protocol::new(&options, callbacks.lowers.is_some()),
+            protocol,
             options,
             callbacks,
             progress: Progress::default(),
             kept: Kept::new(purse),
+            fed: 0,
+            hungry_at: None,
             reply: None,
             garbled: None,
             closed: false,
@@ -203,7 +211,10 @@ impl Child {
                 return Err(io::ErrorKind::BrokenPipe.into());
             };
             match nix::unistd::write(pipe, bytes) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.fed += n as u64;
+                    return Ok(n);
+                }
                 Err(Errno::EAGAIN) => drop(self.pump(Ready::PIPE, None, PollTimeout::NONE)),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EPIPE) => self.broken = true,
@@ -305,6 +316,10 @@ impl Child {
             }
             Up::Event(event) => self.kept.event(*event),
             Up::NeedLowers => self.is_asked(Question::Lowers),
+            Up::Hungry(at) => {
+                self.hungry_at = Some(at);
+                return at <= self.fed;
+            }
             Up::Reply(reply) => return self.take_reply(reply),
         }
         true
@@ -340,6 +355,14 @@ impl Child {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => self.stderr = None,
         }
+    }
+
+    /// Waits until the helper has used all that it was given and needs more; false once it needs nothing any more.
+    pub(super) fn wait_until_hungry(&mut self) -> bool {
+        while !self.over() && self.fed > 0 && self.hungry_at != Some(self.fed) {
+            self.pump(Ready::default(), None, PollTimeout::NONE);
+        }
+        !self.over()
     }
 
     /// Waits for the last word.

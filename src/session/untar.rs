@@ -225,15 +225,21 @@ impl Untar {
     }
 
     /// Applies what a reader gives. While the reader blocks, the helper's end is not noticed: where that
-    /// matters, use [`apply_fd`](Untar::apply_fd) or a [`Session`].
+    /// matters, use [`apply_fd`](Untar::apply_fd) or a [`Session`]. With
+    /// [`Options::stop_at_end`](crate::Options::stop_at_end) nothing is read before the helper needs it, so that a reader
+    /// that blocks behind the archive's end is not asked for more; that costs the decoder its own thread.
     ///
     /// # Errors
     ///
     /// Those of [`spawn`](Untar::spawn) and [`Session::finish`]; an error of the reader comes before all others.
     pub fn apply(self, mut archive: impl Read) -> Result<Report, Error> {
+        let in_step = self.options.stop_at_end;
         let mut session = self.spawn()?;
         let mut buffer = vec![0; PIECE];
         loop {
+            if in_step && !session.child.wait_until_hungry() {
+                return session.finish();
+            }
             match archive.read(&mut buffer) {
                 Ok(0) => return session.finish(),
                 Ok(n) if session.write_all(&buffer[..n]).is_err() => return session.finish(),
@@ -307,15 +313,17 @@ impl Untar {
 
     fn start(self, archive: OwnedFd, pipe: Option<OwnedFd>) -> Result<Session, Error> {
         let started = Instant::now();
-        check(&self.options, &self.destination)?;
+        let digested = !matches!(self.digest, Demand::None) || self.expected_diff_id.is_some();
+        check(&self.options, &self.destination, digested)?;
         let program = self.program.map_or_else(Program::this, Ok)?;
         let destination = self.destination.as_os_str().as_bytes().to_vec();
         let (mut options, mut lowers) = (self.options, self.lowers);
         lowers.extend(open_lowers(&mut options)?);
         let named = lowers.iter().map(Opened::as_lower).collect::<Result<_, _>>()?;
         let lowers_later = self.callbacks.lowers.is_some();
-        let request =
-            Request { destination, options: options.clone(), lowers: named, lowers_later, root: self.beginning };
+        let in_step = pipe.is_some() && options.stop_at_end;
+        let (sent, root) = (options.clone(), self.beginning);
+        let request = Request { destination, options: sent, lowers: named, lowers_later, root, in_step };
         let durable = options.durability != Durability::None;
         let (root, making) = match self.root {
             Root::There(root) => (root, None),
@@ -384,7 +392,7 @@ fn open_lowers(options: &mut Options) -> Result<Vec<Opened>, Error> {
 }
 
 /// Refuses options that contradict each other, before anything is started.
-fn check(options: &Options, destination: &Path) -> Result<(), Error> {
+fn check(options: &Options, destination: &Path, digested: bool) -> Result<(), Error> {
     let wrong = match options {
         Options { mode: Mode::Overlay(_), .. } if !destination.as_os_str().is_empty() => {
             "overlay mode writes a whole upper directory, so there is no destination inside it"
@@ -397,6 +405,9 @@ fn check(options: &Options, destination: &Path) -> Result<(), Error> {
         {
             "ranges of a user namespace's map overlap, inside or outside; the kernel takes only maps that can be read in \
              both directions"
+        }
+        Options { stop_at_end: true, .. } if digested => {
+            "a run that stops at the archive's end does not see the rest, so it has no digest and no diff ID to expect"
         }
         _ => return Ok(()),
     };

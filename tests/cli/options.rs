@@ -99,7 +99,7 @@ fn into_is_resolved_inside_the_root() {
     assert!(dest.join("a/b/f").exists() && dest.join("c/f").exists());
     // What the link names is on the host; in the root already the first directory of it is missing.
     let first = outside.iter().nth(1).expect("an absolute path").display().to_string();
-    dest.run(&["--into", "link/d"], &archive).ended(3, &format!("openat(\"/{first}\""));
+    dest.run(&["--into", "link/d"], &archive).ended(3, &format!("\"/{first}\""));
     assert_eq!(fs::read_dir(&outside).expect("outside").count(), 0);
 }
 

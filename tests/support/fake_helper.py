@@ -42,8 +42,8 @@ def flood(many):
 CONFINEMENT = bytes(12)
 # Seconds and nanoseconds of each.
 TIMES = bytes(5 * 2)
-REPORT = bytes(16) + CONFINEMENT + TIMES
-NO_FAILURE, FAILURE = b"\x00", b"\x01\x04\x00\x00\x00\x03"
+REPORT = bytes(17) + CONFINEMENT + TIMES
+NO_FAILURE, FAILURE = b"\x00", b"\x01\x04\x00\x00\x00\x08"
 NEED_ID_MAP = frame(body=b"\x00")
 STARTED = frame(body=b"\x01" + CONFINEMENT)
 PROGRESS = frame(body=b"\x02\x01\x01\x01")
@@ -62,7 +62,7 @@ FRAMES = {
     "m": frame(body=b"\x01" + bytes(3) + bytes_of(bytes(1_000_000)) + bytes(7)),
     "f": frame(body=b"\x05" + REPORT + b"\x01\x04\x00\x00\x01" + (bytes_of(b"\x01" * 300_000)) * 2 + b"\x07" + bytes_of(b"\xff" * 300_000)),
     "x": listed(b"\x01" * 1_000_000),
-    "r": frame(body=b"\x05" + bytes(14) + b"\xfc" + struct.pack("<I", 500_000) + b"\x00\x03" * 500_000
+    "r": frame(body=b"\x05" + bytes(15) + b"\xfc" + struct.pack("<I", 500_000) + b"\x00\x03" * 500_000
                + bytes(1) + CONFINEMENT + TIMES + NO_FAILURE),
 }
 

@@ -13,10 +13,10 @@ use super::made::passing_name;
 use super::metadata::{Attributes, Metadata};
 use super::path::fold;
 use super::{Applier, Failed};
-use crate::helper::fault::{Call, Fault, Result};
+use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::read::entry::{Entry, Reader, Region};
 use crate::helper::read::stream::Stream;
-use crate::report::{Cause, Limit};
+use crate::report::{Call, Cause, Descriptor, Limit};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -106,8 +106,8 @@ impl Applier<'_> {
             return Ok(false);
         };
         match &known.linked {
-            Some((dir, at, number)) if self.dirs.child(*dir, at) == Some(Child::Leaf(*number)) => {
-                self.link_from(spot, *dir, at, target)?;
+            Some((dir, known, number)) if self.dirs.child(*dir, known) == Some(Child::Leaf(*number)) => {
+                self.link_from(spot, *dir, known, target)?;
             }
             _ => self.make_plink(spot, known)?,
         }
@@ -143,9 +143,9 @@ impl Plinks {
     /// Where the next content is to be.
     fn room(&mut self, size: u64, attributes: usize) -> Result<Range<u64>> {
         let start = self.end;
-        let end = start.checked_add(size).ok_or_else(|| Fault::os(Errno::EFBIG, "pwrite64", size))?;
+        let end = start.checked_add(size).ok_or_else(|| Fault::as_if(Errno::EFBIG))?;
         let full = end.saturating_add(attributes as u64).checked_next_multiple_of(PAGE);
-        self.end = full.ok_or_else(|| Fault::os(Errno::EFBIG, "pwrite64", size))?;
+        self.end = full.ok_or_else(|| Fault::as_if(Errno::EFBIG))?;
         Ok(start..end)
     }
 
@@ -161,9 +161,9 @@ impl Plinks {
             Some(file) => file,
             None => nameless(root)?,
         };
-        let again = file.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()));
+        let again = file.try_clone();
         self.file = Some(file);
-        again.call("fcntl", || "fd, F_DUPFD_CLOEXEC")
+        again.map_err(|error| Fault::as_if(Errno::from_raw(error.raw_os_error().unwrap_or_default())))
     }
 }
 
@@ -175,10 +175,12 @@ fn nameless(dir: &OwnedFd) -> Result<OwnedFd> {
     }
     let name = passing_name();
     let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-    let file = openat(dir, &*name, flags, mode)
-        .call("openat", || format!("dir, \"{name}\", O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW, 0600"))?;
+    let file = openat(dir, &*name, flags, mode).call(Call::Openat, || {
+        at(Descriptor::Directory, &name).with("O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600")
+    })?;
     // Whoever has put something else there could have removed it himself.
-    unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir).call("unlinkat", || format!("dir, \"{name}\""))?;
+    unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir)
+        .call(Call::Unlinkat, || at(Descriptor::Directory, &name).with("0"))?;
     Ok(file)
 }
 
@@ -205,10 +207,11 @@ fn decode(mut bytes: &[u8]) -> Option<Attributes> {
     Some(attributes)
 }
 
-fn read_attributes(file: &OwnedFd, at: u64, length: usize) -> Result<Attributes> {
-    let failed = |errno| Fault::os(errno, "read", format_args!("nameless, {length}"));
-    let offset = i64::try_from(at).map_err(|_| failed(Errno::EFBIG))?;
-    lseek(file, offset, Whence::SeekSet).call("lseek", || format!("nameless, {at}, SEEK_SET"))?;
+fn read_attributes(file: &OwnedFd, start: u64, length: usize) -> Result<Attributes> {
+    let failed = |errno| Fault::os(errno, Call::Read, on(Descriptor::File).with(format_args!("<data>, {length}")));
+    let offset = i64::try_from(start).map_err(|_| failed(Errno::EFBIG))?;
+    lseek(file, offset, Whence::SeekSet)
+        .call(Call::Lseek, || on(Descriptor::File).with(format_args!("{start}, SEEK_SET")))?;
     let (mut bytes, mut filled) = (vec![0; length], 0);
     while filled < length {
         match nix::unistd::read(file, &mut bytes[filled..]) {

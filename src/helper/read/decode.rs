@@ -108,7 +108,13 @@ impl Decoder {
                     self.ended = true;
                     break;
                 }
-                Ok(n) => filled += n,
+                Ok(n) => {
+                    filled += n;
+                    // A block of xz ends here: what comes behind it may be long in coming.
+                    if self.format == Compression::Xz && filled < buffer.len() {
+                        break;
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && filled > 0 => break,
                 Err(e) => self.failed = Some(damage(&e, self.format, self.bytes_in())),

@@ -2,6 +2,7 @@
 
 use crate::helper::fault::{Fault, Result, on};
 use crate::report::{Call, Cause, Descriptor};
+use crate::wire::{Channel, Down, Up};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt;
@@ -69,6 +70,8 @@ pub(crate) struct Input {
     origin: Origin,
     count: Arc<AtomicU64>,
     patience: Patience,
+    /// Who is told when a read has to wait.
+    feeder: Option<Channel<Down, Up>>,
 }
 
 enum Origin {
@@ -100,7 +103,23 @@ impl Input {
     }
 
     fn from(origin: Origin) -> Input {
-        Input { origin, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))) }
+        Input { origin, count: Arc::default(), patience: Patience(Arc::new(AtomicBool::new(true))), feeder: None }
+    }
+
+    /// Tells the parent when a read has to wait, with what was read so far.
+    pub(crate) fn fed_by(mut self, parent: Channel<Down, Up>) -> Input {
+        self.feeder = Some(parent);
+        self
+    }
+
+    fn tell_hunger(&mut self) {
+        if self.feeder.is_none() || self.is_ready() {
+            return;
+        }
+        if let Some(feeder) = &mut self.feeder {
+            // A parent that has hung up is noticed by the wait.
+            let _ = feeder.send(&Up::Hungry(self.count.load(Ordering::Relaxed)));
+        }
     }
 
     /// Whether a read would not have to wait, as far as is known.
@@ -130,6 +149,9 @@ impl Input {
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let patient = self.patience.0.load(Ordering::Relaxed);
+        if patient {
+            self.tell_hunger();
+        }
         let n = match &mut self.origin {
             Origin::Descriptor(fd, watch) => read(fd, watch, patient, buffer)?,
             #[cfg(any(fuzzing, test))]

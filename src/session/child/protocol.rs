@@ -37,12 +37,14 @@ pub(super) struct Protocol {
     /// How many entries and events it may still tell.
     listed: u64,
     events: u64,
+    /// It says when it waits for more of the archive, the next time not before it has used so much of it.
+    hungry_from: Option<u64>,
     /// Attributes of one entry, the two ACLs beside those that are counted.
     xattrs: usize,
 }
 
 impl Protocol {
-    pub(super) fn new(options: &Options, lowers: bool) -> Protocol {
+    pub(super) fn new(options: &Options, lowers: bool, in_step: bool) -> Protocol {
         let namespace = match options.jail.user_namespace {
             UserNamespace::Never => Namespace::Never,
             UserNamespace::Auto => Namespace::IfNeeded,
@@ -57,6 +59,7 @@ impl Protocol {
             told: 0,
             listed: if options.list || options.verbose { options.limits.entries } else { 0 },
             events: options.limits.events.into(),
+            hungry_from: in_step.then_some(0),
             xattrs: (options.limits.xattrs as usize).saturating_add(2),
         }
     }
@@ -72,6 +75,7 @@ impl Protocol {
             (Up::Listed(listed), State::Started) => self.may_list(listed),
             (Up::Event(_), State::Started) => spend(&mut self.events),
             (Up::NeedLowers, State::Started) => std::mem::take(&mut self.lowers),
+            (Up::Hungry(at), State::Started) => self.may_be_hungry(*at),
             // Before it is inside it can only fail.
             (Up::Reply(reply), State::Fresh | State::Mapped) => self.step(State::Over, reply.failure.is_some()),
             (Up::Reply(reply), State::Started) => self.step(State::Over, reply.report.events.is_empty()),
@@ -88,6 +92,13 @@ impl Protocol {
     fn may_tell_progress(&mut self, elapsed: Duration) -> bool {
         self.told += 1;
         self.progress && u128::from(self.told) <= elapsed.as_millis() / PACE.as_millis() + 1
+    }
+
+    /// Not again before it has got something.
+    fn may_be_hungry(&mut self, at: u64) -> bool {
+        let may = self.hungry_from.is_some_and(|from| at >= from);
+        self.hungry_from = self.hungry_from.map(|_| at.saturating_add(1));
+        may
     }
 
     fn may_list(&mut self, listed: &Listed) -> bool {
@@ -108,7 +119,7 @@ mod tests {
     use crate::wire::Reply;
 
     fn all() -> Options {
-        let mut options = Options { progress: true, list: true, ..Options::default() };
+        let mut options = Options { progress: true, list: true, stop_at_end: true, ..Options::default() };
         (options.limits.entries, options.limits.events) = (2, 2);
         options
     }
@@ -153,6 +164,8 @@ mod tests {
             'l' => listed(300),
             'E' => Up::Event(Box::new(event())),
             'W' => Up::NeedLowers,
+            'H' => Up::Hungry(0),
+            'h' => Up::Hungry(9),
             'F' => reply(true, 0),
             'R' => reply(false, 0),
             'r' => reply(false, 1),
@@ -162,14 +175,14 @@ mod tests {
 
     /// How many of these frames pass.
     fn passed(options: &Options, lowers: bool, frames: &str) -> usize {
-        let mut protocol = Protocol::new(options, lowers);
+        let mut protocol = Protocol::new(options, lowers, options.stop_at_end);
         frames.chars().take_while(|letter| protocol.admits(&frame(*letter))).count()
     }
 
     #[test]
     fn each_frame_in_each_state() {
-        for (before, may) in [("", "MSF"), ("M", "SF"), ("S", "PLEWFR"), ("MS", "PLEWFR"), ("SR", ""), ("F", "")] {
-            for letter in "MSPLlEWFRr".chars() {
+        for (before, may) in [("", "MSF"), ("M", "SF"), ("S", "PLEWHhFR"), ("MS", "PLEWHhFR"), ("SR", ""), ("F", "")] {
+            for letter in "MSPLlEWHhFRr".chars() {
                 let want = before.len() + usize::from(may.contains(letter));
                 assert_eq!(passed(&all(), true, &format!("{before}{letter}")), want, "{letter} after {before:?}");
             }
@@ -188,6 +201,7 @@ mod tests {
             (with(|o| o.list = false), true, "SL", 1),
             (with(|o| (o.list, o.verbose) = (false, true)), true, "SL", 2),
             (all(), false, "SW", 1),
+            (with(|o| o.stop_at_end = false), true, "SH", 1),
             (with(|o| o.jail.user_namespace = UserNamespace::Never), true, "M", 0),
             (with(|o| o.jail.user_namespace = UserNamespace::Single), true, "S", 0),
             (with(|o| o.jail.user_namespace = UserNamespace::Single), true, "MS", 2),
@@ -198,7 +212,16 @@ mod tests {
 
     #[test]
     fn each_frame_comes_as_often_as_it_may() {
-        for (frames, want) in [("SLLL", 3), ("SEEE", 3), ("SWW", 2), ("SEELLWR", 7), ("SPPPPPPPPPPPPPPPPPPPP", 21)] {
+        for (frames, want) in [
+            ("SLLL", 3),
+            ("SEEE", 3),
+            ("SWW", 2),
+            ("SHH", 2),
+            ("SHhh", 3),
+            ("ShH", 2),
+            ("SEELLWR", 7),
+            ("SPPPPPPPPPPPPPPPPPPPP", 21),
+        ] {
             let passed = passed(&all(), true, frames);
             assert!(if frames.contains('P') { passed < want } else { passed == want }, "{frames}: {passed}");
         }

@@ -6,8 +6,9 @@ use crate::helper::apply::lower::Lower;
 use crate::helper::apply::made::Inherit;
 use crate::helper::apply::metadata::Metadata;
 use crate::helper::apply::remove;
-use crate::helper::fault::{Fault, Result};
+use crate::helper::fault::{self, Fault, Result};
 use crate::helper::open;
+use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 
@@ -258,7 +259,8 @@ impl Dirs {
     /// The error of a path that led, through a link, to where nothing is.
     fn lacking(&self, at: NodeId, name: &[u8]) -> Fault {
         let resolved = [&b""[..]].into_iter().chain(self.names(at)).chain([name]).collect::<Vec<_>>().join(&b'/');
-        Fault::os(Errno::ENOENT, "openat", format_args!("{}, O_DIRECTORY|O_NOFOLLOW", quoted(&resolved)))
+        let arguments = fault::at(Descriptor::Root, resolved).with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY");
+        Fault::os(Errno::ENOENT, Call::Openat, arguments)
     }
 
     /// A known path leads through this link from now on; the number of its name.

@@ -22,6 +22,7 @@ pub(crate) struct Reader<S> {
     body: Body,
     naming: Naming,
     state: State,
+    stop: bool,
 }
 
 /// What is left of the current body.
@@ -68,6 +69,7 @@ impl<S: Source> Reader<S> {
             body: Body::default(),
             naming: Naming { index: 0, offset: 0, path: Vec::new(), kind: EntryKind::Other(0), due: true },
             state: State::Start,
+            stop: false,
         }
     }
 
@@ -103,8 +105,22 @@ impl<S: Source> Reader<S> {
         Ok(Some(piece))
     }
 
-    /// Reads the source to its end, after [`next`](Reader::next) has answered `None`.
+    /// Once the end marker has come, nothing more is read if `stop`.
+    pub(crate) fn stop_at_end(mut self, stop: bool) -> Reader<S> {
+        self.stop = stop;
+        self
+    }
+
+    /// The end marker has come, and nothing behind it is read.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stop && self.state == State::Ended { marker: true }
+    }
+
+    /// Reads the source to its end, if that is wanted, after [`next`](Reader::next) has answered `None`.
     pub(crate) fn finish(&mut self) -> Result<End> {
+        if self.has_stopped() {
+            return Ok(End { marker: true, trailing: 0, trailing_data: false });
+        }
         let (trailing, trailing_data) = self.blocks.drain()?;
         Ok(End { marker: self.state == State::Ended { marker: true }, trailing, trailing_data })
     }
