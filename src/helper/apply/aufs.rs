@@ -8,8 +8,8 @@
 
 use super::create::Spot;
 use super::dirs::{Child, NodeId};
-use super::files::{self, NewFile};
-use super::made::passing_name;
+use super::files::NewFile;
+use super::made::{self, passing_name};
 use super::metadata::{Attributes, Metadata};
 use super::path::fold;
 use super::{Applier, Failed};
@@ -129,7 +129,7 @@ impl Applier<'_> {
         let from = self.plinks.file(&self.root)?;
         meta.xattrs = read_attributes(&from, content.end, attributes)?;
         let size = content.end - content.start;
-        let made = self.make(spot, || files::create(&spot.handle, spot.name, meta.mode))?;
+        let made = self.make(spot, || made::file(&spot.handle, spot.name, meta.mode))?;
         let mut file = NewFile::new(made, Some(Vec::new()));
         self.copy_content(&from, &mut file, content)?;
         let softened = file.finish(size, &meta, spot.inherit, &self.maker.setter)?;
