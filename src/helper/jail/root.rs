@@ -2,7 +2,7 @@
 //! `mount_namespaces(7)`, `open_tree(2)`.
 
 use super::cover;
-use super::mounts::{self, table::GETCWD};
+use super::mounts;
 use super::top::{self, RESTRICTED, Top};
 use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
 use crate::helper::sys::{self, fstat};

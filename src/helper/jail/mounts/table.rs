@@ -12,9 +12,6 @@ use std::os::unix::ffi::OsStrExt;
 /// `STATMOUNT_SB_BASIC` and `STATMOUNT_MNT_BASIC`.
 const BASIC: u64 = 3;
 
-/// The arguments of `getcwd(2)`, as libc gives them.
-pub(crate) const GETCWD: &str = "<path>, 4096";
-
 /// One mount at or below the directory.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mounted {
