@@ -13,7 +13,7 @@ use crate::support::tarball::{self, Tarball};
 
 /// Small, and larger than what is decoded before there are threads.
 fn archives() -> [Vec<u8>; 2] {
-    let many = (0..300).fold(Tarball::new(), |tar, i| tar.file(&format!("d/{i}"), vec![b'x'; 10 << 10]));
+    let many = (0..300).fold(Tarball::new(), |tar, i| tar.file(format!("d/{i}"), vec![b'x'; 10 << 10]));
     [Tarball::new().file("f", "1").build(), many.file("f", "1").build()]
 }
 
