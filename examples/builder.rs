@@ -20,7 +20,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn apply(untar: Untar, layer: File) -> Result<Report, Error> {
-    let mut untar = untar.program(Program::this()?).compute_digest();
-    untar.options_mut().mode = Mode::Layer;
-    untar.apply_fd(layer)
+    untar.program(Program::this()?).mode(Mode::Layer).compute_digest().apply_fd(layer)
 }

@@ -86,6 +86,7 @@ fn prepare(
     };
     untar = untar.program(Program::this()?);
     let mut options = args.options();
+    args.writing.layer.open_lowers(&mut options)?;
     if shows_progress(args) {
         options.progress = true;
         lock(screen).set_bar(Bar::new(size_of(archive)));
@@ -102,7 +103,13 @@ fn prepare(
     }
     let canceller = untar.canceller();
     let (shows, bar) = (Arc::clone(screen), Arc::clone(screen));
-    Ok(untar.on_listed(listener(args, shows, canceller)).on_progress(move |how_far| lock(&bar).progress(how_far)))
+    if args.output.list || args.output.verbose {
+        untar = untar.on_listed(listener(args, shows, canceller));
+    }
+    if shows_progress(args) {
+        untar = untar.on_progress(move |how_far| lock(&bar).progress(how_far));
+    }
+    Ok(untar)
 }
 
 /// What is done with each entry of a listing, or of `--verbose`.

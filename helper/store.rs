@@ -76,7 +76,8 @@ fn gc(args: &StoreArgs) -> Result<Done, Trouble> {
 }
 
 fn verify(args: &StoreArgs) -> Result<Done, Trouble> {
-    let (layers, differences) = Layers::open(&args.dir)?.verify()?;
+    let verified = Layers::open(&args.dir)?.verify()?;
+    let (layers, differences) = (verified.layers, verified.differences);
     let mut lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
     let code = if lines.is_empty() { exit::DONE } else { exit::ARCHIVE };
     let value = json!({ "ok": lines.is_empty(), "exit": code, "error": null, "layers": layers, "differences": lines });

@@ -4,13 +4,14 @@
 #![cfg_attr(test, allow(dead_code, unreachable_pub))]
 
 use crate::kind::ErrorKind;
-use crate::options::Options;
+use crate::options::{Durability, Jail, Limits, Mode, Options, Owner};
 use crate::report::{Digest, Failure, LayerRef, Listed, Progress, Report};
 use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 #[cfg(feature = "tokio")]
 use tokio::io::AsyncRead;
 
@@ -133,7 +134,7 @@ impl Program {
 }
 
 /// One application of an archive to a directory: a builder of what cannot be started on this system.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Untar {
     options: Options,
 }
@@ -178,6 +179,48 @@ impl Untar {
     #[must_use]
     pub fn options(self, options: Options) -> Untar {
         Untar { options }
+    }
+
+    /// What `.wh.` names mean.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Untar {
+        self.options.mode = mode;
+        self
+    }
+
+    /// Who owns what is made.
+    #[must_use]
+    pub fn owner(mut self, owner: Owner) -> Untar {
+        self.options.owner = owner;
+        self
+    }
+
+    /// What the helper is confined to.
+    #[must_use]
+    pub fn jail(mut self, jail: Jail) -> Untar {
+        self.options.jail = jail;
+        self
+    }
+
+    /// How long the run may take.
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Untar {
+        self.options.jail.limits.timeout = Some(time);
+        self
+    }
+
+    /// What the archive may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Untar {
+        self.options.limits = limits;
+        self
+    }
+
+    /// What has reached the disk when the report arrives.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Untar {
+        self.options.durability = durability;
+        self
     }
 
     /// The options, to change some.
@@ -257,10 +300,49 @@ impl Untar {
     pub async fn apply_async(self, _archive: impl AsyncRead) -> Result<Report, Error> {
         Err(Error)
     }
+
+    /// Lists what an open file, pipe or socket gives.
+    ///
+    /// # Errors
+    ///
+    /// Always [`ErrorKind::Unsupported`]; nothing is read.
+    pub fn list(self, _archive: impl Into<OwnedFd>, _entry: impl FnMut(Listed)) -> Result<Report, Error> {
+        Err(Error)
+    }
+
+    /// Starts to apply what an open file, pipe or socket gives.
+    ///
+    /// # Errors
+    ///
+    /// Always [`ErrorKind::Unsupported`]; nothing is read.
+    pub fn start_fd(self, _archive: impl Into<OwnedFd>) -> Result<Pending, Error> {
+        Err(Error)
+    }
+}
+
+/// A lower directory of an overlay: there is none on this system, so no value of this type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lower(Infallible);
+
+impl Lower {
+    /// Opens the directory of this name.
+    ///
+    /// # Errors
+    ///
+    /// Always [`ErrorKind::Unsupported`].
+    pub fn open(_path: impl AsRef<Path>) -> Result<Lower, Error> {
+        Err(Error)
+    }
+
+    /// The name that it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self.0 {}
+    }
 }
 
 /// Ends a run from another thread: here there is none to end.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Canceller(());
 
 impl Canceller {
@@ -269,6 +351,7 @@ impl Canceller {
 }
 
 /// A running helper: there is none on this system, so no value of this type.
+#[derive(Debug)]
 pub struct Session(Infallible);
 
 impl Session {
@@ -297,11 +380,8 @@ impl Session {
     }
 
     /// Ends the run because the caller's own source failed.
-    ///
-    /// # Errors
-    ///
-    /// Never called.
-    pub fn abandon(self, _error: io::Error) -> Result<Report, Error> {
+    #[must_use]
+    pub fn abandon(self, _error: io::Error) -> Error {
         match self.0 {}
     }
 
@@ -316,7 +396,7 @@ impl Session {
     /// # Errors
     ///
     /// Never called.
-    pub fn into_parts(self) -> Result<(Option<OwnedFd>, Pending), Error> {
+    pub fn into_parts(self) -> Result<Parts, Error> {
         match self.0 {}
     }
 }
@@ -338,12 +418,23 @@ impl AsFd for Session {
     }
 }
 
-/// The outcome of a run whose archive is written elsewhere: no value of this type either.
+/// What a session is made of: no value of this type either.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Parts {
+    /// Where the archive is written to.
+    pub pipe: OwnedFd,
+    /// The outcome to wait for.
+    pub pending: Pending,
+}
+
+/// The outcome of a run whose archive is read elsewhere: no value of this type either.
+#[derive(Debug)]
 pub struct Pending(Infallible);
 
 impl Pending {
     /// True once the run is over.
-    pub fn poll(&mut self) -> bool {
+    pub fn is_over(&mut self) -> bool {
         match self.0 {}
     }
 
@@ -429,7 +520,10 @@ mod tests {
             Untar::open("/").err(),
             Untar::atomic("/new").err(),
             Program::this().err(),
+            Lower::open("/").err(),
             any().spawn().err(),
+            any().list(std::fs::File::open("/dev/null").expect("null"), |_| ()).err(),
+            any().start_fd(std::fs::File::open("/dev/null").expect("null")).err(),
             any().apply(io::empty()).err(),
             any().program(Program::at("/bin/true")).apply_fd(std::fs::File::open("/dev/null").expect("null")).err(),
         ];
@@ -443,7 +537,7 @@ mod tests {
 
     #[test]
     fn what_cannot_fail_keeps_what_it_was_given() {
-        let mut untar = any().compute_digest().destination("srv");
+        let mut untar = any().compute_digest().mode(Mode::Layer).destination("srv");
         untar.options_mut().strip_components = 3;
         untar.canceller().cancel();
         assert_eq!(untar.on_progress(|_| {}).options.strip_components, 3);

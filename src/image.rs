@@ -63,7 +63,7 @@ pub use open::Opener;
 pub use platform::{ParsePlatformError, Platform};
 pub use problem::Problem;
 pub use source::{Form, Source};
-pub use store::{Difference, Removed, Store};
+pub use store::{Difference, Removed, Store, StoreProblem, Verified};
 pub use unpack::{Step, Unpack, What};
 
 use crate::options::Compression;

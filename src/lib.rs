@@ -12,8 +12,7 @@
 //! ```no_run
 //! use untar_in_root::{Error, Mode, Program, Untar};
 //! # fn main() -> Result<(), Error> {
-//! let mut untar = Untar::open("/var/lib/images/rootfs")?.program(Program::at("/usr/bin/untar-in-root"));
-//! untar.options_mut().mode = Mode::Layer;
+//! let untar = Untar::open("/var/lib/images/rootfs")?.program(Program::at("/usr/bin/untar-in-root")).mode(Mode::Layer);
 //! # let layer = std::fs::File::open("layer.tar.gz").unwrap();
 //! let report = untar.apply_fd(layer)?;
 //! println!("{} entries, {:?}", report.entries.total(), report.diff_id);
@@ -28,6 +27,8 @@
 //! | write the archive yourself | [`Untar::spawn`], a [`Session`] that is an [`io::Write`](std::io::Write) |
 //! | apply what an asynchronous source gives | `Untar::apply_async`, with the feature `tokio` |
 //! | write it in another asynchronous program | [`Session::into_parts`] |
+//! | start a run and wait for it later | [`Untar::start_fd`], a [`Pending`] |
+//! | look at what is in an archive | [`Untar::list`] |
 //! | end a run from another thread | [`Session::canceller`] |
 //! | have a directory appear whole or not at all | [`Untar::atomic`] |
 //! | let your own program be the helper | [`helper::init`], then [`Program::this`] |
@@ -96,15 +97,17 @@ pub use elsewhere::Running;
 #[cfg(all(not(target_os = "linux"), feature = "helper"))]
 pub use elsewhere::helper;
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{Canceller, Error, Pending, Program, Session, Untar};
+pub use elsewhere::{Canceller, Error, Lower, Parts, Pending, Program, Session, Untar};
 #[cfg(target_os = "linux")]
 pub use error::Error;
+#[cfg(target_os = "linux")]
+pub use opened::Lower;
 #[cfg(target_os = "linux")]
 pub use program::Program;
 #[cfg(all(target_os = "linux", feature = "tokio"))]
 pub use session::Running;
 #[cfg(target_os = "linux")]
-pub use session::{Canceller, Pending, Session, Untar};
+pub use session::{Canceller, Parts, Pending, Session, Untar};
 
 /// The guide's examples compile.
 #[cfg(all(doctest, feature = "helper", feature = "tokio"))]

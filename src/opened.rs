@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use crate::kind::ErrorKind;
-use crate::wire::Lower;
+use crate::wire::LowerName;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
@@ -48,10 +48,10 @@ impl Opened {
     }
 
     /// What the helper is told of it.
-    pub(crate) fn as_lower(&self) -> Result<Lower, Error> {
+    pub(crate) fn as_lower(&self) -> Result<LowerName, Error> {
         let failed = |errno: Errno| Error::io_at(ErrorKind::Root, "looking at", &self.path, errno.into());
         let stat = fstat(&self.dir).map_err(failed)?;
-        Ok(Lower { path: self.path.clone(), device: stat.st_dev, inode: stat.st_ino })
+        Ok(LowerName { path: self.path.clone(), device: stat.st_dev, inode: stat.st_ino })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -69,3 +69,35 @@ impl AsFd for Opened {
         self.dir.as_fd()
     }
 }
+
+/// A lower directory of an overlay, open: [`Overlay::over`](crate::Overlay::over) takes it.
+///
+/// The helper finds it by its name again, in a mount namespace of its own; what it finds must be the directory that was
+/// opened here. Two are equal if one is a clone of the other.
+#[derive(Clone, Debug)]
+pub struct Lower(pub(crate) Opened);
+
+impl Lower {
+    /// Opens the directory of this name; a relative one is taken from the working directory as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Root`] if it is missing or not a directory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Lower, Error> {
+        Opened::lower(path.as_ref()).map(Lower)
+    }
+
+    /// The name that it was opened by, made absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl PartialEq for Lower {
+    fn eq(&self, other: &Lower) -> bool {
+        Arc::ptr_eq(&self.0.dir, &other.0.dir)
+    }
+}
+
+impl Eq for Lower {}

@@ -1,8 +1,11 @@
 //! What the caller asks for: plain data, trusted, sent to the helper as one request.
 
+#[cfg(not(target_os = "linux"))]
+use crate::elsewhere::Lower;
+#[cfg(target_os = "linux")]
+use crate::opened::Lower;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// How an archive is applied, and what bounds it.
@@ -153,11 +156,26 @@ pub enum Mode {
 pub struct Overlay {
     /// Which attribute namespace marks opaque directories.
     pub prefix: OverlayPrefix,
-    /// Lower directories, the topmost first; they lend implied parents their metadata. They are opened when the run
-    /// starts; what the helper then finds under a name must be the same directory. They are held read-only in the
+    /// Lower directories, the topmost first; they lend implied parents their metadata. They are held read-only in the
     /// helper's mount namespace; without one the run is refused:
-    /// [`Cause::LowersNotHeld`](crate::Cause::LowersNotHeld).
-    pub lower: Vec<PathBuf>,
+    /// [`Cause::LowersNotHeld`](crate::Cause::LowersNotHeld). They are no part of what is serialised.
+    #[serde(skip)]
+    pub lowers: Vec<Lower>,
+}
+
+impl Overlay {
+    /// Describes an upper directory over these, the topmost first, in the attribute namespace that the helper may use.
+    #[must_use]
+    pub fn over(lowers: impl IntoIterator<Item = Lower>) -> Overlay {
+        Overlay { prefix: OverlayPrefix::Auto, lowers: lowers.into_iter().collect() }
+    }
+
+    /// Chooses the attribute namespace.
+    #[must_use]
+    pub fn prefix(mut self, prefix: OverlayPrefix) -> Overlay {
+        self.prefix = prefix;
+        self
+    }
 }
 
 /// The attribute namespace of overlayfs marks (`userxattr` mount option).

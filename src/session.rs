@@ -2,6 +2,7 @@
 
 mod canceller;
 mod child;
+mod feeder;
 mod idmap;
 #[cfg(feature = "tokio")]
 mod task;
@@ -24,8 +25,10 @@ use crate::opened::Opened;
 use crate::report::{Digest, Progress, Report};
 use crate::staging::{Made, Place, Staging};
 use child::{Child, Ready};
+use feeder::Feeder;
 use nix::poll::PollTimeout;
 use sha2::{Digest as _, Sha256};
+use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -66,6 +69,8 @@ pub struct Session {
     counts: bool,
     expected_digest: Option<Digest>,
     expected_diff_id: Option<Digest>,
+    /// Writes the archive in the caller's place.
+    feeder: Option<Feeder>,
     /// Dropped after the child: what nobody writes to any more is removed.
     making: Option<Making>,
     /// Held, so that the helper's comparison is with inodes that nobody else can get.
@@ -101,15 +106,16 @@ impl Session {
         self.outcome(None)
     }
 
-    /// Ends the run because the caller's own source failed: the helper is killed, and the error is told
-    /// before all others.
-    ///
-    /// # Errors
-    ///
-    /// Always.
-    pub fn abandon(mut self, error: io::Error) -> Result<Report, Error> {
+    /// Ends the run because the caller's own source failed: the helper is killed, and what is returned tells this
+    /// error before all others, with how far the run came.
+    #[must_use]
+    pub fn abandon(mut self, error: io::Error) -> Error {
         self.child.pump(Ready::default(), None, PollTimeout::ZERO);
-        self.outcome(Some(error))
+        match self.outcome(Some(error)) {
+            Err(error) => error,
+            // Never: the verdict on a reader's error is an error.
+            Ok(_) => Error::of(ErrorKind::Read),
+        }
     }
 
     /// A handle that ends the run from another thread.
@@ -118,23 +124,30 @@ impl Session {
         self.child.canceller()
     }
 
-    /// Takes the session apart for an asynchronous host: the pipe that the archive goes into, non-blocking,
-    /// and the outcome to wait for. Dropping the pipe ends the archive. `None` for the pipe if the helper
-    /// reads a descriptor of the caller's.
+    /// Takes the session apart for an asynchronous host: the pipe that the archive goes into, and the outcome to
+    /// wait for.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Options`] if a digest of the archive as it comes is demanded: bytes written to the pipe do
     /// not pass here. The uncompressed stream's ([`Untar::expect_diff_id`]) is the helper's to compute.
-    pub fn into_parts(mut self) -> Result<(Option<OwnedFd>, Pending), Error> {
-        if self.hasher.is_some() {
+    pub fn into_parts(mut self) -> Result<Parts, Error> {
+        let Some(pipe) = self.child.take_pipe().filter(|_| self.hasher.is_none()) else {
             let text = "the archive goes past a session that is taken apart, so its digest must be the caller's to \
                         compute; a diff ID can be expected";
             return Err(Error::new(ErrorKind::Options, crate::error::Detail::Text(text)));
-        }
-        let pipe = self.child.take_pipe();
+        };
         self.counts = false;
-        Ok((pipe, Pending { session: self }))
+        Ok(Parts { pipe, pending: Pending { session: self } })
+    }
+
+    /// Has a thread write the archive.
+    fn feed(&mut self, archive: OwnedFd) -> io::Result<()> {
+        let control = self.child.socket().try_clone_to_owned()?;
+        if let Some(pipe) = self.child.take_pipe() {
+            self.feeder = Some(Feeder::start(archive, pipe, control)?);
+        }
+        Ok(())
     }
 
     fn count(&mut self, bytes: &[u8]) {
@@ -144,9 +157,14 @@ impl Session {
         }
     }
 
-    fn outcome(self, reader: Option<io::Error>) -> Result<Report, Error> {
-        let digest = self.hasher.map(|hasher| Digest(hasher.finalize().into()));
+    fn outcome(mut self, mut reader: Option<io::Error>) -> Result<Report, Error> {
         let mut outcome: Outcome = self.child.end();
+        if let Some(feeder) = self.feeder {
+            let fed = feeder.join();
+            (self.hasher, self.bytes_in) = (Some(fed.hasher), fed.bytes);
+            reader = reader.or(fed.error);
+        }
+        let digest = self.hasher.map(|hasher| Digest(hasher.finalize().into()));
         outcome.reader = reader;
         outcome.expected_digest = self.expected_digest;
         outcome.expected_diff_id = self.expected_diff_id;
@@ -176,15 +194,34 @@ impl Write for Session {
     }
 }
 
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Session");
+        fields.field("bytes_in", &self.bytes_in).field("progress", &self.child.progress()).finish_non_exhaustive()
+    }
+}
+
 impl AsFd for Session {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.child.socket()
     }
 }
 
-/// The outcome of a run whose archive is written elsewhere; from [`Session::into_parts`].
+/// What a session is made of; from [`Session::into_parts`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Parts {
+    /// Where the archive is written to: a pipe, non-blocking. Dropping it ends the archive.
+    pub pipe: OwnedFd,
+    /// The outcome to wait for.
+    pub pending: Pending,
+}
+
+/// The outcome of a run whose archive is read elsewhere: from [`Session::into_parts`] or [`Untar::start_fd`].
 ///
-/// As [`AsFd`] it is the control socket: whenever it is readable, call [`poll`](Pending::poll).
+/// As [`AsFd`] it is the control socket: whenever it is readable, ask [`is_over`](Pending::is_over). Dropped without
+/// [`wait`](Pending::wait), the helper is killed and reaped.
+#[derive(Debug)]
 pub struct Pending {
     session: Session,
 }
@@ -192,7 +229,7 @@ pub struct Pending {
 impl Pending {
     /// Takes note of what the helper has said, without waiting; true once the run is over and
     /// [`wait`](Pending::wait) will not block.
-    pub fn poll(&mut self) -> bool {
+    pub fn is_over(&mut self) -> bool {
         self.session.check().is_err()
     }
 
@@ -200,7 +237,7 @@ impl Pending {
     ///
     /// # Errors
     ///
-    /// Those of [`Session::finish`].
+    /// As [`Session::finish`]; after [`Untar::start_fd`] also [`ErrorKind::Read`] if the archive cannot be read.
     pub fn wait(self) -> Result<Report, Error> {
         self.session.finish()
     }

@@ -61,7 +61,7 @@ pub(crate) struct Request {
     /// Inside the root; empty is the root itself.
     pub(crate) destination: Vec<u8>,
     /// The lower directories in overlay mode, the topmost first: what the mode itself says of them is left out.
-    pub(crate) lowers: Vec<Lower>,
+    pub(crate) lowers: Vec<LowerName>,
     /// The lower directories are still being made: they are asked for before the first look at them.
     pub(crate) lowers_later: bool,
     /// The helper says when it waits for more of the archive.
@@ -84,7 +84,7 @@ pub(crate) enum Beginning {
 /// A lower directory: the name by which the helper opens it in a mount namespace of its own, and the inode that the
 /// parent has opened, which it must then be.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Lower {
+pub(crate) struct LowerName {
     /// Absolute.
     pub(crate) path: PathBuf,
     pub(crate) device: u64,

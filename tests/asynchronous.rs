@@ -125,9 +125,9 @@ fn a_pending_is_awaited() {
         async move {
             let mut session = untar.spawn()?;
             io::Write::write_all(&mut session, &fs::read(path).expect("archive")[..1000]).expect("room");
-            let (pipe, pending) = session.into_parts()?;
-            drop(pipe);
-            pending.await
+            let parts = session.into_parts()?;
+            drop(parts.pipe);
+            parts.pending.await
         }
     }) {
         // What was written was a part only.
@@ -324,8 +324,8 @@ fn outside_a_runtime_it_is_an_error_and_no_panic() {
         Poll::Ready(Err(error)) => assert_eq!(error.kind(), ErrorKind::Options, "{error:?}"),
         other => panic!("{other:?}"),
     }
-    let (_pipe, pending) = untar(scratch.path()).spawn().expect("it starts").into_parts().expect("parts");
-    let mut run = Box::pin(pending.into_future());
+    let parts = untar(scratch.path()).spawn().expect("it starts").into_parts().expect("parts");
+    let mut run = Box::pin(parts.pending.into_future());
     assert!(matches!(run.as_mut().poll(&mut cx), Poll::Ready(Err(error)) if error.kind() == ErrorKind::Options));
 }
 

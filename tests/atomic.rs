@@ -124,7 +124,7 @@ fn a_place_that_is_taken_is_left_as_it_is() {
     for (name, words) in
         [("full", "ENOTEMPTY"), ("file", "EEXIST"), ("link", "EEXIST"), ("dangling", "EEXIST"), ("no/root", "ENOENT")]
     {
-        let error = Untar::atomic(dir.join(name)).err().expect("taken");
+        let error = Untar::atomic(dir.join(name)).expect_err("taken");
         assert_eq!(error.kind(), ErrorKind::Root);
         assert!(error.to_string().contains(words), "{error}");
     }
@@ -165,7 +165,7 @@ fn a_mount_point_is_no_place() {
     }
     let scratch = Scratch::new();
     let place = scratch.tmpfs("root", 1 << 20).expect("tmpfs");
-    let error = Untar::atomic(&place).err().expect("a mount");
+    let error = Untar::atomic(&place).expect_err("a mount");
     assert!(error.to_string().contains("EBUSY"), "{error}");
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use untar_in_root::{Cause, Limit, Limits, Mode, Options, Overlay, Untar};
+use untar_in_root::{Cause, Limit, Limits, Mode, Options, Untar};
 
 use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::{need_root, need_tools};
@@ -21,9 +21,7 @@ fn tar() -> Tarball {
 /// Overlay mode over these.
 fn over(lower: Vec<PathBuf>) -> impl FnOnce(&mut Options) {
     move |options| {
-        let mut overlay = Overlay::default();
-        overlay.lower = lower;
-        options.mode = Mode::Overlay(overlay);
+        options.mode = Mode::Overlay(crate::support::run::over(lower));
     }
 }
 

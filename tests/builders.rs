@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::mount::{MountFlags, mount};
 use serde_json::Value;
-use untar_in_root::{EventKind, Mode, Options, Overlay, Report};
+use untar_in_root::{EventKind, Mode, Options, Report};
 
 use crate::support::privilege::{need_root, need_tools};
 use crate::support::run::{layer, untar};
@@ -52,9 +52,7 @@ impl Built {
         for (number, path) in self.layers.iter().enumerate() {
             let upper = self.scratch.dir(format!("upper{number}"));
             apply(&upper, path, |options| {
-                let mut overlay = Overlay::default();
-                overlay.lower = uppers.clone();
-                options.mode = Mode::Overlay(overlay);
+                options.mode = Mode::Overlay(crate::support::run::over(&uppers));
             });
             uppers.insert(0, upper);
         }

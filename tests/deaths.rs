@@ -197,16 +197,16 @@ fn cancelling_ends_a_run_whose_source_is_stalled() {
     let dest = scratch.dir("dest");
     let session = untar(&dest, literal).spawn().expect("helper");
     let canceller = session.canceller();
-    let (pipe, pending) = session.into_parts().expect("parts");
+    let parts = session.into_parts().expect("parts");
     let start = Instant::now();
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(50));
         canceller.cancel();
     });
     // The pipe stays open: nobody has said that the archive is complete.
-    assert_eq!(pending.wait().expect_err("cancelled").kind(), ErrorKind::Cancelled);
+    assert_eq!(parts.pending.wait().expect_err("cancelled").kind(), ErrorKind::Cancelled);
     assert!(start.elapsed() < SOON);
-    drop(pipe);
+    drop(parts.pipe);
 }
 
 /// Kills a parent in the middle; its helper must be gone within a second.

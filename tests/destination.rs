@@ -193,10 +193,10 @@ fn a_destination_that_is_no_directory_is_an_error() {
 #[test]
 fn a_missing_root_is_an_error() {
     let scratch = Scratch::new();
-    let error = untar_in_root::Untar::open(scratch.join("missing")).err().expect("missing");
+    let error = untar_in_root::Untar::open(scratch.join("missing")).expect_err("missing");
     assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Root, Some(2)));
     assert!(error.to_string().contains("missing"), "{error}");
-    let error = untar_in_root::Untar::open(scratch.file("file", "")).err().expect("a file");
+    let error = untar_in_root::Untar::open(scratch.file("file", "")).expect_err("a file");
     assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Root, Some(20)));
 }
 

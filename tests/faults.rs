@@ -278,7 +278,7 @@ fn a_digest_that_nobody_could_compute_is_refused_at_once() {
     let scratch = Scratch::new();
     let run = || untar(scratch.path(), literal);
     for run in [run().compute_digest(), run().expect_digest(untar_in_root::Digest([7; 32]))] {
-        let error = run.spawn().expect("helper").into_parts().err().expect("refused");
+        let error = run.spawn().expect("helper").into_parts().expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Options, "{error:?}");
         assert!(error.to_string().contains("digest") && error.to_string().contains("diff ID"), "{error}");
     }
@@ -286,10 +286,10 @@ fn a_digest_that_nobody_could_compute_is_refused_at_once() {
     let bytes = Tarball::new().file("f", "1").build();
     let diff_id = run().apply(&bytes[..]).expect("applied").diff_id.expect("diff ID");
     for (expected, right) in [(diff_id, true), (untar_in_root::Digest([7; 32]), false)] {
-        let (pipe, pending) = run().expect_diff_id(expected).spawn().expect("helper").into_parts().expect("parts");
-        File::from(pipe.expect("pipe")).write_all(&bytes).expect("room");
+        let parts = run().expect_diff_id(expected).spawn().expect("helper").into_parts().expect("parts");
+        File::from(parts.pipe).write_all(&bytes).expect("room");
         assert_eq!(
-            pending.wait().map(drop).map_err(|error| error.kind()),
+            parts.pending.wait().map(drop).map_err(|error| error.kind()),
             if right { Ok(()) } else { Err(ErrorKind::Digest) }
         );
     }
@@ -350,9 +350,9 @@ pub fn leaks(dest: &Path, program: &untar_in_root::Program) -> String {
         _ = run(program).apply(&good[..400]).expect_err("truncated");
         _ = run(program).compute_digest().apply(io::empty());
         drop(run(program).spawn());
-        let (pipe, pending) = run(program).spawn().expect("helper").into_parts().expect("parts");
-        drop(pipe);
-        _ = pending.wait();
+        let parts = run(program).spawn().expect("helper").into_parts().expect("parts");
+        drop(parts.pipe);
+        _ = parts.pending.wait();
     }
     let zombies = wait(WaitOptions::NOHANG);
     match (descriptors() - before, zombies) {

@@ -149,7 +149,7 @@ const WAYS: &[(&str, Way)] = &[
     ("abandoned", |start, p, a| {
         let mut session = start(p).spawn()?;
         _ = session.write_all(&a.large[..1 << 20]);
-        session.abandon(io::Error::other("changed my mind"))
+        Err(session.abandon(io::Error::other("changed my mind")))
     }),
     ("cancelled", |start, p, _| {
         let session = start(p).spawn()?;
@@ -158,9 +158,9 @@ const WAYS: &[(&str, Way)] = &[
             std::thread::sleep(Duration::from_millis(3));
             canceller.cancel();
         });
-        let (pipe, pending) = session.into_parts()?;
-        let result = pending.wait();
-        drop(pipe);
+        let parts = session.into_parts()?;
+        let result = parts.pending.wait();
+        drop(parts.pipe);
         thread.join().expect("thread");
         result
     }),

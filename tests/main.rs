@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "the support is there for tests to come")]
 #![allow(unreachable_pub, reason = "`pub` marks what tests may use of a support module")]
 
+mod api;
 mod as_strace;
 mod asynchronous;
 mod atomic;

@@ -4,10 +4,10 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, mount};
-use untar_in_root::{Error, ErrorKind, EventKind, Mode, Overlay, OverlayPrefix, Report};
+use untar_in_root::{Error, ErrorKind, EventKind, Mode, OverlayPrefix, Report};
 
 use crate::support::privilege::need_root;
-use crate::support::run::{apply, dated, describe, layer, line};
+use crate::support::run::{apply, dated, describe, layer, line, over};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 use crate::support::tree::{But, Tree, assert_same};
@@ -35,10 +35,8 @@ impl Over {
         dated(&below);
         apply(&below, &lower.build(), layer).expect("lower");
         let result = apply(&upper, &archive.build(), |o| {
-            let mut overlay = Overlay::default();
-            overlay.prefix = if user { OverlayPrefix::User } else { OverlayPrefix::Trusted };
-            overlay.lower = vec![below];
-            o.mode = Mode::Overlay(overlay);
+            let prefix = if user { OverlayPrefix::User } else { OverlayPrefix::Trusted };
+            o.mode = Mode::Overlay(over([below]).prefix(prefix));
         });
         Over { scratch, result, user }
     }
@@ -241,9 +239,7 @@ fn overlay_attributes_of_links_and_special_files_that_are_copied_up_are_told() {
         rustix::fs::lsetxattr(&name, "trusted.x", b"1", rustix::fs::XattrFlags::empty()).expect("attribute");
     }
     let archive = tar().hardlink("h", "l").hardlink("i", "p").build();
-    let mut overlay = Overlay::default();
-    overlay.lower = vec![below];
-    let report = apply(&upper, &archive, |o| o.mode = Mode::Overlay(overlay)).expect("applied");
+    let report = apply(&upper, &archive, |o| o.mode = Mode::Overlay(over([below]))).expect("applied");
     let told: Vec<_> = report.events.into_iter().map(|event| event.what).collect();
     // Before Linux 6.13 their names cannot be asked for.
     let lost = |name: &str| vec![EventKind::XattrUnsupported { name: name.as_bytes().into(), errno: 95 }; 2];

@@ -134,7 +134,7 @@ fn nosuid() -> bool {
 }
 
 fn a_wrong_root_is_an_error_here_too() {
-    let error = Untar::open("/nowhere").err().expect("missing");
+    let error = Untar::open("/nowhere").expect_err("missing");
     assert_eq!(error.kind(), ErrorKind::Root);
 }
 

@@ -288,9 +288,7 @@ fn overlay_whiteouts_where_devices_cannot_be_made_are_attributes() {
     let lower = Tarball::new().file("d/gone", "1").file("d/kept", "2").file("top", "3").file("e/f", "4");
     run::apply(&below, &lower.build(), layer).expect("lower");
     let mut untar = untar_in_root::Untar::open(&upper).expect("destination").program(wrapper);
-    let mut overlay = untar_in_root::Overlay::default();
-    overlay.lower = vec![below.clone()];
-    untar.options_mut().mode = untar_in_root::Mode::Overlay(overlay);
+    untar.options_mut().mode = untar_in_root::Mode::Overlay(run::over([&below]));
     let layer = Tarball::new().whiteout("d/gone").whiteout("top").file("e/g", "5");
     untar.apply(&layer.build()[..]).expect("a layer");
     let tree = Tree::read(&upper);
@@ -339,9 +337,7 @@ fn overlaid(
     change: impl FnOnce(&mut untar_in_root::Options),
 ) -> Result<untar_in_root::Report, untar_in_root::Error> {
     let mut untar = untar_in_root::Untar::open(upper).expect("destination").program(program.clone());
-    let mut overlay = untar_in_root::Overlay::default();
-    overlay.lower = vec![lower.to_owned()];
-    untar.options_mut().mode = untar_in_root::Mode::Overlay(overlay);
+    untar.options_mut().mode = untar_in_root::Mode::Overlay(run::over([lower]));
     change(untar.options_mut());
     untar.apply(&layer.build()[..])
 }

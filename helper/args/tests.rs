@@ -67,11 +67,9 @@ fn each_option_means_one_thing() {
     let table: &[(&[&str], Change)] = &[
         (&["--layer"], |o| o.mode = Mode::Layer),
         (&["--overlay"], |o| o.mode = Mode::Overlay(untar_in_root::Overlay::default())),
+        // What is below is opened by the run.
         (&["--overlay=user", "--lower", "a", "--lower", "b"], |o| {
-            let mut overlay = untar_in_root::Overlay::default();
-            overlay.prefix = OverlayPrefix::User;
-            overlay.lower = vec!["a".into(), "b".into()];
-            o.mode = Mode::Overlay(overlay);
+            o.mode = Mode::Overlay(untar_in_root::Overlay::default().prefix(OverlayPrefix::User));
         }),
         (&["--compression", "xz"], |o| o.compression = Compression::Xz),
         (&["--no-diff-id"], |o| o.skip_diff_id = true),

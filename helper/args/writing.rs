@@ -4,7 +4,7 @@ use super::common::Common;
 use super::values::{self, Word};
 use clap::error::ErrorKind;
 use std::path::PathBuf;
-use untar_in_root::{EscapingNames, IdRange, Mode, Options, OverlayPrefix, Owner};
+use untar_in_root::{EscapingNames, IdRange, Lower, Mode, Options, OverlayPrefix, Owner};
 
 const PREFIXES: &[Word<OverlayPrefix>] = &[
     ("auto", "trusted where that may be set, else user", OverlayPrefix::Auto),
@@ -32,7 +32,7 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Writing {
     #[command(flatten)]
-    layer: Layer,
+    pub(crate) layer: Layer,
     #[command(flatten)]
     pub(crate) destination: Destination,
     #[command(flatten)]
@@ -65,7 +65,7 @@ impl Writing {
 /// What the archive's whiteouts become.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Image layers")]
-struct Layer {
+pub(crate) struct Layer {
     /// Apply an image layer: whiteouts remove what lower layers left
     ///
     /// `.wh.NAME` removes NAME and `.wh..wh..opq` empties its directory, as far as they come from lower layers
@@ -95,11 +95,16 @@ impl Layer {
             options.mode = Mode::Layer;
         }
         if let Some(prefix) = self.overlay {
-            let mut overlay = untar_in_root::Overlay::default();
-            overlay.prefix = prefix;
-            overlay.lower.clone_from(&self.lower);
-            options.mode = Mode::Overlay(overlay);
+            options.mode = Mode::Overlay(untar_in_root::Overlay::default().prefix(prefix));
         }
+    }
+
+    /// Opens the directories below, and puts them in.
+    pub(crate) fn open_lowers(&self, options: &mut Options) -> Result<(), untar_in_root::Error> {
+        if let Mode::Overlay(overlay) = &mut options.mode {
+            overlay.lowers = self.lower.iter().map(Lower::open).collect::<Result<_, _>>()?;
+        }
+        Ok(())
     }
 }
 

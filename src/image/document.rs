@@ -107,9 +107,7 @@ impl Document {
     pub(super) fn into_manifests(self, file: &str) -> Result<Manifests, Error> {
         match self.manifests {
             Some(manifests) => Ok(manifests),
-            None if self.config.is_some() || self.layers.is_some() => {
-                Err(Problem::Json("a manifest where an index is expected".to_owned()).at(file))
-            }
+            None if self.config.is_some() || self.layers.is_some() => Err(Problem::ManifestForIndex.at(file)),
             None => Ok(Manifests::default()),
         }
     }
@@ -117,7 +115,7 @@ impl Document {
     pub(super) fn into_image(self, file: &str) -> Result<(Descriptor, Layers<Descriptor>), Error> {
         match self.config {
             Some(config) => Ok((config, self.layers.unwrap_or_default())),
-            None => Err(Problem::Json("a manifest without a configuration".to_owned()).at(file)),
+            None => Err(Problem::NoConfiguration.at(file)),
         }
     }
 }

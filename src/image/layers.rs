@@ -120,7 +120,7 @@ impl Unpack<'_> {
             _ => OverlayPrefix::Auto,
         };
         let root = slot.dir.dir().try_clone().map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
-        let mode = Mode::Overlay(Overlay { prefix, lower: Vec::new() });
+        let mode = Mode::Overlay(Overlay { prefix, lowers: Vec::new() });
         let durability = without_sync(self.options.durability);
         let (schedule, watcher) = (Arc::clone(schedule), self.watcher.clone());
         let wait = move || {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Opens an image: a builder.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Opener {
     source: Source,
     platform: Option<Platform>,

@@ -2,6 +2,7 @@
 
 use crate::error::Detail;
 use crate::error::Error;
+use crate::image::store::StoreProblem;
 use crate::kind::ErrorKind;
 use crate::options::Compression;
 use crate::report::Digest;
@@ -23,8 +24,12 @@ pub enum Problem {
     Leaves,
     /// A document is larger than 4 MiB.
     DocumentSize(u64),
-    /// A document is no JSON, or not of the form that it must have.
+    /// A document is no JSON, or not of the form that it must have; what the parser says.
     Json(String),
+    /// A manifest where an index is expected.
+    ManifestForIndex,
+    /// A manifest without a configuration.
+    NoConfiguration,
     /// The version of the layout or of a document is not supported.
     Version(String),
     /// A file has another size than its descriptor says.
@@ -104,9 +109,8 @@ pub enum Problem {
     Several(Vec<String>),
     /// There is no image at all.
     Empty,
-    /// The store was written by another version, or for mounts of the other kind; or something in it is not its user's
-    /// own: what, and what to do about it.
-    Store(String),
+    /// Something is wrong with a store of layers.
+    Store(StoreProblem),
     /// The place for the result is not empty.
     Occupied,
 }
@@ -226,6 +230,10 @@ impl fmt::Display for Problem {
             Problem::DocumentSize(size) => {
                 write!(f, "refused: a document of {size} bytes; {} are the most", super::MAX_DOCUMENT)
             }
+            Problem::ManifestForIndex => {
+                f.write_str("not a document of this kind: a manifest where an index is expected")
+            }
+            Problem::NoConfiguration => f.write_str("not a document of this kind: a manifest without a configuration"),
             Problem::Json(what) => write!(f, "not a document of this kind: {}", Escaped(what.as_bytes())),
             Problem::Version(version) => write!(f, "version {} is not supported", Text(version)),
             Problem::Size { declared, actual } => {
@@ -274,7 +282,7 @@ impl fmt::Display for Problem {
             }
             Problem::Several(there) => write!(f, "several images, say which: {}", List(there)),
             Problem::Empty => f.write_str("there is no image in it"),
-            Problem::Store(what) => f.write_str(what),
+            Problem::Store(what) => what.fmt(f),
             Problem::Occupied => f.write_str("not empty: name a directory that is empty or does not exist"),
         }
     }

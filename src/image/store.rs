@@ -17,12 +17,14 @@
 
 mod gc;
 mod listing;
+mod problem;
 mod record;
 mod state;
 mod verify;
 
 pub use gc::Removed;
-pub use verify::Difference;
+pub use problem::StoreProblem;
+pub use verify::{Difference, Verified};
 
 use super::digest;
 use super::layers::{Layers, Slot, userxattr};
@@ -106,7 +108,7 @@ impl Store {
         let Some(version) = state::read(dir.as_fd(), "version", dir.path())? else { return Ok(None) };
         let version = String::from_utf8_lossy(&version);
         if version.lines().next() != Some(VERSION) {
-            return Err(Problem::Store("this store is of another version".to_owned()).at(dir.path()));
+            return Err(Problem::Store(StoreProblem::Version).at(dir.path()));
         }
         let user_marks = version.lines().any(|line| line == "marks user");
         let (layers, images) = (state::part(&dir, "layers")?, state::part(&dir, "images")?);
@@ -258,7 +260,7 @@ impl Unpack<'_> {
         whoever_reads_back()?;
         self.shape(store)?;
         if name.is_empty() || name.len() > 512 {
-            return Err(Problem::Store("a name in a store has 1 to 512 bytes".to_owned()).at(store.path()));
+            return Err(Problem::Store(StoreProblem::Name).at(store.path()));
         }
         let held = store.lock(&self.canceller, || self.tell(0, What::StoreBusy))?;
         held.fill(&self, name)
@@ -277,7 +279,7 @@ impl Unpack<'_> {
             return Err(Error::new(ErrorKind::Options, Detail::Text(text)));
         }
         let prefix = if store.kept.user_marks { OverlayPrefix::User } else { OverlayPrefix::Trusted };
-        self.options.mode = Mode::Overlay(Overlay { prefix, lower: Vec::new() });
+        self.options.mode = Mode::Overlay(Overlay { prefix, lowers: Vec::new() });
         Ok(())
     }
 }
@@ -345,7 +347,7 @@ fn image_name(name: &str) -> String {
 }
 
 fn none(path: &Path) -> Error {
-    Problem::Store("this is no store: it has no readable file `version`".to_owned()).at(path)
+    Problem::Store(StoreProblem::NotAStore).at(path)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

@@ -10,6 +10,7 @@ use crate::purse::Purse;
 use crate::report::{LayerRef, Progress, Report};
 use crate::session::KEPT;
 use crate::session::{Canceller, Untar};
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -53,6 +54,14 @@ pub enum What {
     Waiting,
     /// It has been applied, and is what it should be.
     Done(Box<Report>),
+}
+
+impl fmt::Debug for Unpack<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Unpack");
+        fields.field("image", &self.image.id).field("program", &self.program).field("options", &self.options);
+        fields.field("jobs", &self.jobs).finish_non_exhaustive()
+    }
 }
 
 impl Image {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 /// Ends a run from another thread: the session's next or present call returns
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Canceller {
     /// The sockets of its helpers, numbered. Whoever cancels sets the flag before locking, whoever starts looks at it
     /// after unlocking, so a helper is either not waited for or hung up on.

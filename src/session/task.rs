@@ -11,6 +11,7 @@ use super::{Canceller, Pending, Session};
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::report::{Progress, Report};
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -44,6 +45,12 @@ enum State {
     /// It is over, and a thread sees to the rest.
     Ending(JoinHandle<Result<Report, Error>>),
     Ended,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("progress", &self.progress).finish_non_exhaustive()
+    }
 }
 
 impl Running {

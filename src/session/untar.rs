@@ -3,11 +3,11 @@
 use super::canceller::Canceller;
 use super::child::{self, Callbacks, Child, KEPT, Ready, Shared};
 use super::whiteouts::hide;
-use super::{Making, PIECE, Session};
+use super::{Making, PIECE, Pending, Session};
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::options::{Durability, IdRange, Jail, Mode, Options, UserNamespace};
+use crate::options::{Durability, IdRange, Jail, Limits, Mode, Options, Owner, UserNamespace};
 use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{Digest, Listed, Progress, Report};
@@ -16,14 +16,15 @@ use crate::wire::{Beginning, Down, Request};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
 use sha2::{Digest as _, Sha256};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 /// One application of an archive to a directory: a builder.
 ///
@@ -130,14 +131,56 @@ impl Untar {
         self
     }
 
-    /// How the archive is applied.
+    /// How the archive is applied: all of it at once, in place of what was said before.
     #[must_use]
     pub fn options(mut self, options: Options) -> Untar {
         self.options = options;
         self
     }
 
-    /// The options, to change some.
+    /// What `.wh.` names mean.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Untar {
+        self.options.mode = mode;
+        self
+    }
+
+    /// Who owns what is made.
+    #[must_use]
+    pub fn owner(mut self, owner: Owner) -> Untar {
+        self.options.owner = owner;
+        self
+    }
+
+    /// What the helper is confined to.
+    #[must_use]
+    pub fn jail(mut self, jail: Jail) -> Untar {
+        self.options.jail = jail;
+        self
+    }
+
+    /// How long the run may take, by wall clock; a slow source's time counts. Without it there is no limit.
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Untar {
+        self.options.jail.limits.timeout = Some(time);
+        self
+    }
+
+    /// What the archive may cost.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Untar {
+        self.options.limits = limits;
+        self
+    }
+
+    /// What has reached the disk when the report arrives.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Untar {
+        self.options.durability = durability;
+        self
+    }
+
+    /// The options, to change those that have no setter here.
     pub fn options_mut(&mut self) -> &mut Options {
         &mut self.options
     }
@@ -163,14 +206,15 @@ impl Untar {
         self
     }
 
-    /// Calls back as the run advances, if [`Options::progress`] is set.
+    /// Calls back as the run advances, about ten times a second; as if [`Options::progress`] were set.
     #[must_use]
     pub fn on_progress(mut self, callback: impl FnMut(Progress) + Send + 'static) -> Untar {
         self.callbacks.progress = Some(Box::new(callback));
         self
     }
 
-    /// Calls back for each entry of a listing ([`Options::list`]).
+    /// Calls back for each entry, before it is applied; as if [`Options::verbose`] were set, unless
+    /// [`Options::list`] is.
     #[must_use]
     pub fn on_listed(mut self, callback: impl FnMut(Listed) + Send + 'static) -> Untar {
         self.callbacks.listed = Some(Box::new(callback));
@@ -231,7 +275,8 @@ impl Untar {
     ///
     /// # Errors
     ///
-    /// Those of [`spawn`](Untar::spawn) and [`Session::finish`]; an error of the reader comes before all others.
+    /// As [`spawn`](Untar::spawn) and [`Session::finish`]; [`ErrorKind::Read`] if the reader fails, which comes
+    /// before all others.
     pub fn apply(self, mut archive: impl Read) -> Result<Report, Error> {
         let in_step = self.options.stop_at_end;
         let mut session = self.spawn()?;
@@ -245,7 +290,7 @@ impl Untar {
                 Ok(n) if session.write_all(&buffer[..n]).is_err() => return session.finish(),
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return session.abandon(e),
+                Err(e) => return Err(session.abandon(e)),
             }
         }
     }
@@ -256,21 +301,63 @@ impl Untar {
     ///
     /// # Errors
     ///
-    /// Those of [`spawn`](Untar::spawn) and [`Session::finish`].
+    /// As [`spawn`](Untar::spawn) and [`Session::finish`]; [`ErrorKind::Read`] if the archive cannot be read.
     pub fn apply_fd(self, archive: impl Into<OwnedFd>) -> Result<Report, Error> {
-        let archive = File::from(archive.into());
+        self.run(archive.into(), &mut || ())
+    }
+
+    /// Lists what an open file, pipe or socket gives from its present position, and applies nothing: the root is
+    /// only what the helper is confined to. `entry` is called for each entry, in this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply_fd`](Untar::apply_fd); [`ErrorKind::Options`] with [`Untar::atomic`], which makes something.
+    pub fn list(mut self, archive: impl Into<OwnedFd>, mut entry: impl FnMut(Listed)) -> Result<Report, Error> {
+        self.options.list = true;
+        let (tell, told) = mpsc::channel();
+        let untar = self.on_listed(move |listed| drop(tell.send(listed)));
+        let outcome = untar.run(archive.into(), &mut || told.try_iter().for_each(&mut entry));
+        told.try_iter().for_each(&mut entry);
+        outcome
+    }
+
+    /// Starts to apply what an open file, pipe or socket gives from its present position, without waiting: for
+    /// hosts that wait on descriptors. The helper reads it directly; if a digest is demanded, a thread of this
+    /// process reads it and hands it on.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Untar::spawn). What happens in the helper is told by [`Pending::wait`].
+    pub fn start_fd(self, archive: impl Into<OwnedFd>) -> Result<Pending, Error> {
+        let archive = archive.into();
         if matches!(self.digest, Demand::None) {
-            return self.start(archive.into(), None)?.finish();
+            return Ok(Pending { session: self.start(archive, None)? });
+        }
+        let mut session = self.spawn()?;
+        session.feed(archive).map_err(|e| Error::io(ErrorKind::Helper, "starting a thread", e))?;
+        Ok(Pending { session })
+    }
+
+    /// `each` is called whenever the helper has been heard.
+    fn run(self, archive: OwnedFd, each: &mut dyn FnMut()) -> Result<Report, Error> {
+        let archive = File::from(archive);
+        if matches!(self.digest, Demand::None) {
+            let mut session = self.start(archive.into(), None)?;
+            while !session.child.over() {
+                session.child.pump(Ready::default(), None, PollTimeout::NONE);
+                each();
+            }
+            return session.finish();
         }
         let start = archive.metadata().ok().filter(|m| m.is_file()).and_then(|_| position(&archive));
         match start {
-            Some(start) => self.read_beside(archive, start),
-            None => self.pump(archive),
+            Some(start) => self.read_beside(archive, start, each),
+            None => self.pump(archive, each),
         }
     }
 
     /// The helper reads the file; the parent reads it too, for the digest.
-    fn read_beside(self, archive: File, start: u64) -> Result<Report, Error> {
+    fn read_beside(self, archive: File, start: u64, each: &mut dyn FnMut()) -> Result<Report, Error> {
         let beside = archive.try_clone().map_err(|e| Error::io(ErrorKind::Read, "duplicating a descriptor", e))?;
         let mut session = self.start(archive.into(), None)?;
         let mut buffer = vec![0; PIECE];
@@ -280,10 +367,11 @@ impl Untar {
                 Ok(0) => return session.finish(),
                 Ok(n) => session.count(&buffer[..n]),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return session.abandon(e),
+                Err(e) => return Err(session.abandon(e)),
             }
             at = start + session.bytes_in;
             session.child.pump(Ready::default(), None, PollTimeout::ZERO);
+            each();
             if session.child.failed() {
                 return session.finish();
             }
@@ -291,11 +379,12 @@ impl Untar {
     }
 
     /// The parent reads and writes on, awake to the helper's end while the source is stalled.
-    fn pump(self, archive: File) -> Result<Report, Error> {
+    fn pump(self, archive: File, each: &mut dyn FnMut()) -> Result<Report, Error> {
         let mut session = self.spawn()?;
         let mut buffer = vec![0; PIECE];
         loop {
             let ready = session.child.pump(Ready::SOURCE, Some(archive.as_fd()), PollTimeout::NONE);
+            each();
             if session.child.over() {
                 return session.finish();
             }
@@ -306,7 +395,7 @@ impl Untar {
                 Ok(0) => return session.finish(),
                 Ok(n) if session.write_all(&buffer[..n]).is_err() => return session.finish(),
                 Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(e) => return session.abandon(e.into()),
+                Err(e) => return Err(session.abandon(e.into())),
             }
         }
     }
@@ -318,7 +407,9 @@ impl Untar {
         let program = self.program.map_or_else(Program::this, Ok)?;
         let destination = self.destination.as_os_str().as_bytes().to_vec();
         let (mut options, mut lowers) = (self.options, self.lowers);
-        lowers.extend(open_lowers(&mut options)?);
+        options.progress |= self.callbacks.progress.is_some();
+        options.verbose |= self.callbacks.listed.is_some() && !options.list;
+        lowers.extend(take_lowers(&mut options));
         let named = lowers.iter().map(Opened::as_lower).collect::<Result<_, _>>()?;
         let lowers_later = self.callbacks.lowers.is_some();
         let in_step = pipe.is_some() && options.stop_at_end;
@@ -354,9 +445,18 @@ impl Untar {
             bytes_in: 0,
             expected_digest,
             expected_diff_id: self.expected_diff_id,
+            feeder: None,
             making,
             _lowers: lowers,
         })
+    }
+}
+
+impl fmt::Debug for Untar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Untar");
+        fields.field("program", &self.program).field("destination", &self.destination);
+        fields.field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -383,11 +483,11 @@ fn position(file: &File) -> Option<u64> {
     u64::try_from(nix::unistd::lseek(file, 0, nix::unistd::Whence::SeekCur).ok()?).ok()
 }
 
-/// Takes the names of lower directories out of the options, and opens what they name.
-fn open_lowers(options: &mut Options) -> Result<Vec<Opened>, Error> {
+/// Takes the lower directories out of the options.
+fn take_lowers(options: &mut Options) -> Vec<Opened> {
     match &mut options.mode {
-        Mode::Overlay(overlay) => std::mem::take(&mut overlay.lower).iter().map(|path| Opened::lower(path)).collect(),
-        _ => Ok(Vec::new()),
+        Mode::Overlay(overlay) => std::mem::take(&mut overlay.lowers).into_iter().map(|lower| lower.0).collect(),
+        _ => Vec::new(),
     }
 }
 

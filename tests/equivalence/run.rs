@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, setxattr, utimensat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use untar_in_root::{Error, Mode, Options, Overlay, OverlayPrefix, Program, Untar};
+use untar_in_root::{Error, Mode, Options, OverlayPrefix, Program, Untar};
 
 use super::generate::{Case, Item, content, skipped, tar};
 use super::model::{BEGINNING, Failed, Links, Model};
@@ -126,10 +126,8 @@ fn entry(error: &Error) -> Option<u64> {
 }
 
 fn overlay(lowers: &[PathBuf], case: &Case) -> Mode {
-    let mut overlay = Overlay::default();
-    overlay.lower = lowers.to_vec();
-    overlay.prefix = if case.userxattr { OverlayPrefix::User } else { OverlayPrefix::Auto };
-    Mode::Overlay(overlay)
+    let prefix = if case.userxattr { OverlayPrefix::User } else { OverlayPrefix::Auto };
+    Mode::Overlay(crate::support::run::over(lowers).prefix(prefix))
 }
 
 fn apply(root: &Path, archive: &[u8], mode: Mode, case: &Case) -> Result<(), Error> {

@@ -5,11 +5,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use untar_in_root::image::{Image, Opener, Source};
-use untar_in_root::{ErrorKind, Mode, Overlay};
+use untar_in_root::{ErrorKind, Mode};
 
 use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::{need_root, need_tool};
-use crate::support::run::{line, program, program_after, untar};
+use crate::support::run::{line, over, program, program_after, untar};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 use crate::support::tree::Tree;
@@ -54,12 +54,9 @@ fn exchanged_lower_directory_is_refused() {
     let victim = victim(&scratch);
     let (lower, upper) = (scratch.dir("his/lower"), scratch.dir("upper"));
     fs::write(lower.join("secret"), "layers").expect("file");
-    let mut overlay = Overlay::default();
-    overlay.lower = vec![lower.clone()];
     let link = Tarball::new().hardlink("again", "secret").build();
     let run = |script: &str| {
-        let overlay = overlay.clone();
-        untar(&upper, move |o| o.mode = Mode::Overlay(overlay))
+        untar(&upper, |o| o.mode = Mode::Overlay(over([&lower])))
             .program(program_after(&scratch, script))
             .apply(&link[..])
     };
@@ -177,5 +174,5 @@ fn renamed_directory_is_not_swept_away() {
     // Nor is it written to, or emptied, in the place of the one that was made.
     let error = fs::read_dir(&his).expect("his").flatten().filter(|e| e.path() != private);
     assert_eq!(error.filter(|entry| entry.file_name().to_string_lossy().starts_with('.')).count(), 0, "nothing left");
-    assert_eq!(ErrorKind::Root, untar_in_root::Untar::atomic(&private).err().expect("not empty").kind());
+    assert_eq!(ErrorKind::Root, untar_in_root::Untar::atomic(&private).expect_err("not empty").kind());
 }

@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use rustix::mount::{UnmountFlags, unmount};
 use std::fs;
 use std::path::{Path, PathBuf};
-use untar_in_root::{Mode, Options, Overlay, OverlayPrefix, Untar};
+use untar_in_root::{Mode, Options, OverlayPrefix, Untar};
 
 const DEFAULT_CASES: u32 = 50;
 
@@ -73,10 +73,8 @@ fn options(case: &Case) -> Options {
 }
 
 fn overlay(case: &Case, lower: Vec<PathBuf>) -> Mode {
-    let mut overlay = Overlay::default();
-    overlay.lower = lower;
-    overlay.prefix = if case.userxattr { OverlayPrefix::User } else { OverlayPrefix::Auto };
-    Mode::Overlay(overlay)
+    let prefix = if case.userxattr { OverlayPrefix::User } else { OverlayPrefix::Auto };
+    Mode::Overlay(crate::support::run::over(lower).prefix(prefix))
 }
 
 fn one_by_one(place: &Path, case: &Case, archives: &[Vec<u8>]) -> Result<Vec<PathBuf>, String> {

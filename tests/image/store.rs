@@ -48,7 +48,7 @@ fn store_finds_layers_again_and_shows_one_tree() {
     other.layer(&tar().file("top", ""), Packing::Gzip).write(&scratch.join("other"));
     let third = put(&open(&scratch.join("other")).expect("opened"), &store, "c").expect("put");
     assert_eq!((found(&third), &third.dirs[..2]), (2, &first.dirs[..2]));
-    assert_eq!(store.verify().expect("verified").0, 4);
+    assert_eq!(store.verify().expect("verified").layers, 4);
 }
 
 #[test]
@@ -120,14 +120,14 @@ fn store_verify_finds_what_has_changed() {
         let store = Store::open_or_make(scratch.join(what)).expect("store");
         let layers = put(&image, &store, "image").expect("put");
         damage(&layers.dirs[1]);
-        let (_, differences) = store.verify().expect("verified");
+        let differences = store.verify().expect("verified").differences;
         let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
         assert_eq!(told.is_empty(), want.is_empty(), "{what}: {told:?}");
         assert!(want.is_empty() || told.iter().any(|line| line.contains(want)), "{what}: {told:?}");
     }
     let store = Store::open(scratch.join("nothing")).expect("store");
     fs::create_dir(store.path().join("layers/stray")).expect("stray");
-    assert_eq!(store.verify().expect("verified").1.len(), 1);
+    assert_eq!(store.verify().expect("verified").differences.len(), 1);
 }
 
 #[test]
@@ -224,7 +224,8 @@ fn store_two_processes_and_one_killed_at_any_moment() {
         }
         let output = other.wait_with_output().expect("the program");
         assert!(output.status.success(), "round {round}: {}", String::from_utf8_lossy(&output.stderr));
-        let (layers, differences) = store.verify().expect("verified");
+        let verified = store.verify().expect("verified");
+        let (layers, differences) = (verified.layers, verified.differences);
         assert!(layers == 4 && differences.is_empty(), "round {round}: {layers} layers, {differences:?}");
     }
     // Whatever the last victim left goes with the next run.

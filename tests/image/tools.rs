@@ -80,7 +80,8 @@ fn tools_the_image_is_one_tree_by_each_route() {
         assert!(layers.reports.iter().all(|report| report.is_none() == found));
         assert_same("store, mounted", &Tree::read(&mounted(&scratch, &layers)), &want, &MOUNT);
     }
-    let (count, differences) = store.verify().expect("verified");
+    let verified = store.verify().expect("verified");
+    let (count, differences) = (verified.layers, verified.differences);
     assert_eq!((count, differences.len()), (image.layers().len(), 0));
     assert!(names(scratch.path()).iter().all(|name| !name.starts_with('.')));
 }

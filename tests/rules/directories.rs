@@ -278,7 +278,8 @@ fn rule_14_the_same_archive_gives_the_same_times_whenever_it_is_applied() {
     };
     let over = |lowers: bool, path: &Path| {
         let mut overlay = untar_in_root::Overlay::default();
-        overlay.lower = if lowers { vec![path.to_owned()] } else { Vec::new() };
+        let there = lowers.then(|| untar_in_root::Lower::open(path).expect("lower directory"));
+        overlay.lowers = there.into_iter().collect();
         Mode::Overlay(overlay)
     };
     let modes: [&dyn Fn(&Path) -> Mode; 4] =

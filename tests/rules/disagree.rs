@@ -1,7 +1,7 @@
 //! Where docker, podman, containerd and umoci disagree: the cases of `docs/peers.md`, with our outcome.
 //! `index.txt` has the line of the table for each.
 
-use untar_in_root::{Error, ErrorKind, EventKind, Mode, Overlay, Report};
+use untar_in_root::{Error, ErrorKind, EventKind, Mode, Report};
 
 use crate::equivalence::cost::at_most_thrice;
 use crate::support::privilege::need_root;
@@ -60,9 +60,7 @@ fn over(lower: &Tarball, archive: &Tarball) -> (Scratch, Result<Report, Error>) 
     let (below, upper) = (scratch.dir("lower"), scratch.dir("upper"));
     apply(&below, &lower.build(), layer).expect("lower");
     let result = apply(&upper, &archive.build(), |o| {
-        let mut overlay = Overlay::default();
-        overlay.lower = vec![below];
-        o.mode = Mode::Overlay(overlay);
+        o.mode = Mode::Overlay(crate::support::run::over([below]));
     });
     (scratch, result)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use untar_in_root::{Error, ErrorKind, Event, EventKind, Mode, Options, Program, Report, Untar};
+use untar_in_root::{Error, ErrorKind, Event, EventKind, Lower, Mode, Options, Overlay, Program, Report, Untar};
 
 use super::scratch::Scratch;
 use super::tarball::Tarball;
@@ -88,6 +88,14 @@ pub fn untar(dest: &Path, change: impl FnOnce(&mut Options)) -> Untar {
 /// Applies an archive to a directory.
 pub fn apply(dest: &Path, tar: &[u8], change: impl FnOnce(&mut Options)) -> Result<Report, Error> {
     untar(dest, change).apply(tar)
+}
+
+/// An upper directory over these, the topmost first.
+///
+/// # Panics
+/// When one cannot be opened.
+pub fn over<P: AsRef<Path>>(lowers: impl IntoIterator<Item = P>) -> Overlay {
+    Overlay::over(lowers.into_iter().map(|path| Lower::open(path).expect("lower directory")))
 }
 
 /// Layer mode.

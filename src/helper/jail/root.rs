@@ -8,7 +8,7 @@ use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
 use crate::helper::sys::{self, fstat};
 use crate::options::{Isolation, Mounts};
 use crate::report::{Call, Cause, Descriptor, Fallback, MountsBelow, Namespace, Operand, Operation, RootSwitch};
-use crate::wire::Lower;
+use crate::wire::LowerName;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -53,7 +53,7 @@ fn setting(first: &str) -> String {
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
 /// Enters the working directory as the new root, taking handles of the lower layers along.
-pub(crate) fn enter(isolation: Isolation, lowers: &[Lower], mounts: Mounts) -> Result<Inside> {
+pub(crate) fn enter(isolation: Isolation, lowers: &[LowerName], mounts: Mounts) -> Result<Inside> {
     let root = openat(AT_FDCWD, ".", DIRECTORY, Mode::empty())
         .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
     let before = fstat(&root).call(Call::Fstat, || on(Descriptor::Root).with("<stat>"))?;
@@ -164,12 +164,12 @@ fn clone_root() -> Result<()> {
 }
 
 /// A lower layer: detached, so that its `..` ends at its root, and read-only.
-fn hold_lower(lower: &Lower) -> Result<OwnedFd> {
+fn hold_lower(lower: &LowerName) -> Result<OwnedFd> {
     clone_lower(lower).or_else(|fault| if missing(&fault) { bind_lower(lower) } else { Err(fault) })
 }
 
 /// A lower layer: detached, so that its `..` ends at its root, and read-only.
-fn clone_lower(lower: &Lower) -> Result<OwnedFd> {
+fn clone_lower(lower: &LowerName) -> Result<OwnedFd> {
     let name = lower.path.as_os_str().as_encoded_bytes();
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(rustix::fs::CWD, &lower.path, flags)
@@ -183,7 +183,7 @@ fn clone_lower(lower: &Lower) -> Result<OwnedFd> {
 }
 
 /// Only a name leads from this mount namespace to what the parent has opened, so it may be another by now.
-fn is_the_one_opened(tree: &OwnedFd, lower: &Lower) -> Result<()> {
+fn is_the_one_opened(tree: &OwnedFd, lower: &LowerName) -> Result<()> {
     let found = fstat(tree).call(Call::Fstat, || on(Descriptor::Lower).with("<stat>"))?;
     match (found.st_dev, found.st_ino) == (lower.device, lower.inode) {
         true => Ok(()),
@@ -192,7 +192,7 @@ fn is_the_one_opened(tree: &OwnedFd, lower: &Lower) -> Result<()> {
 }
 
 /// Does the same with `mount(2)`, for kernels before 5.12.
-fn bind_lower(lower: &Lower) -> Result<OwnedFd> {
+fn bind_lower(lower: &LowerName) -> Result<OwnedFd> {
     let top = Top::bind(&lower.path)?;
     let tree = top.seal(MsFlags::MS_BIND)?;
     is_the_one_opened(&tree, lower)?;

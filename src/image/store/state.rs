@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::image::MAX_DOCUMENT;
 use crate::image::problem::Problem;
 use crate::image::staged::synchronise_names;
+use crate::image::store::StoreProblem;
 use crate::inode;
 use crate::opened::{DIRECTORY, Opened};
 use nix::dir::Dir;
@@ -50,7 +51,7 @@ pub(super) fn make_top(path: &Path) -> Result<OwnedFd, Error> {
 /// One of a store's two directories.
 pub(super) fn part(store: &Opened, name: &str) -> Result<OwnedFd, Error> {
     let path = store.path().join(name);
-    let missing = || Problem::Store("this directory of the store is not there".to_owned()).at(&path);
+    let missing = || Problem::Store(StoreProblem::Incomplete).at(&path);
     directory(store.as_fd(), name.as_ref(), &path)?.ok_or_else(missing)
 }
 
@@ -74,7 +75,7 @@ pub(super) fn directory(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Re
             own(&fstat(&dir).map_err(|errno| storage("looking at", path, errno.into()))?, path).map(|()| Some(dir))
         }
         Err(Errno::ENOENT) => Ok(None),
-        Err(Errno::ELOOP | Errno::ENOTDIR) => Err(refused("this is no directory, or a symlink to one", path)),
+        Err(Errno::ELOOP | Errno::ENOTDIR) => Err(refused(StoreProblem::NotADirectory, path)),
         Err(errno) => Err(storage("opening", path, errno.into())),
     }
 }
@@ -85,7 +86,7 @@ pub(super) fn tree(layer: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>, Erro
     match openat(layer, "tree", flags, Mode::empty()) {
         Ok(tree) => Ok(Some(tree)),
         Err(Errno::ENOENT) => Ok(None),
-        Err(Errno::ELOOP | Errno::ENOTDIR) => Err(refused("this is no directory, or a symlink to one", path)),
+        Err(Errno::ELOOP | Errno::ENOTDIR) => Err(refused(StoreProblem::NotADirectory, path)),
         Err(errno) => Err(storage("opening", path, errno.into())),
     }
 }
@@ -149,37 +150,33 @@ fn file(dir: BorrowedFd<'_>, name: &str, how: OFlag, path: &Path) -> Result<Opti
     let opened = match openat(dir, name, FILE | how, Mode::empty()) {
         Ok(opened) => opened,
         Err(Errno::ENOENT) => return Ok(None),
-        Err(Errno::ELOOP | Errno::ENXIO) => return Err(refused("this is no regular file, or a symlink to one", path)),
+        Err(Errno::ELOOP | Errno::ENXIO) => return Err(refused(StoreProblem::NotAFile, path)),
         Err(errno) => return Err(storage("opening", path, errno.into())),
     };
     let stat = fstat(&opened).map_err(|errno| storage("looking at", path, errno.into()))?;
     if !inode::is_regular(&stat) {
-        return Err(refused("this is no regular file, or a symlink to one", path));
+        return Err(refused(StoreProblem::NotAFile, path));
     }
     own(&stat, path)?;
     match stat.st_nlink {
         1 => Ok(Some(File::from(opened))),
-        _ => Err(refused("this file has other names (hardlinks)", path)),
+        _ => Err(refused(StoreProblem::Hardlinked, path)),
     }
 }
 
 /// Belongs to this user, and nobody else may write to it.
 fn own(stat: &FileStat, path: &Path) -> Result<(), Error> {
     if stat.st_uid != geteuid().as_raw() {
-        return Err(refused(&format!("this belongs to user {}, not {}", stat.st_uid, geteuid()), path));
+        return Err(refused(StoreProblem::Owner { uid: stat.st_uid, user: geteuid().as_raw() }, path));
     }
     match stat.st_mode & 0o7777 {
-        mode if mode & 0o022 != 0 => Err(refused(&format!("others may write to this (mode {mode:04o})"), path)),
+        mode if mode & 0o022 != 0 => Err(refused(StoreProblem::Writable { mode }, path)),
         _ => Ok(()),
     }
 }
 
-fn refused(what: &str, path: &Path) -> Error {
-    let text = format!(
-        "refused: {what}; a store and what is in it must belong to who uses it, with no right to write for others and \
-         no links: name a directory that is missing, or look at what is in this one and put it right"
-    );
-    Problem::Store(text).at(path)
+fn refused(what: StoreProblem, path: &Path) -> Error {
+    Problem::Store(what).at(path)
 }
 
 /// What is in a directory.

@@ -10,6 +10,16 @@ use nix::errno::Errno;
 use std::fmt;
 use std::os::fd::AsFd;
 
+/// What a store was found to be.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Verified {
+    /// How many layers there are.
+    pub layers: usize,
+    /// What is not as it was; empty if all is well.
+    pub differences: Vec<Difference>,
+}
+
 /// What is not as it was, or cannot be compared.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -42,15 +52,14 @@ pub enum Difference {
 
 impl Store {
     /// Reads every layer and compares its listing (names, types, owners, modes, times, sizes, links, devices,
-    /// attributes, content) with that of when it was made, and records with each other. Returns how many layers
-    /// there are, and what differs. Whoever can change a layer can change its record too: this finds damage, not
+    /// attributes, content) with that of when it was made, and records with each other. Whoever can change a layer can change its record too: this finds damage, not
     /// intent.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Storage`](crate::ErrorKind::Storage), [`ErrorKind::Image`](crate::ErrorKind::Image) if the store
     /// itself cannot be read.
-    pub fn verify(&self) -> Result<(usize, Vec<Difference>), Error> {
+    pub fn verify(&self) -> Result<Verified, Error> {
         let _held = self.lock(&Canceller::default(), || ())?;
         let layers = self.layers()?;
         let there: Vec<Digest> = layers.iter().filter_map(|(_, chain)| *chain).collect();
@@ -69,7 +78,7 @@ impl Store {
             let missing = image.chain.iter().filter(|layer| lacks(layer)).cloned();
             found.extend(missing.map(|layer| Difference::Missing { image: image.name.clone(), layer }));
         }
-        Ok((there.len(), found))
+        Ok(Verified { layers: there.len(), differences: found })
     }
 
     fn compare(&self, chain: &Digest, there: &[Digest]) -> Result<Option<Difference>, Error> {
