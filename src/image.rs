@@ -61,9 +61,9 @@ pub use flatten::Flattened;
 pub use layers::Layers;
 pub use open::Opener;
 pub use platform::{ParsePlatformError, Platform};
-pub use problem::Problem;
+pub use problem::{Problem, StoreProblem};
 pub use source::{Form, Source};
-pub use store::{Difference, Removed, Store, StoreProblem, Verified};
+pub use store::{Difference, Removed, Store, Verified};
 pub use unpack::{Step, Unpack, What};
 
 use crate::options::Compression;

@@ -198,7 +198,8 @@ fn no_error_repeats_a_document() {
 /// Stands in for `/proc` in the program's own mount namespace, with the fake where the program looks for its helper.
 fn proc_with(scratch: &Scratch, frames: &str) -> PathBuf {
     let dir = scratch.dir(format!("proc-{frames}"));
-    fs::create_dir_all(dir.join("self/fd")).expect("fd");
+    fs::create_dir_all(dir.join("1/fd")).expect("fd");
+    symlink("1", dir.join("self")).expect("self");
     let root = scratch.dir("fake-root");
     (0..64).for_each(|number| symlink(&root, dir.join(format!("self/fd/{number}"))).expect("fd"));
     let fake = include_str!("support/fake_helper.py").replacen(

@@ -68,7 +68,7 @@ impl Rows {
 
     fn add(&mut self, fault: &str, test: &'static str, kind: String, text: &str, scratch: &Scratch, took: Duration) {
         let text = text.replace(&scratch.path().display().to_string(), "…").replace('|', "\\|");
-        let text = without_size(&text);
+        let text = without_version(&without_size(&text));
         self.0.push(Row { fault: fault.to_owned(), kind, text, test, took });
     }
 
@@ -85,6 +85,15 @@ fn without_size(text: &str) -> String {
     let write = "write(<file>, <data>, ";
     match text.split_once(write).and_then(|(before, rest)| Some((before, rest.split_once(')')?.1))) {
         Some((before, after)) => format!("{before}{write}…){after}"),
+        None => text.to_owned(),
+    }
+}
+
+/// Which version is derived from what is sent.
+fn without_version(text: &str) -> String {
+    let speaks = "speaks protocol ";
+    match text.split_once(speaks).and_then(|(before, rest)| Some((before, rest.split_once(' ')?.1))) {
+        Some((before, after)) => format!("{before}{speaks}… {after}"),
         None => text.to_owned(),
     }
 }

@@ -1,8 +1,11 @@
 //! What can be wrong with an image, and in which of its files.
 
+mod store;
+
+pub use store::StoreProblem;
+
 use crate::error::Detail;
 use crate::error::Error;
-use crate::image::store::StoreProblem;
 use crate::kind::ErrorKind;
 use crate::options::Compression;
 use crate::report::Digest;

@@ -17,13 +17,12 @@
 
 mod gc;
 mod listing;
-mod problem;
 mod record;
 mod state;
 mod verify;
 
+use super::problem::StoreProblem;
 pub use gc::Removed;
-pub use problem::StoreProblem;
 pub use verify::{Difference, Verified};
 
 use super::digest;

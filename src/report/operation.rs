@@ -138,6 +138,7 @@ pub enum Descriptor {
     Path(Vec<u8>),
 }
 
+#[cfg(target_os = "linux")]
 impl Operation {
     /// The call with its arguments.
     pub(crate) fn new(call: Call, on: Operand, rest: impl Into<String>) -> Operation {
@@ -160,7 +161,6 @@ impl Operation {
     }
 
     /// The bytes that it holds beside itself.
-    #[cfg(target_os = "linux")]
     pub(crate) fn bytes(&self) -> usize {
         let of = |descriptor: &Descriptor| if let Descriptor::Path(path) = descriptor { path.len() } else { 0 };
         let on = match &self.on {
@@ -172,6 +172,7 @@ impl Operation {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl Descriptor {
     fn path_mut(&mut self) -> Option<&mut Vec<u8>> {
         match self {
