@@ -264,6 +264,12 @@ impl Untar {
         Canceller::default()
     }
 
+    /// One canceller for several runs.
+    #[must_use]
+    pub fn cancelled_by(self, _canceller: Canceller) -> Untar {
+        self
+    }
+
     /// Starts the helper.
     ///
     /// # Errors

@@ -1,0 +1,120 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// Applies image layers for containerd, each from inside a process that can see nothing but its snapshot.
+///
+/// containerd calls it as a plug-in of type `diff`, at its socket; see docs/containerd.md. What the command line says
+/// comes before what the configuration file says.
+#[derive(Debug, Parser)]
+#[command(name = "untar-in-root-diffd", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// The configuration file; without it, /etc/untar-in-root/diffd.toml where that is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The socket, if systemd hands none over
+    #[arg(long, value_name = "PATH", default_value = "/run/untar-in-root/diff.sock")]
+    pub(crate) socket: PathBuf,
+    /// containerd's `root`: the content store is below it [default: /var/lib/containerd]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) content_root: Option<PathBuf>,
+    /// Whose results a layer comes out with, where the image-spec leaves room [default: containerd]
+    #[arg(long, value_name = "WHOSE")]
+    pub(crate) results: Option<Results>,
+    /// Layers applied at once; the rest wait in order [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_parallel: Option<u16>,
+    /// Serve metrics in the text format of Prometheus: a path of a Unix socket, or a loopback address with a port
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) metrics: Option<String>,
+    /// How the log is written to standard error
+    #[arg(long, value_name = "FORMAT", default_value = "lines")]
+    pub(crate) log: Format,
+}
+
+/// Instead of serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say whether this machine's containerd can use the differ, and whether it does
+    Check(Check),
+    /// Have containerd use the differ, or no longer
+    Configure(Configure),
+}
+
+/// Whose results a layer comes out with, where the image-spec leaves room. What bears on security is the same in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Results {
+    /// What an installed cluster expects: as containerd's own differ leaves it.
+    #[default]
+    Containerd,
+    /// What docs/semantics.md says.
+    Spec,
+}
+
+/// How.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line each, for people and journald.
+    #[default]
+    Lines,
+    /// An object each.
+    Json,
+}
+
+/// What is looked at.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The program
+    #[arg(long, value_name = "PROGRAM", default_value = "containerd")]
+    pub(crate) containerd: String,
+    /// Its configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/containerd/config.toml")]
+    pub(crate) containerd_config: PathBuf,
+}
+
+/// What is to be done where.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("act").required(true).args(["dry_run", "write", "remove"])))]
+pub(crate) struct Configure {
+    /// Print what would be written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write it; containerd is to be restarted then
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Take it out again
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// Whose configuration
+    #[arg(long = "for", value_name = "WHOSE", default_value = "containerd")]
+    pub(crate) whose: Whose,
+    /// The program, asked for its version
+    #[arg(long, value_name = "PROGRAM", default_value = "containerd")]
+    pub(crate) containerd: String,
+    /// Its version, where the program cannot be asked
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) containerd_version: Option<String>,
+    /// Its configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/containerd/config.toml")]
+    pub(crate) containerd_config: PathBuf,
+    /// Where it has files that it imports, from 2.0 on
+    #[arg(long, value_name = "DIR", default_value = "/etc/containerd/conf.d")]
+    pub(crate) drop_in: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Whose {
+    /// containerd by itself, under Docker with the containerd image store or under a kubelet
+    Containerd,
+    /// K3s: its template, which is written by hand
+    K3s,
+    /// RKE2: likewise
+    Rke2,
+    /// kind: a patch for its cluster's configuration
+    Kind,
+}

@@ -1,0 +1,69 @@
+//! `untar-in-root-diffd`: a plug-in of type `diff` for containerd.
+//!
+//! containerd hands over a layer and the mounts of the snapshot that it belongs to; the layer is applied by a helper of
+//! this very program, which can see nothing but the snapshot's directory. `docs/containerd.md` says how it is installed.
+
+mod apply;
+mod args;
+mod blob;
+mod config;
+mod diff;
+mod listen;
+mod log;
+mod media;
+mod metrics;
+mod monitor;
+mod mounts;
+mod policy;
+mod serve;
+mod service;
+mod setup;
+mod status;
+
+/// The messages and the service that containerd speaks, from `proto/`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+mod interface {
+    pub mod containerd {
+        pub mod types {
+            tonic::include_proto!("containerd.types");
+        }
+        pub mod services {
+            pub mod diff {
+                pub mod v1 {
+                    tonic::include_proto!("containerd.services.diff.v1");
+                }
+            }
+        }
+    }
+    pub use containerd::services::diff::v1 as diff;
+    pub use containerd::types;
+}
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before the runtime starts its threads.
+    untar_in_root::helper::init();
+    let args = args::Args::parse();
+    match &args.command {
+        Some(args::Command::Configure(asked)) => return ended(setup::configure(asked, &args.socket)),
+        Some(args::Command::Check(_)) | None => {}
+    }
+    let settings = match config::Settings::read(&args) {
+        Ok(settings) => settings,
+        Err(error) => return log::fatal(&error),
+    };
+    if let Some(args::Command::Check(asked)) = &args.command {
+        return setup::check(asked, &settings.content_root);
+    }
+    log::start(args.log);
+    ended(serve::run(&args, settings))
+}
+
+fn ended<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => log::fatal(&error),
+    }
+}

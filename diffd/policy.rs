@@ -1,0 +1,33 @@
+//! What containerd's own differ and the image-spec decide differently, as data.
+
+use crate::args::Results;
+use crate::config::Settings;
+use crate::mounts::Target;
+use untar_in_root::{Durability, Error, Isolation, Lower, Mode, Options, Overlay, OverlayPrefix, UserNamespace};
+
+/// The options of one application.
+///
+/// # Errors
+///
+/// A lower directory cannot be opened.
+pub(crate) fn options(settings: &Settings, target: &Target, sync: bool) -> Result<Options, Error> {
+    let mut options = Options::default();
+    options.mode = mode(target)?;
+    // The mounts are seen in this mount namespace; a snapshot is never applied with less than the whole jail.
+    options.jail.isolation = Isolation::Pivot;
+    options.jail.user_namespace = UserNamespace::Never;
+    options.limits = settings.limits;
+    options.jail.limits = settings.process;
+    options.durability = if sync { Durability::FileSystem } else { Durability::None };
+    // The snapshotter has made the snapshot's own directory, with the parent's owner and mode.
+    options.ignore_root_metadata = settings.results == Results::Containerd;
+    Ok(options)
+}
+
+fn mode(target: &Target) -> Result<Mode, Error> {
+    let Target::Upper { lowers, user_marks, .. } = target else { return Ok(Mode::Layer) };
+    let lowers: Vec<Lower> = lowers.iter().map(Lower::open).collect::<Result<_, _>>()?;
+    let mut overlay = Overlay::over(lowers);
+    overlay.prefix = if *user_marks { OverlayPrefix::User } else { OverlayPrefix::Trusted };
+    Ok(Mode::Overlay(overlay))
+}

@@ -1,0 +1,86 @@
+//! The service, from its first word to its last.
+
+use crate::args::Args;
+use crate::config::Settings;
+use crate::interface::diff::diff_server::DiffServer;
+use crate::listen::Socket;
+use crate::monitor;
+use crate::service::Service;
+use sd_notify::NotifyState;
+use std::io;
+use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_stream::wrappers::UnixListenerStream;
+use tracing::{error, info};
+
+/// containerd's own bound on a message, both ways.
+const MESSAGE: usize = 16 << 20;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+///
+/// The socket or the runtime cannot be had.
+pub(crate) fn run(args: &Args, settings: Settings) -> Result<()> {
+    let socket = Socket::open(&args.socket).map_err(|e| format!("listening at {}: {e}", args.socket.display()))?;
+    socket.listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(args, settings, socket))
+}
+
+async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
+    let (hang_up, end) = (signal(SignalKind::hangup())?, ending()?);
+    let service = Arc::new(Service::new(settings));
+    if let Some(place) = &args.metrics {
+        monitor::start(place, service.metrics.clone()).await.map_err(|e| format!("serving metrics at {place}: {e}"))?;
+    }
+    let incoming = UnixListenerStream::new(tokio::net::UnixListener::from_std(socket.listener.try_clone()?)?);
+    let server = DiffServer::new(Arc::clone(&service));
+    let server = server.max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
+    notify(NotifyState::Ready);
+    info!("ready");
+    let reading = reread(args, &service, hang_up);
+    let serving = tonic::transport::Server::builder().add_service(server).serve_with_incoming_shutdown(incoming, end);
+    tokio::select! {
+        served = serving => served?,
+        never = reading => match never {},
+    }
+    info!("ended");
+    Ok(())
+}
+
+/// SIGTERM or SIGINT: what runs is finished, and nothing more is taken.
+fn ending() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        notify(NotifyState::Stopping);
+        info!("ending when what runs is finished");
+    })
+}
+
+/// SIGHUP: the file again. What it says wrongly changes nothing.
+async fn reread(args: &Args, service: &Service, mut hang_up: Signal) -> std::convert::Infallible {
+    loop {
+        hang_up.recv().await;
+        match Settings::read(args) {
+            Ok(settings) => {
+                service.change(settings);
+                info!("configuration read again");
+            }
+            Err(wrong) => error!(%wrong, "configuration left as it was"),
+        }
+    }
+}
+
+/// Without a service manager nobody hears it.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(false, &[state]) {
+        error!(%error, "the service manager was not told");
+    }
+}

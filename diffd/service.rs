@@ -1,0 +1,93 @@
+//! The service that containerd calls.
+
+use crate::apply::{self, Asked};
+use crate::config::Settings;
+use crate::diff::not_here;
+use crate::interface::diff::diff_server::Diff;
+use crate::interface::diff::{ApplyRequest, ApplyResponse, DiffRequest, DiffResponse};
+use crate::interface::types::Descriptor;
+use crate::log;
+use crate::metrics::Metrics;
+use crate::status::Trouble;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+use untar_in_root::Report;
+
+/// What the answer says the layer is, uncompressed; containerd looks at its digest alone.
+const UNCOMPRESSED: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// Shared by all calls.
+pub(crate) struct Service {
+    settings: RwLock<Arc<Settings>>,
+    turns: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
+    in_user_namespace: bool,
+}
+
+impl Service {
+    pub(crate) fn new(settings: Settings) -> Service {
+        Service {
+            turns: Arc::new(Semaphore::new(settings.max_parallel)),
+            settings: RwLock::new(Arc::new(settings)),
+            metrics: Metrics::default(),
+            in_user_namespace: in_user_namespace(),
+        }
+    }
+
+    /// For the calls that begin from now on; how many may run at once stays as it was.
+    pub(crate) fn change(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn one(&self, request: ApplyRequest) -> Result<Report, Trouble> {
+        if self.in_user_namespace {
+            return Err(Trouble::InUserNamespace);
+        }
+        let asked = Asked::of(request)?;
+        if asked.is_beside_others() {
+            log::beside_others(&asked.descriptor.digest);
+        }
+        apply::apply(asked, self.settings(), Arc::clone(&self.turns)).await
+    }
+}
+
+/// Every id is its own only in the first one.
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+#[tonic::async_trait]
+impl Diff for Arc<Service> {
+    async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        let began = Instant::now();
+        let namespace = request.metadata().get("containerd-namespace").and_then(|n| n.to_str().ok()).map(str::to_owned);
+        let request = request.into_inner();
+        let digest = request.diff.as_ref().map_or_else(String::new, |diff| diff.digest.clone());
+        let running = self.metrics.begin();
+        let outcome = self.one(request).await;
+        running.end(&outcome);
+        log::layer(&digest, namespace.as_deref(), &outcome, began.elapsed());
+        match outcome {
+            Ok(report) => Ok(Response::new(answer(&report))),
+            Err(trouble) => Err(Status::from(&trouble)),
+        }
+    }
+
+    async fn diff(&self, _: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
+        Err(not_here())
+    }
+}
+
+fn answer(report: &Report) -> ApplyResponse {
+    let digest = report.diff_id.map(|digest| digest.to_string()).unwrap_or_default();
+    let size = i64::try_from(report.bytes_tar).unwrap_or(i64::MAX);
+    let applied = Descriptor { media_type: UNCOMPRESSED.into(), digest, size, annotations: Default::default() };
+    ApplyResponse { applied: Some(applied) }
+}

@@ -1,0 +1,114 @@
+//! `check`: whether containerd can use the differ, and whether it does.
+
+use super::said_by;
+use super::tables::Said;
+use super::version::{OLDEST, Version};
+use crate::args::Check;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// One row: what was looked at, and what came of it.
+struct Row {
+    what: &'static str,
+    state: State,
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    /// It can be used, and is not yet, or not everywhere.
+    Open,
+    /// It cannot be used.
+    Bad,
+}
+
+/// Prints a table; fails if containerd cannot use the differ.
+#[allow(clippy::print_stdout)]
+pub(crate) fn check(asked: &Check, content_root: &Path) -> ExitCode {
+    let rows = rows(asked, content_root);
+    for Row { what, state, text } in &rows {
+        let mark = match state {
+            State::Good => "ok",
+            State::Open => "--",
+            State::Bad => "NO",
+        };
+        println!("{mark}  {what:<14} {text}");
+    }
+    if rows.iter().any(|row| row.state == State::Bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn rows(asked: &Check, content_root: &Path) -> Vec<Row> {
+    let version = said_by(&asked.containerd, &["--version"]).and_then(|text| Version::find(&text));
+    let mut rows = vec![of_version(&asked.containerd, version)];
+    if let Some(version) = version.filter(|version| *version >= OLDEST) {
+        let config = asked.containerd_config.to_string_lossy();
+        match said_by(&asked.containerd, &["--config", &config, "config", "dump"]).map(|text| Said::by(&text)) {
+            Some(Ok(said)) => rows.extend(of_configuration(&said, version, content_root)),
+            _ => rows.push(row("configuration", State::Bad, format!("{config} is none that containerd reads"))),
+        }
+    }
+    rows
+}
+
+fn row(what: &'static str, state: State, text: impl Into<String>) -> Row {
+    Row { what, state, text: text.into() }
+}
+
+fn of_version(program: &str, version: Option<Version>) -> Row {
+    match version {
+        None => row("containerd", State::Bad, format!("{program} --version says no version")),
+        Some(version) if version < OLDEST => {
+            let text =
+                format!("{version} has no plug-ins of type diff, and may not start with one: {OLDEST} is the first");
+            row("containerd", State::Bad, text)
+        }
+        Some(version) => row("containerd", State::Good, version.to_string()),
+    }
+}
+
+fn of_configuration(said: &Said, version: Version, content_root: &Path) -> Vec<Row> {
+    let switched = |on: bool, doors: &str| {
+        let state = if on { State::Good } else { State::Open };
+        (state, format!("{} for {doors}", if on { "on" } else { "off" }))
+    };
+    let (service, service_text) = switched(said.by_service, "Docker, nerdctl, ctr --local, and 1.7's CRI");
+    let (transfer, transfer_text) = switched(said.by_transfer, "the CRI and ctr of 2.1 on");
+    let mut rows = vec![
+        of_socket(said.socket.as_deref()),
+        row("diff-service", service, service_text),
+        row("transfer", transfer, transfer_text),
+        of_root(said.root.as_deref(), content_root),
+    ];
+    if said.side_by_side && version.loses_whiteouts_side_by_side() {
+        let text =
+            "max_concurrent_unpacks > 1 loses whiteouts in 2.2.0 to 2.2.2, whoever applies them: 2.2.3 has it mended";
+        rows.push(row("side by side", State::Bad, text));
+    }
+    rows
+}
+
+fn of_socket(socket: Option<&str>) -> Row {
+    match socket {
+        None => row("plug-in", State::Open, "not configured; `untar-in-root-diffd configure` shows how"),
+        Some(path) => match UnixStream::connect(path) {
+            Ok(_) => row("plug-in", State::Good, format!("answers at {path}")),
+            Err(error) => row("plug-in", State::Bad, format!("{path}: {error}; every pull fails until it answers")),
+        },
+    }
+}
+
+fn of_root(root: Option<&str>, content_root: &Path) -> Row {
+    match root.map(Path::new) {
+        Some(root) if root != content_root => {
+            let (root, ours) = (root.display(), content_root.display());
+            row(
+                "content",
+                State::Bad,
+                format!("containerd has it below {root}, we look below {ours}: --content-root {root}"),
+            )
+        }
+        _ => row("content", State::Good, content_root.display().to_string()),
+    }
+}

@@ -1,0 +1,229 @@
+//! `configure`: having containerd use the differ, and no longer.
+
+use super::said_by;
+use super::tables::{self, NAME, Wanted};
+use super::version::{OLDEST, Version};
+use crate::args::{Configure, Whose};
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use toml_edit::{Array, DocumentMut, value};
+
+/// A file as it is to be; `None` is no file.
+struct Change {
+    path: PathBuf,
+    text: Option<String>,
+}
+
+/// # Errors
+///
+/// A containerd too old, a file that is no configuration or cannot be written.
+#[allow(clippy::print_stdout)]
+pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> {
+    let socket = socket.to_str().ok_or("the socket's path is not UTF-8")?;
+    match asked.whose {
+        Whose::Containerd => {}
+        Whose::K3s | Whose::Rke2 | Whose::Kind if asked.dry_run => {
+            print!("{}", by_hand(asked.whose, socket)?);
+            return Ok(());
+        }
+        _ => return Err("these files have other owners: --dry-run prints what goes into them".into()),
+    }
+    let changes = if asked.remove { removed(asked)? } else { added(asked, socket)? };
+    for change in &changes {
+        match (&change.text, asked.dry_run) {
+            (Some(text), true) => print!("# {}\n{text}", change.path.display()),
+            (_, true) => {}
+            _ => make(change).map_err(|e| format!("{}: {e}", change.path.display()))?,
+        }
+    }
+    if !asked.dry_run {
+        for change in &changes {
+            println!("{} {}", if change.text.is_some() { "wrote" } else { "removed" }, change.path.display());
+        }
+        println!("Restart containerd for it to take effect.");
+    }
+    Ok(())
+}
+
+fn version(asked: &Configure) -> Result<Version, String> {
+    let version = match &asked.containerd_version {
+        Some(text) => Version::parse(text),
+        None => said_by(&asked.containerd, &["--version"]).and_then(|text| Version::find(&text)),
+    };
+    match version {
+        None => Err(format!("{} --version says no version: --containerd-version says it", asked.containerd)),
+        Some(version) if version < OLDEST => Err(format!(
+            "containerd {version} has no plug-ins of type diff, and may not start with one: {OLDEST} is the first. \
+             Nothing was written"
+        )),
+        Some(version) => Ok(version),
+    }
+}
+
+fn wanted(socket: &str, version: i64) -> Wanted<'_> {
+    let platform = match std::env::consts::ARCH {
+        "aarch64" => "linux/arm64",
+        "riscv64" => "linux/riscv64",
+        _ => "linux/amd64",
+    };
+    Wanted { socket, platform, version }
+}
+
+fn added(asked: &Configure, socket: &str) -> Result<Vec<Change>, String> {
+    let main = read(&asked.containerd_config)?;
+    if !version(asked)?.merges_imports() {
+        let text = tables::put(&main.unwrap_or_default(), &wanted(socket, 2))?;
+        return Ok(vec![Change { path: asked.containerd_config.clone(), text: Some(text) }]);
+    }
+    let drop_in = Change { path: drop_in(asked), text: Some(tables::put("", &wanted(socket, 3))?) };
+    let pattern = asked.drop_in.join("*.toml").display().to_string();
+    let main = imports(&main.unwrap_or_else(|| "version = 3\n".into()), &pattern)?;
+    Ok(main
+        .map(|text| Change { path: asked.containerd_config.clone(), text: Some(text) })
+        .into_iter()
+        .chain([drop_in])
+        .collect())
+}
+
+/// The import of other files stays: others may be there by now, and one that leads to none means nothing.
+fn removed(asked: &Configure) -> Result<Vec<Change>, String> {
+    let mut changes = Vec::new();
+    if drop_in(asked).exists() {
+        changes.push(Change { path: drop_in(asked), text: None });
+    }
+    if let Some(text) = read(&asked.containerd_config)?.filter(|text| text.contains(NAME)) {
+        changes.push(Change { path: asked.containerd_config.clone(), text: Some(tables::take(&text)?) });
+    }
+    Ok(changes)
+}
+
+fn drop_in(asked: &Configure) -> PathBuf {
+    asked.drop_in.join("untar-in-root.toml")
+}
+
+fn read(path: &Path) -> Result<Option<String>, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(format!("{}: {e}", path.display())),
+    }
+}
+
+/// The main file with the import, `None` if it has it.
+fn imports(text: &str, pattern: &str) -> Result<Option<String>, String> {
+    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
+    let list = document.entry("imports").or_insert_with(|| value(Array::new()));
+    let list = list.as_array_mut().ok_or("`imports` is no array")?;
+    if list.iter().any(|entry| entry.as_str() == Some(pattern)) {
+        return Ok(None);
+    }
+    list.push(pattern);
+    Ok(Some(document.to_string()))
+}
+
+/// Whole or not at all.
+fn make(change: &Change) -> io::Result<()> {
+    let Some(text) = &change.text else { return std::fs::remove_file(&change.path) };
+    if let Some(parent) = change.path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut beside = change.path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, text)?;
+    if let Ok(metadata) = std::fs::metadata(&change.path) {
+        std::fs::set_permissions(&beside, metadata.permissions())?;
+    }
+    std::fs::rename(&beside, &change.path)
+}
+
+fn by_hand(whose: Whose, socket: &str) -> Result<String, String> {
+    let tables = tables::put("", &wanted(socket, 3))?;
+    let mut document: DocumentMut = tables.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
+    document.as_table_mut().remove("version");
+    let tables = document.to_string();
+    let mut text = String::new();
+    let template = |name: &str| {
+        format!(
+            "# /var/lib/rancher/{name}/agent/etc/containerd/config-v3.toml.tmpl\n{{{{ template \"base\" . }}}}\n{tables}"
+        )
+    };
+    let written = match whose {
+        Whose::K3s => write!(text, "{}", template("k3s")),
+        Whose::Rke2 => write!(text, "{}", template("rke2")),
+        _ => {
+            let indented: String = tables.lines().map(|line| format!("  {line}\n")).collect();
+            write!(text, "containerdConfigPatches:\n- |-\n{indented}")
+        }
+    };
+    written.map(|()| text).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        configure: Configure,
+    }
+
+    fn run(dir: &Path, version: &str, act: &str) -> Result<(), String> {
+        let (config, drop_in) = (dir.join("config.toml"), dir.join("conf.d"));
+        let line = Line::parse_from([
+            "configure".as_ref(),
+            act.as_ref(),
+            "--containerd-version".as_ref(),
+            version.as_ref(),
+            "--containerd-config".as_ref(),
+            config.as_os_str(),
+            "--drop-in".as_ref(),
+            drop_in.as_os_str(),
+        ]);
+        configure(&line.configure, Path::new("/run/s"))
+    }
+
+    #[test]
+    fn on_two_a_file_of_its_own_is_imported_and_removed() {
+        let dir = tempfile::tempdir().expect("directory");
+        std::fs::write(dir.path().join("config.toml"), "version = 3\n# mine\n").expect("configuration");
+        run(dir.path(), "2.1.9", "--write").expect("written");
+        let main = std::fs::read_to_string(dir.path().join("config.toml")).expect("configuration");
+        assert!(main.contains("# mine") && main.contains("conf.d/*.toml"), "{main}");
+        let ours = dir.path().join("conf.d/untar-in-root.toml");
+        assert!(std::fs::read_to_string(&ours).expect("drop-in").contains("/run/s"));
+        run(dir.path(), "2.1.9", "--remove").expect("removed");
+        assert!(!ours.exists());
+    }
+
+    #[test]
+    fn on_one_seven_the_tables_stand_where_they_are_read() {
+        let dir = tempfile::tempdir().expect("directory");
+        run(dir.path(), "1.7.24", "--write").expect("written");
+        let main = std::fs::read_to_string(dir.path().join("config.toml")).expect("configuration");
+        assert!(main.starts_with("version = 2") && main.contains(NAME), "{main}");
+        assert!(!dir.path().join("conf.d").exists());
+        run(dir.path(), "1.7.24", "--remove").expect("removed");
+        let main = std::fs::read_to_string(dir.path().join("config.toml")).expect("configuration");
+        assert!(!main.contains(NAME), "{main}");
+    }
+
+    #[test]
+    fn too_old_a_containerd_is_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().expect("directory");
+        for version in ["1.6.20", "1.7.3"] {
+            let refused = run(dir.path(), version, "--write").expect_err("too old");
+            assert!(refused.contains("1.7.4") && refused.contains("Nothing was written"), "{refused}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).expect("directory").count(), 0);
+    }
+
+    #[test]
+    fn templates_of_others_are_printed() {
+        assert!(by_hand(Whose::K3s, "/run/s").expect("text").contains("{{ template \"base\" . }}"));
+        let patch = by_hand(Whose::Kind, "/run/s").expect("text");
+        assert!(patch.starts_with("containerdConfigPatches:\n- |-\n  ") && !patch.contains("version ="), "{patch}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Requests that nobody should send, and layers that are not what they should be: a code, one line, and nothing left.
+
+use crate::interface::diff::{ApplyRequest, DiffRequest};
+use crate::interface::types::{Descriptor, Mount};
+use crate::server::{GZIP, OCI, Server, bind, overlay};
+use crate::support::privilege::need_root;
+use crate::support::tarball::{Checksum, Tarball, gz};
+use std::path::Path;
+use tonic::Code;
+
+fn mount(kind: &str, source: &str) -> Vec<Mount> {
+    vec![Mount { r#type: kind.into(), source: source.into(), ..Default::default() }]
+}
+
+#[test]
+fn a_request_that_cannot_be_meant_has_a_code_and_leaves_nothing() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let root = server.snapshot("1");
+    let good = server.blob(OCI, &Tarball::new().file("f", b"1").build());
+    let of = |change: fn(&mut Descriptor)| {
+        let mut descriptor = good.clone();
+        change(&mut descriptor);
+        descriptor
+    };
+    let missing = Path::new("/nowhere/at/all");
+    let cases = [
+        (good.clone(), vec![], Code::InvalidArgument),
+        (good.clone(), [bind(&root), bind(&root)].concat(), Code::Unimplemented),
+        (good.clone(), mount("erofs", "/x"), Code::Unimplemented),
+        (good.clone(), mount("bind", "relative"), Code::InvalidArgument),
+        (good.clone(), mount("overlay", "overlay"), Code::InvalidArgument),
+        (good.clone(), bind(missing), Code::NotFound),
+        (good.clone(), overlay(missing, &[], &[]), Code::NotFound),
+        (good.clone(), overlay(&root, &[missing], &[]), Code::NotFound),
+        (of(|d| d.media_type = "text/html".into()), bind(&root), Code::Unimplemented),
+        (of(|d| d.media_type += "+encrypted"), bind(&root), Code::Unimplemented),
+        (of(|d| d.digest = String::new()), bind(&root), Code::InvalidArgument),
+        (of(|d| d.digest = "sha256:../../../../etc/passwd".into()), bind(&root), Code::InvalidArgument),
+        (of(|d| d.digest = d.digest.to_uppercase()), bind(&root), Code::InvalidArgument),
+        (of(|d| d.digest = d.digest.replace("sha256", "sha512")), bind(&root), Code::InvalidArgument),
+        (of(|d| d.digest = format!("sha256:{}", "0".repeat(64))), bind(&root), Code::NotFound),
+        (of(|d| d.size += 1), bind(&root), Code::DataLoss),
+    ];
+    for (number, (descriptor, mounts, code)) in cases.into_iter().enumerate() {
+        let status = server.apply(descriptor, mounts).expect_err("refused");
+        assert_eq!(status.code(), code, "case {number}: {status:?}");
+        assert!(!status.message().is_empty() && !status.message().contains('\n'), "{status:?}");
+    }
+    let nothing = server.call(ApplyRequest::default()).expect_err("refused");
+    assert_eq!(nothing.code(), Code::InvalidArgument);
+    assert_eq!(std::fs::read_dir(&root).expect("root").count(), 0);
+    server.apply(good, bind(&root)).expect("applied");
+}
+
+#[test]
+fn making_a_layer_is_left_to_the_next_differ() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let made = server.runtime.block_on(server.client.diff(DiffRequest::default()));
+    assert_eq!(made.expect_err("not here").code(), Code::Unimplemented);
+}
+
+#[test]
+fn a_damaged_layer_says_where_and_nothing_of_the_host() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let tar = Tarball::new().file("first", b"1").file("second", vec![b'x'; 100_000]).build();
+    let compressed = gz(&tar);
+    let mut damaged = compressed.clone();
+    let last = damaged.len() - 6;
+    damaged[last] ^= 1;
+    let wrong_sum = Tarball::new().file("bad", b"1").with(|e| _ = e.checksum(Checksum::OffBy(1))).build();
+    for bytes in [&damaged, &compressed[..compressed.len() / 2].to_vec(), &tar[..2_000].to_vec(), &wrong_sum] {
+        let (root, blob) = (server.snapshot("1"), server.blob(GZIP, bytes));
+        let status = server.apply(blob, bind(&root)).expect_err("damaged");
+        assert_eq!(status.code(), Code::DataLoss, "{status:?}");
+        assert!(!status.message().contains(server.dir.path().to_str().expect("path")), "{status:?}");
+    }
+}
+
+#[test]
+fn a_blob_that_is_not_what_its_digest_says_is_data_loss() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    std::fs::write(server.blob_path(&blob.digest), Tarball::new().file("f", b"2").build()).expect("exchanged");
+    let status = server.apply(blob, bind(&root)).expect_err("another");
+    assert_eq!(status.code(), Code::DataLoss);
+    assert!(status.message().contains("sha256:"), "{status:?}");
+}

@@ -1,0 +1,114 @@
+//! What happens on a machine at night.
+
+use crate::interface::diff::ApplyRequest;
+use crate::server::{OCI, Server, bind, within};
+use crate::support::privilege::need_root;
+use crate::support::tarball::Tarball;
+use nix::sys::signal::Signal;
+use std::fs::{self, File};
+use std::time::Duration;
+use tonic::Code;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A layer that takes a while: one file of zeros, which take no room in the content store.
+fn long(server: &Server, bytes: u64) -> crate::interface::types::Descriptor {
+    let mut tar = Tarball::new().file("zeros", b"").with(|e| _ = e.size(bytes.into())).no_end().build();
+    tar.truncate(512);
+    // Its digest is nobody's concern: it is not read to its end.
+    let blob = server.blob(OCI, &tar);
+    let file = File::options().write(true).open(server.blob_path(&blob.digest)).expect("blob");
+    file.set_len(512 + bytes).expect("holes");
+    let size = i64::try_from(512 + bytes).expect("fits");
+    crate::interface::types::Descriptor { size, ..blob }
+}
+
+#[test]
+fn a_full_snapshot_directory_is_resource_exhausted() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let root = server.snapshot("1");
+    rustix::mount::mount("tmpfs", &root, "tmpfs", rustix::mount::MountFlags::empty(), Some(c"size=1m")).expect("tmpfs");
+    let blob = server.blob(OCI, &Tarball::new().file("big", vec![1; 4 << 20]).build());
+    let status = server.apply(blob, bind(&root));
+    rustix::mount::unmount(&root, rustix::mount::UnmountFlags::DETACH).expect("unmounted");
+    let status = status.expect_err("full");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().contains("ENOSPC") && status.message().contains("big"), "{status:?}");
+}
+
+#[test]
+fn a_call_that_is_given_up_ends_its_helper() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&["--max-parallel", "1"]);
+    let root = server.snapshot("1");
+    let request = ApplyRequest { diff: Some(long(&server, 64 << 30)), mounts: bind(&root), ..Default::default() };
+    let mut client = server.client.clone();
+    let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
+    within(20 * SECOND, "a helper", || server.helpers() == 1);
+    call.abort();
+    within(SECOND * 10, "no helper", || server.helpers() == 0);
+    // Its turn has ended with it.
+    let (root, blob) = (server.snapshot("2"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    server.apply(blob, bind(&root)).expect("applied");
+}
+
+#[test]
+fn a_helper_that_is_killed_fails_its_own_call_alone() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let root = server.snapshot("1");
+    let request = ApplyRequest { diff: Some(long(&server, 64 << 30)), mounts: bind(&root), ..Default::default() };
+    let mut client = server.client.clone();
+    let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
+    within(20 * SECOND, "a helper", || server.helpers() == 1);
+    let task = fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("tasks");
+    let children: String =
+        task.flatten().map(|t| fs::read_to_string(t.path().join("children")).unwrap_or_default()).collect();
+    let pid = nix::unistd::Pid::from_raw(children.trim().parse().expect("one pid"));
+    nix::sys::signal::kill(pid, Signal::SIGKILL).expect("killed");
+    let status = server.runtime.block_on(call).expect("joined").expect_err("killed");
+    assert_eq!(status.code(), Code::Internal, "{status:?}");
+    let (root, blob) = (server.snapshot("2"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    server.apply(blob, bind(&root)).expect("applied");
+}
+
+#[test]
+fn many_calls_at_once_are_all_applied_and_leave_nothing() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&["--max-parallel", "3"]);
+    let blob = server.blob(OCI, &Tarball::new().file("f", b"1").build());
+    let before = (0..2).map(|n| warm(&mut server, n)).last();
+    let calls: Vec<_> = (0..100)
+        .map(|n| {
+            let mounts = bind(&server.snapshot(&n.to_string()));
+            let (mut client, diff) = (server.client.clone(), Some(blob.clone()));
+            server.runtime.spawn(async move { client.apply(ApplyRequest { diff, mounts, ..Default::default() }).await })
+        })
+        .collect();
+    let mut most = 0;
+    for call in calls {
+        most = most.max(server.helpers());
+        server.runtime.block_on(call).expect("joined").expect("applied");
+    }
+    assert!(most <= 3, "{most} helpers at once");
+    within(SECOND * 5, "no helper", || server.helpers() == 0);
+    within(SECOND * 5, "no descriptor more", || Some(server.descriptors()) <= before);
+    assert!((0..100).all(|n| server.path(&format!("snapshots/{n}/fs/f")).exists()));
+}
+
+/// How many descriptors the service has after a call.
+fn warm(server: &mut Server, n: u32) -> usize {
+    let blob = server.blob(OCI, &Tarball::new().file("f", b"1").build());
+    let root = server.snapshot(&format!("warm-{n}"));
+    server.apply(blob, bind(&root)).expect("applied");
+    server.descriptors()
+}

@@ -1,0 +1,36 @@
+//! The service as containerd meets it: a process, a socket, a content store and snapshots. containerd itself is not
+//! needed here.
+#![allow(unreachable_pub, clippy::print_stdout)]
+
+mod bad;
+mod faults;
+mod layers;
+mod operation;
+mod server;
+
+/// What the library's tests stand on too.
+#[path = "../../../tests/support"]
+#[allow(dead_code, unused_imports)]
+mod support {
+    pub mod privilege;
+    pub mod tarball;
+}
+
+/// As the service has it.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+mod interface {
+    pub mod containerd {
+        pub mod types {
+            tonic::include_proto!("containerd.types");
+        }
+        pub mod services {
+            pub mod diff {
+                pub mod v1 {
+                    tonic::include_proto!("containerd.services.diff.v1");
+                }
+            }
+        }
+    }
+    pub use containerd::services::diff::v1 as diff;
+    pub use containerd::types;
+}

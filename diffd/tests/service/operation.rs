@@ -1,0 +1,133 @@
+//! The service under its manager: signals, the socket, the configuration, what it tells a monitor.
+
+use crate::interface::diff::ApplyRequest;
+use crate::server::{GZIP, OCI, Server, bind, command, within};
+use crate::support::privilege::need_root;
+use crate::support::tarball::{Tarball, gz};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn what_runs_is_finished_at_sigterm_and_nothing_more_is_taken() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let root = server.snapshot("1");
+    let mut tar = Tarball::new();
+    for n in 0..20_000 {
+        tar = tar.file(format!("f{n}"), b"1");
+    }
+    let request =
+        ApplyRequest { diff: Some(server.blob(GZIP, &gz(&tar.build()))), mounts: bind(&root), ..Default::default() };
+    let mut client = server.client.clone();
+    let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
+    within(LONG, "a helper", || server.helpers() == 1);
+    server.signal(Signal::SIGTERM);
+    server.runtime.block_on(call).expect("joined").expect("finished");
+    assert!(root.join("f19999").exists());
+    within(LONG, "the end", || server.child.try_wait().expect("waited").is_some());
+    assert!(server.child.wait().expect("status").success());
+    assert!(!server.path("diff.sock").exists());
+}
+
+#[test]
+fn a_killed_service_is_replaced_at_once() {
+    if !need_root() {
+        return;
+    }
+    let server = Server::start(&[]);
+    server.signal(Signal::SIGKILL);
+    let mut server = server;
+    server.child.wait().expect("its end");
+    assert!(server.path("diff.sock").exists());
+    let mut again = command(server.dir.path(), &[]).spawn().expect("service");
+    let socket = server.path("diff.sock");
+    within(LONG, "the service listens", || UnixStream::connect(&socket).is_ok());
+    // The client dials again by itself, as containerd's does.
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    within(LONG, "applied", || server.apply(blob.clone(), bind(&root)).is_ok());
+    again.kill().expect("killed");
+    again.wait().expect("its end");
+}
+
+#[test]
+fn limits_are_read_again_at_sighup_and_nonsense_changes_nothing() {
+    if !need_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("diffd.toml");
+    fs::write(&file, "[limits]\nentries = 1\n").expect("configuration");
+    let mut server = Server::start(&["--config", file.to_str().expect("path")]);
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("a", b"").file("b", b"").build()));
+    let status = server.apply(blob.clone(), bind(&root)).expect_err("one too many");
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status:?}");
+    for (text, said) in [("entries = 1", "left as it was"), ("[limits]\nentries = 9\n", "read again")] {
+        fs::write(&file, text).expect("configuration");
+        server.signal(Signal::SIGHUP);
+        within(LONG, said, || server.log().contains(said));
+    }
+    server.apply(blob, bind(&root)).expect("applied");
+}
+
+#[test]
+fn another_user_cannot_reach_the_socket() {
+    if !need_root() {
+        return;
+    }
+    let server = Server::start(&[]);
+    fs::set_permissions(server.dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    let script = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])";
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).arg(server.path("diff.sock"));
+    let root = python.output().expect("python3");
+    assert!(root.status.success(), "{root:?}");
+    let other = python.uid(65534).gid(65534).output().expect("python3");
+    assert!(String::from_utf8_lossy(&other.stderr).contains("PermissionError"), "{other:?}");
+}
+
+#[test]
+fn metrics_count_what_came_of_the_calls() {
+    if !need_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("directory");
+    let place = dir.path().join("metrics.sock");
+    let mut server = Server::start(&["--metrics", place.to_str().expect("path"), "--log", "json"]);
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    server.apply(blob.clone(), bind(&root)).expect("applied");
+    server.apply(blob, vec![]).expect_err("no mounts");
+    let mut stream = UnixStream::connect(&place).expect("connected");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answered");
+    for line in [
+        "untar_in_root_applies_total 1",
+        "untar_in_root_failures_total{code=\"InvalidArgument\"} 1",
+        "untar_in_root_tar_bytes_total 2048",
+        "untar_in_root_in_flight 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line:?} in {text}");
+    }
+    let applied = server.log();
+    let applied = applied.lines().find(|line| line.contains("\"applied\"")).expect("a line");
+    assert!(applied.contains("\"entries\":1") && applied.contains("\"digest\":\"sha256:"), "{applied}");
+}
+
+#[test]
+fn metrics_are_served_on_loopback_alone() {
+    let dir = tempfile::tempdir().expect("directory");
+    let output = command(dir.path(), &["--metrics", "0.0.0.0:9"]).output().expect("service");
+    assert!(!output.status.success());
+    let log = fs::read_to_string(dir.path().join("log")).expect("log");
+    assert!(log.contains("not a loopback address"), "{log}");
+}
