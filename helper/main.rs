@@ -1,5 +1,6 @@
 //! The `untar-in-root` program: the helper, and a command line that uses the library on itself.
 
+mod advice;
 mod args;
 mod check;
 mod exit;

@@ -1,5 +1,6 @@
 //! One run: open, hand over, show, tell how it ended.
 
+use crate::advice;
 use crate::args::{self, Args, When};
 use crate::exit::{self, Exit};
 use crate::json;
@@ -202,7 +203,10 @@ pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
     }
     mounts(screen, report);
     for event in report.events.iter().take(WARNINGS) {
-        screen.say(&format_args!("warning: {event}"));
+        match advice::of_event(&event.what) {
+            Some(option) => screen.say(&format_args!("warning: {event}; {option}")),
+            None => screen.say(&format_args!("warning: {event}")),
+        }
     }
     let shown = u64::try_from(report.events.len().min(WARNINGS)).unwrap_or(u64::MAX);
     if report.event_count > shown {

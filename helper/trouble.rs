@@ -1,6 +1,6 @@
 //! What can go wrong for the command line: the library's errors and a few of its own.
 
-use crate::exit;
+use crate::{advice, exit};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -95,7 +95,10 @@ fn of_kind(kind: ErrorKind) -> u8 {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Run(error) => error.fmt(f),
+            Trouble::Run(error) => match error.advice().and_then(advice::options) {
+                Some(options) => write!(f, "{error}: {options}"),
+                None => error.fmt(f),
+            },
             Trouble::Archive { path, error } => {
                 write!(f, "opening the archive {:?}: {error}", Escaped(path.as_os_str().as_bytes()))
             }

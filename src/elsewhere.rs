@@ -54,6 +54,12 @@ impl Error {
         None
     }
 
+    /// `None`: only Linux helps.
+    #[must_use]
+    pub fn advice(&self) -> Option<crate::report::Advice> {
+        None
+    }
+
     /// `None`: there was no image.
     #[must_use]
     pub fn layer(&self) -> Option<LayerRef> {

@@ -5,7 +5,7 @@ mod verdict;
 pub(crate) use verdict::{Known, Outcome, verdict};
 
 use crate::kind::ErrorKind;
-use crate::report::{Digest, Failure, LayerRef, Report};
+use crate::report::{Advice, Digest, Failure, LayerRef, Report};
 use crate::wire::Garbled;
 use std::io;
 use std::process::ExitStatus;
@@ -39,6 +39,8 @@ pub(crate) enum Detail {
         actual: Option<Digest>,
     },
     Text(&'static str),
+    #[cfg(feature = "image")]
+    Advised(&'static str, Advice),
     /// What a part of the crate that stands on this one has to say, in its own words.
     #[cfg(feature = "image")]
     Part(Box<dyn std::error::Error + Send + Sync>),
@@ -94,6 +96,17 @@ impl Error {
         }
     }
 
+    /// What may help, where that is known: [`Failure::advice`], in the light of how the helper was confined.
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        match &self.0.detail {
+            Detail::Failure(failure) => failure.advice_within(self.report().map(|report| &report.confinement)),
+            #[cfg(feature = "image")]
+            Detail::Advised(_, advice) => Some(*advice),
+            _ => None,
+        }
+    }
+
     /// How far the run came; boxed with the error. `None` if the helper did not live to tell.
     #[must_use]
     pub fn report(&self) -> Option<&Report> {
@@ -133,7 +146,10 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.detail {
+            Detail::Failure(failure) => Some(failure),
             Detail::Io { error, .. } => Some(error),
+            #[cfg(feature = "image")]
+            Detail::Part(part) => Some(&**part),
             _ => None,
         }
     }

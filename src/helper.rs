@@ -24,7 +24,7 @@ pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall}
 pub use at_start::at_start;
 
 use crate::program::{ARGV0, mark_initialised};
-use crate::report::{Cause, Confinement, Failure, Report, Stage, Times};
+use crate::report::{Cause, Confinement, Failure, Purpose, Report, Stage, Times};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::{Applier, failure, read_failure};
 use fault::Fault;
@@ -116,7 +116,9 @@ fn work(
     // Looked for in /proc, which is out of reach later.
     let initial =
         confine::wants_trusted_marks(&options.mode) && user_namespace.is_none() && crate::namespace::is_first();
-    let inside = root::enter(options.jail.isolation, &request.lowers, options.jail.mounts).map_err(at(Stage::Enter))?;
+    let needs = if user_namespace.is_some() { Purpose::InNewNamespace } else { Purpose::Usual };
+    let inside = root::enter(options.jail.isolation, &request.lowers, options.jail.mounts)
+        .map_err(|fault| at(Stage::Enter)(fault.meant(needs)))?;
     report.times.enter = elapsed(started);
 
     let mark = Instant::now();

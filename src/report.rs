@@ -1,5 +1,6 @@
 //! What happened: the report of a run, its events, and the failure that ended it.
 
+mod advice;
 mod confinement;
 mod digest;
 mod entry;
@@ -7,12 +8,13 @@ mod event;
 mod failure;
 mod operation;
 
+pub use advice::Advice;
 pub use confinement::{Confinement, Fallback, MountsBelow, RootSwitch, UserNamespaceReport};
 pub use digest::{Digest, ParseDigestError};
 pub use entry::{EntryKind, EntryRef, Listed};
 pub use event::{Event, EventKind};
 pub use failure::{Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
-pub use operation::{Call, Descriptor, Namespace, Operand, Operation};
+pub use operation::{Call, Descriptor, Namespace, Operand, Operation, Purpose};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

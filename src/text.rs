@@ -1,5 +1,6 @@
 //! Text for people: every `Display` of the vocabulary.
 
+mod advice;
 mod cause;
 mod confinement;
 mod errno;
@@ -8,8 +9,6 @@ mod error;
 mod event;
 mod failure;
 mod hidden;
-#[cfg(target_os = "linux")]
-mod hint;
 mod operation;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
@@ -19,14 +18,6 @@ use std::fmt;
 
 #[cfg(target_os = "linux")]
 pub(crate) use operation::Strace;
-
-/// Advice is about Linux.
-#[cfg(not(target_os = "linux"))]
-mod hint {
-    pub(super) fn of(_: &crate::report::Failure) -> Option<&'static str> {
-        None
-    }
-}
 
 /// Bytes from an archive, shown so that no terminal obeys them: printable UTF-8 stays; control bytes, backslashes,
 /// invalid UTF-8 and what [hides](Escaped::hides) become `\n`, `\t`, `\\`, `\ooo`.

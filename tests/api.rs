@@ -34,11 +34,16 @@ fn what_is_moved_to_other_threads_may_be() {
     send::<Untar>();
     send::<Session>();
     send::<Pending>();
-    (send::<Canceller>(), sync::<Canceller>());
-    (send::<Program>(), sync::<Program>());
-    (send::<Options>(), sync::<Options>());
-    (send::<Report>(), sync::<Report>());
-    (send::<Error>(), sync::<Error>());
+    send::<Canceller>();
+    sync::<Canceller>();
+    send::<Program>();
+    sync::<Program>();
+    send::<Options>();
+    sync::<Options>();
+    send::<Report>();
+    sync::<Report>();
+    send::<Error>();
+    sync::<Error>();
 }
 
 #[test]

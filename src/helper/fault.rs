@@ -1,6 +1,6 @@
 //! The helper's error: an operation and its cause; the stage and the entry are added where they are known.
 
-use crate::report::{Call, Cause, Descriptor, EntryRef, Namespace, Operand, Operation};
+use crate::report::{Call, Cause, Descriptor, EntryRef, Namespace, Operand, Operation, Purpose};
 use crate::text::Strace;
 use nix::errno::Errno;
 use std::fmt;
@@ -48,6 +48,14 @@ impl Fault {
             &mut self.operation
         {
             *of = Descriptor::Path(shown(path));
+        }
+        self
+    }
+
+    /// Makes the same fault, of a call that was for this.
+    pub(crate) fn meant(mut self, purpose: Purpose) -> Fault {
+        if let Some(operation) = &mut self.operation {
+            operation.purpose = purpose;
         }
         self
     }

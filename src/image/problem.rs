@@ -189,7 +189,13 @@ impl fmt::Display for Flaw {
     }
 }
 
-impl std::error::Error for Flaw {}
+impl std::error::Error for Flaw {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.problem)
+    }
+}
+
+impl std::error::Error for Problem {}
 
 /// Text of an image, as an [`Escaped`] name; cut where it is long.
 struct Text<'a>(&'a str);

@@ -36,7 +36,7 @@ use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
 use crate::options::{Jail, Mode, Options, Overlay, OverlayPrefix};
-use crate::report::Digest;
+use crate::report::{Advice, Digest};
 use crate::session::Canceller;
 use nix::errno::Errno;
 use nix::fcntl::Flock;
@@ -358,10 +358,9 @@ fn whoever_reads_back() -> Result<(), Error> {
     if nix::unistd::geteuid().is_root() && has_capability(CAP_DAC_OVERRIDE) {
         return Ok(());
     }
-    let text = "a store is kept by root, or by root of a user namespace, who can read everything in a layer and mount \
-                it: run this under `unshare --map-root-user --map-auto`, or make a directory for each layer instead \
-                (--layers)";
-    Err(Error::new(ErrorKind::Options, Detail::Text(text)))
+    let text =
+        "a store is kept by root, or by root of a user namespace, who can read everything in a layer and mount it";
+    Err(Error::new(ErrorKind::Options, Detail::Advised(text, Advice::LayersInstead)))
 }
 
 /// Whether a capability is in force here, in whatever user namespace this is.

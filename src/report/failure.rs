@@ -1,7 +1,16 @@
 //! What went wrong: where, on which entry, in which call, and why.
+//!
+//! Each word for failing has one meaning: a *fault* is an operation and its cause, where it happens; a [`Failure`] is a
+//! fault with its stage and entry, which is what ends a run and is sent to the parent; an [`Error`](crate::Error) is what
+//! the caller gets: a failure, a death of the helper, or something of the parent's own, with its
+//! [kind](crate::ErrorKind). A [`Cause`] says why; of the causes, [`Malformed`] and [`Damage`] are the archive's, a
+//! [`Refusal`] and a [`Limit`] ours. A *problem* is an image's, before any of it is unpacked. What is skipped or softened
+//! and ends nothing is an [`Event`](crate::Event). What may help is [`Advice`](crate::Advice), apart from all of these.
 
 use super::{EntryRef, Operation};
 use serde::{Deserialize, Serialize};
+#[cfg(target_os = "linux")]
+use std::{io, sync::OnceLock};
 
 /// Where in a run something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,6 +132,27 @@ pub enum Cause {
     },
 }
 
+impl std::error::Error for Failure {
+    /// The error number as the standard library has it, where there is one.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.raw_os_error().and_then(of_number).map(|error| error as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// A failure has come over a socket, as a number; a source is lent.
+#[cfg(target_os = "linux")]
+fn of_number(errno: i32) -> Option<&'static io::Error> {
+    static ERRORS: [OnceLock<io::Error>; 134] = [const { OnceLock::new() }; 134];
+    let place = usize::try_from(errno).ok().filter(|errno| *errno != 0)?;
+    Some(ERRORS.get(place)?.get_or_init(|| io::Error::from_raw_os_error(errno)))
+}
+
+/// The numbers are Linux's, and mean something else here.
+#[cfg(not(target_os = "linux"))]
+fn of_number(_: i32) -> Option<&'static std::io::Error> {
+    None
+}
+
 impl Cause {
     /// The error number that is or comes to this, where there is one.
     #[must_use]
@@ -218,6 +248,8 @@ pub enum Limit {
     Xattrs,
     /// `xattr_bytes`
     XattrBytes,
+    /// Linux has no attribute with a longer name: `xattr(7)`. No option raises it.
+    XattrName,
     /// `sparse_regions`
     SparseRegions,
     /// [`ProcessLimits::timeout`](crate::ProcessLimits::timeout), in milliseconds.

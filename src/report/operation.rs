@@ -85,6 +85,26 @@ pub struct Operation {
     pub on: Operand,
     /// Its other arguments, escaped as `strace(1)` does; at most 4096 bytes of them.
     pub rest: String,
+    /// What it was for, where that is more than the call says.
+    pub purpose: Purpose,
+}
+
+/// What a call was for, which decides what may help when it fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// What the call says.
+    #[default]
+    Usual,
+    /// A mode with a set-uid or set-gid bit.
+    SetId,
+    /// A mark of overlayfs: a whiteout, an opaque directory.
+    Mark {
+        /// The mark is an attribute of `trusted.*`, which is the first user namespace's alone.
+        trusted: bool,
+    },
+    /// A call that wants the rights which the user namespace gives that was made for this run.
+    InNewNamespace,
 }
 
 /// The file that a call was on.
@@ -142,7 +162,7 @@ pub enum Descriptor {
 impl Operation {
     /// The call with its arguments.
     pub(crate) fn new(call: Call, on: Operand, rest: impl Into<String>) -> Operation {
-        Operation { call, on, rest: rest.into() }
+        Operation { call, on, rest: rest.into(), purpose: Purpose::Usual }
     }
 
     /// Cuts what is longer.

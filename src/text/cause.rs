@@ -104,6 +104,7 @@ impl Display for Limit {
             Limit::ExtendedHeaderBytes => "bytes in the extended headers of one entry",
             Limit::Xattrs => "extended attributes on one entry",
             Limit::XattrBytes => "bytes in one extended attribute",
+            Limit::XattrName => "bytes in the name of an extended attribute",
             Limit::SparseRegions => "regions in one sparse file",
             Limit::Timeout => "milliseconds",
             Limit::Memory => "bytes of memory",

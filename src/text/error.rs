@@ -49,7 +49,9 @@ fn whole(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
     match error.detail() {
         Detail::None => f.write_str(of_kind(error.kind())),
         Detail::Text(text) => f.write_str(text),
-        Detail::Failure(failure) => Display::fmt(failure, f),
+        #[cfg(feature = "image")]
+        Detail::Advised(text, advice) => write!(f, "{text}: {advice}"),
+        Detail::Failure(failure) => super::failure::with(f, failure, error.advice()),
         #[cfg(feature = "image")]
         Detail::Part(part) => Display::fmt(part, f),
         Detail::Died(status) => {

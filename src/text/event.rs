@@ -33,13 +33,6 @@ impl Display for EventKind {
             EventKind::XattrUnsupported { name, errno } => {
                 write!(f, "extended attribute {} not set: {}", Quoted(name), Number(*errno))
             }
-            EventKind::XattrDropped { name }
-                if name.starts_with(b"trusted.")
-                    && !name.starts_with(b"trusted.overlay.")
-                    && !name.starts_with(b"trusted.SGI_ACL_") =>
-            {
-                write!(f, "extended attribute {} dropped; --trusted-xattrs allow sets it", Quoted(name))
-            }
             EventKind::XattrDropped { name } => write!(f, "extended attribute {} dropped", Quoted(name)),
             EventKind::XattrEscaped { name } => {
                 write!(f, "extended attribute {} renamed, so that overlayfs takes it for data", Quoted(name))

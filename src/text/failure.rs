@@ -1,7 +1,7 @@
 //! Where something failed, on what, in which call.
 
-use super::{Escaped, LONGEST, hint};
-use crate::report::{Cause, EntryKind, EntryRef, Failure, Stage};
+use super::{Escaped, LONGEST};
+use crate::report::{Advice, Cause, EntryKind, EntryRef, Failure, Stage};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Stage {
@@ -52,20 +52,25 @@ impl Display for EntryRef {
 /// `applying: file "a" (entry 1, at byte 512): openat(dir, "a", …) = -1 ENOSPC (No space left on device): …`
 impl Display for Failure {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.stage)?;
-        match (&self.entry, &self.after) {
-            (Some(entry), _) => write!(f, "{entry}: ")?,
-            (None, Some(before)) => write!(f, "where a header was due, after {before}: ")?,
-            (None, None) => {}
-        }
-        match (&self.operation, &self.cause) {
-            (Some(operation), Cause::Os(_)) => write!(f, "{operation} = -1 {}", self.cause)?,
-            (Some(operation), cause) => write!(f, "{operation}: {cause}")?,
-            (None, cause) => write!(f, "{cause}")?,
-        }
-        match hint::of(self) {
-            Some(hint) => write!(f, ": {hint}"),
-            None => Ok(()),
-        }
+        with(f, self, self.advice())
+    }
+}
+
+/// A failure, and what may help.
+pub(super) fn with(f: &mut Formatter<'_>, failure: &Failure, advice: Option<Advice>) -> fmt::Result {
+    write!(f, "{}: ", failure.stage)?;
+    match (&failure.entry, &failure.after) {
+        (Some(entry), _) => write!(f, "{entry}: ")?,
+        (None, Some(before)) => write!(f, "where a header was due, after {before}: ")?,
+        (None, None) => {}
+    }
+    match (&failure.operation, &failure.cause) {
+        (Some(operation), Cause::Os(_)) => write!(f, "{operation} = -1 {}", failure.cause)?,
+        (Some(operation), cause) => write!(f, "{operation}: {cause}")?,
+        (None, cause) => write!(f, "{cause}")?,
+    }
+    match advice {
+        Some(advice) => write!(f, ": {advice}"),
+        None => Ok(()),
     }
 }

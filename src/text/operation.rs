@@ -75,7 +75,7 @@ impl Display for Operand {
 
 impl Display for Operation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Operation { call, on, rest } = self;
+        let Operation { call, on, rest, .. } = self;
         let rest = Tame(rest);
         match (call, on, rest.0.is_empty()) {
             (_, Operand::Nothing, _) => write!(f, "{call}({rest})"),

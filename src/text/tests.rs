@@ -67,18 +67,18 @@ fn calls_that_fail_say_what_to_do() {
         (Apply, Call::Openat, EROFS, "EROFS (Read-only file system): the file system of the root is mounted read-only"),
         (Apply, Call::Write, EDQUOT, "quota"),
         (Apply, Call::Write, EIO, "dmesg"),
-        (Apply, Call::Mknodat, EPERM, "--devices skip"),
+        (Apply, Call::Mknodat, EPERM, "they can be left out"),
         (Apply, Call::Fchown, EINVAL, "/etc/subuid and /etc/subgid"),
-        (Apply, Call::Fchownat, EPERM, "--no-same-owner"),
-        (Apply, Call::Fsetxattr, EOPNOTSUPP, "--xattrs best-effort"),
+        (Apply, Call::Fchownat, EPERM, "keep the caller's own"),
+        (Apply, Call::Fsetxattr, EOPNOTSUPP, "that can be a warning"),
         (Apply, Call::Openat, ENAMETOOLONG, "longer than this file system allows"),
         (Apply, Call::Openat, ENOTDIR, "not a directory"),
         (Apply, Call::Unlinkat, EPERM, "immutable"),
         (Finish, Call::Syncfs, EIO, "finishing: "),
-        (Enter, Call::Unshare, EPERM, "--userns auto"),
+        (Enter, Call::Unshare, EPERM, "let it make a user namespace"),
         (Enter, Call::Unshare, ENOSPC, "user.max_user_namespaces"),
         (Enter, Call::PivotRoot, EINVAL, "entering the root: "),
-        (Enter, Call::PivotRoot, EINVAL, "--isolation auto"),
+        (Enter, Call::PivotRoot, EINVAL, "a chroot may be allowed"),
         (Enter, Call::Write, EPERM, "/etc/subuid"),
         (Enter, Call::Write, EPERM, "package uidmap"),
         (Read, Call::Read, EISDIR, "the archive is a directory"),
@@ -91,22 +91,22 @@ fn calls_that_fail_say_what_to_do() {
 }
 
 #[test]
-fn causes_name_the_option_that_helps() {
+fn causes_say_what_helps() {
     for (value, words) in [
-        (Cause::PathEscapes, "--escaping-names clamp"),
-        (Cause::LinkEscapes, "--escaping-names clamp"),
-        (Cause::CrossesMount, "--cross-mounts"),
+        (Cause::PathEscapes, "can be kept inside"),
+        (Cause::LinkEscapes, "can be kept inside"),
+        (Cause::CrossesMount, "allow mounts to be crossed"),
         (Cause::LinkTargetMissing { target: b"bin/\nsh".into() }, "its target \"bin/\\nsh\" is not there"),
-        (Cause::Refused(Refusal::Uid), "--uid-map"),
-        (Cause::Refused(Refusal::Gid), "--gid-map"),
+        (Cause::Refused(Refusal::Uid), "the map of users"),
+        (Cause::Refused(Refusal::Gid), "the map of groups"),
         (Cause::Refused(Refusal::UnknownType(b'\x07')), "type flag '\\x07'"),
-        (Cause::Refused(Refusal::DirectoryConflict), "--no-overwrite-dir-nondir"),
-        (Cause::Refused(Refusal::HeaderOnlySize), "--strict-sizes"),
+        (Cause::Refused(Refusal::DirectoryConflict), "the options forbid that"),
+        (Cause::Refused(Refusal::HeaderOnlySize), "strict sizes were asked for"),
         (
             Cause::LowersNotHeld(1),
             "EPERM (Operation not permitted): a lower directory is held only in a mount namespace",
         ),
-        (Cause::LowersNotHeld(1), "flattens"),
+        (Cause::LowersNotHeld(1), "do without lower directories"),
         (Cause::Cancelled, "cancelled"),
         (Cause::Panic { message: "panicked at src/x.rs:1:2:\nindex".into() }, "panicked at src/x.rs:1:2:\\nindex"),
         (Cause::Panic { message: String::new() }, "please report it"),
@@ -157,23 +157,124 @@ fn a_missing_hardlink_target_names_both_paths() {
 }
 
 #[test]
-fn limits_name_their_option_and_value() {
-    for (limit, option) in [
-        (Limit::TotalBytes, "--max-total-bytes (Limits::total_bytes)"),
-        (Limit::FileBytes, "--max-file-bytes (Limits::file_bytes)"),
-        (Limit::Entries, "--max-entries (Limits::entries)"),
-        (Limit::Ratio, "--max-ratio (Limits::ratio)"),
-        (Limit::Depth, "--max-depth (Limits::depth)"),
-        (Limit::NameBytes, "--max-name-bytes (Limits::name_bytes)"),
-        (Limit::ExtendedHeaderBytes, "--max-extended-header-bytes (Limits::extended_header_bytes)"),
-        (Limit::Xattrs, "--max-xattrs (Limits::xattrs)"),
-        (Limit::XattrBytes, "--max-xattr-bytes (Limits::xattr_bytes)"),
-        (Limit::SparseRegions, "--max-sparse-regions (Limits::sparse_regions)"),
-        (Limit::Timeout, "--timeout (ProcessLimits::timeout)"),
-        (Limit::Memory, "--max-memory (ProcessLimits::memory_bytes)"),
+fn limits_name_their_field_and_value() {
+    for (limit, advice) in [
+        (Limit::TotalBytes, "raise Limits::total_bytes"),
+        (Limit::FileBytes, "raise Limits::file_bytes"),
+        (Limit::Entries, "raise Limits::entries"),
+        (Limit::Ratio, "raise Limits::ratio"),
+        (Limit::Depth, "raise Limits::depth"),
+        (Limit::NameBytes, "raise Limits::name_bytes"),
+        (Limit::ExtendedHeaderBytes, "raise Limits::extended_header_bytes"),
+        (Limit::Xattrs, "raise Limits::xattrs"),
+        (Limit::XattrBytes, "raise Limits::xattr_bytes"),
+        (Limit::XattrName, "no attribute with a longer name"),
+        (Limit::SparseRegions, "raise Limits::sparse_regions"),
+        (Limit::Timeout, "raise ProcessLimits::timeout"),
+        (Limit::Memory, "raise ProcessLimits::memory_bytes"),
     ] {
-        says(&cause(Cause::Limit { limit, value: 4711 }), &[option, "the limit of 4711 "]);
+        says(&cause(Cause::Limit { limit, value: 4711 }), &[advice, "the limit of 4711 "]);
     }
+}
+
+/// What is no comment of the code that is not for tests, line by line.
+fn code(source: &str) -> impl Iterator<Item = &str> {
+    source.split("#[cfg(test)]").next().unwrap_or_default().lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// The words with dashes of a line: options of a command line.
+fn options(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_ascii_lowercase() && c != '-')
+        .filter(|word| word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase())))
+}
+
+fn sources(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).expect("sources") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match name.as_str() {
+            "tests" | "tests.rs" => {}
+            _ if path.is_dir() => sources(&path, found),
+            _ => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn the_library_names_no_option_of_a_command_line() {
+    assert_eq!(options("\"see --include: `--max-depth 3`\"").collect::<Vec<_>>(), ["--include", "--max-depth"]);
+    let mut files = Vec::new();
+    sources(concat!(env!("CARGO_MANIFEST_DIR"), "/src").as_ref(), &mut files);
+    assert!(files.iter().any(|file| file.ends_with("text/advice.rs")));
+    for file in files {
+        let source = std::fs::read_to_string(&file).expect("a source");
+        // Another program's.
+        for line in code(&source).filter(|line| !line.contains("`unshare --map-root-user --map-auto`")) {
+            assert_eq!(options(line).next(), None, "{}: {line}", file.display());
+        }
+    }
+}
+
+/// What `source()` leads to, one after the other.
+fn chain(error: &dyn std::error::Error) -> Vec<&(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |error| error.source()).collect()
+}
+
+#[test]
+fn an_error_leads_to_its_failure_and_that_to_the_number() {
+    let failure = os(Stage::Apply, Call::Openat, Operand::Nothing, "", Errno::ENOSPC);
+    let error = Error::new(ErrorKind::Storage, crate::error::Detail::Failure(failure.clone()));
+    let sources = chain(&error);
+    assert_eq!(sources.len(), 2);
+    assert_eq!(sources[0].downcast_ref(), Some(&failure));
+    let number = sources[1].downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    assert_eq!(number, Some(Errno::ENOSPC as i32));
+    for without in [Cause::PathEscapes, Cause::Os(0), Cause::Os(-1), Cause::Os(4095)] {
+        assert_eq!(chain(&cause(without)).len(), 0);
+    }
+}
+
+/// Root that may change owners and still may not: the file is immutable. Without that right it is the right.
+#[test]
+fn what_helps_depends_on_how_the_helper_was_confined() {
+    let failure = os(Stage::Apply, Call::Fchown, Operand::Nothing, "", Errno::EPERM);
+    let advice = |confinement| {
+        let report = Report { confinement, ..Report::default() };
+        let error = Error::new(ErrorKind::Entry, crate::error::Detail::Failure(failure.clone()));
+        error.with(Some(Box::new(report)), Vec::new()).advice()
+    };
+    let root = Confinement { capabilities: vec!["CAP_CHOWN".into()], ..Confinement::default() };
+    let user_namespace = Some(UserNamespaceReport { uids: Vec::new(), gids: Vec::new() });
+    assert_eq!(failure.advice(), Some(Advice::KeepOwner));
+    assert_eq!(advice(Confinement::default()), Some(Advice::KeepOwner));
+    assert_eq!(advice(root.clone()), Some(Advice::Immutable));
+    assert_eq!(advice(Confinement { user_namespace, ..root }), Some(Advice::KeepOwner));
+}
+
+#[test]
+fn what_helps_depends_on_what_a_call_was_for() {
+    let advice = |stage, call, purpose, errno| {
+        let mut failure = os(stage, call, Operand::Nothing, "", errno);
+        failure.operation.as_mut().expect("an operation").purpose = purpose;
+        failure.advice()
+    };
+    for (stage, call, purpose, errno, want) in [
+        (Stage::Apply, Call::Fchmod, Purpose::Usual, Errno::EPERM, Advice::Immutable),
+        (Stage::Apply, Call::Fchmod, Purpose::SetId, Errno::EPERM, Advice::SetIdForbidden),
+        (Stage::Apply, Call::Fsetxattr, Purpose::Usual, Errno::EPERM, Advice::LeaveAttributes),
+        (Stage::Apply, Call::Fsetxattr, Purpose::Mark { trusted: true }, Errno::EPERM, Advice::UserMarks),
+        (Stage::Apply, Call::Fsetxattr, Purpose::Mark { trusted: false }, Errno::EPERM, Advice::MarksUnsupported),
+        (Stage::Apply, Call::Fsetxattr, Purpose::Mark { trusted: true }, Errno::EOPNOTSUPP, Advice::MarksUnsupported),
+        (Stage::Enter, Call::Unshare, Purpose::Usual, Errno::EPERM, Advice::MountRights),
+        (Stage::Enter, Call::Unshare, Purpose::InNewNamespace, Errno::EPERM, Advice::PowerlessNamespace),
+        (Stage::Apply, Call::Openat, Purpose::Usual, Errno::ESTALE, Advice::DisturbedOrUnstable),
+        (Stage::Apply, Call::Mkdirat, Purpose::Usual, Errno::EEXIST, Advice::Disturbed),
+    ] {
+        assert_eq!(advice(stage, call, purpose, errno), Some(want), "{stage:?} {call:?} {purpose:?} {errno:?}");
+    }
+    let exchanged = cause(Cause::Exchanged { name: b"a".into() });
+    assert_eq!(exchanged.advice(), Some(Advice::DisturbedOrUnstable));
+    says(&exchanged, &["no stable inode numbers"]);
 }
 
 #[test]
@@ -188,7 +289,7 @@ fn events_say_what_was_lost() {
         (EventKind::TrailingData { bytes: 9 }, "9 bytes"),
         (EventKind::XattrUnsupported { name: name(), errno: eperm }, "\"user.a\\n\" not set: EPERM"),
         (EventKind::XattrDropped { name: name() }, "\"user.a\\n\" dropped"),
-        (EventKind::XattrDropped { name: b"trusted.a".into() }, "--trusted-xattrs allow"),
+        (EventKind::XattrDropped { name: b"trusted.a".into() }, "\"trusted.a\" dropped"),
         (EventKind::XattrEscaped { name: name() }, "renamed"),
         (EventKind::ModeIgnored { mode: 0o6660, errno: eperm }, "mode 06660 not set: EPERM"),
         (EventKind::OwnerIgnored { uid: 5, gid: 6, errno: eperm }, "owner 5:6 not set: EPERM"),

@@ -77,3 +77,18 @@ fn events_over_the_limit_are_counted() {
     let ran = Dest::new().run(&["--no-same-owner"], &archive).ended(0, "10 more warnings");
     assert_eq!(ran.err.lines().count(), 31);
 }
+
+#[test]
+fn advice_that_cannot_help_is_not_given() {
+    if !can_run() {
+        return;
+    }
+    let long = format!("user.{}", "n".repeat(260));
+    let archive = Tarball::new().file("f", "x").with(|e| _ = e.xattr(&long, "v")).build();
+    let ran = Dest::new().run(&[], &archive).ended(1, "no attribute with a longer name");
+    assert!(!ran.err.contains("--"), "no option raises a limit of Linux: {}", ran.err);
+    // What is not to be set is read and counted all the same.
+    let two = Tarball::new().file("f", "x").with(|e| _ = e.xattr("user.a", "v").xattr("user.b", "v")).build();
+    let ran = Dest::new().run(&["--xattrs", "none", "--max-xattrs", "1"], &two).ended(1, "--max-xattrs");
+    assert!(!ran.err.contains("--xattrs none"), "{}", ran.err);
+}

@@ -10,7 +10,7 @@ use crate::helper::read::entry::Time;
 use crate::helper::rights;
 use crate::helper::sys;
 use crate::options::Xattrs;
-use crate::report::{Call, Descriptor, EventKind};
+use crate::report::{Call, Descriptor, EventKind, Purpose};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
@@ -268,6 +268,12 @@ fn both(atime: &TimeSpec, mtime: &TimeSpec) -> String {
 fn chmod(fd: &OwnedFd, mode: u32) -> Result<()> {
     fchmod(fd, Mode::from_bits_truncate(mode))
         .call(Call::Fchmod, || on(Descriptor::File).with(format_args!("{}", Octal(mode))))
+        .map_err(|fault| fault.meant(set_id(mode)))
+}
+
+/// What setting this mode is for.
+fn set_id(mode: u32) -> Purpose {
+    if mode & 0o6000 == 0 { Purpose::Usual } else { Purpose::SetId }
 }
 
 /// Removes from a directory that was there before what the archive does not give it.

@@ -12,7 +12,7 @@ use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::holes;
 use crate::helper::sys::fstat;
 use crate::inode;
-use crate::report::{Call, Descriptor, Refusal};
+use crate::report::{Call, Descriptor, Purpose, Refusal};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, mknodat};
@@ -28,6 +28,7 @@ const LOOK: u32 = 1024;
 
 /// How whiteouts and opaque directories are written.
 pub(super) struct Marks {
+    trusted: bool,
     opaque: &'static CStr,
     whiteout: &'static CStr,
 }
@@ -35,9 +36,9 @@ pub(super) struct Marks {
 impl Marks {
     pub(super) fn new(trusted: bool) -> Marks {
         if trusted {
-            Marks { opaque: c"trusted.overlay.opaque", whiteout: c"trusted.overlay.whiteout" }
+            Marks { trusted, opaque: c"trusted.overlay.opaque", whiteout: c"trusted.overlay.whiteout" }
         } else {
-            Marks { opaque: c"user.overlay.opaque", whiteout: c"user.overlay.whiteout" }
+            Marks { trusted, opaque: c"user.overlay.opaque", whiteout: c"user.overlay.whiteout" }
         }
     }
 
@@ -46,7 +47,9 @@ impl Marks {
     }
 
     fn set(&self, fd: &OwnedFd, name: &CStr, value: &[u8]) -> Result<()> {
-        fsetxattr(fd, name, value, XattrFlags::empty()).call(Call::Fsetxattr, || metadata::setting(name, value.len()))
+        fsetxattr(fd, name, value, XattrFlags::empty())
+            .call(Call::Fsetxattr, || metadata::setting(name, value.len()))
+            .map_err(|fault| fault.meant(Purpose::Mark { trusted: self.trusted }))
     }
 
     /// A character device 0:0, which needs no capability since Linux 5.8; the attribute form where the file

@@ -1,7 +1,7 @@
 //! Symlinks, devices and FIFOs: what can be given to an inode that is held by a path descriptor. What cannot is left
 //! out and told, for by its name it might be given to another file.
 
-use super::{Metadata, Setter, Softened, allowed_mode, both, nix_errno};
+use super::{Metadata, Setter, Softened, allowed_mode, both, nix_errno, set_id};
 use crate::helper::apply::attribute::ACL_ACCESS;
 use crate::helper::apply::made::{self, Inherit, Made, Special};
 use crate::helper::fault::{Attempt, Fault, Octal, Result, at};
@@ -79,9 +79,9 @@ fn chmod(made: &Made, wanted: u32, mode: u32) -> Result<Option<EventKind>> {
     if made.mode != mode && (made.acl || mode & 0o7000 != 0) {
         match sys::fchmodat2(made.inode.as_fd(), mode) {
             Err(errno @ Errno::ENOSYS) => return Ok(ignored(errno)),
-            result => result.call(Call::Fchmodat2, || {
-                at(Descriptor::File, "").with(format_args!("{}, AT_EMPTY_PATH", Octal(mode)))
-            })?,
+            result => result
+                .call(Call::Fchmodat2, || at(Descriptor::File, "").with(format_args!("{}, AT_EMPTY_PATH", Octal(mode))))
+                .map_err(|fault| fault.meant(set_id(mode)))?,
         }
     }
     Ok(if mode == wanted { None } else { ignored(Errno::EOPNOTSUPP) })

@@ -48,7 +48,7 @@ impl Xattrs {
         }
         // No kernel could take it, and a report of a thousand such names would fill the caller's memory.
         if name.len() > NAME_MAX as usize {
-            return Err(Unplaced::Limit(Limit::NameBytes, NAME_MAX));
+            return Err(Unplaced::Limit(Limit::XattrName, NAME_MAX));
         }
         self.0.push(Xattr { name, value, spelling });
         Ok(())

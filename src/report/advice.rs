@@ -1,0 +1,136 @@
+//! What may help against a failure: a value to decide by, apart from the fact.
+
+#[cfg(target_os = "linux")]
+mod decide;
+
+use super::{Confinement, Failure, Limit};
+
+/// What may help, where that is known. `Display` says it in a sentence that fits every program; which of its own options
+/// it comes to is the program's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Advice {
+    /// The archive was cut short: get it again.
+    FetchAgain,
+    /// The archive is damaged: get it again and compare its digest.
+    CompareDigest,
+    /// The compressed stream needs more memory than there is.
+    SmallerWindow,
+    /// Let the format be found out: [`Compression::Detect`](crate::Compression::Detect).
+    DetectCompression,
+    /// Keep what climbs above the destination inside: [`EscapingNames::Clamp`](crate::EscapingNames::Clamp).
+    ClampNames,
+    /// Unmount what is there, or allow it: [`Jail::mounts`](crate::Jail::mounts).
+    AllowMounts,
+    /// If the archive can be trusted, raise the limit.
+    RaiseLimit(Limit),
+    /// No limit of this program: Linux has no longer names of attributes.
+    AttributeName,
+    /// Look at the patterns: [`Options::include`](crate::Options::include), [`Options::exclude`](crate::Options::exclude).
+    Patterns,
+    /// The target of a hardlink must come before it.
+    TargetFirst,
+    /// The map of users, or that of groups, lacks the owner: [`Options::owner`](crate::Options::owner).
+    MapUser,
+    /// The map of groups lacks it.
+    MapGroup,
+    /// [`Options::no_overwrite_dir_nondir`](crate::Options::no_overwrite_dir_nondir) forbids it.
+    AllowConflict,
+    /// Without [`Options::strict_sizes`](crate::Options::strict_sizes) it is an event.
+    AllowSizes,
+    /// Lower directories need a mount namespace.
+    AllowNamespaces,
+    /// Unprivileged user namespaces are forbidden here.
+    AllowUserNamespaces,
+    /// The user namespace that was made gives no rights.
+    PowerlessNamespace,
+    /// Too many namespaces.
+    MoreNamespaces,
+    /// It takes `CAP_SYS_ADMIN`, which a user namespace would give.
+    MountRights,
+    /// Another way into the root may be allowed: [`Isolation::Auto`](crate::Isolation::Auto).
+    OtherIsolation,
+    /// The map goes beyond what the caller may map.
+    SubordinateIds,
+    /// A store of layers is root's: make a directory for each layer, `image::Unpack::layers`.
+    LayersInstead,
+    /// The archive is a directory.
+    NoDirectory,
+    /// The archive is not open for reading.
+    OpenForReading,
+    /// The disk of the archive is failing.
+    ArchiveDisk,
+    /// The disk of the destination is failing.
+    Disk,
+    /// Devices need `CAP_MKNOD` in the first user namespace: [`Options::devices`](crate::Options::devices).
+    LeaveDevices,
+    /// The id is not mapped in the user namespace.
+    UnmappedOwner,
+    /// Only root may give files away: [`Options::owner`](crate::Options::owner).
+    KeepOwner,
+    /// The file system has no such attributes: [`Options::xattrs`](crate::Options::xattrs).
+    SoftAttributes,
+    /// The attributes are too large for the file system.
+    LargeAttributes,
+    /// The caller may not set the attribute.
+    LeaveAttributes,
+    /// Overlay mode needs a file system that holds overlayfs's attributes.
+    MarksUnsupported,
+    /// `trusted.*` marks are the first user namespace's: [`OverlayPrefix::User`](crate::OverlayPrefix::User).
+    UserMarks,
+    /// The file or its directory may be immutable or append-only.
+    Immutable,
+    /// Set-id bits may be forbidden to this process.
+    SetIdForbidden,
+    /// The file system is full.
+    Space,
+    /// The owner's quota is used up.
+    Quota,
+    /// The file system is mounted read-only.
+    ReadOnly,
+    /// The file is too large for the file system or the process.
+    FileSize,
+    /// The file system allows no more links to one file.
+    Links,
+    /// Memory is out.
+    Memory,
+    /// Descriptors are out.
+    Descriptors,
+    /// Threads are out.
+    Threads,
+    /// Something is mounted on it.
+    Unmount,
+    /// Something in the path is not a directory.
+    NotADirectory,
+    /// The path leads through too many symlinks.
+    Symlinks,
+    /// A component of the name is too long for the file system.
+    LongName,
+    /// The caller has no permission.
+    Permission,
+    /// Something else seems to be changing the destination.
+    Disturbed,
+    /// Something else changes it, or the file system has no stable inode numbers.
+    DisturbedOrUnstable,
+    /// A bug of this library.
+    Report,
+}
+
+impl Failure {
+    /// What may help, where that is known. [`Error::advice`](crate::Error::advice) knows more: how the helper was
+    /// confined.
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        self.advice_within(None)
+    }
+
+    pub(crate) fn advice_within(&self, confinement: Option<&Confinement>) -> Option<Advice> {
+        #[cfg(target_os = "linux")]
+        return decide::advice(self, confinement);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = confinement;
+            None
+        }
+    }
+}

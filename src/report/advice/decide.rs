@@ -1,0 +1,140 @@
+//! Which advice a failure gets.
+
+use super::Advice;
+use crate::report::{Call, Cause, Confinement, Damage, Failure, Limit, Malformed, Namespace, Operand, Operation};
+use crate::report::{Purpose, Refusal, Stage};
+use nix::errno::Errno;
+
+pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Option<Advice> {
+    Some(match &failure.cause {
+        Cause::Os(errno) => return of_errno(failure, confinement, Errno::from_raw(*errno)),
+        Cause::Malformed { what: Malformed::Truncated, .. } => Advice::FetchAgain,
+        Cause::Compressed { what, .. } => return of_damage(*what),
+        Cause::PathEscapes | Cause::LinkEscapes => Advice::ClampNames,
+        Cause::CrossesMount => Advice::AllowMounts,
+        Cause::Limit { limit: Limit::XattrName, .. } => Advice::AttributeName,
+        Cause::Limit { limit, .. } => Advice::RaiseLimit(*limit),
+        Cause::Pattern { .. } => Advice::Patterns,
+        Cause::LinkTargetMissing { .. } => Advice::TargetFirst,
+        Cause::Refused(refusal) => return of_refusal(*refusal),
+        Cause::LowersNotHeld(_) => Advice::AllowNamespaces,
+        Cause::Thread(_) => Advice::Threads,
+        Cause::Descriptors { .. } => Advice::Descriptors,
+        Cause::Exchanged { .. } => Advice::DisturbedOrUnstable,
+        Cause::Attribute { .. } => Advice::SoftAttributes,
+        Cause::Panic { .. } => Advice::Report,
+        Cause::Malformed { .. } | Cause::NotCovered(_) | Cause::Cancelled => return None,
+    })
+}
+
+fn of_damage(damage: Damage) -> Option<Advice> {
+    match damage {
+        Damage::Truncated => Some(Advice::FetchAgain),
+        Damage::Corrupt => Some(Advice::CompareDigest),
+        Damage::Memory => Some(Advice::SmallerWindow),
+        Damage::TrailingGarbage => None,
+        Damage::NotThisFormat => Some(Advice::DetectCompression),
+    }
+}
+
+fn of_refusal(refusal: Refusal) -> Option<Advice> {
+    match refusal {
+        Refusal::Uid => Some(Advice::MapUser),
+        Refusal::Gid => Some(Advice::MapGroup),
+        Refusal::DirectoryConflict => Some(Advice::AllowConflict),
+        Refusal::HeaderOnlySize => Some(Advice::AllowSizes),
+        _ => None,
+    }
+}
+
+fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) -> Option<Advice> {
+    let operation = failure.operation.as_ref();
+    match failure.stage {
+        Stage::Enter => of_entering(operation?, errno),
+        Stage::Read => of_reading(errno),
+        _ => operation
+            .and_then(|operation| of_privilege(operation, confinement, errno))
+            .or_else(|| of_storage(operation, errno))
+            .or_else(|| of_path(errno)),
+    }
+}
+
+fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
+    let new_user = operation.on == Operand::Namespace(Namespace::User);
+    match (operation.call, errno) {
+        (Call::Unshare, Errno::EPERM) if new_user => Some(Advice::AllowUserNamespaces),
+        (Call::Unshare, Errno::ENOSPC | Errno::EUSERS) => Some(Advice::MoreNamespaces),
+        (_, Errno::EPERM | Errno::EACCES) if operation.purpose == Purpose::InNewNamespace => {
+            Some(Advice::PowerlessNamespace)
+        }
+        (Call::Unshare | Call::Mount | Call::OpenTree | Call::Chroot, Errno::EPERM) => Some(Advice::MountRights),
+        (Call::PivotRoot, _) => Some(Advice::OtherIsolation),
+        (Call::Write | Call::Openat, Errno::EPERM | Errno::EINVAL) => Some(Advice::SubordinateIds),
+        _ => None,
+    }
+}
+
+fn of_reading(errno: Errno) -> Option<Advice> {
+    match errno {
+        Errno::EISDIR => Some(Advice::NoDirectory),
+        Errno::EBADF => Some(Advice::OpenForReading),
+        Errno::EIO => Some(Advice::ArchiveDisk),
+        _ => None,
+    }
+}
+
+fn of_privilege(operation: &Operation, confinement: Option<&Confinement>, errno: Errno) -> Option<Advice> {
+    match (operation.call, operation.purpose, errno) {
+        (_, Purpose::Mark { trusted: true }, Errno::EPERM) if !has(confinement, "CAP_SYS_ADMIN") => {
+            Some(Advice::UserMarks)
+        }
+        (_, Purpose::Mark { .. }, Errno::EPERM | Errno::EOPNOTSUPP) => Some(Advice::MarksUnsupported),
+        (_, Purpose::SetId, Errno::EPERM) => Some(Advice::SetIdForbidden),
+        (Call::Mknodat, _, Errno::EPERM) => Some(Advice::LeaveDevices),
+        (Call::Fchown | Call::Fchownat, _, Errno::EINVAL) => Some(Advice::UnmappedOwner),
+        (Call::Fchown | Call::Fchownat, _, Errno::EPERM) if has(confinement, "CAP_CHOWN") => Some(Advice::Immutable),
+        (Call::Fchown | Call::Fchownat, _, Errno::EPERM) => Some(Advice::KeepOwner),
+        (Call::Fsetxattr, _, Errno::EOPNOTSUPP) => Some(Advice::SoftAttributes),
+        (Call::Fsetxattr, _, Errno::ENOSPC | Errno::E2BIG | Errno::ERANGE) => Some(Advice::LargeAttributes),
+        (Call::Fsetxattr, _, Errno::EPERM) => Some(Advice::LeaveAttributes),
+        (Call::Unlinkat | Call::Openat | Call::Mkdirat | Call::Linkat | Call::Fchmod, _, Errno::EPERM) => {
+            Some(Advice::Immutable)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the kernel cannot have meant that this capability is wanting.
+fn has(confinement: Option<&Confinement>, capability: &str) -> bool {
+    confinement.is_some_and(|confinement| {
+        confinement.user_namespace.is_none() && confinement.capabilities.iter().any(|name| name == capability)
+    })
+}
+
+fn of_storage(operation: Option<&Operation>, errno: Errno) -> Option<Advice> {
+    match errno {
+        Errno::ENOSPC => Some(Advice::Space),
+        Errno::EDQUOT => Some(Advice::Quota),
+        Errno::EROFS => Some(Advice::ReadOnly),
+        Errno::EIO => Some(Advice::Disk),
+        Errno::EFBIG => Some(Advice::FileSize),
+        Errno::EMLINK => Some(Advice::Links),
+        Errno::ENOMEM => Some(Advice::Memory),
+        Errno::EMFILE | Errno::ENFILE => Some(Advice::Descriptors),
+        Errno::EBUSY if operation.is_some_and(|operation| operation.call == Call::Unlinkat) => Some(Advice::Unmount),
+        _ => None,
+    }
+}
+
+fn of_path(errno: Errno) -> Option<Advice> {
+    match errno {
+        Errno::ENOTDIR => Some(Advice::NotADirectory),
+        Errno::ELOOP => Some(Advice::Symlinks),
+        Errno::ENAMETOOLONG => Some(Advice::LongName),
+        Errno::EACCES => Some(Advice::Permission),
+        Errno::EEXIST | Errno::ENOENT | Errno::ENOTEMPTY => Some(Advice::Disturbed),
+        // Said by the kernel, it is as often a server's that has forgotten a file.
+        Errno::ESTALE => Some(Advice::DisturbedOrUnstable),
+        _ => None,
+    }
+}

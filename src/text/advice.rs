@@ -1,0 +1,128 @@
+//! Advice in a sentence that fits every program: what is so, and what to look at; never an option of a command line.
+
+use crate::report::{Advice, Limit};
+use std::fmt::{self, Display, Formatter};
+
+impl Display for Advice {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Advice::RaiseLimit(limit) => return raise(f, *limit),
+            Advice::FetchAgain => "the download or copy was cut short; get the archive again",
+            Advice::CompareDigest => "get the archive again and compare its digest",
+            Advice::SmallerWindow => "compress it with a smaller window, or allow more memory if that is limited",
+            Advice::DetectCompression => "the format can be found out from the data",
+            Advice::ClampNames => "such names can be kept inside",
+            Advice::AllowMounts => "unmount it, or allow mounts to be crossed",
+            Advice::AttributeName => "Linux has no attribute with a longer name, so nobody can have had this one",
+            Advice::Patterns => "look at the patterns that select entries",
+            Advice::TargetFirst => {
+                "a hardlink must come after its target; the target may be in a lower layer or be left out"
+            }
+            Advice::MapUser => "add a range to the map of users, or choose another owner",
+            Advice::MapGroup => "add a range to the map of groups, or choose another owner",
+            Advice::AllowConflict => "the options forbid that",
+            Advice::AllowSizes => "strict sizes were asked for; else it is taken, with a warning",
+            Advice::AllowNamespaces => "allow unshare and mount, or do without lower directories",
+            Advice::Report => "this is a bug of untar-in-root; please report it",
+            _ => return elsewhere(f, *self),
+        })
+    }
+}
+
+/// What is so on this machine.
+fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
+    f.write_str(match advice {
+        Advice::AllowUserNamespaces => {
+            "unprivileged user namespaces are forbidden here (sysctl kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns), or this process is in a chroot; run it as root"
+        }
+        Advice::PowerlessNamespace => {
+            "the user namespace that was made gives no rights here (sysctl kernel.apparmor_restrict_unprivileged_userns, \
+             or a filter on system calls); run it as root, or allow it by a profile"
+        }
+        Advice::MoreNamespaces => {
+            "too many namespaces; see sysctl user.max_user_namespaces and user.max_mnt_namespaces"
+        }
+        Advice::MountRights => "that takes CAP_SYS_ADMIN: run it as root, or let it make a user namespace",
+        Advice::OtherIsolation => "a chroot may be allowed",
+        Advice::SubordinateIds => {
+            "the map must lie within the caller's ranges in /etc/subuid and /etc/subgid, and newuidmap and newgidmap \
+             (package uidmap or shadow-utils) be installed"
+        }
+        Advice::LayersInstead => {
+            "run this under `unshare --map-root-user --map-auto`, or make a directory for each layer instead"
+        }
+        Advice::NoDirectory => "the archive is a directory",
+        Advice::OpenForReading => "the archive is not open for reading",
+        Advice::ArchiveDisk => "the disk that the archive is on is failing; look at dmesg",
+        Advice::Disk => "the disk is failing; look at dmesg",
+        Advice::LeaveDevices => {
+            "devices cannot be made in a user namespace or without CAP_MKNOD; they can be left out, or be empty files"
+        }
+        Advice::UnmappedOwner => {
+            "this id has no mapping in the user namespace: give the user enough ids in /etc/subuid and /etc/subgid, or \
+             choose another owner"
+        }
+        Advice::KeepOwner => {
+            "only root may give files away: run it as root or in a user namespace, or keep the caller's own"
+        }
+        Advice::SoftAttributes => "not every file and file system has such attributes; that can be a warning",
+        Advice::LargeAttributes => "the attributes are too large for this file system, or it is full",
+        Advice::LeaveAttributes => "the caller may not set it; attributes can be left out",
+        Advice::MarksUnsupported => {
+            "this file system cannot hold overlayfs's attributes, without which whiteouts and opaque directories are lost"
+        }
+        Advice::UserMarks => {
+            "trusted attributes are set by root of the first user namespace only; overlayfs has user attributes for the \
+             others"
+        }
+        Advice::SetIdForbidden => {
+            "set-uid and set-gid bits may be forbidden to this process by a filter (RestrictSUIDSGID= of systemd)"
+        }
+        _ => return of_files(f, advice),
+    })
+}
+
+fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
+    f.write_str(match advice {
+        Advice::Immutable => "the file or its directory may be immutable or append-only; look with lsattr",
+        Advice::Space => "the file system of the root is full; look at its space (df) and its inodes (df -i)",
+        Advice::Quota => "the owner's disk quota is used up",
+        Advice::ReadOnly => "the file system of the root is mounted read-only",
+        Advice::FileSize => "the file is too large for this file system or for `ulimit -f`",
+        Advice::Links => "this file system allows no more links to one file",
+        Advice::Memory => "out of memory; if it is limited, allow more",
+        Advice::Descriptors => "too many open files; raise `ulimit -n`",
+        Advice::Threads => "the limit of processes and threads (`ulimit -u`, pids.max) or of memory is reached",
+        Advice::Unmount => "something is mounted on it",
+        Advice::NotADirectory => "something in its path is not a directory",
+        Advice::Symlinks => "its path leads through more than 40 symlinks",
+        Advice::LongName => "a component of its name is longer than this file system allows",
+        Advice::Permission => "the caller has no permission there",
+        Advice::Disturbed => "something else seems to be changing the destination meanwhile",
+        _ => {
+            "something else changes the destination meanwhile, or its file system has no stable inode numbers (overlayfs \
+             over several file systems, FUSE, vfat, a network's)"
+        }
+    })
+}
+
+fn raise(f: &mut Formatter<'_>, limit: Limit) -> fmt::Result {
+    const TRUSTED: &str = "if the archive can be trusted, raise Limits";
+    let (before, field) = match limit {
+        Limit::TotalBytes => (TRUSTED, "total_bytes"),
+        Limit::FileBytes => (TRUSTED, "file_bytes"),
+        Limit::Entries => (TRUSTED, "entries"),
+        Limit::Ratio => ("likely a decompression bomb; if it can be trusted, raise Limits", "ratio"),
+        Limit::Depth => ("raise Limits", "depth"),
+        Limit::NameBytes => ("raise Limits", "name_bytes"),
+        Limit::ExtendedHeaderBytes => ("raise Limits", "extended_header_bytes"),
+        Limit::Xattrs => ("raise Limits", "xattrs"),
+        Limit::XattrBytes => ("raise Limits", "xattr_bytes"),
+        Limit::SparseRegions => ("raise Limits", "sparse_regions"),
+        Limit::Timeout => ("the source is slow or the archive large; raise ProcessLimits", "timeout"),
+        Limit::Memory => ("raise ProcessLimits", "memory_bytes"),
+        Limit::XattrName => return Advice::AttributeName.fmt(f),
+    };
+    write!(f, "{before}::{field}")
+}
