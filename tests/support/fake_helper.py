@@ -61,7 +61,7 @@ FRAMES = {
     "e": frame(body=b"\x04\x00\x06" + bytes_of(b"n" * 1_000_000)),
     "m": frame(body=b"\x01" + bytes(3) + bytes_of(bytes(1_000_000)) + bytes(7)),
     "f": frame(body=b"\x05" + REPORT + b"\x01\x04\x00\x00\x01" + b"\x00\x03\x00" + bytes_of(b"\x01" * 300_000) * 2
-               + b"\x0c" + bytes_of(b"\xff" * 300_000)),
+               + b"\x00\x0c" + bytes_of(b"\xff" * 300_000)),
     "x": listed(b"\x01" * 1_000_000),
     "r": frame(body=b"\x05" + bytes(15) + b"\xfc" + struct.pack("<I", 500_000) + b"\x00\x03" * 500_000
                + bytes(1) + CONFINEMENT + TIMES + NO_FAILURE),
