@@ -15,6 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 
 /// Who takes longer to ask is nobody's monitor.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,7 +67,11 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what.to_owned())
 }
 
+/// Who may ask at once.
+static TURNS: Semaphore = Semaphore::const_new(32);
+
 fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, metrics: &Metrics) {
+    let Ok(turn) = TURNS.try_acquire() else { return };
     let metrics = metrics.clone();
     let reply = service_fn(move |_: Request<Incoming>| {
         let text = metrics.text();
@@ -76,6 +81,7 @@ fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, metrics:
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
     let connection = http.serve_connection(TokioIo::new(stream), reply);
     tokio::spawn(async move {
+        let _turn = turn;
         // Who hangs up in the middle has asked for nothing.
         let _ = tokio::time::timeout(PATIENCE, connection).await;
     });

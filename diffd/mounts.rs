@@ -41,6 +41,9 @@ impl Target {
             [..] => return Err(Unusable::NotOurs(format!("{} mounts, not one", mounts.len()))),
         };
         match mount.r#type.as_str() {
+            "bind" if mount.options.iter().any(|option| option == "ro") => {
+                Err(Unusable::Bad("a bind mount that is read-only".into()))
+            }
             "bind" => absolute("source", Path::new(&mount.source)).map(Target::Directory),
             "overlay" => overlay(&mount.options, exists),
             other => Err(Unusable::NotOurs(format!("a mount of type {other:?}"))),
@@ -49,6 +52,10 @@ impl Target {
 }
 
 fn overlay(options: &[String], exists: impl Fn(&Path) -> bool) -> Result<Target, Unusable> {
+    let one_by_one = |option: &&String| option.starts_with("lowerdir+=") || option.starts_with("datadir+=");
+    if let Some(option) = options.iter().find(one_by_one) {
+        return Err(Unusable::NotOurs(format!("an overlay with {option:?}")));
+    }
     let value = |key: &str| options.iter().find_map(|option| option.strip_prefix(key)?.strip_prefix('='));
     let upper = value("upperdir").ok_or_else(|| Unusable::Bad("an overlay without upperdir".into()))?;
     let upper = absolute("upperdir", &as_it_stands(upper, &exists))?;
@@ -157,6 +164,17 @@ mod tests {
         }
         let two = [mount("bind", "/a", &[]), mount("bind", "/b", &[])];
         assert!(matches!(Target::of(&two, |_| false), Err(Unusable::NotOurs(_))));
+    }
+
+    #[test]
+    fn lower_directories_in_another_spelling_are_not_taken_for_none() {
+        let plus = mount("overlay", "", &["upperdir=/u", "lowerdir+=/l"]);
+        assert!(matches!(of(plus), Err(Unusable::NotOurs(_))));
+    }
+
+    #[test]
+    fn a_view_is_not_written_into() {
+        assert!(matches!(of(mount("bind", "/s/1/fs", &["ro", "rbind"])), Err(Unusable::Bad(_))));
     }
 
     #[test]

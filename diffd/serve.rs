@@ -9,7 +9,9 @@ use crate::service::Service;
 use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{error, info};
 
@@ -37,6 +39,7 @@ async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
         monitor::start(place, service.metrics.clone()).await.map_err(|e| format!("serving metrics at {place}: {e}"))?;
     }
     let incoming = UnixListenerStream::new(tokio::net::UnixListener::from_std(socket.listener.try_clone()?)?);
+    let incoming = incoming.then(unhurried);
     let server = DiffServer::new(Arc::clone(&service));
     let server = server.max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
     notify(NotifyState::Ready);
@@ -49,6 +52,14 @@ async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
     }
     info!("ended");
     Ok(())
+}
+
+/// tonic tries again at once, which spins while descriptors are lacking.
+async fn unhurried<S>(accepted: io::Result<S>) -> io::Result<S> {
+    if accepted.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    accepted
 }
 
 /// SIGTERM or SIGINT: what runs is finished, and nothing more is taken.

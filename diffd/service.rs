@@ -8,7 +8,7 @@ use crate::interface::diff::{ApplyRequest, ApplyResponse, DiffRequest, DiffRespo
 use crate::interface::types::Descriptor;
 use crate::log;
 use crate::metrics::Metrics;
-use crate::status::Trouble;
+use crate::status::{Trouble, start};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 use tokio::sync::Semaphore;
@@ -51,7 +51,7 @@ impl Service {
         }
         let asked = Asked::of(request)?;
         if asked.is_beside_others() {
-            log::beside_others(&asked.descriptor.digest);
+            log::beside_others(&start(&asked.descriptor.digest));
         }
         apply::apply(asked, self.settings(), Arc::clone(&self.turns)).await
     }
@@ -67,9 +67,9 @@ fn in_user_namespace() -> bool {
 impl Diff for Arc<Service> {
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let began = Instant::now();
-        let namespace = request.metadata().get("containerd-namespace").and_then(|n| n.to_str().ok()).map(str::to_owned);
+        let namespace = request.metadata().get("containerd-namespace").and_then(|n| n.to_str().ok()).map(start);
         let request = request.into_inner();
-        let digest = request.diff.as_ref().map_or_else(String::new, |diff| diff.digest.clone());
+        let digest = request.diff.as_ref().map_or_else(String::new, |diff| start(&diff.digest));
         let running = self.metrics.begin();
         let outcome = self.one(request).await;
         running.end(&outcome);

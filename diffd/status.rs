@@ -79,7 +79,7 @@ fn is_full(errno: i32) -> bool {
 fn text(trouble: &Trouble) -> String {
     match trouble {
         Trouble::NoDescriptor => "the request has no descriptor".into(),
-        Trouble::MediaType(media_type) => format!("a layer of media type {media_type:?} is not applied here"),
+        Trouble::MediaType(media_type) => format!("a layer of media type {:?} is not applied here", start(media_type)),
         Trouble::Mounts(Unusable::NotOurs(what)) => format!("not applied here: {what}"),
         Trouble::Mounts(Unusable::Bad(what)) => format!("the mounts are of no use: {what}"),
         Trouble::InUserNamespace => "not in a user namespace: devices could not be made here".into(),
@@ -89,9 +89,14 @@ fn text(trouble: &Trouble) -> String {
     }
 }
 
+/// Others' words, which may be megabytes.
+pub(crate) fn start(text: &str) -> String {
+    text.chars().take(256).collect()
+}
+
 fn of_blob(lacking: &Lacking) -> String {
     match lacking {
-        Lacking::Digest(text) => format!("{text:?} is no SHA-256 digest"),
+        Lacking::Digest(text) => format!("{:?} is no SHA-256 digest", start(text)),
         Lacking::Missing(digest) => format!("the content store has no {digest}"),
         Lacking::Size { expected, actual } => {
             format!("the blob has {actual} bytes, and its descriptor says {expected}")

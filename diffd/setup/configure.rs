@@ -5,7 +5,9 @@ use super::tables::{self, NAME, Wanted};
 use super::version::{OLDEST, Version};
 use crate::args::{Configure, Whose};
 use std::fmt::Write as _;
-use std::io;
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, value};
 
@@ -130,10 +132,13 @@ fn make(change: &Change) -> io::Result<()> {
     }
     let mut beside = change.path.as_os_str().to_owned();
     beside.push(".new");
-    std::fs::write(&beside, text)?;
-    if let Ok(metadata) = std::fs::metadata(&change.path) {
-        std::fs::set_permissions(&beside, metadata.permissions())?;
-    }
+    let _ = std::fs::remove_file(&beside);
+    // There may be passwords in it.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    let mode = std::fs::metadata(&change.path).map_or(0o644, |metadata| metadata.permissions().mode() & 0o7777);
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()?;
     std::fs::rename(&beside, &change.path)
 }
 
