@@ -3,6 +3,9 @@
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,16 +23,26 @@ pub(crate) fn mark_initialised(executed_as: fn() -> Option<PathBuf>) {
     let _ = INITIALISED.set(executed_as);
 }
 
-/// Without it a program cannot name itself, nor a descriptor.
+/// Without it a program cannot name itself, nor a descriptor. In a root that somebody else has filled, names of that kind
+/// may be anybody's; nobody can fill in a mount.
 pub(crate) fn is_proc_mounted() -> bool {
-    Path::new("/proc/self").is_symlink()
+    let device = |path: &str| std::fs::metadata(path).map(|metadata| metadata.dev());
+    let apart = matches!((device("/"), device("/proc")), (Ok(root), Ok(proc)) if root != proc);
+    apart && Path::new("/proc/self").is_symlink()
+}
+
+/// Of a script the kernel starts the interpreter, by another `argv[0]`: that would be no helper, and start itself again.
+fn is_no_script(path: &Path) -> bool {
+    let mut start = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"\x7fELF"
 }
 
 /// What this program was started by, for want of something better. A relative name would be looked for wherever the
 /// process is by now; in a set-uid program it is the caller's choice.
 fn by_name(name: Option<PathBuf>) -> Result<PathBuf, Error> {
-    let name = name.filter(|name| name.is_absolute());
-    let text = "/proc is not mounted, and this program was not started by an absolute name, so it cannot start itself \
+    let name = name.filter(|name| name.is_absolute() && is_no_script(name));
+    let text = "/proc is not mounted, and this program was not started by an absolute name of its own, so it cannot start itself \
                 as the helper: mount /proc, or name a program (Program::at)";
     name.ok_or_else(|| Error::new(ErrorKind::Helper, Detail::Text(text)))
 }

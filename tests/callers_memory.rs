@@ -215,7 +215,14 @@ fn proc_with(scratch: &Scratch, frames: &str) -> PathBuf {
 
 fn with_helper(proc: &Path) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["-m", "--propagation", "private", "sh", "-c", "mount --bind \"$0\" /proc && exec \"$@\""]);
+    command.args([
+        "-m",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        "mount -t tmpfs tmpfs /proc && cp -a \"$0/.\" /proc && exec \"$@\"",
+    ]);
     command.arg(proc).arg(program_path());
     command
 }

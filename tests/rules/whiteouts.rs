@@ -129,6 +129,20 @@ fn rule_04_what_aufs_keeps_is_within_the_limits() {
     assert_eq!(run(|_| {}).report().bytes_written, 2 + 4000 + 4000);
 }
 
+/// A name that no file system would have costs memory alone.
+#[test]
+fn rule_04_what_aufs_keeps_has_a_name_that_a_file_could_have() {
+    for (length, fails) in [(255, false), (256, true), (100_000, true)] {
+        let name = format!(".wh..wh.plnk/{}", "n".repeat(length));
+        let archive = tar().file(&name, "1").hardlink("x", &name);
+        if fails {
+            layers(&[archive]).fails(ErrorKind::Entry, "Os(36)");
+        } else {
+            layers(&[archive]).leads_to("x=1");
+        }
+    }
+}
+
 #[test]
 fn rule_04_many_holes_are_not_copied_for_one_block_of_the_archive_each_time() {
     let pieces: Vec<(u64, &[u8])> = (0..300).map(|at| (at * 8192, &b"x"[..])).collect();

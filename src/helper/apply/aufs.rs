@@ -26,6 +26,9 @@ use std::ffi::CString;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
+/// `NAME_MAX`.
+const LONGEST: usize = 255;
+
 /// The directory, at the top of a layer.
 const DIRECTORY: &[u8] = b".wh..wh.plnk";
 /// Each content begins at a page, so that holes stay holes.
@@ -74,6 +77,10 @@ impl Applier<'_> {
         name: &[u8],
         reader: &mut Reader<Stream>,
     ) -> Result<(), Failed> {
+        // It never becomes a name of the file system, which would refuse it.
+        if name.len() > LONGEST {
+            return Err(Fault::as_if(Errno::ENAMETOOLONG).into());
+        }
         let (mut meta, events) = self.policy.metadata(&mut entry)?;
         self.softened(events);
         let attributes = encode(&std::mem::take(&mut meta.xattrs));

@@ -42,10 +42,10 @@ pub(super) fn process(
     let mut command = program.command();
     command.stdin(Stdio::from(archive)).stdout(Stdio::from(control)).stderr(Stdio::from(stderr));
     // A handle, not a name: a rename in between changes nothing.
-    command.current_dir(format!("/proc/self/fd/{}", root.as_raw_fd()));
-    let started = match command.spawn() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !is_proc_mounted() => from_inside(&mut command, root),
-        started => started,
+    let started = if is_proc_mounted() {
+        command.current_dir(format!("/proc/self/fd/{}", root.as_raw_fd())).spawn()
+    } else {
+        from_inside(&mut command, root)
     };
     started.map_err(|e| spawn_error(program, root, e))
 }

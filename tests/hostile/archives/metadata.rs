@@ -138,7 +138,7 @@ fn attributes() -> Vec<Case> {
             tar().symlink("l", "../victim").with(|e| _ = e.xattr("user.evil", "1")),
         )
         .with(strict)
-        .fails("xattr"),
+        .fails("Attribute"),
         case(
             "an ACL that does not parse",
             tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.access", "user::rwx,evil")),
