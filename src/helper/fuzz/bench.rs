@@ -19,6 +19,7 @@ pub fn bench_reader(tar: &'static [u8]) -> usize {
 }
 
 /// Directories below a scratch directory, as a run knows them.
+#[allow(missing_debug_implementations)]
 pub struct BenchDirs(crate::helper::apply::dirs::Dirs);
 
 impl BenchDirs {
