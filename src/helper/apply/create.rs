@@ -311,7 +311,7 @@ impl Applier<'_> {
             self.maker.remover.remove(&spot.handle, spot.name)?;
         }
         // Again and again.
-        let mode = format_args!("0{:o}", metadata::usable(meta.mode));
+        let mode = format!("0{:o}", metadata::usable(meta.mode));
         Err(Fault::os(Errno::EEXIST, Call::Mkdirat, at(Descriptor::Directory, spot.name).with(mode)))
     }
 
