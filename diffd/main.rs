@@ -8,6 +8,7 @@ mod args;
 mod blob;
 mod config;
 mod diff;
+mod interface;
 mod listen;
 mod log;
 mod media;
@@ -19,25 +20,6 @@ mod serve;
 mod service;
 mod setup;
 mod status;
-
-/// The messages and the service that containerd speaks, from `proto/`.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-mod interface {
-    pub mod containerd {
-        pub mod types {
-            tonic::include_proto!("containerd.types");
-        }
-        pub mod services {
-            pub mod diff {
-                pub mod v1 {
-                    tonic::include_proto!("containerd.services.diff.v1");
-                }
-            }
-        }
-    }
-    pub use containerd::services::diff::v1 as diff;
-    pub use containerd::types;
-}
 
 use clap::Parser;
 use std::process::ExitCode;

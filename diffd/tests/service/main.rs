@@ -17,20 +17,5 @@ mod support {
 }
 
 /// As the service has it.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
-mod interface {
-    pub mod containerd {
-        pub mod types {
-            tonic::include_proto!("containerd.types");
-        }
-        pub mod services {
-            pub mod diff {
-                pub mod v1 {
-                    tonic::include_proto!("containerd.services.diff.v1");
-                }
-            }
-        }
-    }
-    pub use containerd::services::diff::v1 as diff;
-    pub use containerd::types;
-}
+#[path = "../../interface.rs"]
+mod interface;
