@@ -482,6 +482,7 @@ impl AsFd for Pending {
 /// A run that a task waits for: no value of this type either.
 #[cfg(feature = "tokio")]
 #[must_use = "a future does nothing unless it is awaited"]
+#[derive(Debug)]
 pub struct Running(Infallible);
 
 #[cfg(feature = "tokio")]
