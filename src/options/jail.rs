@@ -1,0 +1,118 @@
+//! What a helper is confined to, whatever it does in there.
+
+use super::IdRange;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What a helper is confined to, whatever it does in there: the root, what it sees of it, and what it may cost the
+/// machine.
+///
+/// The default is as strict as the machine allows, with neither time nor memory bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Jail {
+    /// How the root is entered.
+    pub isolation: Isolation,
+    /// Whether the helper makes a user namespace of its own.
+    pub user_namespace: UserNamespace,
+    /// What becomes of file systems mounted below the root.
+    pub mounts: Mounts,
+    /// seccomp and Landlock.
+    pub sandbox: Sandbox,
+    /// Bounds on the process, whatever the archive is.
+    pub limits: ProcessLimits,
+}
+
+/// What becomes of file systems that are mounted below the root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Mounts {
+    /// An entry that leads into one is [`Cause::CrossesMount`](crate::Cause::CrossesMount), and they are covered, so
+    /// that a helper that was taken over reaches nothing there. See
+    /// [`Confinement::mounts`](crate::Confinement::mounts).
+    #[default]
+    Refuse,
+    /// They are entered and changed like the rest.
+    Cross,
+}
+
+/// Bounds on the helper as a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcessLimits {
+    /// Address space in bytes (`RLIMIT_AS`, `setrlimit(2)`); `None` is unlimited, the default. A cgroup that the
+    /// caller is in holds for the helper, too.
+    pub memory_bytes: Option<u64>,
+    /// Wall time, a slow source's included; `None` is unlimited, the default. It is counted in whole milliseconds,
+    /// rounded up.
+    pub timeout: Option<Duration>,
+}
+
+impl ProcessLimits {
+    /// The time limit as errors tell it, in milliseconds. A time above zero does not become zero.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn timeout_ms(&self) -> Option<u64> {
+        self.timeout.map(|time| u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+    }
+}
+
+/// How the root is entered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// `pivot_root(2)`; where the kernel refuses it, `chroot(2)`, with the reason in the report.
+    #[default]
+    Auto,
+    /// `pivot_root(2)` or failure.
+    Pivot,
+    /// `chroot(2)`, even where pivoting would work.
+    Chroot,
+}
+
+/// Whether the helper makes a user namespace of its own (`user_namespaces(7)`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum UserNamespace {
+    /// It makes one only if the caller lacks the capabilities to enter the root; ids come from `/etc/subuid` and
+    /// `/etc/subgid` through `newuidmap` and `newgidmap` where those are there, else the caller's one id
+    /// becomes root.
+    #[default]
+    Auto,
+    /// It never makes one.
+    Never,
+    /// It makes one always, with the caller's one id as root and nothing else mapped.
+    Single,
+    /// It makes one always, with these maps. The kernel reads them in both directions, so no two ranges of one map may overlap, inside
+    /// or outside: [`ErrorKind::Options`](crate::ErrorKind::Options).
+    Mapped {
+        /// User ids.
+        uids: Vec<IdRange>,
+        /// Group ids.
+        gids: Vec<IdRange>,
+    },
+}
+
+/// The second walls, behind the switched root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Sandbox {
+    /// The system-call filter, `seccomp(2)`.
+    pub seccomp: Wall,
+    /// `landlock(7)`.
+    pub landlock: Wall,
+    /// Landlock's path rules with the pivot too, where they add little and cost 2.5 µs a file.
+    pub landlock_paths: bool,
+}
+
+/// How much one wall is insisted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Wall {
+    /// The wall is in force where the kernel has it; the report says so.
+    #[default]
+    BestEffort,
+    /// The wall is in force, or the run fails before the archive is read.
+    Required,
+    /// The wall is not asked for.
+    Off,
+}
