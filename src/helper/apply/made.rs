@@ -46,6 +46,16 @@ pub(crate) enum Special<'a> {
     Node(SFlag, u64),
 }
 
+/// How it is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Making<'a> {
+    pub(crate) what: Special<'a>,
+    /// Of a node.
+    pub(crate) mode: u32,
+    pub(crate) ours: Ours,
+    pub(crate) inherit: Inherit,
+}
+
 /// A symlink, device or FIFO that this process has made: the inode, by a descriptor that is only a path, since these
 /// are never opened. Made only by [`special`].
 pub(crate) struct Made {
@@ -59,14 +69,8 @@ pub(crate) struct Made {
 }
 
 /// Makes it and takes hold of it; `EEXIST` is the caller's to handle. [`Cause::Exchanged`](crate::report::Cause) if what is there then is another.
-pub(crate) fn special(
-    dir: &OwnedFd,
-    name: &[u8],
-    what: Special<'_>,
-    mode: u32,
-    ours: Ours,
-    inherit: Inherit,
-) -> Result<Made> {
+pub(crate) fn special(dir: &OwnedFd, name: &[u8], making: Making<'_>) -> Result<Made> {
+    let Making { what, mode, ours, inherit } = making;
     let path = OsStr::from_bytes(name);
     let (kind, device) = match what {
         Special::Symlink(target) => {
@@ -94,17 +98,10 @@ pub(crate) fn special(
 /// The same where the directory would hand its default ACL down, which no kernel takes off again by such a descriptor:
 /// made in a directory of our own that has none, and linked from there. The other's ACL is never touched, since a run
 /// may be killed at any moment.
-pub(crate) fn special_aside(
-    dir: &OwnedFd,
-    name: &[u8],
-    what: Special<'_>,
-    mode: u32,
-    ours: Ours,
-    inherit: Inherit,
-) -> Result<Made> {
+pub(crate) fn special_aside(dir: &OwnedFd, name: &[u8], making: Making<'_>) -> Result<Made> {
     let aside = passing_name();
-    let own = directory(dir, aside.as_bytes(), 0o700, ours, inherit)?;
-    let made = special_in(&own, what, mode, ours, inherit).and_then(|made| {
+    let own = directory(dir, aside.as_bytes(), 0o700, making.ours, making.inherit)?;
+    let made = special_in(&own, making).and_then(|made| {
         linkat(&own, ASIDE, dir, OsStr::from_bytes(name), LinkatFlags::empty())
             .call(Call::Linkat, || {
                 at(Descriptor::Directory, ASIDE).with(format_args!("<directory>, {}, 0", quoted(name)))
@@ -121,9 +118,10 @@ pub(crate) fn special_aside(
 /// The one name in a directory of our own.
 const ASIDE: &str = "made";
 
-fn special_in(own: &OwnedFd, what: Special<'_>, mode: u32, ours: Ours, inherit: Inherit) -> Result<Made> {
+fn special_in(own: &OwnedFd, making: Making<'_>) -> Result<Made> {
     attribute::remove(own, ACL_DEFAULT)?;
-    special(own, ASIDE.as_bytes(), what, mode, ours, Inherit { acl: false, ..inherit })
+    let inherit = Inherit { acl: false, ..making.inherit };
+    special(own, ASIDE.as_bytes(), Making { inherit, ..making })
 }
 
 /// Makes a regular file, which gives its descriptor; `EEXIST` is the caller's to handle.
@@ -233,8 +231,9 @@ mod tests {
         for (number, own) in [own, (own.0 + 1, own.1), (own.0, own.1 + 1)].into_iter().enumerate() {
             let (ours, none) = (Ours { own, group_from_directory: false }, Inherit::default());
             let name = |kind: &str| format!("{kind}{number}").into_bytes();
-            let link = special(&dir, &name("l"), Special::Symlink(b"there"), 0, ours, none).expect("a link");
-            let fifo = special(&dir, &name("p"), Special::Node(SFlag::S_IFIFO, 0), 0o600, ours, none);
+            let making = |what, mode| Making { what, mode, ours, inherit: none };
+            let link = special(&dir, &name("l"), making(Special::Symlink(b"there"), 0)).expect("a link");
+            let fifo = special(&dir, &name("p"), making(Special::Node(SFlag::S_IFIFO, 0), 0o600));
             let fifo = fifo.expect("a FIFO");
             assert_eq!((link.symlink, fifo.symlink, fifo.mode), (true, false, 0o600));
             directory(&dir, &name("d"), 0o700, ours, none).expect("a directory");

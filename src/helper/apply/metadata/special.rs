@@ -3,7 +3,7 @@
 
 use super::{Metadata, Setter, Softened, allowed_mode, both, nix_errno, set_id};
 use crate::helper::apply::attribute::ACL_ACCESS;
-use crate::helper::apply::made::{self, Inherit, Made, Special};
+use crate::helper::apply::made::{self, Inherit, Made, Making, Special};
 use crate::helper::fault::{Attempt, Fault, Octal, Result, at};
 use crate::helper::sys;
 use crate::options::Xattrs;
@@ -28,9 +28,10 @@ impl Setter {
     ) -> Result<Made> {
         // The sticky bit at once: before Linux 6.6 it cannot be set later.
         let mode = within_acl(meta, false, meta.mode) & 0o1777;
+        let making = Making { what, mode, ours: self.ours(), inherit };
         match what {
-            Special::Node(..) if inherit.acl => made::special_aside(dir, name, what, mode, self.ours(), inherit),
-            _ => made::special(dir, name, what, mode, self.ours(), inherit),
+            Special::Node(..) if inherit.acl => made::special_aside(dir, name, making),
+            _ => made::special(dir, name, making),
         }
     }
 
