@@ -4,8 +4,10 @@ pub(super) mod attribute;
 mod aufs;
 mod create;
 pub(super) mod dirs;
+mod end;
 pub(super) mod files;
 mod hide;
+mod list;
 pub(super) mod lower;
 pub(super) mod made;
 pub(super) mod metadata;
@@ -18,23 +20,21 @@ pub(super) mod remove;
 mod whiteout;
 pub(super) mod writers;
 
-use crate::helper::fault::{Attempt, Fault, Result, on};
+use crate::helper::fault::{Fault, Result};
 use crate::helper::jail::confine::Confined;
 use crate::helper::jail::limits::Descriptors;
-use crate::helper::read::entry::{End, Entry, Reader};
+use crate::helper::read::entry::{Entry, Reader};
 use crate::helper::read::input::Watch;
 use crate::helper::read::stream::{Relieve, Stream};
 use crate::helper::reporter::Reporter;
 use crate::helper::rights::Namespace;
 use crate::options::{Durability, Mode, Mounts, Options, Owner};
-use crate::report::{
-    Call, Cause, Descriptor, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Listed, Progress, Refusal,
-    Stage,
-};
+use crate::report::{Cause, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Progress, Refusal, Stage};
 use crate::wire::{Beginning, Request};
 use aufs::Plinks;
 use dirs::{Dirs, Due, Implied, Leaving, Missing, NodeId, Unlisted};
 use files::Maker;
+use list::listed;
 use lower::Lowers;
 use metadata::{Setter, Softened};
 use overlay::Marks;
@@ -150,15 +150,6 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    /// Overlay mode: every path implies the root. Last, because the layers below may not be complete before.
-    fn imply_root(&mut self) -> Result<()> {
-        let wanted = !self.bottom && !self.options.list && !self.options.ignore_root_metadata && !self.root_listed;
-        match wanted.then(|| self.dirs.root_below()).transpose()?.flatten() {
-            Some(metadata) => self.merge(NodeId::ROOT, metadata),
-            None => Ok(()),
-        }
-    }
-
     /// Applies every entry. What was deferred is done by [`finish`](Applier::finish), after an error too.
     pub(crate) fn run(&mut self, reader: &mut Reader<Stream>) -> Result<(), Box<Failure>> {
         let applied = self.entries(reader);
@@ -255,16 +246,6 @@ impl<'a> Applier<'a> {
         self.purse.admit(entry.size)
     }
 
-    fn list(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
-        self.counts.skipped += 1;
-        let selected = self.selection.takes_raw(path, self.options)?;
-        if !selected {
-            return Ok(());
-        }
-        self.reporter.listed(listed(entry, path));
-        Ok(())
-    }
-
     fn event(&mut self, what: EventKind) {
         self.noted.push(what);
     }
@@ -328,37 +309,6 @@ impl<'a> Applier<'a> {
         result
     }
 
-    /// Sets what was deferred, the deepest first and the root last, then synchronises.
-    pub(crate) fn finish(&mut self) -> Result<(), Box<Failure>> {
-        let result = self.dirs.leave_all(&mut leaver(self.maker.setter, self.reporter));
-        let unleft = self.dirs.unleft().unwrap_or_default();
-        result.map_err(|fault| failure(Stage::Finish, fault.of(&unleft), None))
-    }
-
-    /// Synchronises as the policy says; the last thing, after the input has been drained.
-    pub(crate) fn synchronise(&self) -> Result<(), Box<Failure>> {
-        if self.options.durability == Durability::None || self.options.list {
-            return Ok(());
-        }
-        rustix::fs::syncfs(&self.root)
-            .call(Call::Syncfs, || on(Descriptor::Root))
-            .map_err(|fault| failure(Stage::Finish, fault, None))
-    }
-
-    /// What the end of the archive was like.
-    pub(crate) fn note_end(&mut self, end: End) {
-        if !end.marker {
-            self.reporter.event(None, EventKind::NoEndMarker);
-        }
-        if end.trailing_data {
-            self.reporter.event(None, EventKind::TrailingData { bytes: end.trailing });
-        }
-    }
-
-    pub(crate) fn counts(&self) -> (EntryCounts, u64, u64) {
-        (self.counts, self.purse.spent(), self.reporter.events())
-    }
-
     fn overlay(&self) -> bool {
         matches!(self.options.mode, Mode::Overlay(_))
     }
@@ -400,25 +350,6 @@ enum Failed {
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Failed {
         Failed::Applying(fault)
-    }
-}
-
-fn listed(entry: &Entry, path: &[u8]) -> Listed {
-    let device = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    Listed {
-        index: entry.index,
-        offset: entry.offset,
-        path: path.to_vec(),
-        link: entry.link.clone(),
-        kind: entry.kind,
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        size: entry.size,
-        mtime: entry.mtime.seconds,
-        mtime_ns: entry.mtime.nanoseconds,
-        device: (device(entry.device.0), device(entry.device.1)),
-        xattrs: entry.xattrs.iter().map(|(name, _)| name.clone()).collect(),
     }
 }
 
