@@ -1,0 +1,23 @@
+//! The differ under a real containerd: 1.7 of Debian trixie, 2.1 or newer of forky, each in namespaces of its own.
+//!
+//! `cargo test --workspace --test containerd`, as root. The two Debians are made at the first run, in `target/containerd`.
+#![allow(unreachable_pub, clippy::print_stdout)]
+
+mod chroots;
+mod cri;
+mod doors;
+mod images;
+mod machine;
+mod registry;
+
+/// What the library's tests stand on too.
+#[path = "../../../tests/support"]
+#[allow(dead_code, unused_imports)]
+mod support {
+    pub mod layout;
+    pub mod privilege;
+    pub mod process;
+    pub mod scratch;
+    pub mod tarball;
+    pub mod tree;
+}
