@@ -1,7 +1,8 @@
 //! What is logged: to standard error, as lines or as JSON, one line a layer.
 
 use crate::args::Format;
-use crate::status::{self, Trouble};
+use crate::code;
+use crate::status::Trouble;
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
@@ -42,7 +43,7 @@ pub(crate) fn layer(digest: &str, namespace: Option<&str>, outcome: &Result<Repo
             "applied"
         ),
         Err(trouble) => {
-            let code = status::code(trouble);
+            let code = code::of(trouble);
             error!(digest, namespace, ?code, ms, error = %Whole(trouble), "not applied");
         }
     }

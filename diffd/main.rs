@@ -6,6 +6,7 @@
 mod apply;
 mod args;
 mod blob;
+mod code;
 mod config;
 mod diff;
 mod interface;

@@ -1,6 +1,7 @@
 //! What a monitor asks for: layers, failures by code, bytes, seconds, and how many are being applied.
 
-use crate::status::{self, Trouble};
+use crate::code;
+use crate::status::Trouble;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -68,7 +69,7 @@ impl Running {
                 self.metrics.bytes_in.inc_by(report.bytes_in);
                 self.metrics.bytes_tar.inc_by(report.bytes_tar);
             }
-            Err(trouble) => self.failed(status::code(trouble)),
+            Err(trouble) => self.failed(code::of(trouble)),
         }
     }
 

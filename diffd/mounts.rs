@@ -4,6 +4,7 @@
 //! upper directory takes the layer above. Nothing is mounted here; the layer is written where the mount would show it.
 
 use crate::interface::types::Mount;
+use crate::status::start;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub(crate) enum Target {
     },
 }
 
-/// Why mounts are of no use.
+/// Why mounts are of no use; without the host's names, since whoever pulls is told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
     /// Another snapshotter's, which this differ does not serve: containerd asks the next one.
@@ -46,7 +47,7 @@ impl Target {
             }
             "bind" => absolute("source", Path::new(&mount.source)).map(Target::Directory),
             "overlay" => overlay(&mount.options, exists),
-            other => Err(Unusable::NotOurs(format!("a mount of type {other:?}"))),
+            other => Err(Unusable::NotOurs(format!("a mount of type {:?}", start(other)))),
         }
     }
 }
@@ -54,7 +55,8 @@ impl Target {
 fn overlay(options: &[String], exists: impl Fn(&Path) -> bool) -> Result<Target, Unusable> {
     let one_by_one = |option: &&String| option.starts_with("lowerdir+=") || option.starts_with("datadir+=");
     if let Some(option) = options.iter().find(one_by_one) {
-        return Err(Unusable::NotOurs(format!("an overlay with {option:?}")));
+        let key = option.split('=').next().unwrap_or_default();
+        return Err(Unusable::NotOurs(format!("an overlay with {key}")));
     }
     let value = |key: &str| options.iter().find_map(|option| option.strip_prefix(key)?.strip_prefix('='));
     let upper = value("upperdir").ok_or_else(|| Unusable::Bad("an overlay without upperdir".into()))?;
@@ -99,7 +101,7 @@ fn absolute(what: &str, path: &Path) -> Result<PathBuf, Unusable> {
     if path.is_absolute() && !path.as_os_str().as_bytes().contains(&0) {
         Ok(path.to_path_buf())
     } else {
-        Err(Unusable::Bad(format!("{what} is not an absolute path: {:?}", path.display().to_string())))
+        Err(Unusable::Bad(format!("{what} is not an absolute path")))
     }
 }
 

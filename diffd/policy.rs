@@ -19,9 +19,19 @@ pub(crate) fn options(settings: &Settings, target: &Target, sync: bool) -> Resul
     options.limits = settings.limits;
     options.jail.limits = settings.process;
     options.durability = if sync { Durability::FileSystem } else { Durability::None };
-    // The snapshotter has made the snapshot's own directory, with the parent's owner and mode.
-    options.ignore_root_metadata = settings.results == Results::Containerd;
+    if settings.results == Results::Containerd {
+        as_containerd_does(&mut options);
+    }
     Ok(options)
+}
+
+fn as_containerd_does(options: &mut Options) {
+    // The snapshotter has made the snapshot's own directory, with the parent's owner and mode.
+    options.ignore_root_metadata = true;
+    // Images are signed for IMA.
+    options.security_xattrs = true;
+    // Builders mark new directories so.
+    options.opaque_makes_directory = true;
 }
 
 fn mode(target: &Target) -> Result<Mode, Error> {

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{error, info};
@@ -29,11 +30,14 @@ pub(crate) fn run(args: &Args, settings: Settings) -> Result<()> {
     let socket = Socket::open(&args.socket).map_err(|e| format!("listening at {}: {e}", args.socket.display()))?;
     socket.listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args, settings, socket))
+    let served = runtime.block_on(serve(args, settings, socket));
+    // A helper that the kernel does not let go yet ends with this process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
 }
 
 async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
-    let (hang_up, end) = (signal(SignalKind::hangup())?, ending()?);
+    let (hang_up, ends) = (signal(SignalKind::hangup())?, Ends::new()?);
     let service = Arc::new(Service::new(settings));
     if let Some(place) = &args.metrics {
         monitor::start(place, service.metrics.clone()).await.map_err(|e| format!("serving metrics at {place}: {e}"))?;
@@ -45,9 +49,12 @@ async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
     notify(NotifyState::Ready);
     info!("ready");
     let reading = reread(args, &service, hang_up);
-    let serving = tonic::transport::Server::builder().add_service(server).serve_with_incoming_shutdown(incoming, end);
+    let (end, ended) = oneshot::channel();
+    let no_more = async { ended.await.unwrap_or(()) };
+    let server = tonic::transport::Server::builder().add_service(server);
     tokio::select! {
-        served = serving => served?,
+        served = server.serve_with_incoming_shutdown(incoming, no_more) => served?,
+        outcome = finish(ends, end, &service) => outcome?,
         never = reading => match never {},
     }
     info!("ended");
@@ -62,17 +69,37 @@ async fn unhurried<S>(accepted: io::Result<S>) -> io::Result<S> {
     accepted
 }
 
-/// SIGTERM or SIGINT: what runs is finished, and nothing more is taken.
-fn ending() -> io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
+/// SIGTERM and SIGINT.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    fn new() -> io::Result<Ends> {
+        Ok(Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        notify(NotifyState::Stopping);
-        info!("ending when what runs is finished");
-    })
+    }
+}
+
+/// At the first signal nothing more is taken, and what runs is finished; who then stays connected is not waited for. At
+/// the second one what runs is given up.
+async fn finish(mut ends: Ends, end: oneshot::Sender<()>, service: &Service) -> Result<()> {
+    ends.next().await;
+    notify(NotifyState::Stopping);
+    info!("ending when what runs is finished");
+    // Nobody hears it where serving has ended by itself.
+    let _ = end.send(());
+    tokio::select! {
+        () = service.quiet() => Ok(()),
+        () = ends.next() => Err("told to end a second time: what ran is given up".into()),
+    }
 }
 
 /// SIGHUP: the file again. What it says wrongly changes nothing.

@@ -10,13 +10,17 @@ use crate::log;
 use crate::metrics::Metrics;
 use crate::status::{Trouble, start};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
-use tokio::sync::Semaphore;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 use untar_in_root::Report;
 
 /// What the answer says the layer is, uncompressed; containerd looks at its digest alone.
 const UNCOMPRESSED: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// In which an answer is on its way, and a call that was sent before its sender knew of the end arrives.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Shared by all calls.
 pub(crate) struct Service {
@@ -24,6 +28,16 @@ pub(crate) struct Service {
     turns: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
     in_user_namespace: bool,
+    calls: watch::Sender<usize>,
+}
+
+/// A call, until it is answered or given up.
+struct Call<'a>(&'a watch::Sender<usize>);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|calls| *calls -= 1);
+    }
 }
 
 impl Service {
@@ -33,6 +47,23 @@ impl Service {
             settings: RwLock::new(Arc::new(settings)),
             metrics: Metrics::default(),
             in_user_namespace: in_user_namespace(),
+            calls: watch::Sender::new(0),
+        }
+    }
+
+    fn begin(&self) -> Call<'_> {
+        self.calls.send_modify(|calls| *calls += 1);
+        Call(&self.calls)
+    }
+
+    /// Comes true when no call has run for a moment.
+    pub(crate) async fn quiet(&self) {
+        let mut calls = self.calls.subscribe();
+        // The sender is ours, so waiting does not fail.
+        while calls.wait_for(|calls| *calls == 0).await.is_ok() {
+            if timeout(GRACE, calls.wait_for(|calls| *calls > 0)).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -66,6 +97,7 @@ fn in_user_namespace() -> bool {
 #[tonic::async_trait]
 impl Diff for Arc<Service> {
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
+        let _call = self.begin();
         let began = Instant::now();
         let namespace = request.metadata().get("containerd-namespace").and_then(|n| n.to_str().ok()).map(start);
         let request = request.into_inner();

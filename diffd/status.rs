@@ -1,13 +1,13 @@
 //! What becomes of a failure: a gRPC status with one line for the person at the pull.
 //!
-//! containerd repeats nothing, whatever the code, so a code is for people, metrics and clients of the CRI. ALREADY_EXISTS
-//! is never answered: containerd takes it for success. What the host's directories are called stays in the log.
+//! It reaches whoever pulls, so what the host's directories are called stays in the log.
 
 use crate::blob::Lacking;
+use crate::code;
 use crate::mounts::Unusable;
 use std::io;
-use tonic::{Code, Status};
-use untar_in_root::{Error, ErrorKind};
+use tonic::Status;
+use untar_in_root::{Error, ErrorKind, Failure, Stage};
 
 /// Why a layer was not applied.
 #[derive(Debug)]
@@ -42,38 +42,8 @@ impl From<Unusable> for Trouble {
 
 impl From<&Trouble> for Status {
     fn from(trouble: &Trouble) -> Status {
-        Status::new(code(trouble), text(trouble))
+        Status::new(code::of(trouble), text(trouble))
     }
-}
-
-/// The code, also the label of the metric.
-pub(crate) fn code(trouble: &Trouble) -> Code {
-    match trouble {
-        Trouble::NoDescriptor | Trouble::Mounts(Unusable::Bad(_)) | Trouble::Blob(Lacking::Digest(_)) => {
-            Code::InvalidArgument
-        }
-        Trouble::MediaType(_) | Trouble::Mounts(Unusable::NotOurs(_)) | Trouble::InUserNamespace => Code::Unimplemented,
-        Trouble::Blob(Lacking::Missing(_)) => Code::NotFound,
-        Trouble::Blob(Lacking::Size { .. }) => Code::DataLoss,
-        Trouble::Blob(Lacking::NoFile(_) | Lacking::Io(_)) | Trouble::Bug => Code::Internal,
-        Trouble::Apply(error) => of_error(error),
-    }
-}
-
-fn of_error(error: &Error) -> Code {
-    match error.kind() {
-        ErrorKind::Archive | ErrorKind::Digest => Code::DataLoss,
-        ErrorKind::Refused | ErrorKind::Limit => Code::FailedPrecondition,
-        ErrorKind::Cancelled => Code::Cancelled,
-        ErrorKind::Root if error.raw_os_error() == Some(nix::libc::ENOENT) => Code::NotFound,
-        _ if error.raw_os_error().is_some_and(is_full) => Code::ResourceExhausted,
-        _ => Code::Internal,
-    }
-}
-
-fn is_full(errno: i32) -> bool {
-    use nix::libc::{EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC};
-    [ENOSPC, EDQUOT, ENOMEM, EMFILE, ENFILE].contains(&errno)
 }
 
 fn text(trouble: &Trouble) -> String {
@@ -106,16 +76,30 @@ fn of_blob(lacking: &Lacking) -> String {
     }
 }
 
-/// The helper's own words know names inside the snapshot alone; the parent's may name directories of the host.
+/// What is told without names of the host's: the parent's words have them, and those of a helper that is not inside yet.
 fn of_apply(error: &Error) -> String {
-    match (error.kind(), error.failure(), error.raw_os_error()) {
-        (_, Some(failure), _) => failure.to_string(),
-        (ErrorKind::Root, _, Some(errno)) => {
-            format!("a directory of the snapshot cannot be entered: {}", bare(&io::Error::from_raw_os_error(errno)))
-        }
-        (_, _, Some(errno)) => bare(&io::Error::from_raw_os_error(errno)),
-        (_, _, None) => error.to_string(),
+    match (error.failure(), error.kind(), error.raw_os_error()) {
+        (Some(failure), ..) => of_failure(failure),
+        (None, ErrorKind::Root, errno) => at_the_snapshot(errno),
+        (None, ErrorKind::Digest | ErrorKind::Cancelled, _) => error.to_string(),
+        (None, _, Some(errno)) => bare(&io::Error::from_raw_os_error(errno)),
+        (None, _, None) => match error.status() {
+            Some(status) => format!("the helper has ended: {status}"),
+            None => "untar-in-root-diffd has failed, and its log says how".into(),
+        },
     }
+}
+
+pub(crate) fn of_failure(failure: &Failure) -> String {
+    match failure.stage {
+        Stage::Request | Stage::Enter | Stage::Confine => at_the_snapshot(failure.cause.raw_os_error()),
+        _ => failure.to_string(),
+    }
+}
+
+fn at_the_snapshot(errno: Option<i32>) -> String {
+    let why = errno.map_or("the log says why".into(), |errno| bare(&io::Error::from_raw_os_error(errno)));
+    format!("a directory of the snapshot cannot be entered: {why}")
 }
 
 /// Without a path, which `io::Error` has only where std was given one.

@@ -58,6 +58,9 @@ pub(crate) fn of_event(what: &EventKind) -> Option<&'static str> {
         {
             Some("--trusted-xattrs allow sets it")
         }
+        EventKind::XattrDropped { name } if name.starts_with(b"security.") && name != b"security.capability" => {
+            Some("--security-xattrs allow sets it")
+        }
         _ => None,
     }
 }

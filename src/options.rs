@@ -42,8 +42,14 @@ pub struct Options {
     /// Set `trusted.*` attributes from the archive; needs `CAP_SYS_ADMIN` in the first user namespace.
     /// Off: they are dropped with an event.
     pub trusted_xattrs: bool,
+    /// Set `security.*` attributes from the archive, the labels and signatures of security modules; needs `CAP_SYS_ADMIN`
+    /// in the first user namespace. Off: they are dropped with an event. `security.capability` does not ask for it.
+    pub security_xattrs: bool,
     /// Names that climb above the destination.
     pub escaping_names: EscapingNames,
+    /// In layer and overlay mode, an opaque marker whose directory is missing makes it, as an entry below it would have it
+    /// made. Off: there is nothing to hide, and nothing is made.
+    pub opaque_makes_directory: bool,
     /// Leave the destination's own owner, mode, xattrs and time alone, whatever the archive says of `./`.
     pub ignore_root_metadata: bool,
     /// A directory entry over a symlink to a directory keeps the symlink.

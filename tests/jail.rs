@@ -168,6 +168,7 @@ fn capabilities_follow_the_options() {
         u64::from_str_radix(&Stopped::new(&dest, change).status("CapBnd"), 16).expect("hexadecimal")
     };
     assert_eq!(set(|o| o.trusted_xattrs = true), NEEDED | 1 << 21);
+    assert_eq!(set(|o| o.security_xattrs = true), NEEDED | 1 << 21);
     assert_eq!(set(|o| o.owner = untar_in_root::Owner::Caller), NEEDED & !1);
 }
 

@@ -164,6 +164,25 @@ fn overlay_an_opaque_marker_wherever_it_stands() {
 }
 
 #[test]
+fn overlay_an_opaque_marker_makes_its_directory_where_that_is_asked_for() {
+    if !need_root() {
+        return;
+    }
+    for lowers in [false, true] {
+        let scratch = Scratch::new();
+        let (below, upper) = (scratch.dir("lower"), scratch.dir("upper"));
+        apply(&below, &lower().build(), layer).expect("lower");
+        let archive = tar().opaque("no/x").opaque("t").whiteout("gone").opaque("gone");
+        let mode = Mode::Overlay(over(lowers.then_some(below)));
+        apply(&upper, &archive.build(), |o| (o.mode, o.opaque_makes_directory) = (mode, true)).expect("applied");
+        // Whether `t` is a file below is known only with the directory below.
+        let t = if lowers { "" } else { " t/" };
+        assert_eq!(line(&Tree::read(&upper)), format!("gone/ no/ no/x/{t}"));
+        assert_eq!(Tree::read(&upper).get("no/x", "mode"), "0755");
+    }
+}
+
+#[test]
 fn overlay_an_opaque_marker_at_top_level_hides_all() {
     if !need_root() {
         return;

@@ -12,7 +12,7 @@ const PREFIXES: &[Word<OverlayPrefix>] = &[
     ("user", "user.overlay.*, for mounts with userxattr", OverlayPrefix::User),
 ];
 
-const TRUSTED: &[Word<bool>] =
+const CONSENT: &[Word<bool>] =
     &[("drop", "they are dropped with a warning", false), ("allow", "they are set; this takes CAP_SYS_ADMIN", true)];
 
 const ESCAPING: &[Word<EscapingNames>] = &[
@@ -46,9 +46,9 @@ pub(crate) struct Writing {
 impl Writing {
     pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
         self.owners.check()?;
-        if self.common.ignores_xattrs() && self.metadata.trusted_xattrs {
-            let words = "--xattrs none ignores all attributes, so --trusted-xattrs allow has none to allow";
-            return Err((ErrorKind::ArgumentConflict, words.into()));
+        if let Some(option) = self.metadata.consent().filter(|_| self.common.ignores_xattrs()) {
+            let words = format!("--xattrs none ignores all attributes, so {option} allow has none to allow");
+            return Err((ErrorKind::ArgumentConflict, words));
         }
         self.metadata.check()
     }
@@ -87,10 +87,17 @@ pub(crate) struct Layer {
     /// the topmost lower directory that has them.
     #[arg(long, value_name = "DIR", requires = "overlay")]
     lower: Vec<PathBuf>,
+
+    /// An opaque marker whose directory is missing makes it
+    ///
+    /// As an entry below it would have it made. Without this there is nothing to hide, and nothing is made.
+    #[arg(long, hide_short_help = true)]
+    opaque_makes_directory: bool,
 }
 
 impl Layer {
     fn set(&self, options: &mut Options) {
+        options.opaque_makes_directory = self.opaque_makes_directory;
         if self.layer {
             options.mode = Mode::Layer;
         }
@@ -206,8 +213,15 @@ impl Owners {
 struct Metadata {
     /// What becomes of trusted.* attributes
     #[arg(long, value_name = "POLICY", action = clap::ArgAction::Set, default_value = "drop",
-          value_parser = values::words(TRUSTED), hide_short_help = true)]
+          value_parser = values::words(CONSENT), hide_short_help = true)]
     trusted_xattrs: bool,
+
+    /// What becomes of security.* attributes, the labels and signatures of security modules
+    ///
+    /// security.capability is always applied.
+    #[arg(long, value_name = "POLICY", action = clap::ArgAction::Set, default_value = "drop",
+          value_parser = values::words(CONSENT), hide_short_help = true)]
+    security_xattrs: bool,
 
     /// Make times later than SECONDS (since 1970) that time
     ///
@@ -217,6 +231,12 @@ struct Metadata {
 }
 
 impl Metadata {
+    /// The option by which attributes are allowed that are dropped without it.
+    fn consent(&self) -> Option<&'static str> {
+        let given = [(self.trusted_xattrs, "--trusted-xattrs"), (self.security_xattrs, "--security-xattrs")];
+        given.into_iter().find_map(|(allowed, option)| allowed.then_some(option))
+    }
+
     fn check(&self) -> Result<(), (ErrorKind, String)> {
         if self.clamp_mtime == Some(None) && source_date_epoch().is_none() {
             let words = format!(
@@ -230,6 +250,7 @@ impl Metadata {
 
     fn set(&self, options: &mut Options) {
         options.trusted_xattrs = self.trusted_xattrs;
+        options.security_xattrs = self.security_xattrs;
         options.clamp_mtime = self.clamp_mtime.and_then(|given| given.or_else(source_date_epoch));
     }
 }

@@ -25,7 +25,7 @@ use nix::errno::Errno;
 enum Class {
     Capability,
     Acl,
-    /// Labels and signatures of security modules.
+    /// Labels and signatures of security modules, by consent.
     Label,
     /// Data of the host's root, by consent.
     Trusted,
@@ -173,6 +173,8 @@ pub(crate) struct Setting {
     namespace: Namespace,
     /// Consent: `trusted.*` may be set.
     trusted: bool,
+    /// Consent: `security.*` may be set.
+    security: bool,
     /// An upper directory is written.
     overlay: bool,
 }
@@ -202,6 +204,7 @@ impl Setting {
             owners: Owners::new(&options.owner, own),
             namespace,
             trusted: options.trusted_xattrs,
+            security: options.security_xattrs,
             overlay: matches!(options.mode, Mode::Overlay(_)),
         }
     }
@@ -212,9 +215,9 @@ impl Setting {
     }
 
     /// This outcome where the caller consents, in the first user namespace: `xattr(7)`.
-    fn if_trusted(&self, outcome: Ruling) -> Ruling {
+    fn by_consent(&self, consent: bool, outcome: Ruling) -> Ruling {
         match self.namespace {
-            _ if !self.trusted => Ruling::Dropped,
+            _ if !consent => Ruling::Dropped,
             Namespace::Callers => outcome,
             Namespace::OneId | Namespace::Ranges => Ruling::Refused,
         }
@@ -256,8 +259,9 @@ fn decide_other(class: Class, setting: &Setting) -> Ruling {
     match class {
         Class::User => Ruling::Kept,
         Class::UserMark if setting.overlay => Ruling::Escaped,
-        Class::TrustedMark if setting.overlay => setting.if_trusted(Ruling::Escaped),
-        Class::Trusted | Class::Layout => setting.if_trusted(Ruling::Kept),
+        Class::TrustedMark if setting.overlay => setting.by_consent(setting.trusted, Ruling::Escaped),
+        Class::Trusted | Class::Layout => setting.by_consent(setting.trusted, Ruling::Kept),
+        Class::Label => setting.by_consent(setting.security, Ruling::Kept),
         _ => Ruling::Dropped,
     }
 }

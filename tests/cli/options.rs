@@ -21,6 +21,19 @@ fn layer_applies_whiteouts_and_no_option_does_not() {
 }
 
 #[test]
+fn an_opaque_marker_makes_its_directory_where_the_option_says_so() {
+    if !can_run() {
+        return;
+    }
+    let archive = Tarball::new().opaque("new").build();
+    for (options, made) in [(&["--layer", "--opaque-makes-directory"][..], true), (&["--layer"], false)] {
+        let dest = Dest::new();
+        dest.run(options, &archive).silent();
+        assert_eq!(dest.join("new").is_dir(), made);
+    }
+}
+
+#[test]
 fn overlay_writes_whiteouts_and_lower_lends_metadata() {
     if !need_root() {
         return;
@@ -215,6 +228,8 @@ fn attributes_are_as_asked() {
         (&["--xattrs", "none"], "user.a", "", false),
         (&[], "trusted.a", "--trusted-xattrs allow", false),
         (&["--trusted-xattrs", "allow"], "trusted.a", "", true),
+        (&[], "security.a", "--security-xattrs allow", false),
+        (&["--security-xattrs", "allow"], "security.a", "", true),
     ] {
         let dest = Dest::new();
         let ran = dest.run(options, &entry(name)).ended(0, words);

@@ -223,7 +223,8 @@ impl Case {
         let report = result.as_ref().ok().or_else(|| result.as_ref().err().and_then(Error::report));
         let mut options = Options::default();
         (self.change)(&mut options);
-        let trusted = options.trusted_xattrs || matches!(options.mode, Mode::Overlay(_));
+        let allowed = options.trusted_xattrs || options.security_xattrs;
+        let trusted = allowed || matches!(options.mode, Mode::Overlay(_));
         let expect = Expect { trusted, ..expect };
         if let Some(why) = report.and_then(|report| expect.of(setting, report)) {
             _ = writeln!(wrong, "  {why}");

@@ -139,7 +139,7 @@ fn no_acls() -> Vec<Case> {
     twice.into_iter().chain(binary.map(|(name, value, way)| spelled(name, value, &says).swap_remove(way))).collect()
 }
 
-fn cases(row: &str) -> Vec<Case> {
+fn cases(row: &str, allowed: bool) -> Vec<Case> {
     match row {
         "`security.capability`, version 1 or 2" => capabilities(&[(1, 0), (2, 0)]),
         "`security.capability`, version 3, root 0" => capabilities(&[(3, 0)]),
@@ -157,6 +157,8 @@ fn cases(row: &str) -> Vec<Case> {
             let names = ["system.nfs4_acl", "system.richacl", "system.ntfs_security", "system.x"];
             plain(&names).into_iter().chain([record("SCHILY.acl.ace", "system.nfs4_acl")]).collect()
         }
+        // Names that no security module of the machine takes for its own.
+        "other `security.*`" if allowed => plain(&["security.x", "security.capability2"]),
         "other `security.*`" => {
             let names = ["security.selinux", "security.ima", "security.evm", "security.apparmor", "security.SMACK64"];
             plain(&names).into_iter().chain([record("RHT.security.selinux", "security.selinux")]).collect()
@@ -192,7 +194,7 @@ fn row(line: &'static str) -> Row {
     let name = fields.next().expect("a name");
     let (rest, allowed) = name.strip_suffix(", allowed").map_or((name, false), |rest| (rest, true));
     let (rest, upper) = rest.strip_suffix(" into an upper directory").map_or((rest, false), |rest| (rest, true));
-    Row { name, letters: fields.collect(), allowed, upper, cases: cases(rest) }
+    Row { name, letters: fields.collect(), allowed, upper, cases: cases(rest, allowed) }
 }
 
 impl Case {

@@ -71,7 +71,8 @@ impl Setting {
 
     pub fn choose(&self, options: &mut Options, allowed: bool, upper: bool) {
         options.owner = self.owner();
-        options.trusted_xattrs = allowed;
+        // A row has attributes of one kind.
+        (options.trusted_xattrs, options.security_xattrs) = (allowed, allowed);
         if upper {
             options.mode = Mode::Overlay(untar_in_root::Overlay::default());
         }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use untar_in_root::{ErrorKind, EventKind, Options};
+use untar_in_root::{ErrorKind, EventKind, Mode, Options};
 
 use crate::support::privilege::is_root;
 use crate::support::run::{Run, layer, layers, line, plain, untar};
@@ -204,6 +204,21 @@ fn rule_06_a_whiteout_in_a_missing_or_wrong_parent_makes_nothing() {
         layers(&[lower(), marker]).leads_to(all).tells(&[]);
     }
     layers(&[lower(), tar().opaque("t").opaque("no/no").opaque("a/f")]).leads_to(all);
+}
+
+#[test]
+fn rule_08_a_missing_directory_is_made_where_that_is_asked_for() {
+    let asked = |archives: &[Tarball]| {
+        Run::of(archives, |o| (o.mode, o.opaque_makes_directory) = (Mode::Layer, true)).tells(&[])
+    };
+    asked(&[lower(), tar().opaque("no/x")]).leads_to("a/ a/f=f a/s/ a/s/g=g no/ no/x/ t=t").has("no/x", "mode", "0755");
+    asked(&[lower(), tar().opaque("a").opaque("no").file("no/n", "n")]).leads_to("a/ no/ no/n=n t=t");
+    // It is this layer's own, so a whiteout leaves it.
+    asked(&[tar().opaque("no").whiteout("no")]).leads_to("no/");
+    // What is no directory stays, whoever made it.
+    asked(&[lower(), tar().file("n", "n").opaque("t").opaque("a/f/x").opaque("n")])
+        .leads_to("a/ a/f=f a/s/ a/s/g=g n=n t=t");
+    Run::of(&[tar().opaque("no")], |o| o.opaque_makes_directory = true).leads_to("no/ no/.wh..wh..opq=");
 }
 
 #[test]

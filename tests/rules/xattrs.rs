@@ -153,11 +153,18 @@ fn rule_13_what_is_dropped_of_a_file_that_another_thread_writes_has_its_name() {
 }
 
 #[test]
-fn rule_13_security_attributes_other_than_capability_are_dropped() {
+fn rule_13_security_attributes_other_than_capability_are_dropped_unless_allowed() {
     for name in ["security.selinux", "security.ima", "security.evm", "security.capability2"] {
         both(&[tar().file("f", "").with(|e| _ = e.xattr(name, "x"))], |run| {
             run.tells(&[dropped(name)]).has("f", &format!("xattr.{name}"), "");
         });
+    }
+    if need_root() {
+        // A name that no security module takes for its own.
+        let archive = tar().dir("d").with(|e| _ = e.xattr("security.x", "1")).file("f", "");
+        let archive = archive.with(|e| _ = e.xattr("security.x", "2"));
+        let run = Run::of(&[archive], |o| o.security_xattrs = true).tells(&[]);
+        run.has("d", "xattr.security.x", "1").has("f", "xattr.security.x", "2");
     }
 }
 

@@ -11,6 +11,7 @@ use untar_in_root::{Error, ErrorKind, Event, EventKind, Lower, Mode, Options, Ov
 use super::scratch::Scratch;
 use super::tarball::Tarball;
 use super::tree::Tree;
+pub use super::tree::line;
 
 /// The program under test.
 pub fn program() -> Program {
@@ -236,21 +237,4 @@ pub fn plain(archive: Tarball) -> Run {
 pub fn both(archives: &[Tarball], check: impl Fn(Run)) {
     check(Run::of(archives, literal));
     check(Run::of(archives, layer));
-}
-
-/// `a/ a/f=hi g==a/f l->x p| c:1,3 b:7,0`, sorted, the root left out.
-pub fn line(tree: &Tree) -> String {
-    let one = |path: &&str| {
-        let get = |field| tree.get(path, field);
-        let link = get("link");
-        match get("type") {
-            _ if !link.is_empty() && link != *path => format!("{path}=={link}"),
-            "dir" => format!("{path}/"),
-            "symlink" => format!("{path}->{}", get("target")),
-            "fifo" => format!("{path}|"),
-            "char" | "block" => format!("{path}:{}", get("rdev")),
-            _ => format!("{path}={}", get("content")),
-        }
-    };
-    tree.paths().iter().filter(|path| **path != ".").map(one).collect::<Vec<_>>().join(" ")
 }

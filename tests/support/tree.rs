@@ -90,6 +90,23 @@ impl fmt::Display for Tree {
     }
 }
 
+/// `a/ a/f=hi g==a/f l->x p| c:1,3 b:7,0`, sorted, the root left out.
+pub fn line(tree: &Tree) -> String {
+    let one = |path: &&str| {
+        let get = |field| tree.get(path, field);
+        let link = get("link");
+        match get("type") {
+            _ if !link.is_empty() && link != *path => format!("{path}=={link}"),
+            "dir" => format!("{path}/"),
+            "symlink" => format!("{path}->{}", get("target")),
+            "fifo" => format!("{path}|"),
+            "char" | "block" => format!("{path}:{}", get("rdev")),
+            _ => format!("{path}={}", get("content")),
+        }
+    };
+    tree.paths().iter().filter(|path| **path != ".").map(one).collect::<Vec<_>>().join(" ")
+}
+
 /// Every difference, as a line that names path, field and both values.
 pub fn compare(a: &Tree, b: &Tree) -> Vec<String> {
     compare_but(a, b, &[])

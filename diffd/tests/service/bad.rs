@@ -32,6 +32,10 @@ fn a_request_that_cannot_be_meant_has_a_code_and_leaves_nothing() {
         (good.clone(), mount("erofs", "/x"), Code::Unimplemented),
         (good.clone(), mount("bind", "relative"), Code::InvalidArgument),
         (good.clone(), mount("overlay", "overlay"), Code::InvalidArgument),
+        (good.clone(), overlay(&root, &[], &["lowerdir+=/secret"]), Code::Unimplemented),
+        (good.clone(), overlay(&root, &[Path::new("secret")], &[]), Code::InvalidArgument),
+        (good.clone(), bind(Path::new("/proc/version")), Code::InvalidArgument),
+        (good.clone(), overlay(&root, &[Path::new("/proc/version")], &[]), Code::InvalidArgument),
         (good.clone(), bind(missing), Code::NotFound),
         (good.clone(), overlay(missing, &[], &[]), Code::NotFound),
         (good.clone(), overlay(&root, &[missing], &[]), Code::NotFound),
@@ -48,6 +52,9 @@ fn a_request_that_cannot_be_meant_has_a_code_and_leaves_nothing() {
         let status = server.apply(descriptor, mounts).expect_err("refused");
         assert_eq!(status.code(), code, "case {number}: {status:?}");
         assert!(!status.message().is_empty() && !status.message().contains('\n'), "{status:?}");
+        for host in ["/nowhere", "relative", "/secret", root.to_str().expect("path")] {
+            assert!(!status.message().contains(host), "case {number} names {host}: {status:?}");
+        }
     }
     let nothing = server.call(ApplyRequest::default()).expect_err("refused");
     assert_eq!(nothing.code(), Code::InvalidArgument);
@@ -82,6 +89,26 @@ fn a_damaged_layer_says_where_and_nothing_of_the_host() {
         let status = server.apply(blob, bind(&root)).expect_err("damaged");
         assert_eq!(status.code(), Code::DataLoss, "{status:?}");
         assert!(!status.message().contains(server.dir.path().to_str().expect("path")), "{status:?}");
+    }
+}
+
+#[test]
+fn a_layer_that_contradicts_itself_is_a_failed_precondition() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let tar = Tarball::new;
+    for (said, layer) in [
+        ("ENOTDIR", tar().file("f", b"").file("f/x", b"")),
+        ("ELOOP", tar().symlink("l", "l").file("l/x", b"")),
+        ("ENAMETOOLONG", tar().file("n".repeat(256), b"")),
+        ("h", tar().hardlink("h", "missing")),
+    ] {
+        let (root, blob) = (server.snapshot("1"), server.blob(OCI, &layer.build()));
+        let status = server.apply(blob, bind(&root)).expect_err(said);
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+        assert!(status.message().contains(said), "{status:?}");
     }
 }
 

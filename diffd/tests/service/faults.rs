@@ -5,23 +5,11 @@ use crate::server::{OCI, Server, bind, within};
 use crate::support::privilege::need_root;
 use crate::support::tarball::Tarball;
 use nix::sys::signal::Signal;
-use std::fs::{self, File};
+use std::fs;
 use std::time::Duration;
 use tonic::Code;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A layer that takes a while: one file of zeros, which take no room in the content store.
-fn long(server: &Server, bytes: u64) -> crate::interface::types::Descriptor {
-    let mut tar = Tarball::new().file("zeros", b"").with(|e| _ = e.size(bytes.into())).no_end().build();
-    tar.truncate(512);
-    // Its digest is nobody's concern: it is not read to its end.
-    let blob = server.blob(OCI, &tar);
-    let file = File::options().write(true).open(server.blob_path(&blob.digest)).expect("blob");
-    file.set_len(512 + bytes).expect("holes");
-    let size = i64::try_from(512 + bytes).expect("fits");
-    crate::interface::types::Descriptor { size, ..blob }
-}
 
 #[test]
 fn a_full_snapshot_directory_is_resource_exhausted() {
@@ -40,13 +28,27 @@ fn a_full_snapshot_directory_is_resource_exhausted() {
 }
 
 #[test]
+fn a_layer_that_takes_longer_than_it_may_is_resource_exhausted() {
+    if !need_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("diffd.toml");
+    fs::write(&file, "[limits]\ntimeout-seconds = 1\n").expect("configuration");
+    let mut server = Server::start(&["--config", file.to_str().expect("path")]);
+    let (root, blob) = (server.snapshot("1"), server.endless());
+    let status = server.apply(blob, bind(&root)).expect_err("late");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+}
+
+#[test]
 fn a_call_that_is_given_up_ends_its_helper() {
     if !need_root() {
         return;
     }
     let mut server = Server::start(&["--max-parallel", "1"]);
     let root = server.snapshot("1");
-    let request = ApplyRequest { diff: Some(long(&server, 64 << 30)), mounts: bind(&root), ..Default::default() };
+    let request = ApplyRequest { diff: Some(server.endless()), mounts: bind(&root), ..Default::default() };
     let mut client = server.client.clone();
     let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
     within(20 * SECOND, "a helper", || server.helpers() == 1);
@@ -64,7 +66,7 @@ fn a_helper_that_is_killed_fails_its_own_call_alone() {
     }
     let mut server = Server::start(&[]);
     let root = server.snapshot("1");
-    let request = ApplyRequest { diff: Some(long(&server, 64 << 30)), mounts: bind(&root), ..Default::default() };
+    let request = ApplyRequest { diff: Some(server.endless()), mounts: bind(&root), ..Default::default() };
     let mut client = server.client.clone();
     let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
     within(20 * SECOND, "a helper", || server.helpers() == 1);

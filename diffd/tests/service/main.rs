@@ -6,6 +6,7 @@ mod bad;
 mod faults;
 mod layers;
 mod operation;
+mod results;
 mod server;
 
 /// What the library's tests stand on too.
@@ -14,6 +15,7 @@ mod server;
 mod support {
     pub mod privilege;
     pub mod tarball;
+    pub mod tree;
 }
 
 /// As the service has it.

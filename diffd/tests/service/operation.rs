@@ -40,6 +40,46 @@ fn what_runs_is_finished_at_sigterm_and_nothing_more_is_taken() {
 }
 
 #[test]
+fn who_stays_connected_does_not_hold_up_the_end() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let silent = UnixStream::connect(server.path("diff.sock")).expect("connected");
+    // Speaks HTTP/2 as far as it must, and hears nothing of an end.
+    let mut deaf = UnixStream::connect(server.path("diff.sock")).expect("connected");
+    deaf.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("said");
+    let mut frame = [0; 9];
+    deaf.read_exact(&mut frame).expect("its settings");
+    server.signal(Signal::SIGTERM);
+    within(LONG, "the end", || server.child.try_wait().expect("waited").is_some());
+    assert!(server.child.wait().expect("status").success(), "{}", server.log());
+    drop((silent, deaf));
+}
+
+#[test]
+fn what_runs_is_given_up_at_a_second_sigterm() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let root = server.snapshot("1");
+    let request = ApplyRequest { diff: Some(server.endless()), mounts: bind(&root), ..Default::default() };
+    let mut client = server.client.clone();
+    let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
+    within(LONG, "a helper", || server.helpers() == 1);
+    server.signal(Signal::SIGTERM);
+    within(LONG, "it is heard", || server.log().contains("ending when"));
+    assert_eq!(server.helpers(), 1);
+    server.signal(Signal::SIGTERM);
+    within(LONG, "the end", || server.child.try_wait().expect("waited").is_some());
+    assert!(!server.child.wait().expect("status").success());
+    assert!(server.log().contains("given up"), "{}", server.log());
+    server.runtime.block_on(call).expect("joined").expect_err("given up");
+    assert!(!server.path("diff.sock").exists());
+}
+
+#[test]
 fn a_killed_service_is_replaced_at_once() {
     if !need_root() {
         return;

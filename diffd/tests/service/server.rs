@@ -3,6 +3,7 @@
 use crate::interface::diff::diff_client::DiffClient;
 use crate::interface::diff::{ApplyRequest, ApplyResponse};
 use crate::interface::types::{Descriptor, Mount};
+use crate::support::tarball::Tarball;
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -70,6 +71,18 @@ impl Server {
     pub fn blob_path(&self, digest: &str) -> PathBuf {
         let blobs = self.path("containerd/io.containerd.content.v1.content/blobs/sha256");
         blobs.join(digest.strip_prefix("sha256:").expect("a digest"))
+    }
+
+    /// A layer that nobody sees the end of: one file of zeros, which take no room in the content store.
+    pub fn endless(&self) -> Descriptor {
+        let bytes: u64 = 60 << 30;
+        let mut tar = Tarball::new().file("zeros", b"").with(|e| _ = e.size(bytes.into())).no_end().build();
+        tar.truncate(512);
+        // Its digest is nobody's concern: it is not read to its end.
+        let blob = self.blob(OCI, &tar);
+        let file = fs::File::options().write(true).open(self.blob_path(&blob.digest)).expect("blob");
+        file.set_len(512 + bytes).expect("holes");
+        Descriptor { size: i64::try_from(512 + bytes).expect("fits"), ..blob }
     }
 
     pub fn apply(&mut self, diff: Descriptor, mounts: Vec<Mount>) -> Result<Descriptor, Status> {

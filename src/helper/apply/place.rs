@@ -89,7 +89,7 @@ impl Applier<'_> {
                 Some(parent) => Place::Whiteout { parent, name: range_in(path, hidden) },
                 None => Place::NothingToHide,
             },
-            Marker::Opaque => match self.existing(self.destination, parents)? {
+            Marker::Opaque => match self.marked(parents)? {
                 Some(directory) => Place::Opaque { directory },
                 None => Place::NothingToHide,
             },
@@ -107,9 +107,21 @@ impl Applier<'_> {
         if self.literal() || self.options.no_overwrite_dir_nondir { Missing::Make } else { Missing::Replace }
     }
 
+    /// The directory that a marker makes opaque. One that is missing is made where the caller wants it, and what is in its
+    /// way stays.
+    fn marked(&mut self, parts: &[&[u8]]) -> Result<Option<NodeId>> {
+        if self.options.opaque_makes_directory {
+            return self.unless_blocked(self.destination, parts, Missing::Make);
+        }
+        self.existing(self.destination, parts)
+    }
+
     /// A directory that is there; `None` if nothing or something else is.
     pub(super) fn existing(&mut self, start: NodeId, parts: &[&[u8]]) -> Result<Option<NodeId>> {
-        let missing = if self.overlay() { Missing::Hold } else { Missing::Nothing };
+        self.unless_blocked(start, parts, if self.overlay() { Missing::Hold } else { Missing::Nothing })
+    }
+
+    fn unless_blocked(&mut self, start: NodeId, parts: &[&[u8]], missing: Missing) -> Result<Option<NodeId>> {
         match self.resolve(start, parts, missing) {
             Err(fault) if matches!(fault.errno(), Some(Errno::ELOOP | Errno::ENOTDIR | Errno::ENOENT)) => Ok(None),
             result => result,

@@ -82,7 +82,7 @@ fn needed(options: &Options, trusted_marks: bool, nodev: bool) -> CapsHashSet {
     if options.owner != Owner::Caller {
         set.insert(Capability::CAP_CHOWN);
     }
-    if options.trusted_xattrs || trusted_marks {
+    if options.trusted_xattrs || options.security_xattrs || trusted_marks {
         set.insert(Capability::CAP_SYS_ADMIN);
     }
     set

@@ -1,0 +1,122 @@
+//! Which gRPC code a failure has: whose fault it is, so that people, metrics and clients of the CRI know where to look.
+//!
+//! containerd repeats nothing, whatever the code. ALREADY_EXISTS is never answered: containerd takes it for success.
+
+use crate::blob::Lacking;
+use crate::mounts::Unusable;
+use crate::status::Trouble;
+use nix::libc;
+use tonic::Code;
+use untar_in_root::{Cause, Damage, Error, ErrorKind, Failure, Limit, Stage};
+
+/// The code, also the label of the metric.
+pub(crate) fn of(trouble: &Trouble) -> Code {
+    match trouble {
+        Trouble::NoDescriptor | Trouble::Mounts(Unusable::Bad(_)) | Trouble::Blob(Lacking::Digest(_)) => {
+            Code::InvalidArgument
+        }
+        Trouble::MediaType(_) | Trouble::Mounts(Unusable::NotOurs(_)) | Trouble::InUserNamespace => Code::Unimplemented,
+        Trouble::Blob(Lacking::Missing(_)) => Code::NotFound,
+        Trouble::Blob(Lacking::Size { .. }) => Code::DataLoss,
+        Trouble::Blob(Lacking::Io(error)) => error.raw_os_error().map_or(Code::Internal, of_number),
+        Trouble::Blob(Lacking::NoFile(_)) | Trouble::Bug => Code::Internal,
+        Trouble::Apply(error) => of_error(error),
+    }
+}
+
+fn of_error(error: &Error) -> Code {
+    match (error.failure(), error.kind(), error.raw_os_error()) {
+        (Some(failure), ..) => of_failure(failure),
+        (None, ErrorKind::Digest, _) => Code::DataLoss,
+        (None, ErrorKind::Cancelled, _) => Code::Cancelled,
+        // A directory that the mounts name.
+        (None, ErrorKind::Root, Some(libc::ENOENT)) => Code::NotFound,
+        (None, ErrorKind::Root, Some(libc::ENOTDIR)) => Code::InvalidArgument,
+        (None, _, errno) => errno.map_or(Code::Internal, of_number),
+    }
+}
+
+fn of_failure(failure: &Failure) -> Code {
+    match (&failure.cause, failure.stage) {
+        // It wants more memory than any layer is given.
+        (Cause::Compressed { what: Damage::Memory, .. }, _) => Code::FailedPrecondition,
+        (Cause::Malformed { .. } | Cause::Compressed { .. }, _) => Code::DataLoss,
+        // What this machine may spend on it, and not what is in it.
+        (Cause::Limit { limit: Limit::Timeout | Limit::Memory, .. }, _) => Code::ResourceExhausted,
+        (Cause::Limit { .. } | Cause::Refused(_) | Cause::PathEscapes | Cause::LinkEscapes, _) => {
+            Code::FailedPrecondition
+        }
+        (Cause::LinkTargetMissing { .. } | Cause::CrossesMount, _) => Code::FailedPrecondition,
+        (Cause::Cancelled, _) => Code::Cancelled,
+        (Cause::Thread(libc::EAGAIN) | Cause::Descriptors { .. }, _) => Code::ResourceExhausted,
+        (Cause::Os(errno), Stage::Apply) if is_the_layers(*errno) => Code::FailedPrecondition,
+        (Cause::Os(errno) | Cause::Thread(errno), _) => of_number(*errno),
+        _ => Code::Internal,
+    }
+}
+
+/// What only names that the layer has chosen lead to.
+fn is_the_layers(errno: i32) -> bool {
+    [libc::ENOTDIR, libc::ELOOP, libc::ENAMETOOLONG, libc::EMLINK].contains(&errno)
+}
+
+fn of_number(errno: i32) -> Code {
+    use libc::{EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC};
+    if [ENOSPC, EDQUOT, ENOMEM, EMFILE, ENFILE].contains(&errno) { Code::ResourceExhausted } else { Code::Internal }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status;
+
+    /// As the helper sends it.
+    fn failure(stage: &str, cause: &str) -> Failure {
+        toml::from_str(&format!("stage = '{stage}'\ncause = {cause}")).expect("a failure")
+    }
+
+    #[test]
+    fn each_stage_and_cause_has_a_code_that_says_whose_fault_it_is() {
+        const ALL: [&str; 8] = ["Request", "Enter", "Confine", "Read", "Decode", "Parse", "Apply", "Finish"];
+        let cases: [(&[&str], &str, Code); 22] = [
+            (&ALL, "{ Malformed = { what = 'Checksum', offset = 0 } }", Code::DataLoss),
+            (&ALL, "{ Compressed = { format = 'Gzip', what = 'Corrupt', offset = 0 } }", Code::DataLoss),
+            (&ALL, "{ Compressed = { format = 'Zstd', what = 'Memory', offset = 0 } }", Code::FailedPrecondition),
+            (&ALL, "{ Limit = { limit = 'Entries', value = 1 } }", Code::FailedPrecondition),
+            (&ALL, "{ Limit = { limit = 'Timeout', value = 1 } }", Code::ResourceExhausted),
+            (&ALL, "{ Limit = { limit = 'Memory', value = 1 } }", Code::ResourceExhausted),
+            (&ALL, "{ Refused = 'ForgedWhiteout' }", Code::FailedPrecondition),
+            (&ALL, "'PathEscapes'", Code::FailedPrecondition),
+            (&ALL, "'LinkEscapes'", Code::FailedPrecondition),
+            (&ALL, "'CrossesMount'", Code::FailedPrecondition),
+            (&ALL, "{ LinkTargetMissing = { target = [120] } }", Code::FailedPrecondition),
+            (&ALL, "'Cancelled'", Code::Cancelled),
+            (&ALL, "{ Thread = 11 }", Code::ResourceExhausted),
+            (&ALL, "{ Descriptors = { limit = 9, used = 9 } }", Code::ResourceExhausted),
+            (&ALL, "{ Os = 28 }", Code::ResourceExhausted),
+            (&ALL, "{ Os = 122 }", Code::ResourceExhausted),
+            (&ALL, "{ Os = 5 }", Code::Internal),
+            (&ALL, "{ Os = 1 }", Code::Internal),
+            (&["Apply"], "{ Os = 20 }", Code::FailedPrecondition),
+            (&["Enter", "Read", "Finish"], "{ Os = 20 }", Code::Internal),
+            (&ALL, "{ Panic = { message = 'x' } }", Code::Internal),
+            (&ALL, "{ LowersNotHeld = 1 }", Code::Internal),
+        ];
+        for (stages, cause, code) in cases {
+            for stage in stages {
+                assert_eq!(of_failure(&failure(stage, cause)), code, "{stage} {cause}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_fails_outside_the_snapshot_is_told_without_names() {
+        let call =
+            "{ call = 'Openat', on = { Name = { dir = 'Cwd', name = [47, 118] } }, rest = '', purpose = 'Usual' }";
+        let entering = failure("Enter", &format!("{{ Os = 13 }}\noperation = {call}"));
+        assert!(entering.to_string().contains("/v"), "{entering}");
+        let text = status::of_failure(&entering);
+        assert!(text.contains("Permission denied") && !text.contains('/'), "{text}");
+        assert!(status::of_failure(&failure("Apply", "'PathEscapes'")).contains("climbs"));
+    }
+}
