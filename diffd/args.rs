@@ -105,12 +105,17 @@ pub(crate) struct Configure {
     /// Where it has files that it imports, from 2.0 on
     #[arg(long, value_name = "DIR", default_value = "/etc/containerd/conf.d")]
     pub(crate) drop_in: PathBuf,
+    /// Docker's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/docker/daemon.json")]
+    pub(crate) docker_config: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Whose {
     /// containerd by itself, under Docker with the containerd image store or under a kubelet
     Containerd,
+    /// Docker: containerd's, and the containerd image store in Docker's own
+    Docker,
     /// K3s: its template, which is written by hand
     K3s,
     /// RKE2: likewise

@@ -2,6 +2,7 @@
 
 mod check;
 mod configure;
+mod docker;
 mod tables;
 mod version;
 

@@ -1,5 +1,6 @@
 //! `configure`: having containerd use the differ, and no longer.
 
+use super::docker;
 use super::said_by;
 use super::tables::{self, NAME, Wanted};
 use super::version::{OLDEST, Version};
@@ -24,14 +25,17 @@ struct Change {
 pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> {
     let socket = socket.to_str().ok_or("the socket's path is not UTF-8")?;
     match asked.whose {
-        Whose::Containerd => {}
+        Whose::Containerd | Whose::Docker => {}
         Whose::K3s | Whose::Rke2 | Whose::Kind if asked.dry_run => {
             print!("{}", by_hand(asked.whose, socket)?);
             return Ok(());
         }
         _ => return Err("these files have other owners: --dry-run prints what goes into them".into()),
     }
-    let changes = if asked.remove { removed(asked)? } else { added(asked, socket)? };
+    let mut changes = if asked.remove { removed(asked)? } else { added(asked, socket)? };
+    if asked.whose == Whose::Docker {
+        changes.extend(of_docker(asked)?);
+    }
     for change in &changes {
         match (&change.text, asked.dry_run) {
             (Some(text), true) => print!("# {}\n{text}", change.path.display()),
@@ -43,7 +47,8 @@ pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> 
         for change in &changes {
             println!("{} {}", if change.text.is_some() { "wrote" } else { "removed" }, change.path.display());
         }
-        println!("Restart containerd for it to take effect.");
+        let and_docker = if asked.whose == Whose::Docker { ", then Docker," } else { "" };
+        println!("Restart containerd{and_docker} for it to take effect.");
     }
     Ok(())
 }
@@ -98,6 +103,15 @@ fn removed(asked: &Configure) -> Result<Vec<Change>, String> {
         changes.push(Change { path: asked.containerd_config.clone(), text: Some(tables::take(&text)?) });
     }
     Ok(changes)
+}
+
+/// Docker has two stores and shows what is in the one that it uses.
+fn of_docker(asked: &Configure) -> Result<Option<Change>, String> {
+    let path = &asked.docker_config;
+    let text = read(path)?.unwrap_or_default();
+    let text = if asked.remove { docker::take(&text) } else { docker::put(&text) };
+    let text = text.map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(text.map(|text| Change { path: path.clone(), text: Some(text) }))
 }
 
 fn drop_in(asked: &Configure) -> PathBuf {
@@ -176,6 +190,11 @@ mod tests {
     }
 
     fn run(dir: &Path, version: &str, act: &str) -> Result<(), String> {
+        run_for("containerd", dir, version, act)
+    }
+
+    fn run_for(whose: &str, dir: &Path, version: &str, act: &str) -> Result<(), String> {
+        let docker = dir.join("daemon.json");
         let (config, drop_in) = (dir.join("config.toml"), dir.join("conf.d"));
         let line = Line::parse_from([
             "configure".as_ref(),
@@ -186,6 +205,10 @@ mod tests {
             config.as_os_str(),
             "--drop-in".as_ref(),
             drop_in.as_os_str(),
+            "--docker-config".as_ref(),
+            docker.as_os_str(),
+            "--for".as_ref(),
+            whose.as_ref(),
         ]);
         configure(&line.configure, Path::new("/run/s"))
     }
@@ -213,6 +236,30 @@ mod tests {
         run(dir.path(), "1.7.24", "--remove").expect("removed");
         let main = std::fs::read_to_string(dir.path().join("config.toml")).expect("configuration");
         assert!(!main.contains(NAME), "{main}");
+    }
+
+    #[test]
+    fn for_docker_its_store_is_switched_too_and_not_otherwise() {
+        const MINE: &str = "{\n  \"debug\": true\n}\n";
+        let dir = tempfile::tempdir().expect("directory");
+        let daemon = dir.path().join("daemon.json");
+        run(dir.path(), "2.1.9", "--write").expect("written");
+        assert!(!daemon.exists());
+        std::fs::write(&daemon, MINE).expect("configuration");
+        run_for("docker", dir.path(), "2.1.9", "--dry-run").expect("printed");
+        assert_eq!(std::fs::read_to_string(&daemon).expect("daemon.json"), MINE);
+        run_for("docker", dir.path(), "2.1.9", "--write").expect("written");
+        assert!(std::fs::read_to_string(&daemon).expect("daemon.json").contains("containerd-snapshotter"));
+        assert!(dir.path().join("conf.d/untar-in-root.toml").exists());
+        // The differ goes, Docker's images stay in sight.
+        run(dir.path(), "2.1.9", "--remove").expect("removed");
+        assert!(std::fs::read_to_string(&daemon).expect("daemon.json").contains("containerd-snapshotter"));
+        run_for("docker", dir.path(), "2.1.9", "--remove").expect("removed");
+        assert_eq!(std::fs::read_to_string(&daemon).expect("daemon.json"), MINE);
+        // Nothing is written if one of them cannot be.
+        std::fs::write(&daemon, "{").expect("configuration");
+        assert!(run_for("docker", dir.path(), "2.1.9", "--write").expect_err("no JSON").contains("daemon.json"));
+        assert!(!dir.path().join("conf.d/untar-in-root.toml").exists());
     }
 
     #[test]

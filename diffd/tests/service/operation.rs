@@ -1,13 +1,13 @@
 //! The service under its manager: signals, the socket, the configuration, what it tells a monitor.
 
 use crate::interface::diff::ApplyRequest;
-use crate::server::{GZIP, OCI, Server, bind, command, within};
+use crate::server::{GZIP, OCI, Server, bind, command, overlay, within};
 use crate::support::privilege::need_root;
 use crate::support::tarball::{Tarball, gz};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -77,6 +77,30 @@ fn what_runs_is_given_up_at_a_second_sigterm() {
     assert!(server.log().contains("given up"), "{}", server.log());
     server.runtime.block_on(call).expect("joined").expect_err("given up");
     assert!(!server.path("diff.sock").exists());
+}
+
+#[test]
+fn the_units_capabilities_are_enough() {
+    if !need_root() {
+        return;
+    }
+    let unit = include_str!("../../systemd/untar-in-root-diffd.service");
+    let bound = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("a bound");
+    let bound = format!("-all,+{}", bound.to_lowercase().replace("cap_", "").replace(' ', ",+"));
+    let mut server =
+        Server::start_by(&["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set", &bound, "--"]);
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let tar = Tarball::new().dir("d/").with(|e| _ = e.mode(0o1000).uid(7)).char_dev("d/null", 1, 3);
+    let tar = tar.file("d/s", b"1").with(|e| _ = e.mode(0o6755).uid(5).gid(6));
+    let tar = tar.file("d/c", b"").with(|e| _ = e.xattr("security.capability", capability).xattr("security.x", "1"));
+    let tar = tar.dir("o/").opaque("o").whiteout("gone").build();
+    let (lower, upper) = (server.snapshot("1"), server.snapshot("2"));
+    let blob = server.blob(OCI, &tar);
+    for (to, mounts) in [(&lower, bind(&lower)), (&upper, overlay(&upper, &[&lower], &[]))] {
+        server.apply(blob.clone(), mounts).expect("applied");
+        let made = fs::metadata(to.join("d/s")).expect("file");
+        assert_eq!((made.mode() & 0o7777, made.uid(), made.gid()), (0o6755, 5, 6));
+    }
 }
 
 #[test]

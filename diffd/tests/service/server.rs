@@ -35,10 +35,25 @@ impl Server {
 
     /// With what a service of before left there.
     pub fn start_in(dir: TempDir, words: &[&str]) -> Server {
+        let command = command(dir.path(), words);
+        Server::started(dir, command)
+    }
+
+    /// By another program that becomes it.
+    pub fn start_by(before: &[&str]) -> Server {
+        let dir = tempfile::tempdir().expect("directory");
+        let service = command(dir.path(), &[]);
+        let log = fs::OpenOptions::new().append(true).open(dir.path().join("log")).expect("log");
+        let mut command = Command::new(before[0]);
+        command.args(&before[1..]).arg(service.get_program()).args(service.get_args()).stderr(log);
+        Server::started(dir, command)
+    }
+
+    fn started(dir: TempDir, mut command: Command) -> Server {
         let blobs = dir.path().join("containerd/io.containerd.content.v1.content/blobs/sha256");
         fs::create_dir_all(blobs).expect("content store");
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
-        let child = command(dir.path(), words).spawn().expect("service");
+        let child = command.spawn().expect("service");
         let socket = dir.path().join("diff.sock");
         within(Duration::from_secs(20), "the service listens", || UnixStream::connect(&socket).is_ok());
         let client = runtime.block_on(connect(socket));
