@@ -183,12 +183,12 @@ fn seccomp(c: &Confinement) -> Item {
 }
 
 fn landlock(c: &Confinement) -> Item {
-    let absent = c.landlock_abi == 0;
+    let absent = c.landlock_abi.is_none();
     let paths = if c.landlock_paths { ", path rules" } else { "" };
     Item {
         what: "Landlock",
         state: if absent { State::Partly } else { State::Yes },
-        detail: if absent { "not there".into() } else { format!("ABI {}{paths}", c.landlock_abi) },
+        detail: c.landlock_abi.map_or_else(|| "not there".into(), |abi| format!("ABI {abi}{paths}")),
         remedy: absent.then_some("Linux 5.13 or later with landlock among the modules of `lsm=`"),
     }
 }

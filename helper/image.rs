@@ -125,7 +125,7 @@ fn tell(args: &Image, screen: &mut Screen, result: Result<Made, Trouble>) -> Exi
         Ok(made) => {
             let reports: Vec<&Report> = match made {
                 Made::Root(reports) => reports.iter().collect(),
-                Made::Layers(layers, _) => layers.reports.iter().flatten().collect(),
+                Made::Layers(layers, _) => layers.dirs.iter().filter_map(|dir| dir.report.as_ref()).collect(),
             };
             if !args.quiet {
                 reports.iter().for_each(|report| remarks(screen, report));
@@ -190,9 +190,9 @@ fn done(made: &Made) -> Value {
             "layers": reports.iter().map(json::report).collect::<Vec<_>>() }),
         Made::Layers(layers, _) => {
             let text = |path: &Path| path.to_string_lossy().into_owned();
-            let each = layers.dirs.iter().zip(&layers.reports);
-            let each = each.map(|(dir, report)| {
-                json!({ "dir": text(dir), "found": report.is_none(), "report": report.as_ref().map(json::report) })
+            let each = layers.dirs.iter().map(|dir| {
+                let report = dir.report.as_ref().map(json::report);
+                json!({ "dir": text(&dir.path), "found": report.is_none(), "report": report })
             });
             json!({ "ok": true, "exit": 0, "error": null, "userxattr": layers.userxattr,
                 "mount_options": text(layers.mount_options().as_ref()), "layers": each.collect::<Vec<_>>() })

@@ -1,5 +1,6 @@
 //! `--json`: the library's plain data, with names as text and without bytes that a terminal obeys.
 
+use crate::advice;
 use crate::trouble::Trouble;
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
@@ -7,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
-use untar_in_root::{Digest, Escaped, Listed, Report, Times};
+use untar_in_root::{Advice, Digest, Error, Escaped, Listed, Report, Times};
 
 /// One line of JSON for an entry of a listing.
 pub(crate) fn entry(listed: &Listed) -> Line<Value> {
@@ -44,12 +45,24 @@ fn error(trouble: &Trouble) -> Value {
         "errno_name": errno.map(Errno::from_raw).map(|errno| format!("{errno:?}")),
         "layer": layer.map(|l| json!({ "number": l.number, "of": l.of, "diff_id": l.diff_id.to_string() })),
         "failure": run.and_then(|error| error.failure()).map(plain),
+        "advice": run.and_then(Error::advice).map(advised),
         "helper_status": status.map(|status| json!({ "code": status.code(), "signal": status.signal() })),
     });
     if let (Some(error), Value::Object(object)) = (run, &mut value) {
         put_name(object, "helper_stderr", error.helper_stderr());
     }
     value
+}
+
+/// What may help: its name, the limit where it is one, a sentence, and the options of this program.
+fn advised(advice: Advice) -> Value {
+    let limit = match advice {
+        Advice::RaiseLimit(limit) => Some(snake(&format!("{limit:?}"))),
+        _ => None,
+    };
+    let name = format!("{advice:?}");
+    let name = snake(name.split('(').next().unwrap_or_default());
+    json!({ "name": name, "limit": limit, "text": advice.to_string(), "options": advice::options(advice) })
 }
 
 /// A report: its events one by one, since bytes that are not yet text take thirty times their room.

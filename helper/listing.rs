@@ -17,9 +17,9 @@ impl Listing {
     }
 
     pub(crate) fn line(&mut self, entry: &Listed) -> String {
-        let size = match entry.kind {
-            EntryKind::CharDevice | EntryKind::BlockDevice => format!("{},{}", entry.device.0, entry.device.1),
-            _ => entry.size.to_string(),
+        let size = match entry.device {
+            Some(device) => format!("{},{}", device.major, device.minor),
+            None => entry.size.to_string(),
         };
         let owner = format!("{}/{}", entry.uid, entry.gid);
         self.width = self.width.max(owner.len() + 1 + size.len());

@@ -198,7 +198,7 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
 
 /// A weaker switch of root than was asked for, and what was skipped or softened.
 pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
-    if let Some(fallback) = report.confinement.fallback.as_ref().filter(|fallback| fallback.errno != 0) {
+    if let Some(fallback) = report.confinement.fallback.as_ref().filter(|fallback| fallback.errno.is_some()) {
         screen.say(&format_args!("note: confined by {} only, because {fallback}", report.confinement.root));
     }
     mounts(screen, report);

@@ -58,10 +58,10 @@ mod store;
 mod unpack;
 
 pub use flatten::Flattened;
-pub use layers::Layers;
+pub use layers::{LayerDir, Layers};
 pub use open::Opener;
 pub use platform::{ParsePlatformError, Platform};
-pub use problem::{Problem, StoreProblem};
+pub use problem::{BadJson, Problem, StoreProblem};
 pub use source::{Form, Source};
 pub use store::{Difference, Removed, Store, Verified};
 pub use unpack::{Step, Unpack, What};

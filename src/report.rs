@@ -11,9 +11,9 @@ mod operation;
 pub use advice::Advice;
 pub use confinement::{Confinement, Fallback, MountsBelow, RootSwitch, UserNamespaceReport};
 pub use digest::{Digest, ParseDigestError};
-pub use entry::{EntryKind, EntryRef, Listed};
+pub use entry::{DeviceNumber, EntryKind, EntryRef, Listed};
 pub use event::{Event, EventKind};
-pub use failure::{Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
+pub use failure::{BadPattern, Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
 pub use operation::{Call, Descriptor, Namespace, Operand, Operation, Purpose};
 
 use serde::{Deserialize, Serialize};

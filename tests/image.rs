@@ -68,7 +68,7 @@ fn mounted(scratch: &Scratch, layers: &Layers) -> PathBuf {
     if layers.dirs.len() == 1 {
         // A read-only overlay wants two layers at least.
         let nothing = scratch.dir("nothing-below");
-        let line = format!("lowerdir={}:{}", layers.dirs[0].display(), nothing.display());
+        let line = format!("lowerdir={}:{}", layers.dirs[0].path.display(), nothing.display());
         options = line.into_bytes();
     }
     let options = CString::new(options).expect("no NUL");

@@ -32,7 +32,8 @@ pub(crate) struct Output {
 
     /// Write one JSON object to standard output: the report, or what failed
     ///
-    /// Its fields: ok, exit, report, error. Names are text; one that is not UTF-8 has its bytes in base64 in a
+    /// Its fields: ok, exit, report, error. What may help against an error is its field advice: name, limit, text, and
+    /// the options of this program as text, or null where nothing is known. Names are text; one that is not UTF-8 has its bytes in base64 in a
     /// second field, NAME_base64. With --list there is one object {"entry": …} on a line for each entry, and
     /// this one is the last line.
     #[arg(long)]

@@ -174,7 +174,7 @@ fn merge(mut report: Report, known: Known) -> Report {
 mod tests {
     use super::*;
     use crate::options::Compression;
-    use crate::report::{Call, Damage, Limit, Malformed, Operand, Operation, Refusal};
+    use crate::report::{BadPattern, Call, Damage, Limit, Malformed, Operand, Operation, Refusal};
 
     fn failure(stage: Stage, call: Option<Call>, cause: Cause) -> Failure {
         let operation = call.map(|call| Operation::new(call, Operand::Nothing, ""));
@@ -298,7 +298,12 @@ mod tests {
             (Stage::Confine, Some(Call::Seccomp), os(Errno::EOPNOTSUPP), ErrorKind::Confinement),
             (Stage::Request, None, os(Errno::EIO), ErrorKind::Protocol),
             (Stage::Read, Some(Call::Read), os(Errno::EIO), ErrorKind::Read),
-            (Stage::Apply, None, Cause::Pattern { what: String::new() }, ErrorKind::Options),
+            (
+                Stage::Apply,
+                None,
+                Cause::Pattern { pattern: String::new(), what: BadPattern::Range },
+                ErrorKind::Options,
+            ),
             (Stage::Apply, None, Cause::Thread(Errno::EAGAIN as i32), ErrorKind::Entry),
             (Stage::Apply, None, Cause::Exchanged { name: Vec::new() }, ErrorKind::Entry),
             (Stage::Apply, None, Cause::Attribute { name: Vec::new(), errno: 1 }, ErrorKind::Entry),

@@ -4,11 +4,12 @@
 
 mod several;
 
-use super::problem::Problem;
+use super::problem::{BadJson, Problem, shortened};
 use super::{MAX_IMAGES, MAX_LAYERS};
 use crate::error::Error;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::error::Category;
 use several::Several;
 
 /// Points to a blob.
@@ -169,17 +170,22 @@ pub(super) type DockerImages = Several<DockerImage, MAX_IMAGES>;
 
 /// Parses; what is wrong is told with line and column.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| Problem::Json(told(&error)).at(file))
+    serde_json::from_slice(bytes).map_err(|error| {
+        let what = match error.classify() {
+            Category::Eof => BadJson::Truncated,
+            Category::Data => BadJson::Form,
+            Category::Syntax | Category::Io => BadJson::Syntax,
+        };
+        Problem::Json { line: error.line(), column: error.column(), what }.said_at(file, Some(words(&error)))
+    })
 }
 
-/// The error quotes the value that it does not like, which may be the whole document; where it is comes last.
-fn told(error: &serde_json::Error) -> String {
+/// The parser's words, which quote the value that it does not like: that may be the whole document.
+fn words(error: &serde_json::Error) -> String {
     const LONGEST: usize = 200;
     let text = error.to_string();
-    match crate::text::cut_at(&text, LONGEST) {
-        end if end < text.len() => format!("{}… at line {} column {}", &text[..end], error.line(), error.column()),
-        _ => text,
-    }
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    shortened(text.strip_suffix(&place).unwrap_or(&text), LONGEST)
 }
 
 #[cfg(test)]
@@ -189,6 +195,14 @@ mod tests {
     fn problem(text: &str) -> Problem {
         let error = Document::parse(text.as_bytes(), "x").expect_err(text);
         error.image_problem().expect("a problem").clone()
+    }
+
+    fn bad(text: &str) -> (BadJson, String) {
+        let error = Document::parse(text.as_bytes(), "x").expect_err(text);
+        match error.image_problem() {
+            Some(Problem::Json { what, .. }) => (*what, error.to_string()),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -202,16 +216,26 @@ mod tests {
             assert_eq!(problem(&both), Problem::Ambiguous, "{both}");
         }
         for twice in [r#"{"schemaVersion":2,"schemaVersion":2}"#, r#"{"schemaVersion":2,"layers":[],"layers":[]}"#] {
-            assert!(matches!(problem(twice), Problem::Json(text) if text.contains("duplicate field")), "{twice}");
+            let (what, text) = bad(twice);
+            assert!(what == BadJson::Form && text.contains("duplicate field"), "{text}");
         }
     }
 
     #[test]
     fn versions_and_forms() {
         assert_eq!(problem(r#"{"schemaVersion":1}"#), Problem::Version("1".into()));
-        for bad in ["", "[]", "{", "null", r#"{"schemaVersion":2,"manifests":[{"digest":"d","size":-1}]}"#] {
-            assert!(matches!(problem(bad), Problem::Json(_)), "{bad}");
+        for (text, want) in [
+            ("", BadJson::Truncated),
+            ("{", BadJson::Truncated),
+            ("x", BadJson::Syntax),
+            ("[]", BadJson::Form),
+            ("null", BadJson::Form),
+            (r#"{"schemaVersion":2,"manifests":[{"digest":"d","size":-1}]}"#, BadJson::Form),
+        ] {
+            assert_eq!(bad(text).0, want, "{text}");
         }
+        let there = Problem::Json { line: 2, column: 1, what: BadJson::Syntax };
+        assert_eq!(problem("{\nx"), there);
         // As Go writes a nil slice.
         let document = Document::parse(br#"{"schemaVersion":2,"manifests":null}"#, "x").expect("an index");
         assert!(document.into_manifests("x").expect("empty").items().is_empty());
@@ -220,10 +244,8 @@ mod tests {
     #[test]
     fn a_value_is_quoted_no_longer_than_a_line() {
         let long = format!(r#"{{"schemaVersion":"{}"}}"#, "\u{1}A".repeat(1 << 20).escape_default());
-        match problem(&long) {
-            Problem::Json(text) => assert!(text.len() < 300 && text.contains("at line 1 column"), "{text}"),
-            other => panic!("{other:?}"),
-        }
+        let (_, text) = bad(&long);
+        assert!(text.len() < 400 && text.contains("at line 1 column"), "{text}");
     }
 
     #[test]
@@ -237,8 +259,7 @@ mod tests {
     #[test]
     fn nesting_does_not_exhaust_the_stack() {
         let deep = "[".repeat(1 << 20);
-        assert!(
-            matches!(problem(&deep), Problem::Json(text) if text.contains("recursion limit") || text.contains("line"))
-        );
+        assert_eq!(bad(&deep).0, BadJson::Form);
+        assert_eq!(bad(&format!(r#"{{"unknown":{deep}"#)).0, BadJson::Truncated);
     }
 }

@@ -26,11 +26,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[non_exhaustive]
 pub struct Layers {
     /// The directories, the bottom one first.
-    pub dirs: Vec<PathBuf>,
-    /// The report of each layer, the bottom one first; `None` for a layer that was found in a store.
-    pub reports: Vec<Option<Report>>,
+    pub dirs: Vec<LayerDir>,
     /// The marks are in `user.overlay.`: the mount needs `userxattr`.
     pub userxattr: bool,
+}
+
+/// The directory of one layer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LayerDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it was made; `None` if it was found in a store.
+    pub report: Option<Report>,
+}
+
+impl LayerDir {
+    /// Each directory with its report.
+    pub(super) fn each(paths: impl Iterator<Item = PathBuf>, reports: Vec<Option<Report>>) -> Vec<LayerDir> {
+        paths.zip(reports).map(|(path, report)| LayerDir { path, report }).collect()
+    }
 }
 
 impl Layers {
@@ -40,13 +55,13 @@ impl Layers {
     /// `lowerdir+` for each (since Linux 6.5).
     #[must_use]
     pub fn mount_options(&self) -> OsString {
-        self.options(self.dirs.iter().map(PathBuf::as_path))
+        self.options(self.dirs.iter().map(|dir| dir.path.as_path()))
     }
 
     /// The same line with names relative to this directory, which must be the working directory of whoever mounts.
     #[must_use]
     pub fn mount_options_in(&self, dir: &Path) -> OsString {
-        self.options(self.dirs.iter().map(|path| path.strip_prefix(dir).unwrap_or(path)))
+        self.options(self.dirs.iter().map(|layer| layer.path.strip_prefix(dir).unwrap_or(&layer.path)))
     }
 
     fn options<'p>(&self, dirs: impl DoubleEndedIterator<Item = &'p Path>) -> OsString {
@@ -91,7 +106,7 @@ impl Unpack<'_> {
         let reports = self.stack(&slots, &staged)?;
         staged.commit(&made, &place, self.options.durability != Durability::None)?;
         let userxattr = userxattr(&self.options.mode, &reports);
-        Ok(Layers { dirs: names.iter().map(|name| dir.join(name)).collect(), reports, userxattr })
+        Ok(Layers { dirs: LayerDir::each(names.iter().map(|name| dir.join(name)), reports), userxattr })
     }
 
     /// Applies the layers that are not found, each on those below it.
@@ -157,11 +172,11 @@ mod tests {
 
     #[test]
     fn names_are_escaped_as_overlayfs_reads_them() {
-        let dirs = vec!["/a:b/1".into(), "/a,b/2".into(), "/a\\b/3".into()];
-        let mut layers = Layers { dirs, reports: Vec::new(), userxattr: false };
+        let at = |paths: &[&str]| LayerDir::each(paths.iter().map(PathBuf::from), vec![None; paths.len()]);
+        let mut layers = Layers { dirs: at(&["/a:b/1", "/a,b/2", "/a\\b/3"]), userxattr: false };
         assert_eq!(layers.mount_options(), r"lowerdir=/a\\b/3:/a\,b/2:/a\:b/1");
         layers.userxattr = true;
-        layers.dirs = vec!["/x/1".into(), "/x/2".into()];
+        layers.dirs = at(&["/x/1", "/x/2"]);
         assert_eq!(layers.mount_options_in(Path::new("/x")), "lowerdir=2:1,userxattr");
     }
 }

@@ -27,8 +27,15 @@ pub enum Problem {
     Leaves,
     /// A document is larger than 4 MiB.
     DocumentSize(u64),
-    /// A document is no JSON, or not of the form that it must have; what the parser says.
-    Json(String),
+    /// A document is no JSON, or not of the form that it must have. The text of the [`Error`] has the parser's words.
+    Json {
+        /// The line, counted from 1; 0 where the parser does not know.
+        line: usize,
+        /// The column in it, in bytes.
+        column: usize,
+        /// What is wrong.
+        what: BadJson,
+    },
     /// A manifest where an index is expected.
     ManifestForIndex,
     /// A manifest without a configuration.
@@ -118,9 +125,26 @@ pub enum Problem {
     Occupied,
 }
 
+/// How a document can fail to be what it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BadJson {
+    /// It ends too soon.
+    Truncated,
+    /// It is no JSON.
+    Syntax,
+    /// A field is lacking, there twice, or of another type.
+    Form,
+}
+
 impl Problem {
     /// About this file.
     pub(super) fn at(self, file: impl Into<PathBuf>) -> Error {
+        self.said_at(file, None)
+    }
+
+    /// The same, in a parser's words.
+    pub(super) fn said_at(self, file: impl Into<PathBuf>, words: Option<String>) -> Error {
         let kind = match self {
             Problem::Digest { .. } => ErrorKind::Digest,
             Problem::NoReference { .. } | Problem::NoPlatform { .. } | Problem::Several(_) | Problem::Occupied => {
@@ -132,7 +156,7 @@ impl Problem {
             _ => ErrorKind::Image,
         };
         let file = shortened_path(file.into());
-        Error::new(kind, Detail::Part(Box::new(Flaw { file, problem: self.shortened() })))
+        Error::new(kind, Detail::Part(Box::new(Flaw { file, words, problem: self.shortened() })))
     }
 
     /// Cuts the image's text to what is shown of it: it may be the whole document.
@@ -180,12 +204,15 @@ fn shortened_path(path: PathBuf) -> PathBuf {
 struct Flaw {
     /// The file that it is in: a path, or a name within the image.
     file: PathBuf,
+    /// What a parser says of it, for people.
+    words: Option<String>,
     problem: Problem,
 }
 
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", Escaped(self.file.as_os_str().as_encoded_bytes()), self.problem)
+        write!(f, "{}: {}", Escaped(self.file.as_os_str().as_encoded_bytes()), self.problem)?;
+        self.words.as_ref().map_or(Ok(()), |words| write!(f, ": {}", Escaped(words.as_bytes())))
     }
 }
 
@@ -243,7 +270,9 @@ impl fmt::Display for Problem {
                 f.write_str("not a document of this kind: a manifest where an index is expected")
             }
             Problem::NoConfiguration => f.write_str("not a document of this kind: a manifest without a configuration"),
-            Problem::Json(what) => write!(f, "not a document of this kind: {}", Escaped(what.as_bytes())),
+            Problem::Json { line, column, what } => {
+                write!(f, "not a document of this kind: {what} at line {line} column {column}")
+            }
             Problem::Version(version) => write!(f, "version {} is not supported", Text(version)),
             Problem::Size { declared, actual } => {
                 write!(f, "{actual} bytes, but {declared} are declared: cut short, or not what was meant")
@@ -294,6 +323,16 @@ impl fmt::Display for Problem {
             Problem::Store(what) => what.fmt(f),
             Problem::Occupied => f.write_str("not empty: name a directory that is empty or does not exist"),
         }
+    }
+}
+
+impl fmt::Display for BadJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadJson::Truncated => "it ends too soon",
+            BadJson::Syntax => "it is no JSON",
+            BadJson::Form => "its fields are others",
+        })
     }
 }
 

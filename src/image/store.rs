@@ -26,7 +26,7 @@ pub use gc::Removed;
 pub use verify::{Difference, Verified};
 
 use super::digest;
-use super::layers::{Layers, Slot, userxattr};
+use super::layers::{LayerDir, Layers, Slot, userxattr};
 use super::problem::Problem;
 use super::schedule::Schedule;
 use super::staged::{Staged, synchronise_names};
@@ -318,8 +318,8 @@ impl Held<'_> {
         };
         let record = record::json(&record);
         state::write_whole(kept.images.as_fd(), &image_name(name), &store.images_path(), &record)?;
-        let dirs = chain.iter().map(|chain| store.layer_path(chain).join("tree")).collect();
-        Ok(Layers { dirs, reports, userxattr: kept.user_marks })
+        let dirs = LayerDir::each(chain.iter().map(|chain| store.layer_path(chain).join("tree")), reports);
+        Ok(Layers { dirs, userxattr: kept.user_marks })
     }
 
     /// Where each layer is, or is to be made.

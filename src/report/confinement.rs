@@ -27,8 +27,8 @@ pub struct Confinement {
     pub no_new_privs: bool,
     /// The seccomp filter is in force.
     pub seccomp: bool,
-    /// The Landlock ABI in force, 0 if none.
-    pub landlock_abi: u32,
+    /// The Landlock ABI in force, if one is.
+    pub landlock_abi: Option<u32>,
     /// Landlock's path rules are in force.
     pub landlock_paths: bool,
 }
@@ -65,10 +65,10 @@ pub enum RootSwitch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Fallback {
-    /// The call that failed.
+    /// The call that failed, or was not tried.
     pub operation: Operation,
-    /// Its error number; 0 if the caller asked for the weaker switch.
-    pub errno: i32,
+    /// Its error number; `None` if the caller asked for the weaker switch, so that it was not tried.
+    pub errno: Option<i32>,
 }
 
 /// The helper's own user namespace.

@@ -20,6 +20,8 @@ pub enum EntryKind {
     BlockDevice,
     /// A FIFO.
     Fifo,
+    /// Not known yet: only extended headers have come.
+    Unknown,
     /// Anything else, by its type flag.
     Other(u8),
 }
@@ -34,17 +36,17 @@ pub struct EntryRef {
     pub offset: Option<u64>,
     /// The raw name, at most 4096 bytes of it.
     pub path: Vec<u8>,
-    /// Its kind; `Other(0)` while only extended headers are known of it.
+    /// Its kind.
     pub kind: EntryKind,
 }
 
 impl EntryRef {
     /// The longest name carried, in bytes; what is longer is cut.
-    pub const MAX_PATH: usize = 4096;
+    pub(crate) const MAX_PATH: usize = 4096;
 
     /// Names an entry.
-    #[must_use]
-    pub fn new(index: u64, offset: u64, path: &[u8], kind: EntryKind) -> EntryRef {
+    #[cfg(any(test, all(target_os = "linux", feature = "helper")))]
+    pub(crate) fn new(index: u64, offset: u64, path: &[u8], kind: EntryKind) -> EntryRef {
         let path = path[..path.len().min(Self::MAX_PATH)].to_vec();
         EntryRef { index: Some(index), offset: Some(offset), path, kind }
     }
@@ -54,6 +56,17 @@ impl EntryRef {
     pub(crate) fn left(path: &[u8]) -> EntryRef {
         EntryRef { index: None, offset: None, ..EntryRef::new(0, 0, path, EntryKind::Directory) }
     }
+}
+
+/// Which device a device file is: `makedev(3)`. A number that the archive cannot mean, below 0 or above 32 bits, is the
+/// largest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeviceNumber {
+    /// The major number.
+    pub major: u32,
+    /// The minor number.
+    pub minor: u32,
 }
 
 /// One entry of a listing.
@@ -82,8 +95,8 @@ pub struct Listed {
     pub mtime: i64,
     /// Nanoseconds within the second.
     pub mtime_ns: u32,
-    /// Device numbers of devices.
-    pub device: (u32, u32),
+    /// Which device, of character and block devices.
+    pub device: Option<DeviceNumber>,
     /// Names of extended attributes.
     pub xattrs: Vec<Vec<u8>>,
 }

@@ -79,8 +79,10 @@ pub enum Cause {
     },
     /// A pattern that names are compared with does not parse.
     Pattern {
-        /// What is wrong, and the pattern; at most 4096 bytes of it.
-        what: String,
+        /// The pattern, at most 4096 bytes of it; empty if it is all of them together.
+        pattern: String,
+        /// What is wrong.
+        what: BadPattern,
     },
     /// The archive is not what it claims to be, at this byte of the uncompressed stream.
     Malformed {
@@ -170,6 +172,24 @@ impl Cause {
             _ => None,
         }
     }
+}
+
+/// How a pattern can fail to parse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum BadPattern {
+    /// `[` without `]`.
+    UnclosedClass,
+    /// A range in a class that runs backwards.
+    Range,
+    /// `}` without `{`.
+    UnopenedAlternates,
+    /// `{` without `}`.
+    UnclosedAlternates,
+    /// Nothing follows the last `\`.
+    DanglingEscape,
+    /// It would take too much memory to compare with, by itself or with the others.
+    TooLarge,
 }
 
 /// How an archive can be malformed.

@@ -3,7 +3,7 @@
 use super::errno::Number;
 use super::{Quoted, Tame};
 use crate::options::Compression;
-use crate::report::{Cause, Damage, Limit, Malformed, Refusal};
+use crate::report::{BadPattern, Cause, Damage, Limit, Malformed, Refusal};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Cause {
@@ -18,7 +18,10 @@ impl Display for Cause {
             Cause::Attribute { name, errno } => {
                 write!(f, "extended attribute {} cannot be set: {}", Quoted(name), Number(*errno))
             }
-            Cause::Pattern { what } => write!(f, "a pattern does not parse: {}", Tame(what)),
+            Cause::Pattern { pattern, what } if pattern.is_empty() => write!(f, "a pattern does not parse: {what}"),
+            Cause::Pattern { pattern, what } => {
+                write!(f, "a pattern does not parse: {}: {what}", Quoted(pattern.as_bytes()))
+            }
             Cause::Malformed { what, offset } => {
                 write!(f, "malformed at byte {offset} of the uncompressed stream: {what}")
             }
@@ -53,6 +56,19 @@ fn name_of(format: Compression) -> &'static str {
         Compression::Zstd => "zstd",
         Compression::Xz => "xz",
         Compression::Bzip2 => "bzip2",
+    }
+}
+
+impl Display for BadPattern {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadPattern::UnclosedClass => "[ without ]",
+            BadPattern::Range => "a range runs backwards",
+            BadPattern::UnopenedAlternates => "} without {",
+            BadPattern::UnclosedAlternates => "{ without }",
+            BadPattern::DanglingEscape => "nothing follows the last backslash",
+            BadPattern::TooLarge => "it is too large, by itself or with the others",
+        })
     }
 }
 

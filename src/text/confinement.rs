@@ -32,8 +32,8 @@ impl Display for MountsBelow {
 impl Display for Fallback {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.errno {
-            0 => f.write_str("asked for"),
-            errno => write!(f, "{} = -1 {}", self.operation, Number(errno)),
+            None => f.write_str("asked for"),
+            Some(errno) => write!(f, "{} = -1 {}", self.operation, Number(errno)),
         }
     }
 }
@@ -76,8 +76,8 @@ fn walls(f: &mut Formatter<'_>, confinement: &Confinement) -> fmt::Result {
         write!(f, ", {}{wall}", if stands { "" } else { "no " })?;
     }
     match (confinement.landlock_abi, confinement.landlock_paths) {
-        (0, _) => f.write_str(", no Landlock"),
-        (abi, paths) => write!(f, ", Landlock ABI {abi}{}", if paths { " with path rules" } else { "" }),
+        (None, _) => f.write_str(", no Landlock"),
+        (Some(abi), paths) => write!(f, ", Landlock ABI {abi}{}", if paths { " with path rules" } else { "" }),
     }
 }
 

@@ -29,7 +29,7 @@ impl Display for EntryKind {
             EntryKind::CharDevice => f.write_str("character device"),
             EntryKind::BlockDevice => f.write_str("block device"),
             EntryKind::Fifo => f.write_str("FIFO"),
-            EntryKind::Other(0) => f.write_str("entry"),
+            EntryKind::Unknown => f.write_str("entry"),
             EntryKind::Other(flag) => write!(f, "type '{}'", flag.escape_ascii()),
         }
     }

@@ -142,7 +142,7 @@ fn causes_say_what_helps() {
 #[test]
 fn an_entry_of_which_little_is_known_is_no_other() {
     let known = |index, kind| EntryRef::new(index, index, b"a", kind);
-    assert_eq!(known(3, EntryKind::Other(0)).to_string(), "entry \"a\" (entry 3, at byte 3)");
+    assert_eq!(known(3, EntryKind::Unknown).to_string(), "entry \"a\" (entry 3, at byte 3)");
     assert_eq!(known(3, EntryKind::Other(b'Z')).to_string(), "type 'Z' \"a\" (entry 3, at byte 3)");
     assert_eq!(EntryRef::left(b"a").to_string(), "directory \"a\"");
 }
@@ -349,17 +349,18 @@ fn the_rest_of_the_vocabulary() {
 }
 
 #[test]
-fn an_errno_of_0_is_a_wish_in_a_fallback() {
+fn a_fallback_without_an_error_number_is_a_wish() {
     let operation = Operation::new(Call::PivotRoot, Operand::Nothing, "\".\", \".\"");
-    let wish = Fallback { operation: operation.clone(), errno: 0 };
+    let wish = Fallback { operation: operation.clone(), errno: None };
     assert_eq!(wish.to_string(), "asked for");
-    let forced = Fallback { operation, errno: Errno::EINVAL as i32 };
+    let forced = Fallback { operation, errno: Some(Errno::EINVAL as i32) };
     assert_eq!(forced.to_string(), "pivot_root(\".\", \".\") = -1 EINVAL (Invalid argument)");
     let confinement = Confinement { root: RootSwitch::Chroot, fallback: Some(forced), ..Confinement::default() };
     says(&confinement, &["chroot (pivot_root(", "no seccomp", "no Landlock", "capabilities none"]);
     let id = IdRange { inside: 0, outside: 1000, count: 1 };
     let user_namespace = Some(UserNamespaceReport { uids: vec![id], gids: vec![id, id] });
-    let strong = Confinement { root: RootSwitch::Pivot, user_namespace, landlock_abi: 6, ..Confinement::default() };
+    let strong =
+        Confinement { root: RootSwitch::Pivot, user_namespace, landlock_abi: Some(6), ..Confinement::default() };
     assert!(!strong.to_string().contains("mounts"), "{strong}");
     for (mounts, want) in [(MountsBelow::InSight, "in sight"), (MountsBelow::Unknown, "not known")] {
         says(&Confinement { mounts, ..Confinement::default() }, &["mounts below ", want]);

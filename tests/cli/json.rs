@@ -51,6 +51,26 @@ fn a_failure_is_complete() {
 }
 
 #[test]
+fn a_failure_has_what_may_help_and_which_option_that_is() {
+    if !can_run() {
+        return;
+    }
+    let archive = Tarball::new().file("a", "xyz").hardlink("l", "t").build();
+    let advice = |options: &[&str], status| {
+        let ran = Dest::new().run(&[&["--json"], options].concat(), &archive).ended(status, "");
+        ran.json()["error"]["advice"].clone()
+    };
+    let raise = advice(&["--max-file-bytes", "2"], 1);
+    assert_eq!((&raise["name"], &raise["limit"]), (&json!("raise_limit"), &json!("file_bytes")));
+    assert_eq!(raise["options"], "--max-file-bytes");
+    assert!(raise["text"].as_str().is_some_and(|text| text.contains("Limits::file_bytes")), "{raise}");
+    let first = advice(&[], 1);
+    assert_eq!((&first["name"], &first["limit"]), (&json!("target_first"), &json!(null)));
+    // Nothing helps against a wrong digest.
+    assert_eq!(advice(&["--digest", &format!("sha256:{}", "0".repeat(64)), "--exclude", "l"], 4), json!(null));
+}
+
+#[test]
 fn failures_without_a_report_are_objects_too() {
     if !can_run() {
         return;
@@ -79,7 +99,7 @@ fn a_listing_is_lines_and_the_outcome_last() {
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), 3);
     let want = json!({ "index": 0, "offset": lines[0]["entry"]["offset"], "path": "f\u{202e}\u{9b}", "link": "",
-        "kind": "file", "mode": 0o4755, "uid": 5, "gid": 6, "size": 3, "mtime": 7, "mtime_ns": 8, "device": [0, 0],
+        "kind": "file", "mode": 0o4755, "uid": 5, "gid": 6, "size": 3, "mtime": 7, "mtime_ns": 8, "device": null,
         "xattrs": [{ "name": "user.a" }] });
     assert_eq!(lines[0]["entry"], want);
     assert_eq!((&lines[1]["entry"]["kind"], &lines[1]["entry"]["link"]), (&json!("symlink"), &json!("t")));

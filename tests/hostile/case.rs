@@ -284,7 +284,7 @@ impl Expect {
         let walls = c.no_new_privs
             && c.mount_restricted
             && c.seccomp == self.seccomp
-            && (c.landlock_abi > 0) == self.landlock
+            && c.landlock_abi.is_some() == self.landlock
             && c.landlock_paths == (self.landlock && setting == Setting::Chroot);
         (!(root && dropped && walls)).then(|| format!("confined otherwise than expected: {c:?}"))
     }

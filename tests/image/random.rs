@@ -51,7 +51,7 @@ fn check(place: &Path, case: &Case) -> Result<(), String> {
         (Ok(uppers), Ok(layers)) => {
             let mut text = String::new();
             for (upper, layer) in uppers.iter().zip(&layers.dirs) {
-                let (want, got) = (Tree::read(upper), Tree::read(layer));
+                let (want, got) = (Tree::read(upper), Tree::read(&layer.path));
                 for difference in compare_but(&got, &want, &[But::Of("dir", "mtime"), But::Of("char", "mtime")]) {
                     text.push_str(&format!("\n{}: {difference}", upper.display()));
                 }

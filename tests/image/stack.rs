@@ -49,7 +49,7 @@ fn the_times_of_an_image_do_not_depend_on_when_it_is_applied() {
         flatten(&image, &flat).expect("flattened");
         let dir = scratch.join(format!("layers-{number}"));
         let layers = image.unpack().program(program()).layers(&dir).expect("layers");
-        [Tree::read(&flat)].into_iter().chain(layers.dirs.iter().map(|dir| Tree::read(dir))).collect::<Vec<_>>()
+        [Tree::read(&flat)].into_iter().chain(layers.dirs.iter().map(|dir| Tree::read(&dir.path))).collect::<Vec<_>>()
     });
     for (one, other) in first.iter().zip(&second) {
         // A whiteout is nothing that anybody sees.

@@ -77,7 +77,7 @@ fn tools_the_image_is_one_tree_by_each_route() {
     let store = Store::open_or_make(scratch.join("store")).expect("store");
     for found in [false, true] {
         let layers = image.unpack().program(program()).into_store(&store, "debian").expect("layers");
-        assert!(layers.reports.iter().all(|report| report.is_none() == found));
+        assert!(layers.dirs.iter().all(|dir| dir.report.is_none() == found));
         assert_same("store, mounted", &Tree::read(&mounted(&scratch, &layers)), &want, &MOUNT);
     }
     let verified = store.verify().expect("verified");

@@ -3,7 +3,7 @@
 use super::Applier;
 use crate::helper::fault::Result;
 use crate::helper::read::entry::Entry;
-use crate::report::Listed;
+use crate::report::{DeviceNumber, EntryKind, Listed};
 
 impl Applier<'_> {
     pub(super) fn list(&mut self, entry: &Entry, path: &[u8]) -> Result<()> {
@@ -18,7 +18,8 @@ impl Applier<'_> {
 }
 
 pub(super) fn listed(entry: &Entry, path: &[u8]) -> Listed {
-    let device = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    let number = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    let device = || DeviceNumber { major: number(entry.device.0), minor: number(entry.device.1) };
     Listed {
         index: entry.index,
         offset: entry.offset,
@@ -31,7 +32,7 @@ pub(super) fn listed(entry: &Entry, path: &[u8]) -> Listed {
         size: entry.size,
         mtime: entry.mtime.seconds,
         mtime_ns: entry.mtime.nanoseconds,
-        device: (device(entry.device.0), device(entry.device.1)),
+        device: matches!(entry.kind, EntryKind::CharDevice | EntryKind::BlockDevice).then(device),
         xattrs: entry.xattrs.iter().map(|(name, _)| name.clone()).collect(),
     }
 }

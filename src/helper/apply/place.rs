@@ -8,7 +8,7 @@ use super::{Applier, Failed, refused};
 use crate::helper::fault::{Fault, Result};
 use crate::helper::read::entry::Entry;
 use crate::options::{EscapingNames, Options};
-use crate::report::{Cause, EntryKind, EntryRef, EventKind, Refusal};
+use crate::report::{BadPattern, Cause, EntryKind, EntryRef, EventKind, Refusal};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use nix::errno::Errno;
 use std::ffi::OsStr;
@@ -222,12 +222,21 @@ fn globs(patterns: &[String]) -> Result<Option<GlobSet>> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let plain = pattern.trim_start_matches("./").trim_matches('/');
-        set.add(GlobBuilder::new(plain).literal_separator(false).backslash_escape(true).build().map_err(bad_glob)?);
+        let glob = GlobBuilder::new(plain).literal_separator(false).backslash_escape(true).build();
+        set.add(glob.map_err(|error| bad_glob(pattern, &error))?);
     }
-    set.build().map(Some).map_err(bad_glob)
+    set.build().map(Some).map_err(|error| bad_glob(error.glob().unwrap_or_default(), &error))
 }
 
-fn bad_glob(error: globset::Error) -> Fault {
-    let text = error.to_string();
-    Cause::Pattern { what: text[..crate::text::cut_at(&text, EntryRef::MAX_PATH)].to_owned() }.into()
+fn bad_glob(pattern: &str, error: &globset::Error) -> Fault {
+    let what = match error.kind() {
+        globset::ErrorKind::UnclosedClass => BadPattern::UnclosedClass,
+        globset::ErrorKind::InvalidRange(..) => BadPattern::Range,
+        globset::ErrorKind::UnopenedAlternates => BadPattern::UnopenedAlternates,
+        globset::ErrorKind::UnclosedAlternates => BadPattern::UnclosedAlternates,
+        globset::ErrorKind::DanglingEscape => BadPattern::DanglingEscape,
+        // What is left can only be the size of what a pattern is compiled to.
+        _ => BadPattern::TooLarge,
+    };
+    Cause::Pattern { pattern: pattern[..crate::text::cut_at(pattern, EntryRef::MAX_PATH)].to_owned(), what }.into()
 }

@@ -17,8 +17,8 @@ const WANTED: ABI = ABI::V6;
 /// What is in force.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Restricted {
-    /// The ABI of the rights in force, 0 if none.
-    pub(crate) abi: u32,
+    /// The ABI of the rights in force.
+    pub(crate) abi: Option<u32>,
     pub(crate) paths: bool,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn restrict(wall: Wall, root: &OwnedFd, lowers: &[OwnedFd], paths: bo
         return Ok(Restricted::default());
     }
     let restricted = rules(root, lowers, paths).map_err(|_| refused())?;
-    if wall == Wall::Required && restricted.abi == 0 {
+    if wall == Wall::Required && restricted.abi.is_none() {
         return Err(refused());
     }
     Ok(restricted)
@@ -53,10 +53,12 @@ fn rules(root: &OwnedFd, lowers: &[OwnedFd], paths: bool) -> Result<Restricted, 
     let status = created.restrict_self()?;
     let enforced = status.ruleset != RulesetStatus::NotEnforced;
     let abi = match status.landlock {
-        LandlockStatus::Available { effective_abi, .. } if enforced => (effective_abi as u32).min(WANTED as u32),
-        _ => 0,
+        LandlockStatus::Available { effective_abi, .. } if enforced => {
+            Some((effective_abi as u32).min(WANTED as u32)).filter(|abi| *abi > 0)
+        }
+        _ => None,
     };
-    Ok(Restricted { abi, paths: paths && enforced && abi > 0 })
+    Ok(Restricted { abi, paths: paths && abi.is_some() })
 }
 
 fn refused() -> Fault {

@@ -255,8 +255,8 @@ fn change_root() -> Result<()> {
 
 fn fallback_of(fault: Fault) -> Fallback {
     let errno = match fault.cause {
-        Cause::Os(errno) => errno,
-        _ => 0,
+        Cause::Os(errno) if errno != Errno::UnknownErrno as i32 => Some(errno),
+        _ => None,
     };
     let operation = fault.operation.unwrap_or_else(|| Operation::new(Call::PivotRoot, Operand::Nothing, PIVOT));
     Fallback { operation, errno }

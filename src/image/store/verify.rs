@@ -27,7 +27,12 @@ pub enum Difference {
     /// A name in `layers` that is no chain ID.
     Stray(String),
     /// A layer whose record or tree cannot be read.
-    Unreadable(Digest, Error),
+    Unreadable {
+        /// Its chain ID.
+        layer: Digest,
+        /// Why.
+        error: Error,
+    },
     /// A layer whose record is that of another.
     Record(Digest),
     /// A layer whose tree is not what it was.
@@ -69,7 +74,7 @@ impl Store {
                 None => found.push(Difference::Stray(name.to_string_lossy().into_owned())),
                 Some(chain) => match self.compare(chain, &there) {
                     Ok(difference) => found.extend(difference),
-                    Err(error) => found.push(Difference::Unreadable(*chain, error)),
+                    Err(error) => found.push(Difference::Unreadable { layer: *chain, error }),
                 },
             }
         }
@@ -104,7 +109,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Difference::Stray(name) => write!(f, "layers/{}: not a layer", crate::text::Escaped(name.as_bytes())),
-            Difference::Unreadable(layer, error) => write!(f, "layer {layer}: {error}"),
+            Difference::Unreadable { layer, error } => write!(f, "layer {layer}: {error}"),
             Difference::Record(layer) => write!(f, "layer {layer}: its record is that of another layer"),
             Difference::Tree { layer, .. } => write!(f, "layer {layer}: its tree is not what it was when it was made"),
             Difference::Below(layer) => write!(f, "layer {layer}: the layer below it is not there"),

@@ -80,7 +80,7 @@ pub(super) fn shorten(failure: &mut Failure) {
         Cause::LinkTargetMissing { target: name } | Cause::Exchanged { name } | Cause::Attribute { name, .. } => {
             cut(name);
         }
-        Cause::Panic { message: text } | Cause::Pattern { what: text } => cut_text(text),
+        Cause::Panic { message: text } | Cause::Pattern { pattern: text, .. } => cut_text(text),
         _ => {}
     }
 }

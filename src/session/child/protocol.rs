@@ -138,7 +138,7 @@ mod tests {
             size: 0,
             mtime: 0,
             mtime_ns: 0,
-            device: (0, 0),
+            device: None,
             xattrs: vec![Vec::new(); xattrs],
         }))
     }

@@ -67,7 +67,7 @@ impl<S: Source> Reader<S> {
             index: 0,
             pending: Headers::default(),
             body: Body::default(),
-            naming: Naming { index: 0, offset: 0, path: Vec::new(), kind: EntryKind::Other(0), due: true },
+            naming: Naming { index: 0, offset: 0, path: Vec::new(), kind: EntryKind::Unknown, due: true },
             state: State::Start,
             stop: false,
         }
@@ -249,7 +249,7 @@ impl Naming {
         if path.is_empty() {
             self.due = true;
         } else {
-            self.begin(index, offset, path, EntryKind::Other(0));
+            self.begin(index, offset, path, EntryKind::Unknown);
         }
     }
 
