@@ -1,12 +1,7 @@
 //! The one error type of the parent.
 
-mod verdict;
-
-pub(crate) use verdict::{Known, Outcome, verdict};
-
 use crate::kind::ErrorKind;
 use crate::report::{Advice, Digest, Failure, LayerRef, Report};
-use crate::wire::Garbled;
 use std::io;
 use std::process::ExitStatus;
 
@@ -26,7 +21,7 @@ pub(crate) enum Detail {
     None,
     Failure(Failure),
     /// The helper ended without a reply; `None`: its status could not be had.
-    Died(Option<ExitStatus>),
+    Died(Option<Death>),
     Garbled(Garbled),
     Io {
         doing: &'static str,
@@ -44,6 +39,31 @@ pub(crate) enum Detail {
     /// What a part of the crate that stands on this one has to say, in its own words.
     #[cfg(feature = "image")]
     Part(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// How a helper ended that gave no reply.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Death {
+    pub(crate) status: ExitStatus,
+    /// The signal that killed it: its number, and its name if it has one.
+    pub(crate) signal: Option<(i32, Option<&'static str>)>,
+}
+
+/// How a peer can fail to speak the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Garbled {
+    Magic,
+    Version(u32),
+    /// A frame over the limit, both in bytes.
+    Length {
+        bytes: u32,
+        most: usize,
+    },
+    Content,
+    /// The peer closed in the middle of a frame.
+    Cut,
+    /// A frame that may not come now, or too many of them.
+    Unexpected,
 }
 
 impl Error {
@@ -117,7 +137,7 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> Option<ExitStatus> {
         match &self.0.detail {
-            Detail::Died(status) => *status,
+            Detail::Died(death) => death.as_ref().map(|death| death.status),
             _ => None,
         }
     }

@@ -23,7 +23,7 @@ pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall}
 #[doc(hidden)]
 pub use at_start::at_start;
 
-use crate::program::{ARGV0, mark_initialised};
+use crate::linux::own::{ARGV0, mark_initialised};
 use crate::report::{Cause, Confinement, Failure, Purpose, Report, Stage, Times};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::{Applier, failure, read_failure};

@@ -53,22 +53,51 @@
 //! The crate compiles there with the same interface, so that a program for several systems need not leave it
 //! out, but nothing is applied: whatever can fail answers [`ErrorKind::Unsupported`].
 
-// The vocabulary, which every system has.
+// On other systems a run is described, but nobody reads the description.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
+
+// What every system has: the vocabulary, and the public types.
+mod beginning;
+mod canceller;
+mod error;
+mod fd;
 mod kind;
+mod opened;
 mod options;
+mod plan;
+mod program;
+mod purse;
 mod report;
+mod session;
 mod text;
 
+pub use canceller::Canceller;
+pub use error::Error;
 pub use kind::ErrorKind;
+pub use opened::Lower;
 pub use options::*;
+pub use program::Program;
 pub use report::*;
+#[cfg(feature = "tokio")]
+pub use session::Running;
+pub use session::{Parts, Pending, Session, Untar};
 pub use text::Escaped;
 
-// What does the work, on Linux, and what answers in its place elsewhere. Tests on Linux look at both.
+// The seam. What the public types do is in one of two rooms with the same doors; tests on Linux look into both.
 #[cfg(any(test, not(target_os = "linux")))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
-mod error;
+mod linux;
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere as system;
+#[cfg(target_os = "linux")]
+use linux as system;
+
+#[cfg(all(not(target_os = "linux"), feature = "helper"))]
+pub use elsewhere::helper;
+
+// What only Linux has.
 #[cfg(all(target_os = "linux", feature = "helper"))]
 pub mod helper;
 #[cfg(all(target_os = "linux", feature = "image"))]
@@ -77,37 +106,12 @@ pub mod image;
 mod inode;
 #[cfg(target_os = "linux")]
 mod namespace;
-#[cfg(target_os = "linux")]
-mod opened;
-#[cfg(target_os = "linux")]
-mod program;
-#[cfg(target_os = "linux")]
-mod purse;
-#[cfg(target_os = "linux")]
-mod session;
 #[cfg(all(target_os = "linux", any(feature = "helper", feature = "image")))]
 mod sniff;
 #[cfg(target_os = "linux")]
 mod staging;
 #[cfg(target_os = "linux")]
 mod wire;
-
-#[cfg(all(not(target_os = "linux"), feature = "tokio"))]
-pub use elsewhere::Running;
-#[cfg(all(not(target_os = "linux"), feature = "helper"))]
-pub use elsewhere::helper;
-#[cfg(not(target_os = "linux"))]
-pub use elsewhere::{Canceller, Error, Lower, Parts, Pending, Program, Session, Untar};
-#[cfg(target_os = "linux")]
-pub use error::Error;
-#[cfg(target_os = "linux")]
-pub use opened::Lower;
-#[cfg(target_os = "linux")]
-pub use program::Program;
-#[cfg(all(target_os = "linux", feature = "tokio"))]
-pub use session::Running;
-#[cfg(target_os = "linux")]
-pub use session::{Canceller, Parts, Pending, Session, Untar};
 
 /// The guide's examples compile.
 #[cfg(all(doctest, feature = "helper", feature = "tokio"))]

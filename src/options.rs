@@ -4,9 +4,6 @@ mod jail;
 
 pub use jail::{Isolation, Jail, Mounts, ProcessLimits, Sandbox, UserNamespace, Wall};
 
-#[cfg(not(target_os = "linux"))]
-use crate::elsewhere::Lower;
-#[cfg(target_os = "linux")]
 use crate::opened::Lower;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;

@@ -3,9 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// What a run may keep, all helpers of an image together: a thousand events with the longest names fit.
+const OF_A_RUN: usize = 8 << 20;
+
 /// So many bytes may still be kept; clones share them. Nothing is given back, so that work is bounded, too.
 #[derive(Clone, Debug)]
 pub(crate) struct Purse(Arc<AtomicUsize>);
+
+impl Default for Purse {
+    fn default() -> Purse {
+        Purse::new(OF_A_RUN)
+    }
+}
 
 impl Purse {
     pub(crate) fn new(bytes: usize) -> Purse {

@@ -13,7 +13,8 @@ mod tests;
 
 use crate::error::Error;
 use crate::kind::ErrorKind;
-use crate::opened::{DIRECTORY, Opened};
+use crate::linux::opened::DIRECTORY;
+use crate::opened::Opened;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OpenHow, ResolveFlag, openat, openat2, renameat};

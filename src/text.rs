@@ -4,7 +4,6 @@ mod advice;
 mod cause;
 mod confinement;
 mod errno;
-#[cfg(target_os = "linux")]
 mod error;
 mod event;
 mod failure;

@@ -9,7 +9,7 @@
 //! refused at its first frame.
 //!
 //! Each frame has its time. The helper is sent one `Request`, then answers only. What it may say, and in which state
-//! (`session/child/protocol.rs`); anything else, and anything more often than it says, is [`Garbled::Unexpected`]:
+//! (`linux/child/protocol.rs`); anything else, and anything more often than it says, is [`Garbled::Unexpected`]:
 //!
 //! | state | may be said | then |
 //! |---|---|---|
@@ -23,6 +23,8 @@
 //! A look at the socket takes at most [`Message::TURN`] bytes; then pipe, standard error, time limit and canceller
 //! have their turn.
 
+use crate::beginning::Beginning;
+use crate::error::Garbled;
 use crate::options::Options;
 use crate::report::{Confinement, Event, Failure, Listed, Progress, Report};
 use nix::errno::Errno;
@@ -67,18 +69,6 @@ pub(crate) struct Request {
     /// The helper says when it waits for more of the archive.
     pub(crate) in_step: bool,
     pub(crate) root: Beginning,
-}
-
-/// What the root is when the run begins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Beginning {
-    /// Somebody's directory.
-    #[default]
-    There,
-    /// Made for this run, empty: the first entry implies it.
-    Made,
-    /// The same, and in overlay mode there is nothing below it.
-    Bottom,
 }
 
 /// A lower directory: the name by which the helper opens it in a mount namespace of its own, and the inode that the
@@ -140,19 +130,6 @@ impl Message for Down {
 impl Message for Up {
     const MAGIC: [u8; 4] = *b"uirU";
     const TURN: usize = 16 << 10;
-}
-
-/// How a peer can fail to speak the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Garbled {
-    Magic,
-    Version(u32),
-    Length(u32),
-    Content,
-    /// The peer closed in the middle of a frame.
-    Cut,
-    /// A frame that may not come now, or too many of them.
-    Unexpected,
 }
 
 /// Why nothing was received.
@@ -308,7 +285,7 @@ fn decode<M: Message>(inbox: &mut Vec<u8>) -> Result<Option<M>, Garbled> {
     }
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
     if length as usize > MAX_FRAME {
-        return Err(Garbled::Length(length));
+        return Err(Garbled::Length { bytes: length, most: MAX_FRAME });
     }
     let Some(body) = inbox.get(HEADER..HEADER + length as usize) else {
         return Ok(None);
@@ -458,7 +435,7 @@ mod tests {
         };
         let other = VERSION ^ 0xff;
         assert_eq!(altered(4, other.to_le_bytes()[0]), Garbled::Version(other));
-        assert!(matches!(altered(11, 255), Garbled::Length(_)));
+        assert!(matches!(altered(11, 255), Garbled::Length { .. }));
         assert_eq!(altered(12, 200), Garbled::Content);
         let mut long = frame();
         long[8] += 1;

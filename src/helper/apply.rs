@@ -20,6 +20,7 @@ pub(super) mod remove;
 mod whiteout;
 pub(super) mod writers;
 
+use crate::beginning::Beginning;
 use crate::helper::fault::{Fault, Result};
 use crate::helper::jail::confine::Confined;
 use crate::helper::jail::limits::Descriptors;
@@ -30,7 +31,7 @@ use crate::helper::reporter::Reporter;
 use crate::helper::rights::Namespace;
 use crate::options::{Durability, Mode, Mounts, Options, Owner};
 use crate::report::{Cause, EntryCounts, EntryKind, EntryRef, EventKind, Failure, Limit, Progress, Refusal, Stage};
-use crate::wire::{Beginning, Request};
+use crate::wire::Request;
 use aufs::Plinks;
 use dirs::{Dirs, Due, Implied, Leaving, Missing, NodeId, Unlisted};
 use files::Maker;

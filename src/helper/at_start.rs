@@ -1,7 +1,7 @@
 //! Becoming the helper before `main`, where `main` is not ours.
 
 use super::{begin, sys};
-use crate::program::mark_initialised;
+use crate::linux::own::mark_initialised;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;

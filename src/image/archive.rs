@@ -1,12 +1,13 @@
 //! Archives of images: unpacked by the helper into a directory that nobody else can enter, then not trusted either.
 
 use super::staged::Staged;
+use crate::canceller::Canceller;
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
 use crate::options::{Limits, Mode, Owner, ProcessLimits, Xattrs};
 use crate::program::Program;
-use crate::session::{Canceller, Untar};
+use crate::session::Untar;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 

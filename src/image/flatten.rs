@@ -3,12 +3,12 @@
 use super::Unpack;
 use super::staged::Staged;
 use super::unpack::without_sync;
+use crate::beginning::Beginning;
 use crate::error::Error;
 use crate::kind::ErrorKind;
+use crate::linux::open_root;
 use crate::options::{Durability, Mode};
 use crate::report::Report;
-use crate::session::open_root;
-use crate::wire::Beginning;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Several layers at once: who may begin, who waits for the layers below, and what the first failure ends.
 
+use crate::canceller::Canceller;
 use crate::error::Error;
-use crate::session::Canceller;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Layers that wait for those below hold no job; so many for each job may do so.

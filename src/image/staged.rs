@@ -3,9 +3,9 @@
 use super::problem::Problem;
 use crate::error::Error;
 use crate::kind::ErrorKind;
+use crate::linux::emptier;
 use crate::opened::Opened;
 use crate::program::Program;
-use crate::session::emptier;
 use crate::staging::{Made, Place, Staging, moving};
 use nix::errno::Errno;
 use nix::fcntl::renameat;

@@ -2,14 +2,14 @@
 
 use super::blob::{self, Blob};
 use super::{Image, Layer};
+use crate::canceller::Canceller;
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::options::{Durability, Mode, Options};
 use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{LayerRef, Progress, Report};
-use crate::session::KEPT;
-use crate::session::{Canceller, Untar};
+use crate::session::Untar;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Image {
     pub fn unpack(&self) -> Unpack<'_> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         let (options, canceller) = (Options::default(), Canceller::default());
-        Unpack { image: self, program: None, options, jobs, watcher: None, canceller, purse: Purse::new(KEPT) }
+        Unpack { image: self, program: None, options, jobs, watcher: None, canceller, purse: Purse::default() }
     }
 }
 

@@ -1,24 +1,21 @@
 //! How a run is described: the builder.
 
+#[cfg(feature = "image")]
+mod image;
 mod source;
-mod start;
 
-use super::canceller::Canceller;
-use super::child::{Callbacks, KEPT};
-use super::whiteouts::hide;
+use crate::canceller::Canceller;
 use crate::error::Error;
+use crate::fd::OwnedFd;
+#[cfg(doc)]
 use crate::kind::ErrorKind;
-use crate::opened::Opened;
 use crate::options::{Durability, Jail, Limits, Mode, Options, Owner};
+use crate::plan::{Demand, Plan};
 use crate::program::Program;
-use crate::purse::Purse;
 use crate::report::{Digest, Listed, Progress};
-use crate::staging::{Emptier, Place};
-use crate::wire::Beginning;
+use crate::system::Root;
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// One application of an archive to a directory: a builder.
@@ -28,56 +25,17 @@ use std::time::Duration;
 /// unless said otherwise.
 pub struct Untar {
     root: Root,
-    program: Option<Program>,
-    destination: PathBuf,
-    options: Options,
-    digest: Demand,
-    expected_diff_id: Option<Digest>,
-    callbacks: Callbacks,
-    canceller: Canceller,
-    /// What is kept of the helper's words is paid from it.
-    purse: Purse,
-    /// Lower directories that are open already.
-    lowers: Vec<Opened>,
-    beginning: Beginning,
-}
-
-/// Where the archive is applied.
-enum Root {
-    There(OwnedFd),
-    /// The root is still to be made, beside its place first.
-    Made(Place),
-}
-
-/// What is wanted of the digest of the archive as it came.
-#[derive(Clone, Copy, Default)]
-enum Demand {
-    #[default]
-    None,
-    Compute,
-    Expect(Digest),
+    plan: Plan,
 }
 
 impl Untar {
     /// A run on this open directory.
     pub fn new(root: impl Into<OwnedFd>) -> Untar {
-        Untar::on(Root::There(root.into()))
+        Untar::on(Root::there(root.into()))
     }
 
     fn on(root: Root) -> Untar {
-        Untar {
-            root,
-            program: None,
-            destination: PathBuf::new(),
-            options: Options::default(),
-            digest: Demand::None,
-            expected_diff_id: None,
-            callbacks: Callbacks::default(),
-            canceller: Canceller::default(),
-            purse: Purse::new(KEPT),
-            lowers: Vec::new(),
-            beginning: Beginning::default(),
-        }
+        Untar { root, plan: Plan::default() }
     }
 
     /// A run on the directory of this name, which is opened now.
@@ -86,7 +44,7 @@ impl Untar {
     ///
     /// [`ErrorKind::Root`] if it is missing or not a directory.
     pub fn open(root: impl AsRef<Path>) -> Result<Untar, Error> {
-        open_root(root.as_ref()).map(Untar::new)
+        Root::open(root.as_ref()).map(Untar::on)
     }
 
     /// A run whose directory appears whole or not at all: it is made beside its place, below a directory
@@ -105,14 +63,13 @@ impl Untar {
     /// [`ErrorKind::Root`] if the place is taken or the directory that it is in is missing; later
     /// [`ErrorKind::Storage`] if nothing can be made there.
     pub fn atomic(place: impl AsRef<Path>) -> Result<Untar, Error> {
-        let place = Place::open(place.as_ref())?;
-        Ok(Untar { beginning: Beginning::Made, ..Untar::on(Root::Made(place)) })
+        Root::made_at(place.as_ref()).map(Untar::on)
     }
 
     /// Which program is the helper; without it, [`Program::this`].
     #[must_use]
     pub fn program(mut self, program: Program) -> Untar {
-        self.program = Some(program);
+        self.plan.program = Some(program);
         self
     }
 
@@ -122,89 +79,89 @@ impl Untar {
     /// is applied.
     #[must_use]
     pub fn destination(mut self, path: impl Into<PathBuf>) -> Untar {
-        self.destination = path.into();
+        self.plan.destination = path.into();
         self
     }
 
     /// How the archive is applied: all of it at once, in place of what was said before.
     #[must_use]
     pub fn options(mut self, options: Options) -> Untar {
-        self.options = options;
+        self.plan.options = options;
         self
     }
 
     /// What `.wh.` names mean.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Untar {
-        self.options.mode = mode;
+        self.plan.options.mode = mode;
         self
     }
 
     /// Who owns what is made.
     #[must_use]
     pub fn owner(mut self, owner: Owner) -> Untar {
-        self.options.owner = owner;
+        self.plan.options.owner = owner;
         self
     }
 
     /// What the helper is confined to.
     #[must_use]
     pub fn jail(mut self, jail: Jail) -> Untar {
-        self.options.jail = jail;
+        self.plan.options.jail = jail;
         self
     }
 
     /// How long the run may take, by wall clock; a slow source's time counts. Without it there is no limit.
     #[must_use]
     pub fn timeout(mut self, time: Duration) -> Untar {
-        self.options.jail.limits.timeout = Some(time);
+        self.plan.options.jail.limits.timeout = Some(time);
         self
     }
 
     /// What the archive may cost.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Untar {
-        self.options.limits = limits;
+        self.plan.options.limits = limits;
         self
     }
 
     /// What has reached the disk when the report arrives.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Untar {
-        self.options.durability = durability;
+        self.plan.options.durability = durability;
         self
     }
 
     /// The options, to change those that have no setter here.
     pub fn options_mut(&mut self) -> &mut Options {
-        &mut self.options
+        &mut self.plan.options
     }
 
     /// Computes the SHA-256 of the archive as it comes, in the parent.
     #[must_use]
     pub fn compute_digest(mut self) -> Untar {
-        self.digest = Demand::Compute;
+        self.plan.digest = Demand::Compute;
         self
     }
 
     /// Fails with [`ErrorKind::Digest`] unless the archive as it comes has this SHA-256.
     #[must_use]
     pub fn expect_digest(mut self, digest: Digest) -> Untar {
-        self.digest = Demand::Expect(digest);
+        self.plan.digest = Demand::Expect(digest);
         self
     }
 
     /// Fails with [`ErrorKind::Digest`] unless the uncompressed stream has this SHA-256.
     #[must_use]
     pub fn expect_diff_id(mut self, digest: Digest) -> Untar {
-        self.expected_diff_id = Some(digest);
+        self.plan.expected_diff_id = Some(digest);
         self
     }
 
     /// Calls back as the run advances, about ten times a second; as if [`Options::progress`] were set.
     #[must_use]
     pub fn on_progress(mut self, callback: impl FnMut(Progress) + Send + 'static) -> Untar {
-        self.callbacks.progress = Some(Box::new(callback));
+        self.plan.callbacks.progress = Some(Box::new(callback));
         self
     }
 
@@ -212,44 +169,21 @@ impl Untar {
     /// [`Options::list`] is.
     #[must_use]
     pub fn on_listed(mut self, callback: impl FnMut(Listed) + Send + 'static) -> Untar {
-        self.callbacks.listed = Some(Box::new(callback));
+        self.plan.callbacks.listed = Some(Box::new(callback));
         self
     }
 
     /// A handle that ends the run from another thread, before or after it has started.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
-        self.canceller.clone()
-    }
-
-    /// What the root is when the run begins, where it was made by somebody else here.
-    #[cfg(feature = "image")]
-    pub(crate) fn beginning(mut self, beginning: Beginning) -> Untar {
-        self.beginning = beginning;
-        self
-    }
-
-    /// One bound on what is kept of several runs.
-    #[cfg(feature = "image")]
-    pub(crate) fn paid_from(mut self, purse: Purse) -> Untar {
-        self.purse = purse;
-        self
+        self.plan.canceller.clone()
     }
 
     /// One canceller for several runs, or one that is there before the run is described. What it has been used for
     /// ends this run too.
     #[must_use]
     pub fn cancelled_by(mut self, canceller: Canceller) -> Untar {
-        self.canceller = canceller;
-        self
-    }
-
-    /// Overlay mode: the lower directories are there, but still being made. `wait` is called before the helper
-    /// first looks at them, and returns once they are complete (or never will be, and this run is cancelled).
-    #[cfg(feature = "image")]
-    pub(crate) fn lowers_later(mut self, lowers: Vec<Opened>, wait: impl FnMut() + Send + 'static) -> Untar {
-        self.lowers = lowers;
-        self.callbacks.lowers = Some(Box::new(wait));
+        self.plan.canceller = canceller;
         self
     }
 }
@@ -257,26 +191,25 @@ impl Untar {
 impl fmt::Debug for Untar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Untar");
-        fields.field("program", &self.program).field("destination", &self.destination);
-        fields.field("options", &self.options).finish_non_exhaustive()
+        fields.field("program", &self.plan.program).field("destination", &self.plan.destination);
+        fields.field("options", &self.plan.options).finish_non_exhaustive()
     }
 }
 
-pub(crate) fn open_root(root: &Path) -> Result<OwnedFd, Error> {
-    use nix::fcntl::{OFlag, open};
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let opened = open(root, flags, nix::sys::stat::Mode::empty());
-    opened.map_err(|e| Error::io_at(ErrorKind::Root, "opening the root", root, e.into()))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A helper removes what only a user namespace's root may remove, as a layer of whiteouts: by this program, or the
-/// present one where it can be a helper.
-pub(crate) fn emptier(program: Option<Program>) -> Emptier {
-    Arc::new(move |root, names| {
-        let Some(program) = program.clone().or_else(|| Program::this().ok()) else { return };
-        let mut untar = Untar::new(root).program(program);
-        untar.options_mut().mode = Mode::Layer;
-        // An emptier may fail.
-        let _ = untar.apply(&hide(names)[..]);
-    })
+    #[test]
+    fn what_is_said_one_after_the_other_is_all_kept() {
+        let root = std::fs::File::open("/").expect("a directory");
+        let mut untar =
+            Untar::new(root).compute_digest().mode(Mode::Layer).destination("srv").program(Program::at("/x"));
+        untar.options_mut().strip_components = 3;
+        untar.canceller().cancel();
+        let Plan { options, digest, destination, canceller, callbacks, .. } = untar.on_progress(|_| {}).plan;
+        assert_eq!((options.mode, options.strip_components), (Mode::Layer, 3));
+        assert_eq!((destination.as_path(), canceller.is_cancelled()), (Path::new("srv"), true));
+        assert!(matches!(digest, Demand::Compute) && callbacks.progress.is_some() && callbacks.listed.is_none());
+    }
 }

@@ -24,10 +24,8 @@ impl fmt::Display for Number {
 }
 
 /// Prints errors of the standard library, which need not have a number.
-#[cfg(target_os = "linux")]
 pub(super) struct Io<'a>(pub(super) &'a std::io::Error);
 
-#[cfg(target_os = "linux")]
 impl fmt::Display for Io<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.raw_os_error() {

@@ -1,11 +1,11 @@
 //! Removing what no recorded image needs.
 
 use super::{Store, record, state, storage};
+use crate::canceller::Canceller;
 use crate::error::Error;
 use crate::image::staged::{self, Staged};
 use crate::program::Program;
 use crate::report::Digest;
-use crate::session::Canceller;
 use nix::fcntl::renameat;
 use std::os::fd::AsFd;
 

@@ -244,7 +244,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn of(dir: &Path) -> Digest {
-        digest(&crate::session::open_root(dir).expect("directory"), dir).expect("listing")
+        digest(&crate::linux::open_root(dir).expect("directory"), dir).expect("listing")
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use super::record::{self, LayerRecord};
 use super::{Store, listing, storage};
+use crate::canceller::Canceller;
 use crate::error::Error;
 use crate::image::digest;
 use crate::report::Digest;
-use crate::session::Canceller;
 use nix::errno::Errno;
 use std::fmt;
 use std::os::fd::AsFd;

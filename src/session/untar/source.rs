@@ -1,18 +1,18 @@
-//! Where the archive comes from: the caller's writes, a reader, a descriptor.
+//! Where the archive comes from: the caller's writes, a reader, a descriptor, an asynchronous source.
 
-use super::{Demand, Untar};
+use super::Untar;
 use crate::error::Error;
+use crate::fd::OwnedFd;
+#[cfg(doc)]
 use crate::kind::ErrorKind;
+use crate::plan::PIECE;
 use crate::report::{Listed, Report};
-use crate::session::child::{self, Ready};
-use crate::session::{PIECE, Pending, Session};
-use nix::errno::Errno;
-use nix::poll::PollTimeout;
-use std::fs::File;
+use crate::session::{Pending, Session};
+use crate::system;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::sync::mpsc;
+#[cfg(feature = "tokio")]
+use tokio::io::AsyncRead;
 
 impl Untar {
     /// Starts the helper, to which the caller then writes the archive.
@@ -22,8 +22,7 @@ impl Untar {
     /// [`ErrorKind::NotInitialised`], [`ErrorKind::Options`], or [`ErrorKind::Helper`] if it cannot be
     /// started. What happens in it is told by [`Session::finish`].
     pub fn spawn(self) -> Result<Session, Error> {
-        let (read, write) = child::archive_pipe()?;
-        self.start(read, Some(write))
+        system::spawn(self.root, self.plan).map(|run| Session { run })
     }
 
     /// Applies what a reader gives. While the reader blocks, the helper's end is not noticed: where that
@@ -36,11 +35,11 @@ impl Untar {
     /// As [`spawn`](Untar::spawn) and [`Session::finish`]; [`ErrorKind::Read`] if the reader fails, which comes
     /// before all others.
     pub fn apply(self, mut archive: impl Read) -> Result<Report, Error> {
-        let in_step = self.options.stop_at_end;
+        let in_step = self.plan.options.stop_at_end;
         let mut session = self.spawn()?;
         let mut buffer = vec![0; PIECE];
         loop {
-            if in_step && !session.child.wait_until_hungry() {
+            if in_step && !session.run.wait_until_hungry() {
                 return session.finish();
             }
             match archive.read(&mut buffer) {
@@ -61,7 +60,7 @@ impl Untar {
     ///
     /// As [`spawn`](Untar::spawn) and [`Session::finish`]; [`ErrorKind::Read`] if the archive cannot be read.
     pub fn apply_fd(self, archive: impl Into<OwnedFd>) -> Result<Report, Error> {
-        self.run(archive.into(), &mut || ())
+        system::run(self.root, self.plan, archive.into(), &mut || ())
     }
 
     /// Lists what an open file, pipe or socket gives from its present position, and applies nothing: the root is
@@ -71,10 +70,11 @@ impl Untar {
     ///
     /// As [`apply_fd`](Untar::apply_fd); [`ErrorKind::Options`] with [`Untar::atomic`], which makes something.
     pub fn list(mut self, archive: impl Into<OwnedFd>, mut entry: impl FnMut(Listed)) -> Result<Report, Error> {
-        self.options.list = true;
+        self.plan.options.list = true;
         let (tell, told) = mpsc::channel();
         let untar = self.on_listed(move |listed| drop(tell.send(listed)));
-        let outcome = untar.run(archive.into(), &mut || told.try_iter().for_each(&mut entry));
+        let each = &mut || told.try_iter().for_each(&mut entry);
+        let outcome = system::run(untar.root, untar.plan, archive.into(), each);
         told.try_iter().for_each(&mut entry);
         outcome
     }
@@ -87,78 +87,31 @@ impl Untar {
     ///
     /// As [`spawn`](Untar::spawn). What happens in the helper is told by [`Pending::wait`].
     pub fn start_fd(self, archive: impl Into<OwnedFd>) -> Result<Pending, Error> {
-        let archive = archive.into();
-        if matches!(self.digest, Demand::None) {
-            return Ok(Pending { session: self.start(archive, None)? });
-        }
-        let mut session = self.spawn()?;
-        session.feed(archive).map_err(|e| Error::io(ErrorKind::Helper, "starting a thread", e))?;
-        Ok(Pending { session })
+        system::start_fd(self.root, self.plan, archive.into()).map(|run| Pending { run })
     }
 
-    /// `each` is called whenever the helper has been heard.
-    fn run(self, archive: OwnedFd, each: &mut dyn FnMut()) -> Result<Report, Error> {
-        let archive = File::from(archive);
-        if matches!(self.digest, Demand::None) {
-            let mut session = self.start(archive.into(), None)?;
-            while !session.child.over() {
-                session.child.pump(Ready::default(), None, PollTimeout::NONE);
-                each();
-            }
-            return session.finish();
-        }
-        let start = archive.metadata().ok().filter(|m| m.is_file()).and_then(|_| position(&archive));
-        match start {
-            Some(start) => self.read_beside(archive, start, each),
-            None => self.pump(archive, each),
-        }
+    /// Applies what an asynchronous source gives, in a tokio runtime (feature `tokio`), multi-threaded or not.
+    ///
+    /// The task never blocks: it reads the source only when there is room in the helper's pipe, and hears at once
+    /// when the helper ends, however stalled the source is. What may wait is done by the runtime's threads for
+    /// blocking work: starting the helper (`posix_spawn`, and what [`Untar::atomic`] makes), mapping ids
+    /// (`newuidmap`), the end (reaping, and with [`Durability`](crate::Durability) the disk). Callbacks are called by
+    /// the task, so they must not block.
+    ///
+    /// Dropped before its end, it kills the helper; a thread of the runtime reaps it, and removes what
+    /// [`Untar::atomic`] had begun. Dropped while it is ending, it may be too late, and the directory appears.
+    ///
+    /// # Errors
+    ///
+    /// Any; an error of the source comes before all others ([`ErrorKind::Read`]). Outside a tokio runtime
+    /// [`ErrorKind::Options`].
+    ///
+    /// # Panics
+    ///
+    /// In a runtime without `enable_io`, or without `enable_time` while there is a time limit
+    /// ([`ProcessLimits::timeout`](crate::ProcessLimits::timeout)).
+    #[cfg(feature = "tokio")]
+    pub async fn apply_async(self, archive: impl AsyncRead) -> Result<Report, Error> {
+        system::apply_async(self.root, self.plan, archive).await
     }
-
-    /// The helper reads the file; the parent reads it too, for the digest.
-    fn read_beside(self, archive: File, start: u64, each: &mut dyn FnMut()) -> Result<Report, Error> {
-        let beside = archive.try_clone().map_err(|e| Error::io(ErrorKind::Read, "duplicating a descriptor", e))?;
-        let mut session = self.start(archive.into(), None)?;
-        let mut buffer = vec![0; PIECE];
-        let mut at = start;
-        loop {
-            match beside.read_at(&mut buffer, at) {
-                Ok(0) => return session.finish(),
-                Ok(n) => session.count(&buffer[..n]),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(session.abandon(e)),
-            }
-            at = start + session.bytes_in;
-            session.child.pump(Ready::default(), None, PollTimeout::ZERO);
-            each();
-            if session.child.failed() {
-                return session.finish();
-            }
-        }
-    }
-
-    /// The parent reads and writes on, awake to the helper's end while the source is stalled.
-    fn pump(self, archive: File, each: &mut dyn FnMut()) -> Result<Report, Error> {
-        let mut session = self.spawn()?;
-        let mut buffer = vec![0; PIECE];
-        loop {
-            let ready = session.child.pump(Ready::SOURCE, Some(archive.as_fd()), PollTimeout::NONE);
-            each();
-            if session.child.over() {
-                return session.finish();
-            }
-            if !ready.source {
-                continue;
-            }
-            match nix::unistd::read(&archive, &mut buffer) {
-                Ok(0) => return session.finish(),
-                Ok(n) if session.write_all(&buffer[..n]).is_err() => return session.finish(),
-                Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(e) => return Err(session.abandon(e.into())),
-            }
-        }
-    }
-}
-
-fn position(file: &File) -> Option<u64> {
-    u64::try_from(nix::unistd::lseek(file, 0, nix::unistd::Whence::SeekCur).ok()?).ok()
 }

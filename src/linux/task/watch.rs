@@ -2,7 +2,7 @@
 
 use super::{runtime, unheard};
 use crate::error::Error;
-use crate::session::child::{Child, Ready};
+use crate::linux::child::{Child, Ready};
 use nix::poll::PollTimeout;
 use std::future::Future;
 use std::io;

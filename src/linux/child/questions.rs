@@ -2,11 +2,11 @@
 //! up where it hears.
 
 use super::Child;
-use crate::session::idmap;
+use crate::linux::idmap;
 use crate::wire::Down;
 
 #[derive(Clone, Copy)]
-pub(in crate::session::child) enum Question {
+pub(in crate::linux::child) enum Question {
     IdMap,
     Lowers,
 }
@@ -38,16 +38,16 @@ impl Child {
 #[cfg(feature = "tokio")]
 impl Child {
     /// From now on questions wait for [`answer_asked`](Child::answer_asked).
-    pub(in crate::session) fn defer_answers(&mut self) {
+    pub(in crate::linux) fn defer_answers(&mut self) {
         self.defers = true;
     }
 
-    pub(in crate::session) fn has_asked(&self) -> bool {
+    pub(in crate::linux) fn has_asked(&self) -> bool {
         self.asked.is_some()
     }
 
     /// Answers, and takes note of what was said since.
-    pub(in crate::session) fn answer_asked(&mut self) {
+    pub(in crate::linux) fn answer_asked(&mut self) {
         if let Some(question) = self.asked.take() {
             self.answer(question);
             self.hear_all();

@@ -3,18 +3,20 @@
 use crate::error::Error;
 use crate::inode;
 use crate::kind::ErrorKind;
-use crate::program::{Program, is_proc_mounted};
-use crate::session::PIECE;
+use crate::linux::own::{ARGV0, is_proc_mounted};
+use crate::plan::PIECE;
+use crate::program::Program;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// The pipe that carries the archive, as large as the kernel lets it be.
-pub(in crate::session) fn archive_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+pub(in crate::linux) fn archive_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     let (read, write) =
         nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::io(ErrorKind::Helper, "making a pipe", e))?;
     let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIECE as i32));
@@ -39,7 +41,7 @@ pub(super) fn process(
     root: &OwnedFd,
     [archive, control, stderr]: [OwnedFd; 3],
 ) -> Result<Child, Error> {
-    let mut command = program.command();
+    let mut command = command(program);
     command.stdin(Stdio::from(archive)).stdout(Stdio::from(control)).stderr(Stdio::from(stderr));
     // A handle, not a name: a rename in between changes nothing.
     let started = if is_proc_mounted() {
@@ -48,6 +50,16 @@ pub(super) fn process(
         from_inside(&mut command, root)
     };
     started.map_err(|e| spawn_error(program, root, e))
+}
+
+/// Nothing in it forces `fork`: std uses `posix_spawn`.
+fn command(program: &Program) -> Command {
+    let mut command = Command::new(program.path());
+    command.arg0(ARGV0).env_clear();
+    if let Some(value) = program.keeps_library_path().then(|| std::env::var_os("LD_LIBRARY_PATH")).flatten() {
+        command.env("LD_LIBRARY_PATH", value);
+    }
+    command
 }
 
 /// Without `/proc` a descriptor has no name: a thread goes into the root, alone, and starts it from there.

@@ -1,6 +1,6 @@
 //! A thread that reads an archive for its digest, and hands it on to the helper.
 
-use super::PIECE;
+use crate::plan::PIECE;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};

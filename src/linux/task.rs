@@ -1,13 +1,16 @@
-//! A run that a task of tokio waits for: the same session, driven by a reactor instead of a thread.
+//! A run that a task of tokio waits for: the same run, driven by a reactor instead of a thread.
 //!
 //! The task hears the helper and fills its pipe, neither of which waits. What may take its time goes to the runtime's
-//! threads for that, with the session as a whole: the start, answers to the helper's questions, the end. So there is one
+//! threads for that, with the run as a whole: the start, answers to the helper's questions, the end. So there is one
 //! owner at each moment, and a future that is dropped leaves the rest to such a thread.
 
 mod stream;
 mod watch;
 
-use super::{Canceller, Pending, Session};
+pub(crate) use stream::apply_async;
+
+use super::run::Run;
+use crate::canceller::Canceller;
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::report::{Progress, Report};
@@ -20,17 +23,8 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
 use watch::Watch;
 
-/// A run that a task waits for: the future of a [`Pending`].
-///
-/// Dropped before its end, it kills the helper; a thread of the runtime reaps it, and removes what
-/// [`Untar::atomic`](crate::Untar::atomic) had begun. Callbacks are called by the task, so they must not block.
-///
-/// # Panics
-///
-/// When it is first polled in a runtime without `enable_io`, or without `enable_time` while there is a time limit
-/// ([`ProcessLimits::timeout`](crate::ProcessLimits::timeout)). Outside a runtime its outcome is [`ErrorKind::Options`].
-#[must_use = "a future does nothing unless it is awaited, and kills the helper when it is dropped"]
-pub struct Running {
+/// Dropped before its end, it kills the helper; a thread of the runtime reaps it, and removes what had been made.
+pub(crate) struct Task {
     state: State,
     watch: Option<Watch>,
     progress: Progress,
@@ -39,35 +33,31 @@ pub struct Running {
 
 enum State {
     /// Its helper is heard as it speaks.
-    Heard(Box<Session>),
+    Heard(Box<Run>),
     /// A thread answers its helper.
-    Answering(JoinHandle<Box<Session>>),
+    Answering(JoinHandle<Box<Run>>),
     /// It is over, and a thread sees to the rest.
     Ending(JoinHandle<Result<Report, Error>>),
     Ended,
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("progress", &self.progress).finish_non_exhaustive()
+        f.debug_struct("Task").field("progress", &self.progress).finish_non_exhaustive()
     }
 }
 
-impl Running {
-    fn new(session: Session) -> Running {
-        let (progress, canceller) = (session.progress(), session.canceller());
-        Running { state: State::Heard(Box::new(session)), watch: None, progress, canceller }
+impl Task {
+    pub(crate) fn new(run: Run) -> Task {
+        let (progress, canceller) = (run.progress(), run.canceller());
+        Task { state: State::Heard(Box::new(run)), watch: None, progress, canceller }
     }
 
-    /// How far the helper has come, as last heard ([`Options::progress`](crate::Options::progress)).
-    #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// A handle that ends the run from elsewhere.
-    #[must_use]
-    pub fn canceller(&self) -> Canceller {
+    pub(crate) fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }
 
@@ -75,23 +65,23 @@ impl Running {
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             match &mut self.state {
-                State::Heard(session) if session.child.over() => return Poll::Ready(Ok(())),
-                State::Heard(session) => {
+                State::Heard(run) if run.child.over() => return Poll::Ready(Ok(())),
+                State::Heard(run) => {
                     let watch = match &mut self.watch {
                         Some(watch) => watch,
-                        none => none.insert(Watch::new(&mut session.child)?),
+                        none => none.insert(Watch::new(&mut run.child)?),
                     };
-                    if session.child.has_asked() {
+                    if run.child.has_asked() {
                         let runtime = watch.runtime.clone();
                         self.answer(&runtime);
                         continue;
                     }
-                    ready!(watch.poll_hear(&mut session.child, cx)).map_err(unheard)?;
-                    self.progress = session.progress();
+                    ready!(watch.poll_hear(&mut run.child, cx)).map_err(unheard)?;
+                    self.progress = run.progress();
                 }
                 State::Answering(task) => {
-                    let session = ready!(Pin::new(task).poll(cx)).map_err(shut_down)?;
-                    self.state = State::Heard(session);
+                    let run = ready!(Pin::new(task).poll(cx)).map_err(shut_down)?;
+                    self.state = State::Heard(run);
                 }
                 State::Ending(_) | State::Ended => return Poll::Ready(Ok(())),
             }
@@ -99,10 +89,10 @@ impl Running {
     }
 
     fn answer(&mut self, runtime: &Handle) {
-        if let Some(mut session) = self.take() {
+        if let Some(mut run) = self.take() {
             self.state = State::Answering(runtime.spawn_blocking(move || {
-                session.child.answer_asked();
-                session
+                run.child.answer_asked();
+                run
             }));
         }
     }
@@ -110,17 +100,17 @@ impl Running {
     /// Lets a thread end it, with the error of the caller's own source if there was one.
     fn end(&mut self, source: Option<io::Error>) -> Result<(), Error> {
         let runtime = runtime()?;
-        if let Some(mut session) = self.take() {
-            session.child.close_pipe();
-            self.state = State::Ending(runtime.spawn_blocking(move || session.outcome(source)));
+        if let Some(mut run) = self.take() {
+            run.child.close_pipe();
+            self.state = State::Ending(runtime.spawn_blocking(move || run.outcome(source)));
         }
         Ok(())
     }
 
-    /// The session, if no thread has it.
-    fn take(&mut self) -> Option<Box<Session>> {
+    /// The run, if no thread has it.
+    fn take(&mut self) -> Option<Box<Run>> {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Heard(session) => Some(session),
+            State::Heard(run) => Some(run),
             other => {
                 self.state = other;
                 None
@@ -129,7 +119,7 @@ impl Running {
     }
 }
 
-impl Future for Running {
+impl Future for Task {
     type Output = Result<Report, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -147,10 +137,10 @@ impl Future for Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Task {
     fn drop(&mut self) {
         match self.take() {
-            Some(session) => self.release(session),
+            Some(run) => self.release(run),
             // Whatever the thread waits for of the helper, it ends.
             None if matches!(self.state, State::Answering(_)) => self.canceller.cancel(),
             None => {}
@@ -158,23 +148,13 @@ impl Drop for Running {
     }
 }
 
-impl Running {
+impl Task {
     /// Kills the helper now; reaping it and removing what was made may take a while.
-    fn release(&self, mut session: Box<Session>) {
-        session.child.signal_end();
+    fn release(&self, mut run: Box<Run>) {
+        run.child.signal_end();
         if let Some(watch) = &self.watch {
-            drop(watch.runtime.spawn_blocking(move || drop(session)));
+            drop(watch.runtime.spawn_blocking(move || drop(run)));
         }
-    }
-}
-
-impl IntoFuture for Pending {
-    type Output = Result<Report, Error>;
-    type IntoFuture = Running;
-
-    /// From here on a reactor waits, not a thread.
-    fn into_future(self) -> Running {
-        Running::new(self.session)
     }
 }
 

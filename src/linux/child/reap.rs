@@ -1,7 +1,7 @@
 //! A helper's end: an honest one is on its way out, any other is killed.
 
 use super::{Child, GRACE, until};
-use crate::error::{Known, Outcome};
+use crate::linux::verdict::{Known, Outcome};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_micros(100);
 
 impl Child {
     /// Reaps the helper: an honest one is on its way out, any other is killed.
-    pub(in crate::session) fn end(mut self) -> Outcome {
+    pub(in crate::linux) fn end(mut self) -> Outcome {
         self.pipe = None;
         let status = self.reap();
         while self.stderr.is_some() && self.stderr_has_more() {
@@ -89,7 +89,7 @@ impl Child {
     }
 
     /// Without waiting for its end.
-    pub(in crate::session) fn signal_end(&mut self) {
+    pub(in crate::linux) fn signal_end(&mut self) {
         let _ = self.process.kill();
     }
 

@@ -1,10 +1,11 @@
 //! Which of several errors is told when a run is over, and of which kind it is.
 
-use super::{Detail, Error};
+use crate::error::{Death, Detail, Error, Garbled};
 use crate::kind::ErrorKind;
 use crate::report::{Cause, Digest, Failure, Report, Stage};
-use crate::wire::{Garbled, Reply};
+use crate::wire::Reply;
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -116,13 +117,13 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
         return fail(Error::new(kind_of(&failure), Detail::Failure(failure)), report);
     }
     if status.is_some_and(|s| !s.success()) || (!replied && garbled.is_none()) {
-        return fail(Error::new(kind_of_death(status), Detail::Died(status)), report);
+        return fail(Error::new(kind_of_death(status), Detail::Died(status.map(death))), report);
     }
     if let Some(garbled) = garbled {
         return fail(Error::new(ErrorKind::Protocol, Detail::Garbled(garbled)), report);
     }
     let Some(report) = report else {
-        return fail(Error::new(ErrorKind::Helper, Detail::Died(status)), None);
+        return fail(Error::new(ErrorKind::Helper, Detail::Died(status.map(death))), None);
     };
     let wrong = mismatch("digest", expected_digest, report.digest)
         .or_else(|| mismatch("diff ID", expected_diff_id, report.diff_id));
@@ -146,9 +147,14 @@ fn starved(failure: Option<&Failure>, status: Option<ExitStatus>, stderr: &[u8])
     }
 }
 
+fn death(status: ExitStatus) -> Death {
+    let name = |number| Signal::try_from(number).ok().map(Signal::as_str);
+    Death { status, signal: status.signal().map(|number| (number, name(number))) }
+}
+
 fn kind_of_death(status: Option<ExitStatus>) -> ErrorKind {
     match status.and_then(|s| s.signal()) {
-        Some(signal) if signal == nix::sys::signal::Signal::SIGSYS as i32 => ErrorKind::Confinement,
+        Some(signal) if signal == Signal::SIGSYS as i32 => ErrorKind::Confinement,
         _ => ErrorKind::Helper,
     }
 }
@@ -329,6 +335,23 @@ mod tests {
         for (stage, call, cause, want) in table {
             let failure = failure(stage, call, cause);
             assert_eq!(kind_of(&failure), want, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn deaths_say_how_and_why() {
+        let died = |raw| status(raw).map(death);
+        for (death, want) in [
+            (died(9), "the helper was killed by signal 9 (SIGKILL): by somebody, or for want of memory"),
+            (died(11), "the helper was killed by signal 11 (SIGSEGV): it crashed"),
+            (died(31), "the helper violated its confinement and was killed by SIGSYS"),
+            (died(64), "the helper was killed by signal 64"),
+            (died(0), "the helper exited without a reply: is that program an untar-in-root?"),
+            (died(2 << 8), "the helper exited with status 2 and without a reply"),
+            (None, "the helper ended without a reply"),
+        ] {
+            let text = Error::new(ErrorKind::Helper, Detail::Died(death)).to_string();
+            assert!(text.starts_with(want) && !text.contains('\n'), "{text}");
         }
     }
 }

@@ -3,8 +3,6 @@
 use crate::purse::Purse;
 use crate::report::{Cause, Confinement, EntryRef, Event, EventKind, Failure};
 
-/// What a run may keep, all helpers of an image together: a thousand events with the longest names fit.
-pub(crate) const KEPT: usize = 8 << 20;
 /// What one more vector or string costs besides its bytes: its place in the list, and the allocator's share.
 const EACH: usize = 80;
 /// The most bytes of a text or name in a failure; what is longer is cut, as [`EntryRef::path`] is.
@@ -106,7 +104,7 @@ mod tests {
 
     #[test]
     fn events_are_kept_as_far_as_the_purse_goes_and_counted_beyond() {
-        let mut kept = Kept::new(Purse::new(KEPT));
+        let mut kept = Kept::new(Purse::default());
         (0..1000).for_each(|_| kept.event(named(1_000_000)));
         assert_eq!((kept.events.len() as u64 + kept.dropped, kept.events.len()), (1000, 8));
         // Another helper of the same image.
@@ -117,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_thousand_events_with_the_longest_paths_are_kept() {
-        let mut kept = Kept::new(Purse::new(KEPT));
+        let mut kept = Kept::new(Purse::default());
         let entry = || Some(EntryRef::new(0, 0, &[b'p'; 4096], EntryKind::File));
         (0..1000).for_each(|_| kept.event(Event { entry: entry(), ..named(255) }));
         assert_eq!((kept.events.len(), kept.dropped), (1000, 0));
@@ -126,13 +124,13 @@ mod tests {
     #[test]
     fn a_million_mounts_are_not_taken_in() {
         let with = |mounts_below| Confinement { mounts_below, ..Confinement::default() };
-        assert!(!Kept::new(Purse::new(KEPT)).confinement(with(vec![Vec::new(); 1_000_000])));
-        assert!(Kept::new(Purse::new(KEPT)).confinement(with(vec![b"some/where/below".to_vec(); 20_000])));
+        assert!(!Kept::new(Purse::default()).confinement(with(vec![Vec::new(); 1_000_000])));
+        assert!(Kept::new(Purse::default()).confinement(with(vec![b"some/where/below".to_vec(); 20_000])));
     }
 
     #[test]
     fn a_helper_is_not_refused_for_what_those_before_it_have_said() {
-        let mut kept = Kept::new(Purse::new(KEPT));
+        let mut kept = Kept::new(Purse::default());
         (0..1000).for_each(|_| kept.event(named(100_000)));
         while kept.dropped < 2000 {
             kept.event(named(0));

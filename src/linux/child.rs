@@ -6,25 +6,26 @@ mod questions;
 mod reap;
 mod start;
 
-pub(crate) use kept::KEPT;
 pub(super) use start::archive_pipe;
 
-use super::canceller::Canceller;
-use crate::error::Error;
+use crate::canceller::Canceller;
+use crate::error::{Error, Garbled};
 use crate::kind::ErrorKind;
 use crate::options::Options;
+use crate::plan::Callbacks;
 use crate::program::Program;
 use crate::purse::Purse;
-use crate::report::{Listed, Progress};
-use crate::wire::{Channel, Down, Garbled, Received, Reply, Up};
+use crate::report::Progress;
+use crate::wire::{Channel, Down, Received, Reply, Up};
 use kept::Kept;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
 use protocol::Protocol;
 use questions::Question;
 use start::{set_nonblocking, sockets};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The last words kept of the helper's standard error.
@@ -46,15 +47,6 @@ pub(super) struct Ready {
 impl Ready {
     pub(super) const SOURCE: Ready = Ready { pipe: false, source: true, heard: false, stderr: false };
     const PIPE: Ready = Ready { pipe: true, source: false, heard: false, stderr: false };
-}
-
-/// Called from whatever thread waits for the helper.
-#[derive(Default)]
-pub(super) struct Callbacks {
-    pub(super) progress: Option<Box<dyn FnMut(Progress) + Send>>,
-    pub(super) listed: Option<Box<dyn FnMut(Listed) + Send>>,
-    /// Returns once the lower directories are complete.
-    pub(super) lowers: Option<Box<dyn FnMut() + Send>>,
 }
 
 /// What several runs may have in common.
@@ -111,7 +103,9 @@ impl Child {
         let (stderr, their_stderr) = sockets()?;
         set_nonblocking(&stderr)?;
         let process = start::process(program, root, [archive, theirs, their_stderr])?;
-        let attached = canceller.attach(second);
+        let attached = canceller.attach(move || {
+            let _ = shutdown(second.as_raw_fd(), Shutdown::Both);
+        });
         let limit = options.jail.limits.timeout;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit.checked_add(GRACE)?));
         let in_step = pipe.is_some() && options.stop_at_end;

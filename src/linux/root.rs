@@ -1,0 +1,35 @@
+//! Where an archive is applied: a directory that is there, or one that is still to be made.
+
+use super::opened::HELD;
+use crate::error::Error;
+use crate::kind::ErrorKind;
+use crate::staging::Place;
+use nix::fcntl::open;
+use nix::sys::stat::Mode;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+pub(crate) enum Root {
+    There(OwnedFd),
+    /// It is made beside its place first.
+    Made(Place),
+}
+
+impl Root {
+    pub(crate) fn there(dir: OwnedFd) -> Root {
+        Root::There(dir)
+    }
+
+    pub(crate) fn open(path: &Path) -> Result<Root, Error> {
+        open_root(path).map(Root::There)
+    }
+
+    pub(crate) fn made_at(path: &Path) -> Result<Root, Error> {
+        Place::open(path).map(Root::Made)
+    }
+}
+
+pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Error> {
+    let opened = open(path, HELD, Mode::empty());
+    opened.map_err(|e| Error::io_at(ErrorKind::Root, "opening the root", path, e.into()))
+}

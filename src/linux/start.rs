@@ -1,0 +1,139 @@
+//! A run begins: what contradicts itself is refused, what is to be made is made, the helper is started and asked.
+
+use super::child::{Child, Shared, archive_pipe};
+use super::opened::name_of_lower;
+use super::own::this_program;
+use super::root::Root;
+use super::run::{Making, Run};
+use super::whiteouts::hide;
+use crate::beginning::Beginning;
+use crate::error::{Detail, Error};
+use crate::kind::ErrorKind;
+use crate::opened::Opened;
+use crate::options::{Durability, IdRange, Jail, Mode, Options, UserNamespace};
+use crate::plan::{Demand, Plan};
+use crate::program::Program;
+use crate::staging::{Emptier, Staging};
+use crate::wire::{Down, Request};
+use sha2::{Digest as _, Sha256};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Starts the helper, to which the caller then writes the archive.
+pub(crate) fn spawn(root: Root, plan: Plan) -> Result<Run, Error> {
+    let (read, write) = archive_pipe()?;
+    start(root, plan, read, Some(write))
+}
+
+pub(super) fn start(root: Root, plan: Plan, archive: OwnedFd, pipe: Option<OwnedFd>) -> Result<Run, Error> {
+    let started = Instant::now();
+    let digested = !matches!(plan.digest, Demand::None) || plan.expected_diff_id.is_some();
+    check(&plan.options, &plan.destination, digested)?;
+    let program = plan.program.map_or_else(this_program, Ok)?;
+    let destination = plan.destination.as_os_str().as_bytes().to_vec();
+    let (mut options, mut lowers) = (plan.options, plan.lowers);
+    options.progress |= plan.callbacks.progress.is_some();
+    options.verbose |= plan.callbacks.listed.is_some() && !options.list;
+    lowers.extend(take_lowers(&mut options));
+    let named = lowers.iter().map(name_of_lower).collect::<Result<_, _>>()?;
+    let lowers_later = plan.callbacks.lowers.is_some();
+    let in_step = pipe.is_some() && options.stop_at_end;
+    if matches!(root, Root::Made(_)) && (options.list || !destination.is_empty()) {
+        let text = "a listing makes nothing, and a destination inside the root needs a root that is there";
+        return Err(Error::new(ErrorKind::Options, Detail::Text(text)));
+    }
+    let (root, making) = make(root, &program, options.durability != Durability::None)?;
+    let beginning = if making.is_some() { Beginning::Made } else { plan.beginning };
+    let sent = options.clone();
+    let request = Request { destination, options: sent, lowers: named, lowers_later, root: beginning, in_step };
+    let shared = Shared { canceller: plan.canceller, purse: plan.purse };
+    let mut child = Child::spawn(&program, &root, archive, pipe, options, plan.callbacks, shared)?;
+    child.send(&Down::Request(Box::new(request)));
+    let (hasher, expected_digest) = match plan.digest {
+        Demand::None => (None, None),
+        Demand::Compute => (Some(Sha256::new()), None),
+        Demand::Expect(digest) => (Some(Sha256::new()), Some(digest)),
+    };
+    Ok(Run {
+        counts: child.has_pipe() || hasher.is_some(),
+        child,
+        started,
+        hasher,
+        bytes_in: 0,
+        expected_digest,
+        expected_diff_id: plan.expected_diff_id,
+        feeder: None,
+        making,
+        _lowers: lowers,
+    })
+}
+
+/// The root, made now if it is to be.
+fn make(root: Root, program: &Program, durable: bool) -> Result<(OwnedFd, Option<Making>), Error> {
+    let place = match root {
+        Root::There(root) => return Ok((root, None)),
+        Root::Made(place) => place,
+    };
+    let (staging, root) = Staging::beside(&place, emptier(Some(program.clone())))?;
+    let again = root.dir.try_clone().map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
+    Ok((again, Some(Making { staging, root, place, durable })))
+}
+
+/// A helper removes what only a user namespace's root may remove, as a layer of whiteouts: by this program, or the
+/// present one where it can be a helper.
+pub(crate) fn emptier(program: Option<Program>) -> Emptier {
+    Arc::new(move |root, names| {
+        let Some(program) = program.clone().or_else(|| this_program().ok()) else { return };
+        let options = Options { mode: Mode::Layer, ..Options::default() };
+        let plan = Plan { program: Some(program), options, ..Plan::default() };
+        // An emptier may fail.
+        if let Ok(mut run) = spawn(Root::There(root), plan) {
+            let _ = run.write_all(&hide(names));
+            let _ = run.finish();
+        }
+    })
+}
+
+/// Takes the lower directories out of the options.
+fn take_lowers(options: &mut Options) -> Vec<Opened> {
+    match &mut options.mode {
+        Mode::Overlay(overlay) => std::mem::take(&mut overlay.lowers).into_iter().map(|lower| lower.0).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Refuses options that contradict each other, before anything is started.
+fn check(options: &Options, destination: &Path, digested: bool) -> Result<(), Error> {
+    let wrong = match options {
+        Options { mode: Mode::Overlay(_), .. } if !destination.as_os_str().is_empty() => {
+            "overlay mode writes a whole upper directory, so there is no destination inside it"
+        }
+        Options { durability: Durability::PerFile | Durability::FileSystem, list: true, .. } => {
+            "a listing writes nothing, so it has no durability"
+        }
+        Options { jail: Jail { user_namespace: UserNamespace::Mapped { uids, gids }, .. }, .. }
+            if !invertible(uids) || !invertible(gids) =>
+        {
+            "ranges of a user namespace's map overlap, inside or outside; the kernel takes only maps that can be read in \
+             both directions"
+        }
+        Options { stop_at_end: true, .. } if digested => {
+            "a run that stops at the archive's end does not see the rest, so it has no digest and no diff ID to expect"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Options, Detail::Text(wrong)))
+}
+
+fn invertible(ranges: &[IdRange]) -> bool {
+    let apart = |a: u32, b: u32, x: &IdRange, y: &IdRange| {
+        u64::from(a) + u64::from(x.count) <= u64::from(b) || u64::from(b) + u64::from(y.count) <= u64::from(a)
+    };
+    let after = |at: usize| ranges.iter().skip(at + 1);
+    let mut all = ranges.iter().enumerate();
+    all.all(|(at, x)| after(at).all(|y| apart(x.inside, y.inside, x, y) && apart(x.outside, y.outside, x, y)))
+}

@@ -1,0 +1,48 @@
+//! What a run is to be, but for its root: plain data that the builder fills in and the system starts from.
+
+use crate::beginning::Beginning;
+use crate::canceller::Canceller;
+use crate::opened::Opened;
+use crate::options::Options;
+use crate::program::Program;
+use crate::purse::Purse;
+use crate::report::{Digest, Listed, Progress};
+use std::path::PathBuf;
+
+/// The most read from the caller and written to the pipe at once.
+pub(crate) const PIECE: usize = 1 << 20;
+
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// `None` is the present one.
+    pub(crate) program: Option<Program>,
+    pub(crate) destination: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) digest: Demand,
+    pub(crate) expected_diff_id: Option<Digest>,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) canceller: Canceller,
+    /// What is kept of the helper's words is paid from it.
+    pub(crate) purse: Purse,
+    /// Lower directories that are open already.
+    pub(crate) lowers: Vec<Opened>,
+    pub(crate) beginning: Beginning,
+}
+
+/// What is wanted of the digest of the archive as it came.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Demand {
+    #[default]
+    None,
+    Compute,
+    Expect(Digest),
+}
+
+/// Called from whatever thread waits for the helper.
+#[derive(Default)]
+pub(crate) struct Callbacks {
+    pub(crate) progress: Option<Box<dyn FnMut(Progress) + Send>>,
+    pub(crate) listed: Option<Box<dyn FnMut(Listed) + Send>>,
+    /// Returns once the lower directories are complete.
+    pub(crate) lowers: Option<Box<dyn FnMut() + Send>>,
+}
