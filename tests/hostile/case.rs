@@ -10,10 +10,9 @@ use untar_in_root::{
     Error, ErrorKind, IdRange, Isolation, Mode, Options, Program, Report, RootSwitch, Untar, UserNamespace,
 };
 
-use crate::support::run::line;
 use crate::support::scratch::{Guarded, Scratch, mounts_below};
 use crate::support::tarball::Tarball;
-use crate::support::tree::Tree;
+use crate::support::tree::{Tree, line};
 
 /// How the helper is confined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,13 +177,23 @@ impl Case {
         self
     }
 
+    /// What it goes on top of, the lowest first.
+    pub fn lowers(&self) -> &[Tarball] {
+        &self.lower
+    }
+
+    /// The archive, for a destination in this directory.
+    pub fn archive(&self, around: &Path) -> Vec<u8> {
+        (self.archive)(around)
+    }
+
     /// Tries it: what was wrong, if anything was, and how long it took.
     pub fn run(&self, setting: Setting, program: &Program, expect: Expect) -> (Result<(), String>, Duration) {
         let scratch = Scratch::new();
         let guarded = scratch.guarded();
         let dest = guarded.dest();
         let around = dest.parent().expect("a directory around it").to_path_buf();
-        for lower in &self.lower {
+        for lower in self.lowers() {
             let layer = |o: &mut Options| o.mode = Mode::Layer;
             if let Err(error) = apply(&dest, &lower.build(), setting, program, layer) {
                 return (Err(format!("the lower layer failed: {error:?}")), Duration::ZERO);
@@ -193,7 +202,7 @@ impl Case {
         if let Some(before) = &self.before {
             before(&dest, setting);
         }
-        let archive = (self.archive)(&around);
+        let archive = self.archive(&around);
         let begun = Instant::now();
         let result = apply(&dest, &archive, setting, program, self.change);
         let taken = begun.elapsed();

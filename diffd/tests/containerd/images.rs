@@ -16,6 +16,7 @@ pub fn sample() -> Layout {
         .file("bin/tool", b"#!/bin/sh\n")
         .with(tool)
         .hardlink("bin/same", "bin/tool")
+        .with(tool)
         .symlink("sh", "bin/tool")
         .dir("gone/")
         .file("gone/f", b"1")

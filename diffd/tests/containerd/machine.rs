@@ -7,7 +7,7 @@ use crate::support::process::{helpers_of, wait_until};
 use crate::support::scratch::Scratch;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 pub struct Machine {
@@ -153,8 +153,12 @@ impl Machine {
         self.log(name).matches("diff applied").count()
     }
 
+    pub fn mount_table(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/mountinfo", self.init)).expect("mounts")
+    }
+
     pub fn mounts(&self) -> usize {
-        fs::read_to_string(format!("/proc/{}/mountinfo", self.init)).expect("mounts").lines().count()
+        self.mount_table().lines().count()
     }
 }
 
@@ -168,7 +172,10 @@ impl Drop for Machine {
 impl Running {
     /// As the kernel ends something.
     pub fn kill(mut self) {
-        signal(self.pid, nix::sys::signal::Signal::SIGKILL);
+        // Where it has ended by itself, there is nobody to be signalled.
+        if self.is_alive() {
+            signal(self.pid, nix::sys::signal::Signal::SIGKILL);
+        }
         let _ = self.outer.wait();
     }
 
@@ -235,9 +242,4 @@ pub fn put(machine: &Machine, name: &str, bytes: &[u8]) -> String {
     let path = format!("/var/d/{name}");
     fs::write(machine.path(&path), bytes).expect("file");
     path
-}
-
-/// Is it below this place?
-pub fn directories(place: &Path) -> usize {
-    fs::read_dir(place).map_or(0, |all| all.flatten().filter(|entry| entry.path().is_dir()).count())
 }

@@ -5,15 +5,21 @@
 
 mod chroots;
 mod cri;
+mod docker;
 mod doors;
+mod faults;
+mod hostile;
 mod images;
 mod machine;
+mod parity;
 mod registry;
+mod views;
 
 /// What the library's tests stand on too.
 #[path = "../../../tests/support"]
 #[allow(dead_code, unused_imports)]
 mod support {
+    pub mod debian;
     pub mod layout;
     pub mod privilege;
     pub mod process;

@@ -1,0 +1,113 @@
+//! Docker on a containerd that has the differ: every layer that it unpacks, and what it shows of them.
+
+use crate::chroots::{RELEASES, Release};
+use crate::images::{archive, sample};
+use crate::machine::{Differ, Machine, Running, put, socket_of};
+use crate::registry;
+use crate::support::process::wait_until;
+use std::fs;
+
+const HOST: &str = "unix:///var/d/docker.sock";
+
+/// A machine with Docker on a containerd that has the differ.
+pub struct Docker {
+    pub machine: Machine,
+    archive: String,
+    layers: usize,
+    running: [Running; 3],
+}
+
+impl Docker {
+    pub fn of(release: Release) -> Option<Docker> {
+        let machine = Machine::start(release)?;
+        let layout = sample().tagged("localhost/t:latest");
+        let archive = archive(&machine, "image.tar", &layout);
+        // `commit` makes a layer, which is not the differ's.
+        let containerd = machine.containerd("c", Differ::OursThenWalking, "");
+        let differ = machine.differ("c", &[]);
+        let daemon = r#"{"features": {"containerd-snapshotter": true}, "insecure-registries": ["127.0.0.1:5071"]}"#;
+        fs::write(machine.path("/etc/docker/daemon.json"), daemon).expect("daemon.json");
+        let socket = socket_of("c");
+        let mut words = vec!["dockerd", "-H", HOST, "--containerd", &socket, "--data-root", "/var/d/docker"];
+        words.extend(["--exec-root", "/run/docker", "--iptables=false", "--ip6tables=false", "--bridge=none"]);
+        let dockerd = machine.spawn("dockerd", &words);
+        let docker = Docker { machine, archive, layers: layout.layers.len(), running: [containerd, differ, dockerd] };
+        wait_until("dockerd answers", || docker.machine.output(&["docker", "-H", HOST, "version"]).status.success());
+        Some(docker)
+    }
+
+    /// Its machine, in which nothing of it runs any more.
+    pub fn ended(self) -> Machine {
+        let Docker { machine, running, .. } = self;
+        running.into_iter().for_each(Running::kill);
+        machine
+    }
+
+    #[track_caller]
+    pub fn run(&self, words: &[&str]) -> String {
+        self.machine.run(&[&["docker", "-H", HOST], words].concat())
+    }
+
+    /// What passes through this door are these layers, all by the differ.
+    #[track_caller]
+    fn counts(&self, door: &str, layers: usize, words: &[&str]) -> String {
+        let before = self.machine.applied();
+        let said = self.run(words);
+        let (ours, walked) = (self.machine.applied() - before, self.machine.walked("c"));
+        println!("DOOR | {} | docker {door} | {ours} of {layers} |", self.machine.version());
+        assert_eq!((ours, walked), (layers, 0), "docker {door}: by the differ, and by containerd's own: {said}");
+        said
+    }
+
+    fn forget(&self) {
+        self.run(&["image", "prune", "-af"]);
+    }
+}
+
+#[test]
+fn docker_load_pull_and_save_lead_to_the_differ() {
+    for release in RELEASES {
+        let Some(docker) = Docker::of(release) else { return };
+        docker.counts("load", docker.layers, &["load", "-i", &docker.archive]);
+        docker.counts("save", 0, &["save", "-o", "/var/d/saved.tar", "localhost/t:latest"]);
+        docker.forget();
+        let _registry = registry::start(&docker.machine, &docker.archive);
+        docker.counts("pull", docker.layers, &["pull", registry::IMAGE]);
+        docker.forget();
+        docker.counts("load of what was saved", docker.layers, &["load", "-i", "/var/d/saved.tar"]);
+    }
+}
+
+#[test]
+fn docker_containers_have_what_the_differ_has_applied() {
+    for release in RELEASES {
+        let Some(docker) = Docker::of(release) else { return };
+        docker.counts("load", docker.layers, &["load", "-i", &docker.archive]);
+        let id = docker.counts("create", 0, &["create", "--network", "none", "localhost/t:latest", "/sh"]);
+        let id = id.trim();
+        docker.counts("cp", 0, &["cp", &format!("{id}:/deep/er/f"), "/var/d/copied"]);
+        assert_eq!(fs::read(docker.machine.path("/var/d/copied")).expect("copied"), b"4");
+        fs::write(docker.machine.path("/var/d/more"), "5").expect("file");
+        docker.run(&["cp", "/var/d/more", &format!("{id}:/more")]);
+        docker.counts("commit", 1, &["commit", id, "localhost/u:latest"]);
+        let again = docker.run(&["create", "--network", "none", "localhost/u:latest", "/sh"]);
+        docker.run(&["cp", &format!("{}:/more", again.trim()), "/var/d/committed"]);
+        assert_eq!(fs::read(docker.machine.path("/var/d/committed")).expect("copied"), b"5");
+    }
+}
+
+#[test]
+fn docker_builds_and_runs_on_what_the_differ_has_applied() {
+    for release in RELEASES {
+        let Some(docker) = Docker::of(release) else { return };
+        let context = docker.machine.path("/var/d/context");
+        fs::create_dir(&context).expect("context");
+        fs::copy(docker.machine.path("/bin/busybox"), context.join("busybox")).expect("busybox");
+        let file = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
+                    RUN echo built > /built && rm /bin/busybox.none || true\nCOPY busybox /again\n";
+        put(&docker.machine, "context/Dockerfile", file.as_bytes());
+        docker.counts("build", 4, &["build", "--network", "none", "-t", "localhost/b", "/var/d/context"]);
+        let run = ["run", "--rm", "--network", "none", "localhost/b", "/bin/cat", "/built"];
+        assert_eq!(docker.counts("run", 0, &run), "built\n");
+    }
+}
