@@ -13,8 +13,6 @@ use super::tarball::Tarball;
 use super::tree::Tree;
 pub use super::tree::line;
 
-pub use super::tree::line;
-
 /// The program under test.
 pub fn program() -> Program {
     Program::at(env!("CARGO_BIN_EXE_untar-in-root"))

@@ -199,6 +199,8 @@ fn a_client_that_is_gone_ends_the_helper() {
         let client = night.machine.spawn("ctr", &words(&night.import("gone", &long)));
         wait_until("a helper", || !night.differ.helpers().is_empty());
         let helper = night.differ.helpers()[0];
+        // It does not end by itself.
+        signal(helper, Signal::SIGSTOP);
         let begun = Instant::now();
         client.kill();
         wait_until("the helper is gone", || crate::support::process::is_gone(helper));
@@ -218,6 +220,8 @@ fn a_containerd_that_is_killed_in_mid_call_leaves_no_helper_and_imports_after_it
         let client = night.machine.spawn("ctr", &words(&night.import("n", &long)));
         wait_until("a helper", || !night.differ.helpers().is_empty());
         let helper = night.differ.helpers()[0];
+        // It does not end by itself.
+        signal(helper, Signal::SIGSTOP);
         let begun = Instant::now();
         signal(night.containerd.pid, Signal::SIGKILL);
         wait_until("the helper is gone", || crate::support::process::is_gone(helper));
