@@ -3,14 +3,19 @@
 mod apply;
 mod at_start;
 mod fault;
+mod feed;
 #[cfg(any(fuzzing, test))]
 mod fuzz;
 mod holes;
 mod jail;
+mod journal;
+mod list;
 mod open;
+mod path;
 mod read;
 mod reporter;
 mod rights;
+mod selection;
 mod sys;
 
 #[cfg(fuzzing)]
@@ -24,11 +29,14 @@ pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall}
 pub use at_start::at_start;
 
 use crate::linux::own::{ARGV0, mark_initialised};
-use crate::report::{Cause, Confinement, Failure, Purpose, Report, Stage, Times};
+use crate::options::Options;
+use crate::report::{Cause, Confinement, Failure, Purpose, Report, Stage};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
-use apply::{Applier, failure, read_failure};
+use apply::Applier;
 use fault::Fault;
+use feed::{Sink, failure, feed, read_failure};
 use jail::{confine, lifeline, limits, root, userns};
+use list::Lister;
 use nix::errno::Errno;
 use read::decode;
 use read::entry::{Reader, Strictness};
@@ -140,21 +148,43 @@ fn work(
     if request.lowers_later || request.in_step || !input.is_ready() {
         reporter.flush();
     }
+    if options.list {
+        let mut lister = Lister::new(options, reporter).map_err(at(Stage::Apply))?;
+        return process(&mut lister, input, options, threaded, report, mark);
+    }
     let mut applier = Applier::new(confined, request, watch, reporter, files).map_err(at(Stage::Apply))?;
     applier.enter_destination(&request.destination).map_err(not_entered)?;
+    process(&mut applier, input, options, threaded, report, mark)
+}
+
+/// From descriptor 0 to the end, whatever takes the entries.
+fn process(
+    sink: &mut dyn Sink<'_>,
+    input: Input,
+    options: &Options,
+    threaded: bool,
+    report: &mut Report,
+    mark: Instant,
+) -> Result<(), Box<Failure>> {
     let decoder = decode::Decoder::open(input, options.compression).map_err(|fault| read_failure(fault, None))?;
     report.compression = decoder.format();
-    let stream =
-        Stream::new(decoder, !options.skip_diff_id && !options.stop_at_end, options.limits, threaded, applier.relief());
+    let digest = !options.skip_diff_id && !options.stop_at_end;
+    let stream = Stream::new(decoder, digest, options.limits, threaded, sink.relief());
     let strictness = Strictness { sizes: options.strict_sizes, pax_globals: options.pax_globals };
     let mut reader = Reader::new(stream, options.limits, strictness).stop_at_end(options.stop_at_end);
-    let outcome = apply(&mut applier, &mut reader, &mut report.times, mark);
+    let fed = feed(sink, &mut reader, &options.limits);
+    let applied = sink.settle(fed);
+    report.times.apply = elapsed(mark);
+    let mark = Instant::now();
+    let outcome = finish(sink, &mut reader, applied);
+    report.times.finish = elapsed(mark);
     report.stopped_at_end = outcome.is_ok() && reader.has_stopped();
 
     let totals = reader.source_mut().totals();
     (report.bytes_in, report.bytes_tar) = (totals.bytes_in, totals.bytes_tar);
     report.diff_id = totals.diff_id.filter(|_| outcome.is_ok());
-    (report.entries, report.bytes_written, report.event_count) = applier.counts();
+    report.bytes_written = sink.written();
+    (report.entries, report.event_count) = (sink.journal().counts, sink.journal().number());
     outcome
 }
 
@@ -167,25 +197,18 @@ fn not_entered(fault: Fault) -> Box<Failure> {
     failure(stage, fault, None)
 }
 
-/// Entries, deferred metadata (after an error too), the rest of the input, the sync policy.
-fn apply(
-    applier: &mut Applier<'_>,
+/// Behind the entries: deferred metadata (after an error too), the rest of the input, the sync policy.
+fn finish(
+    sink: &mut dyn Sink<'_>,
     reader: &mut Reader<Stream>,
-    times: &mut Times,
-    mark: Instant,
+    applied: Result<(), Box<Failure>>,
 ) -> Result<(), Box<Failure>> {
-    let applied = applier.run(reader);
-    times.apply = elapsed(mark);
-    let mark = Instant::now();
-    let finished = applier.finish();
-    let drained = applied.and_then(|()| {
-        let end = reader.finish().map_err(|fault| read_failure(fault, None))?;
-        applier.note_end(end);
-        finished?;
-        applier.synchronise()
-    });
-    times.finish = elapsed(mark);
-    drained
+    let finished = sink.finish();
+    applied?;
+    let end = reader.finish().map_err(|fault| read_failure(fault, None))?;
+    sink.journal().end(end);
+    finished?;
+    sink.synchronise()
 }
 
 fn elapsed(since: Instant) -> Duration {

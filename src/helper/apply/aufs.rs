@@ -6,14 +6,15 @@
 //! nameless file, however the run ends. Linking nameless files themselves would take a capability that the helper does
 //! not have, and a descriptor for each.
 
+use super::Applier;
 use super::create::Spot;
 use super::dirs::{Child, NodeId};
 use super::files::NewFile;
 use super::made::{self, passing_name};
 use super::metadata::{Attributes, Metadata};
-use super::path::fold;
-use super::{Applier, Failed};
 use crate::helper::fault::{Attempt, Fault, Result, at, on};
+use crate::helper::feed::Failed;
+use crate::helper::path::fold;
 use crate::helper::read::entry::{Entry, Reader, Region};
 use crate::helper::read::stream::Stream;
 use crate::report::{Call, Cause, Descriptor, Limit};
@@ -82,7 +83,7 @@ impl Applier<'_> {
             return Err(Fault::as_if(Errno::ENAMETOOLONG).into());
         }
         let (mut meta, events) = self.policy.metadata(&mut entry)?;
-        self.softened(events);
+        self.tree.journal.events(events);
         let attributes = encode(&std::mem::take(&mut meta.xattrs));
         let content = self.plinks.room(entry.size, attributes.len())?;
         let whole = || vec![Region { offset: 0, length: entry.size }];
@@ -90,12 +91,12 @@ impl Applier<'_> {
         let number = regions.len() as u64;
         self.plinks.regions += number;
         regions.iter_mut().for_each(|region| region.offset += content.start);
-        let mut file = NewFile::new(self.plinks.file(&self.root)?, Some(regions));
+        let mut file = NewFile::new(self.plinks.file(&self.tree.root)?, Some(regions));
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
-            file.write(&self.purse.pay(bytes)?)?;
+            file.write(&self.tree.purse.pay(bytes)?)?;
         }
         let attributes_length = attributes.len();
-        file.write_at(&self.purse.pay(attributes)?, content.end)?;
+        file.write_at(&self.tree.purse.pay(attributes)?, content.end)?;
         let known = Plink { content, attributes: attributes_length, regions: number, meta, linked: None };
         self.plinks.known.insert(name.into(), known);
         Ok(())
@@ -113,13 +114,13 @@ impl Applier<'_> {
             return Ok(false);
         };
         match &known.linked {
-            Some((dir, known, number)) if self.dirs.child(*dir, known) == Some(Child::Leaf(*number)) => {
+            Some((dir, known, number)) if self.tree.dirs.child(*dir, known) == Some(Child::Leaf(*number)) => {
                 self.link_from(spot, *dir, known, target)?;
             }
             _ => self.make_plink(spot, known)?,
         }
-        let number = self.writers.number();
-        self.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(number))?;
+        let number = self.tree.writers.number();
+        self.tree.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(number))?;
         if let Some(known) = self.plinks.known.get_mut(name) {
             known.linked = Some((spot.parent, spot.name.into(), number));
         }
@@ -133,15 +134,15 @@ impl Applier<'_> {
             let value = self.options.limits.sparse_regions.into();
             Fault::from(Cause::Limit { limit: Limit::SparseRegions, value })
         })?;
-        let from = self.plinks.file(&self.root)?;
+        let from = self.plinks.file(&self.tree.root)?;
         meta.xattrs = read_attributes(&from, content.end, attributes)?;
         let size = content.end - content.start;
         let made = self.make(spot, || made::file(&spot.handle, spot.name, meta.mode))?;
         let mut file = NewFile::new(made, Some(Vec::new()));
-        self.copy_content(&from, &mut file, content)?;
-        let softened = file.finish(size, &meta, spot.inherit, &self.maker.setter)?;
-        self.softened(softened);
-        self.counts.hardlinks += 1;
+        self.tree.copy_content(&from, &mut file, content)?;
+        let softened = file.finish(size, &meta, spot.inherit, &self.tree.maker.setter)?;
+        self.tree.journal.events(softened);
+        self.tree.journal.counts.hardlinks += 1;
         Ok(())
     }
 }

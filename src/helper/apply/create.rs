@@ -5,8 +5,9 @@ use super::files::{self, NewFile};
 use super::made::{self, Inherit, Made, Special};
 use super::metadata::{self, Metadata, Softened};
 use super::writers::{Content, FileJob, NO_BATCH};
-use super::{Applier, Failed, refused};
+use super::{Applier, refused};
 use crate::helper::fault::{Attempt, Fault, Result, at, quoted};
+use crate::helper::feed::Failed;
 use crate::helper::open;
 use crate::helper::read::entry::{Entry, Reader};
 use crate::helper::read::stream::Stream;
@@ -54,10 +55,10 @@ impl Applier<'_> {
         name: Range<usize>,
         reader: &mut Reader<Stream>,
     ) -> Result<(), Failed> {
-        let handle = self.open(parent)?;
-        let spot = Spot { parent, handle, inherit: self.dirs.node(parent).inherit, name: &path[name.clone()] };
-        if let Some(Child::Leaf(batch)) = self.dirs.child(parent, spot.name) {
-            self.writers.wait(batch);
+        let handle = self.tree.open(parent)?;
+        let spot = Spot { parent, handle, inherit: self.tree.dirs.node(parent).inherit, name: &path[name.clone()] };
+        if let Some(Child::Leaf(batch)) = self.tree.dirs.child(parent, spot.name) {
+            self.tree.writers.wait(batch);
         }
         if self.goes_to_writer(&entry, &spot, reader) {
             let Spot { handle, inherit, .. } = spot;
@@ -67,7 +68,7 @@ impl Applier<'_> {
             self.hardlink(&spot, &entry.link)?;
         } else {
             let (meta, events) = self.policy.metadata(&mut entry)?;
-            self.softened(events);
+            self.tree.journal.events(events);
             match entry.kind {
                 EntryKind::Directory => self.directory(&spot, meta)?,
                 EntryKind::Symlink => self.symlink(&spot, &entry.link, &meta)?,
@@ -77,50 +78,50 @@ impl Applier<'_> {
                 _ => self.file(&spot, entry, &meta, reader)?,
             }
         }
-        self.dirs.touch(parent);
+        self.tree.dirs.touch(parent);
         Ok(())
     }
 
     /// Rule 3: the destination is changed, never replaced.
     pub(super) fn root_entry(&mut self, mut entry: Entry) -> Result<()> {
-        self.counts.directories += 1;
+        self.tree.journal.counts.directories += 1;
         let (meta, events) = self.policy.metadata(&mut entry)?;
         if self.options.ignore_root_metadata {
             return Ok(());
         }
         self.root_listed = true;
-        self.softened(events);
+        self.tree.journal.events(events);
         self.merge(self.destination, meta)
     }
 
     /// Makes something that is not a directory, making room for it first where something is in the way.
     pub(super) fn make<T>(&mut self, spot: &Spot<'_>, make: impl FnMut() -> Result<T>) -> Result<T> {
-        if let Some(Child::Dir(_)) = self.dirs.child(spot.parent, spot.name) {
+        if let Some(Child::Dir(_)) = self.tree.dirs.child(spot.parent, spot.name) {
             self.make_room(spot)?;
         }
-        self.refuse_conflict_below(spot, false)?;
-        self.maker.make(&spot.handle, spot.name, make)
+        self.mode.refuse_conflict(&self.tree, spot, false)?;
+        self.tree.maker.make(&spot.handle, spot.name, make)
     }
 
     /// A known directory is forgotten before it is removed, once nobody writes below it any more.
     fn make_room(&mut self, spot: &Spot<'_>) -> Result<()> {
-        self.settle()?;
-        self.maker.make_room(&spot.handle, spot.name)?;
-        self.dirs.forget(spot.parent, spot.name);
+        self.tree.settle()?;
+        self.tree.maker.make_room(&spot.handle, spot.name)?;
+        self.tree.dirs.forget(spot.parent, spot.name);
         Ok(())
     }
 
     fn made_leaf(&mut self, spot: &Spot<'_>) -> Result<()> {
-        self.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(NO_BATCH))
+        self.tree.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(NO_BATCH))
     }
 
     /// A small file of an archive that is not small, where nothing that is known is in the way.
     fn goes_to_writer(&mut self, entry: &Entry, spot: &Spot<'_>, reader: &mut Reader<Stream>) -> bool {
         entry.kind == EntryKind::File
             && entry.stored <= SMALL
-            && self.writers.available()
-            && matches!(self.dirs.child(spot.parent, spot.name), None | Some(Child::Leaf(_)))
-            && !(self.overlay() && self.options.no_overwrite_dir_nondir)
+            && self.tree.writers.available()
+            && matches!(self.tree.dirs.child(spot.parent, spot.name), None | Some(Child::Leaf(_)))
+            && self.mode.may_hand_over()
             && (entry.index >= WRITERS_FROM || reader.source_mut().is_large())
     }
 
@@ -136,20 +137,20 @@ impl Applier<'_> {
         reader: &mut Reader<Stream>,
     ) -> Result<(), Failed> {
         let (meta, events) = self.policy.metadata(&mut entry)?;
-        self.softened(events);
+        self.tree.journal.events(events);
         // While the name is here.
-        self.tell(|| Some(EntryRef::new(entry.index, entry.offset, &path, entry.kind)));
+        self.tree.journal.tell(|| EntryRef::new(entry.index, entry.offset, &path, entry.kind));
         let (mut body, mut left) = (Content::default(), entry.stored);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
             left = left.saturating_sub(bytes.len() as u64);
-            body.push(self.purse.pay(bytes)?, left);
+            body.push(self.tree.purse.pay(bytes)?, left);
         }
         let Entry { index, offset, size, sparse: regions, .. } = entry;
-        self.dirs.touch(parent);
+        self.tree.dirs.touch(parent);
         // The batch is not known before the job is made, nor the name after.
-        let batch = self.writers.batch_for(parent, inherit, handle);
-        self.dirs.set_leaf(parent, &path[name.clone()], Child::Leaf(batch))?;
-        self.writers.push(FileJob { index, offset, path, name, meta, regions, size, body });
+        let batch = self.tree.writers.batch_for(parent, inherit, handle);
+        self.tree.dirs.set_leaf(parent, &path[name.clone()], Child::Leaf(batch))?;
+        self.tree.writers.push(FileJob { index, offset, path, name, meta, regions, size, body });
         Ok(())
     }
 
@@ -164,25 +165,25 @@ impl Applier<'_> {
         self.made_leaf(spot)?;
         let mut file = NewFile::new(fd, entry.sparse);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
-            file.write(&self.purse.pay(bytes)?)?;
+            file.write(&self.tree.purse.pay(bytes)?)?;
         }
-        let softened = file.finish(entry.size, meta, spot.inherit, &self.maker.setter)?;
-        self.softened(softened);
-        self.counts.files += 1;
+        let softened = file.finish(entry.size, meta, spot.inherit, &self.tree.maker.setter)?;
+        self.tree.journal.events(softened);
+        self.tree.journal.counts.files += 1;
         Ok(())
     }
 
     fn symlink(&mut self, spot: &Spot<'_>, target: &[u8], meta: &Metadata) -> Result<()> {
         let made = self.make_special(spot, Special::Symlink(target), meta, spot.inherit)?;
         self.made_leaf(spot)?;
-        let softened = self.maker.setter.new_special(&made, meta, spot.inherit)?;
-        self.softened(softened);
-        self.counts.symlinks += 1;
+        let softened = self.tree.maker.setter.new_special(&made, meta, spot.inherit)?;
+        self.tree.journal.events(softened);
+        self.tree.journal.counts.symlinks += 1;
         Ok(())
     }
 
     fn make_special(&mut self, spot: &Spot<'_>, what: Special<'_>, meta: &Metadata, inherit: Inherit) -> Result<Made> {
-        let setter = self.maker.setter;
+        let setter = self.tree.maker.setter;
         self.make(spot, || setter.make_special(&spot.handle, spot.name, what, meta, inherit))
     }
 
@@ -197,16 +198,12 @@ impl Applier<'_> {
 
     /// Links to what this directory has at this name.
     pub(super) fn link_from(&mut self, spot: &Spot<'_>, parent: NodeId, name: &[u8], target: &[u8]) -> Result<()> {
-        let from = Spot { parent, handle: self.open(parent)?, inherit: Inherit::default(), name };
+        let from = Spot { parent, handle: self.tree.open(parent)?, inherit: Inherit::default(), name };
         let missing = || Fault::from(Cause::LinkTargetMissing { target: target.to_vec() });
-        if let Some(Child::Leaf(batch)) = self.dirs.child(parent, name) {
-            self.writers.wait(batch);
+        if let Some(Child::Leaf(batch)) = self.tree.dirs.child(parent, name) {
+            self.tree.writers.wait(batch);
         }
-        let stat = match from.stat()? {
-            Some(stat) if !self.overlay() || !inode::is_whiteout(&stat) => stat,
-            None if self.overlay() => self.copy_up(&from)?.ok_or_else(missing)?,
-            _ => return Err(missing()),
-        };
+        let stat = self.mode.link_source(&mut self.tree, &from)?.ok_or_else(missing)?;
         if inode::is_directory(&stat) {
             return Err(refused(Refusal::HardlinkToDirectory));
         }
@@ -225,14 +222,14 @@ impl Applier<'_> {
             return Err(Fault::exchanged(spot.name));
         }
         self.made_leaf(spot)?;
-        self.counts.hardlinks += 1;
+        self.tree.journal.counts.hardlinks += 1;
         Ok(())
     }
 
     fn special(&mut self, spot: &Spot<'_>, entry: &Entry, meta: &Metadata) -> Result<()> {
         let (kind, device) = match entry.kind {
             EntryKind::Fifo => (SFlag::S_IFIFO, 0),
-            EntryKind::CharDevice if self.overlay() && entry.device == (0, 0) => {
+            EntryKind::CharDevice if self.mode.is_forged(entry.device) => {
                 return Err(refused(Refusal::ForgedWhiteout));
             }
             EntryKind::CharDevice => (SFlag::S_IFCHR, device_number(entry.device)?),
@@ -245,11 +242,11 @@ impl Applier<'_> {
             made => made?,
         };
         self.made_leaf(spot)?;
-        let softened = self.maker.setter.new_special(&made, meta, spot.inherit)?;
-        self.softened(softened);
+        let softened = self.tree.maker.setter.new_special(&made, meta, spot.inherit)?;
+        self.tree.journal.events(softened);
         match kind {
-            SFlag::S_IFIFO => self.counts.fifos += 1,
-            _ => self.counts.devices += 1,
+            SFlag::S_IFIFO => self.tree.journal.counts.fifos += 1,
+            _ => self.tree.journal.counts.devices += 1,
         }
         Ok(())
     }
@@ -260,43 +257,42 @@ impl Applier<'_> {
         match self.options.devices {
             Devices::Error => Err(fault),
             Devices::Skip => {
-                self.event(EventKind::DeviceSkipped { errno });
-                self.counts.skipped += 1;
+                self.tree.journal.event(EventKind::DeviceSkipped { errno });
+                self.tree.journal.counts.skipped += 1;
                 Ok(())
             }
             Devices::Placeholder => {
                 let fd = self.make(spot, || made::file(&spot.handle, spot.name, meta.mode))?;
                 self.made_leaf(spot)?;
-                let softened = NewFile::new(fd, None).finish(0, meta, spot.inherit, &self.maker.setter)?;
-                self.softened(softened);
-                self.event(EventKind::DevicePlaceholder { errno });
-                self.counts.devices += 1;
+                let softened = NewFile::new(fd, None).finish(0, meta, spot.inherit, &self.tree.maker.setter)?;
+                self.tree.journal.events(softened);
+                self.tree.journal.event(EventKind::DevicePlaceholder { errno });
+                self.tree.journal.counts.devices += 1;
                 Ok(())
             }
         }
     }
 
     fn directory(&mut self, spot: &Spot<'_>, meta: Metadata) -> Result<()> {
-        self.counts.directories += 1;
-        if let Some(Child::Dir(id)) = self.dirs.child(spot.parent, spot.name) {
-            self.dirs.touch(id);
+        self.tree.journal.counts.directories += 1;
+        if let Some(Child::Dir(id)) = self.tree.dirs.child(spot.parent, spot.name) {
+            self.tree.dirs.touch(id);
             return self.merge(id, meta);
         }
-        let child = self.dirs.child(spot.parent, spot.name);
-        let over_whiteout = child == Some(Child::Whiteout);
-        // What this layer has put there hid a directory of the lower layers, if they have one.
-        let hides = over_whiteout || self.overlay() && matches!(child, Some(Child::Leaf(_)));
-        if let Some(id) = self.kept_symlink_below(spot)? {
+        let child = self.tree.dirs.child(spot.parent, spot.name);
+        if self.mode.keeps_link(&self.tree, spot)?
+            && let Some(id) = self.existing(spot.parent, &[spot.name])?
+        {
             return self.merge_listed(id, meta);
         }
-        self.refuse_conflict_below(spot, true)?;
+        self.mode.refuse_conflict(&self.tree, spot, true)?;
         for _ in 0..files::TRIES {
             let mut softened = Softened::new();
-            match self.maker.setter.new_directory(&spot.handle, spot.name, &meta, spot.inherit, &mut softened) {
+            match self.tree.maker.setter.new_directory(&spot.handle, spot.name, &meta, spot.inherit, &mut softened) {
                 Ok((made, owned)) => {
-                    self.softened(softened);
+                    self.tree.journal.events(softened);
                     let id = self.made_directory(spot, made, owned, meta)?;
-                    return if hides { self.mark_opaque(id) } else { Ok(()) };
+                    return self.mode.made_over(&mut self.tree, id, child);
                 }
                 Err(fault) if fault.errno() == Some(Errno::EEXIST) => {}
                 Err(fault) => return Err(fault),
@@ -304,11 +300,11 @@ impl Applier<'_> {
             if let Some(id) = self.directory_there(spot)? {
                 return self.merge_listed(id, meta);
             }
-            if self.options.no_overwrite_dir_nondir && !over_whiteout {
+            if self.options.no_overwrite_dir_nondir && child != Some(Child::Whiteout) {
                 return Err(refused(Refusal::DirectoryConflict));
             }
-            self.dirs.forget(spot.parent, spot.name);
-            self.maker.remover.remove(&spot.handle, spot.name)?;
+            self.tree.dirs.forget(spot.parent, spot.name);
+            self.tree.maker.remover.remove(&spot.handle, spot.name)?;
         }
         // Again and again.
         let mode = format!("0{:o}", metadata::usable(meta.mode));
@@ -316,11 +312,11 @@ impl Applier<'_> {
     }
 
     fn made_directory(&mut self, spot: &Spot<'_>, made: OwnedFd, owned: bool, mut meta: Metadata) -> Result<NodeId> {
-        self.dirs.forget(spot.parent, spot.name);
-        let id = self.add(spot.parent, spot.name, made, true)?;
-        self.dirs.touch(id);
+        self.tree.dirs.forget(spot.parent, spot.name);
+        let id = self.tree.add(spot.parent, spot.name, made, true)?;
+        self.tree.dirs.touch(id);
         meta.mode_now = owned.then_some(metadata::usable(meta.mode));
-        self.dirs.defer(id, meta);
+        self.tree.dirs.defer(id, meta);
         Ok(id)
     }
 
@@ -328,8 +324,8 @@ impl Applier<'_> {
     fn directory_there(&mut self, spot: &Spot<'_>) -> Result<Option<NodeId>> {
         match open::directory(&spot.handle, spot.name, self.options.jail.mounts == Mounts::Cross) {
             Ok(opened) => {
-                self.dirs.forget(spot.parent, spot.name);
-                return self.add(spot.parent, spot.name, opened, false).map(Some);
+                self.tree.dirs.forget(spot.parent, spot.name);
+                return self.tree.add(spot.parent, spot.name, opened, false).map(Some);
             }
             Err(fault) => match fault.errno() {
                 Some(Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT) => {}
@@ -344,7 +340,7 @@ impl Applier<'_> {
 
     /// A directory that an entry names. A kept symlink may lead to the root, which then has its own entry.
     fn merge_listed(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
-        self.dirs.touch(id);
+        self.tree.dirs.touch(id);
         if id == self.destination && self.options.ignore_root_metadata {
             return Ok(());
         }
@@ -354,13 +350,13 @@ impl Applier<'_> {
 
     /// Rule 9: a directory over a directory replaces owner, mode and time, and clears other attributes.
     pub(super) fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
-        let handle = self.open(id)?;
+        let handle = self.tree.open(id)?;
         let mut softened = Softened::new();
-        self.maker.setter.own_directory(&handle, &meta, &mut softened)?;
-        self.softened(softened);
+        self.tree.maker.setter.own_directory(&handle, &meta, &mut softened)?;
+        self.tree.journal.events(softened);
         metadata::clear_xattrs(&handle, &meta.xattrs)?;
-        self.dirs.node_mut(id).inherit.acl = meta.has_default_acl();
-        self.dirs.defer(id, meta);
+        self.tree.dirs.node_mut(id).inherit.acl = meta.has_default_acl();
+        self.tree.dirs.defer(id, meta);
         Ok(())
     }
 }

@@ -93,7 +93,7 @@ pub(crate) struct Dirs {
     generation: u64,
     cross_mounts: bool,
     /// Overlay mode: the root is an upper directory over these.
-    lowers: Option<Lowers>,
+    lowers: Option<Rc<Lowers>>,
     /// Files that are on their way are waited for where something depends on them.
     writers: Rc<Writers>,
     /// The most names that may be known: one entry can imply thousands of directories, so they are counted, too.
@@ -111,7 +111,7 @@ impl Dirs {
     pub(crate) fn new(
         root: OwnedFd,
         cross_mounts: bool,
-        lowers: Option<Lowers>,
+        lowers: Option<Rc<Lowers>>,
         writers: Rc<Writers>,
         watch: Watch,
     ) -> Result<Dirs> {
@@ -270,7 +270,8 @@ impl Dirs {
         !matches!(self.child(at, name), None | Some(Child::Link))
     }
 
-    fn names(&self, id: NodeId) -> Vec<&[u8]> {
+    /// The names from the root to there.
+    pub(crate) fn names(&self, id: NodeId) -> Vec<&[u8]> {
         let mut names = Vec::new();
         let mut at = id;
         while at != NodeId::ROOT {

@@ -1,15 +1,14 @@
 //! Whiteouts and opaque markers in layer mode. A marker hides what the lower layers have, never what this
 //! archive made, and where it stands in the archive never matters.
 
-use super::Applier;
 use super::dirs::{Child, NodeId};
 use super::remove;
+use super::tree::Tree;
 use crate::helper::fault::Result;
 
-impl Applier<'_> {
+impl Tree<'_> {
     /// Hides `name` of the lower layers.
     pub(super) fn whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
-        self.counts.whiteouts += 1;
         match self.dirs.child(parent, name) {
             Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => Ok(()),
             Some(Child::Dir(id)) if self.dirs.node(id).upper => self.prune(id),
@@ -19,23 +18,8 @@ impl Applier<'_> {
         }
     }
 
-    /// Hides everything that the lower layers have in the directory.
-    pub(super) fn opaque(&mut self, directory: NodeId) -> Result<()> {
-        self.counts.whiteouts += 1;
-        self.prune(directory)
-    }
-
-    pub(super) fn remove_lower(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
-        let handle = self.open(parent)?;
-        self.dirs.forget(parent, name);
-        if self.maker.remover.remove(&handle, name)? {
-            self.dirs.disturb(parent);
-        }
-        Ok(())
-    }
-
     /// Removes what this archive did not make; each directory is looked through once in a run.
-    fn prune(&mut self, directory: NodeId) -> Result<()> {
+    pub(super) fn prune(&mut self, directory: NodeId) -> Result<()> {
         let mut stack = vec![directory];
         while let Some(id) = stack.pop() {
             if self.dirs.node(id).opaque {

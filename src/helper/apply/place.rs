@@ -1,19 +1,16 @@
-//! Where an entry goes: selection, folding, whiteout names, the parent directory.
+//! Where an entry goes: its name folded, a marker or not, the parent directory.
 
 use super::aufs::plnk;
 use super::dirs::{Missing, NodeId};
-use super::path::{fold, split_plain};
-use super::whiteout::{Marker, classify};
-use super::{Applier, Failed, refused};
+use super::whiteout::Marker;
+use super::{Applier, refused};
 use crate::helper::fault::{Fault, Result};
+use crate::helper::feed::Failed;
+use crate::helper::path::{fold, split_plain};
 use crate::helper::read::entry::Entry;
-use crate::options::{EscapingNames, Options};
-use crate::report::{BadPattern, Cause, EntryKind, EntryRef, EventKind, Refusal};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use crate::report::{Cause, EntryKind, EventKind, Refusal};
 use nix::errno::Errno;
-use std::ffi::OsStr;
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
 
 /// Where an entry goes.
 pub(super) enum Place {
@@ -53,23 +50,22 @@ impl Applier<'_> {
         if let Some(place) = self.remembered(path) {
             return Ok(place);
         }
-        let name = fold(path, self.options.escaping_names, &self.options.limits).map_err(Fault::from)?;
+        let mut name = fold(path, self.options.escaping_names, &self.options.limits).map_err(Fault::from)?;
         if name.clamped {
-            self.event(EventKind::Clamped);
+            self.tree.journal.event(EventKind::Clamped);
         }
         let strip = self.options.strip_components as usize;
-        let mut parts = name.parts;
         if strip > 0 {
-            if parts.len() <= strip {
+            if name.parts.len() <= strip {
                 return Ok(Place::Skip);
             }
-            parts.drain(..strip);
+            name.parts.drain(..strip);
         }
-        if !self.selection.takes(&parts) {
+        if !self.selection.takes(&name.parts) {
             return Ok(Place::Skip);
         }
-        let marker = if self.literal() { Marker::None } else { classify(&parts).map_err(refused)? };
-        let Some((last, parents)) = parts.split_last() else {
+        let marker = self.mode.marker(&name).map_err(refused)?;
+        let Some((_, parents)) = name.parts.split_last() else {
             return if entry.kind == EntryKind::Directory {
                 Ok(Place::Root)
             } else {
@@ -79,14 +75,14 @@ impl Applier<'_> {
         };
         Ok(match marker {
             Marker::Aufs => {
-                self.event(EventKind::SkippedAufs);
-                match plnk(&parts) {
-                    Some(name) if entry.kind == EntryKind::File => Place::Plink { name: range_in(path, name) },
+                self.tree.journal.event(EventKind::SkippedAufs);
+                match plnk(&name.parts) {
+                    Some(_) if entry.kind == EntryKind::File => Place::Plink { name: name.last },
                     _ => Place::Skip,
                 }
             }
             Marker::Whiteout(hidden) => match self.existing(self.destination, parents)? {
-                Some(parent) => Place::Whiteout { parent, name: range_in(path, hidden) },
+                Some(parent) => Place::Whiteout { parent, name: hidden },
                 None => Place::NothingToHide,
             },
             Marker::Opaque => match self.marked(parents)? {
@@ -94,31 +90,24 @@ impl Applier<'_> {
                 None => Place::NothingToHide,
             },
             Marker::None => {
-                let parent = self.resolve(self.destination, parents, self.implied())?;
+                let parent = self.resolve(self.destination, parents, self.mode.implied())?;
                 let parent = parent.unwrap_or(self.destination);
                 self.remember(path, parent);
-                Place::At { parent, name: range_in(path, last) }
+                Place::At { parent, name: name.last }
             }
         })
-    }
-
-    /// What becomes of directories that a path implies.
-    fn implied(&self) -> Missing {
-        if self.literal() || self.options.no_overwrite_dir_nondir { Missing::Make } else { Missing::Replace }
     }
 
     /// The directory that a marker makes opaque. One that is missing is made where the caller wants it, and what is in its
     /// way stays.
     fn marked(&mut self, parts: &[&[u8]]) -> Result<Option<NodeId>> {
-        if self.options.opaque_makes_directory {
-            return self.unless_blocked(self.destination, parts, Missing::Make);
-        }
-        self.existing(self.destination, parts)
+        let missing = if self.options.opaque_makes_directory { Missing::Make } else { self.mode.passed() };
+        self.unless_blocked(self.destination, parts, missing)
     }
 
     /// A directory that is there; `None` if nothing or something else is.
     pub(super) fn existing(&mut self, start: NodeId, parts: &[&[u8]]) -> Result<Option<NodeId>> {
-        self.unless_blocked(start, parts, if self.overlay() { Missing::Hold } else { Missing::Nothing })
+        self.unless_blocked(start, parts, self.mode.passed())
     }
 
     fn unless_blocked(&mut self, start: NodeId, parts: &[&[u8]], missing: Missing) -> Result<Option<NodeId>> {
@@ -133,10 +122,10 @@ impl Applier<'_> {
     fn remembered(&self, path: &[u8]) -> Option<Place> {
         let plain = path.strip_suffix(b"/").unwrap_or(path);
         let (dir, name) = split_plain(plain)?;
-        let parent = self.memo.node.filter(|_| self.memo.generation == self.dirs.generation())?;
-        let marker = !self.literal() && name.starts_with(b".wh.");
+        let parent = self.memo.node.filter(|_| self.memo.generation == self.tree.dirs.generation())?;
+        let marker = self.mode.suspects(&path[name.clone()]);
         let fits = path.len() <= self.options.limits.name_bytes as usize;
-        (dir == self.memo.prefix && !marker && fits).then(|| Place::At { parent, name: range_in(path, name) })
+        (dir == self.memo.prefix && !marker && fits).then_some(Place::At { parent, name })
     }
 
     fn remember(&mut self, path: &[u8], parent: NodeId) {
@@ -146,7 +135,7 @@ impl Applier<'_> {
                 self.memo.prefix.clear();
                 self.memo.prefix.extend_from_slice(dir);
                 self.memo.node = Some(parent);
-                self.memo.generation = self.dirs.generation();
+                self.memo.generation = self.tree.dirs.generation();
             }
             _ => self.memo.node = None,
         }
@@ -169,74 +158,4 @@ impl Applier<'_> {
             None => Err(missing()),
         }
     }
-}
-
-/// Where a part of a path, itself a slice of it, stands in it.
-fn range_in(path: &[u8], part: &[u8]) -> Range<usize> {
-    let start = part.as_ptr().addr().saturating_sub(path.as_ptr().addr());
-    start..start + part.len()
-}
-
-/// Which names are taken.
-pub(super) struct Selection {
-    include: Option<GlobSet>,
-    exclude: Option<GlobSet>,
-}
-
-impl Selection {
-    pub(super) fn new(options: &Options) -> Result<Selection> {
-        Ok(Selection { include: globs(&options.include)?, exclude: globs(&options.exclude)? })
-    }
-
-    fn takes_all(&self) -> bool {
-        self.include.is_none() && self.exclude.is_none()
-    }
-
-    /// A pattern that matches a directory matches what is below it.
-    fn takes(&self, parts: &[&[u8]]) -> bool {
-        if self.takes_all() || parts.is_empty() {
-            return true;
-        }
-        let path = parts.join(&b'/');
-        let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
-        let prefixes: Vec<&[u8]> = ends.map(|end| &path[..end]).collect();
-        let hit = |set: &GlobSet| prefixes.iter().any(|prefix| set.is_match(OsStr::from_bytes(prefix)));
-        self.include.as_ref().is_none_or(hit) && !self.exclude.as_ref().is_some_and(hit)
-    }
-
-    /// Whether a raw name is taken, in a listing.
-    pub(super) fn takes_raw(&self, path: &[u8], options: &Options) -> Result<bool> {
-        if self.takes_all() && options.strip_components == 0 {
-            return Ok(true);
-        }
-        let name = fold(path, EscapingNames::Clamp, &options.limits)?;
-        let strip = options.strip_components as usize;
-        Ok((strip == 0 || name.parts.len() > strip) && self.takes(name.parts.get(strip..).unwrap_or_default()))
-    }
-}
-
-fn globs(patterns: &[String]) -> Result<Option<GlobSet>> {
-    if patterns.is_empty() {
-        return Ok(None);
-    }
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        let plain = pattern.trim_start_matches("./").trim_matches('/');
-        let glob = GlobBuilder::new(plain).literal_separator(false).backslash_escape(true).build();
-        set.add(glob.map_err(|error| bad_glob(pattern, &error))?);
-    }
-    set.build().map(Some).map_err(|error| bad_glob(error.glob().unwrap_or_default(), &error))
-}
-
-fn bad_glob(pattern: &str, error: &globset::Error) -> Fault {
-    let what = match error.kind() {
-        globset::ErrorKind::UnclosedClass => BadPattern::UnclosedClass,
-        globset::ErrorKind::InvalidRange(..) => BadPattern::Range,
-        globset::ErrorKind::UnopenedAlternates => BadPattern::UnopenedAlternates,
-        globset::ErrorKind::UnclosedAlternates => BadPattern::UnclosedAlternates,
-        globset::ErrorKind::DanglingEscape => BadPattern::DanglingEscape,
-        // What is left can only be the size of what a pattern is compiled to.
-        _ => BadPattern::TooLarge,
-    };
-    Cause::Pattern { pattern: pattern[..crate::text::cut_at(pattern, EntryRef::MAX_PATH)].to_owned(), what }.into()
 }

@@ -2,6 +2,7 @@
 //! and now and then there is a look at the clock and the parent. What has not been paid for cannot be written.
 
 use crate::helper::fault::Result;
+use crate::helper::feed;
 use crate::helper::read::input::Watch;
 use crate::options::Limits;
 use crate::report::{Cause, Limit};
@@ -53,8 +54,7 @@ impl Purse {
 
     /// Whether a file may be so long, holes included.
     pub(crate) fn admit(&self, size: u64) -> Result<()> {
-        let value = self.file_bytes;
-        if size > value { Err(Cause::Limit { limit: Limit::FileBytes, value }.into()) } else { Ok(()) }
+        feed::admit(size, self.file_bytes)
     }
 
     pub(crate) fn pay<B: AsRef<[u8]>>(&mut self, bytes: B) -> Result<Paid<B>> {

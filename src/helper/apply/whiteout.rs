@@ -1,14 +1,16 @@
 //! What a name means in a layer: OCI image-spec, `layer.md`, "Whiteouts". Pure.
 
+use crate::helper::path::Name;
 use crate::report::Refusal;
+use std::ops::Range;
 
 /// The marker that a final component is, if it is one.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Marker<'a> {
+pub(crate) enum Marker {
     /// An ordinary entry.
     None,
-    /// Hides this name of the lower layers.
-    Whiteout(&'a [u8]),
+    /// Hides a name of the lower layers: where it stands in the raw name.
+    Whiteout(Range<usize>),
     /// Hides what the lower layers have in this directory.
     Opaque,
     /// Bookkeeping of aufs.
@@ -20,9 +22,9 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 const AUFS: &[u8] = b".wh..wh.";
 
 /// Classifies a folded name by its components, whatever its type.
-pub(crate) fn classify<'a>(parts: &[&'a [u8]]) -> Result<Marker<'a>, Refusal> {
-    let Some((last, parents)) = parts.split_last() else { return Ok(Marker::None) };
-    if parts.iter().any(|part| part.starts_with(AUFS) && *part != OPAQUE) {
+pub(crate) fn classify(name: &Name<'_>) -> Result<Marker, Refusal> {
+    let Some((last, parents)) = name.parts.split_last() else { return Ok(Marker::None) };
+    if name.parts.iter().any(|part| part.starts_with(AUFS) && *part != OPAQUE) {
         return Ok(Marker::Aufs);
     }
     if parents.iter().any(|part| part.starts_with(PREFIX)) {
@@ -34,16 +36,19 @@ pub(crate) fn classify<'a>(parts: &[&'a [u8]]) -> Result<Marker<'a>, Refusal> {
     match last.strip_prefix(PREFIX) {
         None => Ok(Marker::None),
         Some(b"" | b"." | b"..") => Err(Refusal::WhiteoutName),
-        Some(hidden) => Ok(Marker::Whiteout(hidden)),
+        Some(_) => Ok(Marker::Whiteout(name.last.start + PREFIX.len()..name.last.end)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::helper::path::fold;
+    use crate::options::{EscapingNames, Limits};
 
-    fn of(name: &str) -> Result<Marker<'_>, Refusal> {
-        classify(&name.split('/').filter(|p| !p.is_empty()).map(str::as_bytes).collect::<Vec<_>>())
+    fn of(name: &str) -> Result<Marker, Refusal> {
+        let folded = fold(name.as_bytes(), EscapingNames::Refuse, &Limits::default());
+        classify(&folded.expect("a name that stays below the root"))
     }
 
     #[test]
@@ -52,9 +57,10 @@ mod tests {
             ("", Ok(Marker::None)),
             ("a/b", Ok(Marker::None)),
             ("a/.wh", Ok(Marker::None)),
-            ("a/.wh.b", Ok(Marker::Whiteout(b"b"))),
-            (".wh..b", Ok(Marker::Whiteout(b".b"))),
-            (".wh....", Ok(Marker::Whiteout(b"..."))),
+            ("a/.wh.b", Ok(Marker::Whiteout(6..7))),
+            ("a/../c/.wh.b//", Ok(Marker::Whiteout(11..12))),
+            (".wh..b", Ok(Marker::Whiteout(4..6))),
+            (".wh....", Ok(Marker::Whiteout(4..7))),
             (".wh..wh..opq", Ok(Marker::Opaque)),
             ("a/b/.wh..wh..opq", Ok(Marker::Opaque)),
             (".wh..wh.plnk", Ok(Marker::Aufs)),

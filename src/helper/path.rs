@@ -2,12 +2,15 @@
 
 use crate::options::{EscapingNames, Limits};
 use crate::report::{Cause, Limit};
+use std::ops::Range;
 
 /// A name with its components folded: no empty ones, no `.`, no `..`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Name<'a> {
     /// Empty for the destination itself.
     pub(crate) parts: Vec<&'a [u8]>,
+    /// Where the last of them stands in the raw name.
+    pub(crate) last: Range<usize>,
     /// It climbed above the destination and was clamped.
     pub(crate) clamped: bool,
 }
@@ -17,28 +20,41 @@ pub(crate) fn fold<'a>(raw: &'a [u8], escaping: EscapingNames, limits: &Limits) 
     if raw.len() > limits.name_bytes as usize {
         return Err(Cause::Limit { limit: Limit::NameBytes, value: limits.name_bytes.into() });
     }
-    let mut name = Name { parts: Vec::with_capacity(8), clamped: false };
-    for part in raw.split(|b| *b == b'/') {
+    let mut name = Name { parts: Vec::with_capacity(8), last: 0..0, clamped: false };
+    // From the end: each `..` takes away the next component that nothing has taken away yet.
+    let (mut end, mut climbs) = (raw.len(), 0_usize);
+    for part in raw.rsplit(|b| *b == b'/') {
+        let start = end - part.len();
         match part {
             b"" | b"." => {}
-            b".." if name.parts.pop().is_some() => {}
-            b".." if escaping == EscapingNames::Refuse => return Err(Cause::PathEscapes),
-            b".." => name.clamped = true,
-            part => name.parts.push(part),
+            b".." => climbs += 1,
+            _ if climbs > 0 => climbs -= 1,
+            part => {
+                if name.parts.is_empty() {
+                    name.last = start..end;
+                }
+                name.parts.push(part);
+            }
         }
+        end = start.saturating_sub(1);
     }
+    if climbs > 0 && escaping == EscapingNames::Refuse {
+        return Err(Cause::PathEscapes);
+    }
+    name.clamped = climbs > 0;
+    name.parts.reverse();
     if name.parts.len() > limits.depth as usize {
         return Err(Cause::Limit { limit: Limit::Depth, value: limits.depth.into() });
     }
     Ok(name)
 }
 
-/// The last component of a name that is already plain, and what is before it: neither `.`, `..`, empty
-/// components nor a trailing slash in the last one. `None` where folding is needed.
-pub(crate) fn split_plain(raw: &[u8]) -> Option<(&[u8], &[u8])> {
+/// What is before the last component of a name that is already plain, and where that stands: neither `.`, `..`, empty
+/// components nor a trailing slash in it. `None` where folding is needed.
+pub(crate) fn split_plain(raw: &[u8]) -> Option<(&[u8], Range<usize>)> {
     let at = raw.iter().rposition(|b| *b == b'/')?;
     let (dir, base) = (&raw[..at], &raw[at + 1..]);
-    (!matches!(base, b"" | b"." | b"..")).then_some((dir, base))
+    (!matches!(base, b"" | b"." | b"..")).then_some((dir, at + 1..raw.len()))
 }
 
 #[cfg(test)]
@@ -92,6 +108,7 @@ mod tests {
         #[test]
         fn folding_gives_plain_components(raw in "[./a-b]{0,24}") {
             if let Ok(name) = fold(raw.as_bytes(), EscapingNames::Refuse, &Limits::default()) {
+                prop_assert_eq!(name.parts.last().copied().unwrap_or_default(), &raw.as_bytes()[name.last]);
                 for part in &name.parts {
                     prop_assert!(!part.is_empty() && part != b"." && part != b".." && !part.contains(&b'/'));
                 }
@@ -99,11 +116,25 @@ mod tests {
         }
 
         #[test]
+        fn folding_is_what_a_walk_from_the_root_does(raw in "[./a-b]{0,24}") {
+            let (mut parts, mut clamped) = (Vec::new(), false);
+            for part in raw.split('/').filter(|part| !matches!(*part, "" | ".")) {
+                match part {
+                    ".." => clamped |= parts.pop().is_none(),
+                    part => parts.push(part.as_bytes()),
+                }
+            }
+            let name = fold(raw.as_bytes(), EscapingNames::Clamp, &Limits::default()).unwrap();
+            prop_assert_eq!((name.parts, name.clamped), (parts, clamped));
+        }
+
+        #[test]
         fn a_plain_split_agrees_with_folding(raw in "[./a-b]{1,24}") {
             if let Some((dir, base)) = split_plain(raw.as_bytes()) {
                 let whole = fold(raw.as_bytes(), EscapingNames::Clamp, &Limits::default()).unwrap();
                 let parent = fold(dir, EscapingNames::Clamp, &Limits::default()).unwrap();
-                prop_assert_eq!(whole.parts.split_last(), Some((&base, &parent.parts[..])));
+                prop_assert_eq!(whole.parts.split_last(), Some((&&raw.as_bytes()[base.clone()], &parent.parts[..])));
+                prop_assert_eq!(whole.last, base);
             }
         }
     }

@@ -1,0 +1,116 @@
+//! What entries are made in and with, whatever the mode: known directories, content that is paid for, who tells of it.
+
+use super::dirs::{Dirs, Due, Leaving, NodeId, Unlisted};
+use super::files::{Maker, NewFile};
+use super::metadata::Setter;
+use super::purse::Purse;
+use super::writers::Writers;
+use crate::helper::fault::{Fault, Result, on};
+use crate::helper::holes;
+use crate::helper::journal::Journal;
+use crate::report::{Call, Descriptor, EntryRef, EventKind};
+use nix::errno::Errno;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(super) struct Tree<'a> {
+    pub(super) root: Arc<OwnedFd>,
+    pub(super) dirs: Dirs,
+    pub(super) maker: Maker,
+    pub(super) writers: Rc<Writers>,
+    /// What is written is paid from here.
+    pub(super) purse: Purse,
+    pub(super) journal: Journal<'a>,
+}
+
+impl Tree<'_> {
+    /// A known directory, open. One that was not used lately may be left for it.
+    pub(super) fn open(&mut self, id: NodeId) -> Result<Arc<OwnedFd>> {
+        self.dirs.handle(id, &mut self.journal.leaver(self.maker.setter))
+    }
+
+    /// Takes note of an open directory.
+    pub(super) fn add(&mut self, parent: NodeId, name: &[u8], opened: OwnedFd, fresh: bool) -> Result<NodeId> {
+        self.dirs.add(parent, name, opened, fresh, &mut self.journal.leaver(self.maker.setter))
+    }
+
+    /// Leaves directories, if too much waits for them.
+    pub(super) fn relieve(&mut self) -> Result<()> {
+        self.dirs.relieve(&mut self.journal.leaver(self.maker.setter))
+    }
+
+    /// Waits until all files handed over are written; fails if one could not be.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let outcome = self.writers.drain();
+        self.journal.counts.files += outcome.files;
+        for (entry, what) in outcome.softened {
+            self.journal.tell_of(Some(entry), what);
+        }
+        self.journal.count_events(outcome.excess);
+        match outcome.failure {
+            Some((entry, fault)) => {
+                self.journal.blame(entry);
+                Err(fault)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what a name of the lower layers is, whatever it is.
+    pub(super) fn remove_lower(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
+        let handle = self.open(parent)?;
+        self.dirs.forget(parent, name);
+        if self.maker.remover.remove(&handle, name)? {
+            self.dirs.disturb(parent);
+        }
+        Ok(())
+    }
+
+    /// A part of a file becomes the whole of another. Holes stay holes.
+    pub(super) fn copy_content(&mut self, from: &OwnedFd, file: &mut NewFile, part: Range<u64>) -> Result<()> {
+        let mut buffer = vec![0; 256 << 10];
+        let mut at = part.start;
+        while let Some(content) = holes::next_content(from, at, part.end)? {
+            at = content.start;
+            while at < content.end {
+                let want = buffer.len().min(usize::try_from(content.end - at).unwrap_or(usize::MAX));
+                match nix::unistd::read(from, &mut buffer[..want]) {
+                    // Somebody has made it shorter.
+                    Ok(0) => return Ok(()),
+                    Ok(n) => {
+                        file.write_at(&self.purse.pay(&buffer[..n])?, at - part.start)?;
+                        at += n as u64;
+                    }
+                    Err(Errno::EINTR) => {}
+                    Err(errno) => {
+                        let arguments = on(Descriptor::Lower).with(format_args!("<data>, {want}"));
+                        return Err(Fault::os(errno, Call::Read, arguments));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Journal<'_> {
+    /// Sets a directory's metadata as it is left, and tells what was softened with the directory's own name.
+    pub(super) fn leaver(&mut self, setter: Setter) -> impl FnMut(Leaving<'_>) -> Result<()> {
+        move |left| {
+            let Some(handle) = left.handle else {
+                self.tell_of(Some(EntryRef::left(&left.path())), EventKind::DirectoryGone);
+                return Ok(());
+            };
+            let softened = match left.due {
+                Due::Metadata(metadata) => setter.leave_directory(handle, metadata)?,
+                Due::Time(time, unlisted) => setter.date_directory(handle, *time, *unlisted != Unlisted::There)?,
+            };
+            for what in softened {
+                self.tell_of(Some(EntryRef::left(&left.path())), what);
+            }
+            Ok(())
+        }
+    }
+}
