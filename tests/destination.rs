@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use untar_in_root::{Error, ErrorKind, Report};
+use untar_in_root::{Cause, Error, ErrorKind, Options, Refusal, Report};
 
 use crate::support::run::{layer, line, literal, untar};
 use crate::support::scratch::Scratch;
@@ -173,6 +173,52 @@ fn the_root_entry_is_the_destination() {
     let tree = Tree::read(scratch.path());
     assert_eq!((tree.get("d", "mode"), tree.get("d", "mtime")), ("0711", "7.000000000"));
     assert_eq!(tree.get(".", "mode"), "0755");
+}
+
+#[test]
+fn rule_03_the_destination_is_not_replaced_whichever_way_a_name_leads_there() {
+    type Add = fn(Tarball, &str) -> Tarball;
+    let takes: [Add; 4] = [
+        |tar, name| tar.file(name, "new"),
+        |tar, name| tar.symlink(name, "/"),
+        |tar, name| tar.fifo(name),
+        |tar, name| tar.file("f", "").hardlink(name, "f"),
+    ];
+    for (mode, take) in [literal as fn(&mut Options), layer].into_iter().flat_map(|mode| takes.map(|take| (mode, take)))
+    {
+        // The destination, and the directory above it.
+        for (name, target) in [("l/in", ".."), ("l/to", "../.."), ("l/to", "/"), ("l/to/in", "/")] {
+            let scratch = Scratch::new();
+            let archive = take(tar().symlink("l", target), name).build();
+            let error = untar(scratch.path(), mode).destination("to/in").apply(&archive[..]).expect_err("refused");
+            let refused =
+                error.failure().is_some_and(|failure| failure.cause == Cause::Refused(Refusal::RootNotDirectory));
+            assert!(refused, "{name} {target}: {error:?}");
+            assert_eq!(Tree::read(scratch.path()).get("to/in/l", "target"), target);
+        }
+    }
+    // A directory is merged, and what comes after it is made there.
+    let archive = tar().symlink("l", "/").dir("l/to").dir("l/to/in").file("f", "1");
+    leads_to("to/in", nothing, archive, "to/ to/in/ to/in/f=1 to/in/l->/");
+}
+
+#[test]
+fn rule_07_a_marker_hides_what_is_in_the_destination_and_not_the_destination() {
+    for (marker, want) in [
+        (tar().whiteout("l/to"), "to/ to/in/ to/in/f=1"),
+        (tar().whiteout("l/to/in"), "to/ to/in/ to/in/f=1 to/side/"),
+        (tar().opaque("l"), "to/ to/in/ to/in/f=1"),
+        (tar().opaque("l/to/in"), "to/ to/in/ to/in/f=1 to/side/"),
+    ] {
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.join("to/in")).expect("dirs");
+        scratch.dir("to/side");
+        scratch.file("to/in/old", "");
+        // A link of before, so that nothing of this archive is there when the marker comes.
+        symlink("/", scratch.join("to/in/l")).expect("link");
+        untar(scratch.path(), layer).destination("to/in").apply(&marker.file("f", "1").build()[..]).expect("applied");
+        assert_eq!(line(&Tree::read(scratch.path())), want);
+    }
 }
 
 #[test]

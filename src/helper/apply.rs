@@ -119,6 +119,7 @@ impl<'a> Applier<'a> {
         if let Some(id) = self.resolve(NodeId::ROOT, &parts, Missing::MakeUnlinked)? {
             self.destination = id;
         }
+        self.tree.dirs.pin(self.destination);
         Ok(())
     }
 

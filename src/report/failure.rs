@@ -284,7 +284,8 @@ pub enum Limit {
 pub enum Refusal {
     /// A type flag that this program does not apply.
     UnknownType(u8),
-    /// The destination itself would become something other than a directory: the entry's name is `.`, `/` or the like.
+    /// The destination itself would become something other than a directory: the entry's name is `.`, `/` or the like,
+    /// or leads there, or to a directory above it, through a link.
     RootNotDirectory,
     /// The same by a name that climbs above the destination, clamped to it: [`EscapingNames::Clamp`](crate::EscapingNames).
     ClampedToRoot,

@@ -132,9 +132,9 @@ impl Display for Refusal {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::UnknownType(flag) => write!(f, "refused: type flag '{}' is not known", flag.escape_ascii()),
-            Refusal::RootNotDirectory => {
-                f.write_str("refused: its name is the destination's own, which it would replace with no directory")
-            }
+            Refusal::RootNotDirectory => f.write_str(
+                "refused: its name leads to the destination itself, which it would replace with no directory",
+            ),
             Refusal::ClampedToRoot => f.write_str(
                 "refused: its name climbs above the destination and so ends at the destination itself, which it would \
                  replace with no directory",

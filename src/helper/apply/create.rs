@@ -96,15 +96,18 @@ impl Applier<'_> {
 
     /// Makes something that is not a directory, making room for it first where something is in the way.
     pub(super) fn make<T>(&mut self, spot: &Spot<'_>, make: impl FnMut() -> Result<T>) -> Result<T> {
-        if let Some(Child::Dir(_)) = self.tree.dirs.child(spot.parent, spot.name) {
-            self.make_room(spot)?;
+        if let Some(Child::Dir(id)) = self.tree.dirs.child(spot.parent, spot.name) {
+            self.make_room(spot, id)?;
         }
         self.mode.refuse_conflict(&self.tree, spot, false)?;
         self.tree.maker.make(&spot.handle, spot.name, make)
     }
 
     /// A known directory is forgotten before it is removed, once nobody writes below it any more.
-    fn make_room(&mut self, spot: &Spot<'_>) -> Result<()> {
+    fn make_room(&mut self, spot: &Spot<'_>, there: NodeId) -> Result<()> {
+        if self.tree.dirs.is_pinned(there) {
+            return Err(refused(Refusal::RootNotDirectory));
+        }
         self.tree.settle()?;
         self.tree.maker.make_room(&spot.handle, spot.name)?;
         self.tree.dirs.forget(spot.parent, spot.name);

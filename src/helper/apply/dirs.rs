@@ -80,6 +80,8 @@ pub(crate) struct Node {
     /// Changed since the deferred metadata was last set.
     dirty: bool,
     dead: bool,
+    /// The destination, or above it.
+    pinned: bool,
 }
 
 pub(crate) struct Dirs {
@@ -185,6 +187,25 @@ impl Dirs {
             self.imply(at);
             at = self.parent(at);
         }
+    }
+
+    /// The destination, and those above it, stay what they are, whichever way a name leads there.
+    pub(crate) fn pin(&mut self, id: NodeId) {
+        let mut at = id;
+        while !self.node(at).pinned {
+            self.node_mut(at).pinned = true;
+            at = self.parent(at);
+        }
+    }
+
+    /// Neither a marker nor another entry takes the directory away.
+    pub(crate) fn is_pinned(&self, id: NodeId) -> bool {
+        self.node(id).pinned
+    }
+
+    /// A marker takes away what is in the directory, and not the directory.
+    pub(crate) fn outlives_markers(&self, id: NodeId) -> bool {
+        self.node(id).upper || self.node(id).pinned
     }
 
     /// The directory changed without the archive's having put anything there.

@@ -11,7 +11,7 @@ impl Tree<'_> {
     pub(super) fn whiteout(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
         match self.dirs.child(parent, name) {
             Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => Ok(()),
-            Some(Child::Dir(id)) if self.dirs.node(id).upper => self.prune(id),
+            Some(Child::Dir(id)) if self.dirs.outlives_markers(id) => self.prune(id),
             // Nothing of the lower layers is left here.
             None if self.dirs.node(parent).opaque => Ok(()),
             _ => self.remove_lower(parent, name),
@@ -30,7 +30,7 @@ impl Tree<'_> {
             for (name, _) in remove::list(&handle)? {
                 match self.dirs.child(id, &name) {
                     Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => {}
-                    Some(Child::Dir(child)) if self.dirs.node(child).upper => stack.push(child),
+                    Some(Child::Dir(child)) if self.dirs.outlives_markers(child) => stack.push(child),
                     _ => self.remove_lower(id, &name)?,
                 }
             }
