@@ -76,6 +76,8 @@ fn of_configuration(said: &Said, version: Version, content_root: &Path) -> Vec<R
     let (service, service_text) = switched(said.by_service, "Docker, nerdctl, ctr --local, and 1.7's CRI");
     let (transfer, transfer_text) = switched(said.by_transfer, "the CRI and ctr of 2.1 on");
     let mut rows = vec![
+        row("configuration", State::Good, said.version.map_or("no version".into(), |v| format!("version {v}"))),
+        of_snapshotter(said.snapshotter.as_deref()),
         of_socket(said.socket.as_deref()),
         row("diff-service", service, service_text),
         row("transfer", transfer, transfer_text),
@@ -87,6 +89,14 @@ fn of_configuration(said: &Said, version: Version, content_root: &Path) -> Vec<R
         rows.push(row("side by side", State::Bad, text));
     }
     rows
+}
+
+fn of_snapshotter(name: Option<&str>) -> Row {
+    match name {
+        Some(name @ ("overlayfs" | "native")) => row("snapshotter", State::Good, name),
+        Some(name) => row("snapshotter", State::Open, format!("{name}: its layers are left to the next differ")),
+        None => row("snapshotter", State::Good, "none named, so containerd's own: overlayfs"),
+    }
 }
 
 fn of_socket(socket: Option<&str>) -> Row {

@@ -5,7 +5,6 @@ use super::said_by;
 use super::tables::{self, NAME, Wanted};
 use super::version::{OLDEST, Version};
 use crate::args::{Configure, Whose};
-use std::fmt::Write as _;
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -27,7 +26,7 @@ pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> 
     match asked.whose {
         Whose::Containerd | Whose::Docker => {}
         Whose::K3s | Whose::Rke2 | Whose::Kind if asked.dry_run => {
-            print!("{}", by_hand(asked.whose, socket)?);
+            print!("{}", by_hand(asked, socket)?);
             return Ok(());
         }
         _ => return Err("these files have other owners: --dry-run prints what goes into them".into()),
@@ -156,26 +155,35 @@ fn make(change: &Change) -> io::Result<()> {
     std::fs::rename(&beside, &change.path)
 }
 
-fn by_hand(whose: Whose, socket: &str) -> Result<String, String> {
+/// What goes into a file that is another's, and where that one's content root is.
+fn by_hand(asked: &Configure, socket: &str) -> Result<String, String> {
     let tables = tables::put("", &wanted(socket, 3))?;
     let mut document: DocumentMut = tables.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
     document.as_table_mut().remove("version");
     let tables = document.to_string();
-    let mut text = String::new();
-    let template = |name: &str| {
-        format!(
-            "# /var/lib/rancher/{name}/agent/etc/containerd/config-v3.toml.tmpl\n{{{{ template \"base\" . }}}}\n{tables}"
-        )
-    };
-    let written = match whose {
-        Whose::K3s => write!(text, "{}", template("k3s")),
-        Whose::Rke2 => write!(text, "{}", template("rke2")),
+    Ok(match asked.whose {
+        Whose::K3s => template("k3s", is_of_one(asked), &tables),
+        Whose::Rke2 => template("rke2", is_of_one(asked), &tables),
         _ => {
             let indented: String = tables.lines().map(|line| format!("  {line}\n")).collect();
-            write!(text, "containerdConfigPatches:\n- |-\n{indented}")
+            format!("containerdConfigPatches:\n- |-\n{indented}")
         }
-    };
-    written.map(|()| text).map_err(|e| e.to_string())
+    })
+}
+
+/// Of a distribution that is still on containerd 1.7; they bring their own, which is not asked.
+fn is_of_one(asked: &Configure) -> bool {
+    let version = asked.containerd_version.as_deref().and_then(Version::parse);
+    version.is_some_and(|version| !version.merges_imports())
+}
+
+fn template(name: &str, of_one: bool, tables: &str) -> String {
+    let (root, file) =
+        (format!("/var/lib/rancher/{name}/agent"), if of_one { "config.toml.tmpl" } else { "config-v3.toml.tmpl" });
+    format!(
+        "# {root}/etc/containerd/{file}; in /etc/untar-in-root/diffd.toml: content-root = \"{root}/containerd\"\n\
+         {{{{ template \"base\" . }}}}\n{tables}"
+    )
 }
 
 #[cfg(test)]
@@ -274,8 +282,16 @@ mod tests {
 
     #[test]
     fn templates_of_others_are_printed() {
-        assert!(by_hand(Whose::K3s, "/run/s").expect("text").contains("{{ template \"base\" . }}"));
-        let patch = by_hand(Whose::Kind, "/run/s").expect("text");
+        let text = |whose: &str, more: &[&str]| {
+            let words = ["configure", "--dry-run", "--for", whose].into_iter().chain(more.iter().copied());
+            by_hand(&Line::parse_from(words).configure, "/run/s").expect("text")
+        };
+        let k3s = text("k3s", &[]);
+        assert!(k3s.contains("\n{{ template \"base\" . }}\n") && k3s.contains("k3s/agent/containerd\""), "{k3s}");
+        assert!(k3s.lines().next().is_some_and(|line| line.contains("/config-v3.toml.tmpl")), "{k3s}");
+        let old = text("rke2", &["--containerd-version", "1.7.24"]);
+        assert!(old.starts_with("# /var/lib/rancher/rke2/agent/etc/containerd/config.toml.tmpl"), "{old}");
+        let patch = text("kind", &[]);
         assert!(patch.starts_with("containerdConfigPatches:\n- |-\n  ") && !patch.contains("version ="), "{patch}");
     }
 }

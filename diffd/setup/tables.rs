@@ -8,6 +8,11 @@ pub(super) const NAME: &str = "untar-in-root";
 const DIFF_SERVICE: &str = "io.containerd.service.v1.diff-service";
 const TRANSFER: &str = "io.containerd.transfer.v1.local";
 const NEXT: &str = "walking";
+/// Where the CRI's snapshotter stands: on 2.x, on 1.7.
+const CRI: [&[&str]; 2] = [
+    &["plugins", "io.containerd.cri.v1.images", "snapshotter"],
+    &["plugins", "io.containerd.grpc.v1.cri", "containerd", "snapshotter"],
+];
 
 /// What is put in.
 pub(super) struct Wanted<'a> {
@@ -147,6 +152,9 @@ fn drop_from(plugins: &mut Table, name: &str, take: impl Fn(&mut Table)) {
 /// What a whole configuration (`containerd config dump`) says of differs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Said {
+    pub(super) version: Option<i64>,
+    /// The CRI's; Docker, nerdctl and `ctr` choose theirs by themselves.
+    pub(super) snapshotter: Option<String>,
     pub(super) socket: Option<String>,
     pub(super) by_service: bool,
     pub(super) by_transfer: bool,
@@ -163,7 +171,10 @@ impl Said {
         let at = |path: &[&str]| path.iter().try_fold(document.as_item(), |item, key| item.get(key));
         let listed = at(&["plugins", DIFF_SERVICE, "default"]).and_then(Item::as_array);
         let unpack = at(&["plugins", TRANSFER, "unpack_config"]);
+        let snapshotter = CRI.iter().find_map(|path| at(path)?.as_str());
         Ok(Said {
+            version: document.get("version").and_then(Item::as_integer),
+            snapshotter: snapshotter.map(str::to_owned),
             socket: at(&["proxy_plugins", NAME, "address"]).and_then(Item::as_str).map(str::to_owned),
             by_service: listed.is_some_and(|list| list.iter().any(is_ours)),
             by_transfer: unpack.is_some_and(|entries| {

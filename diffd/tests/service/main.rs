@@ -8,6 +8,7 @@ mod layers;
 mod operation;
 mod results;
 mod server;
+mod setup;
 
 /// What the library's tests stand on too.
 #[path = "../../../tests/support"]
