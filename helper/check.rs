@@ -241,8 +241,8 @@ fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
 }
 
 fn show(screen: &mut Screen, args: &Check, items: &[Item], code: u8, dir: &Path) {
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.trim();
+    let system = nix::sys::utsname::uname().ok();
+    let kernel = system.as_ref().and_then(|system| system.release().to_str()).unwrap_or_default();
     if args.json {
         let items: Vec<_> = items
             .iter()

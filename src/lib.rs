@@ -106,6 +106,8 @@ pub mod image;
 mod inode;
 #[cfg(target_os = "linux")]
 mod namespace;
+#[cfg(target_os = "linux")]
+mod proc;
 #[cfg(all(target_os = "linux", any(feature = "helper", feature = "image")))]
 mod sniff;
 #[cfg(target_os = "linux")]

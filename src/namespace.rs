@@ -1,15 +1,16 @@
 //! The user namespace that this process is in, as `/proc/self` shows it: `user_namespaces(7)`.
 
 use crate::options::IdRange;
+use crate::proc;
 
 /// Its user ids: those inside, and what they are in the namespace of whoever opened the file, which is this one.
 pub(crate) fn uids() -> Vec<IdRange> {
-    parse(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default())
+    parse(&proc::text("self/uid_map"))
 }
 
 /// The same of its group ids.
 pub(crate) fn gids() -> Vec<IdRange> {
-    parse(&std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default())
+    parse(&proc::text("self/gid_map"))
 }
 
 /// Whether this is the first user namespace, the only one whose root may set `trusted.*` attributes.

@@ -3,7 +3,7 @@
 //! The command line is looked at while it runs; `-- --nocapture` shows the figures.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -195,41 +195,49 @@ fn no_error_repeats_a_document() {
     }
 }
 
-/// Stands in for `/proc` in the program's own mount namespace, with the fake where the program looks for its helper.
+/// A directory in the place of `/proc` that is none, in the program's own mount namespace: so it starts itself by the name
+/// that it was executed by, which is one that leads there.
 fn proc_with(scratch: &Scratch, frames: &str) -> PathBuf {
     let dir = scratch.dir(format!("proc-{frames}"));
-    fs::create_dir_all(dir.join("1/fd")).expect("fd");
-    symlink("1", dir.join("self")).expect("self");
-    let root = scratch.dir("fake-root");
-    (0..64).for_each(|number| symlink(&root, dir.join(format!("self/fd/{number}"))).expect("fd"));
+    fs::create_dir_all(dir.join("self/fd")).expect("fd");
     let fake = include_str!("support/fake_helper.py").replacen(
         "os.path.basename(__file__).removesuffix(\".py\")",
         &format!("\"say-{frames}\""),
         1,
     );
-    let exe = dir.join("self/exe");
-    fs::write(&exe, fake).expect("fake");
-    fs::set_permissions(&exe, fs::Permissions::from_mode(0o755)).expect("mode");
+    let script = scratch.file(format!("{frames}.py"), fake);
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("mode");
+    compile(
+        &format!("#include <unistd.h>\nint main(void) {{ return execl({script:?}, \"fake\", (char *) 0); }}"),
+        &dir.join(format!("self/fd/{PROGRAM}")),
+    );
     dir
 }
 
+/// A script is not started as a helper.
+fn compile(text: &str, program: &Path) {
+    let mut compiler = Command::new("cc").args(["-x", "c", "-", "-o"]).arg(program).stdin(Stdio::piped()).spawn();
+    let stdin = compiler.as_mut().ok().and_then(|child| child.stdin.take());
+    std::io::Write::write_all(&mut stdin.expect("a compiler"), text.as_bytes()).expect("a program's text");
+    assert!(compiler.and_then(|mut child| child.wait()).expect("a compiler").success());
+}
+
+/// The descriptor that the program is executed by, as `fexecve(3)` does it: its name is then `/dev/fd/70`.
+const PROGRAM: u32 = 70;
+
 fn with_helper(proc: &Path) -> Command {
+    let execute = "import os, sys; os.dup2(os.open(sys.argv[2], os.O_RDONLY), int(sys.argv[1]), False); \
+                   os.execve(int(sys.argv[1]), sys.argv[2:], os.environ)";
     let mut command = Command::new("unshare");
-    command.args([
-        "-m",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        "mount -t tmpfs tmpfs /proc && cp -a \"$0/.\" /proc && exec \"$@\"",
-    ]);
-    command.arg(proc).arg(program_path());
+    command.args(["-m", "--propagation", "private", "sh", "-c"]);
+    command.arg("mount -t tmpfs tmpfs /proc && cp -a \"$0/.\" /proc && exec \"$@\"").arg(proc);
+    command.args(["python3", "-c", execute, &PROGRAM.to_string()]).arg(program_path());
     command
 }
 
 #[test]
 fn no_helper_costs_its_caller_more_than_the_purse() {
-    if !need_root() || !need_tools(&["python3", "unshare", "mount"]) {
+    if !need_root() || !need_tools(&["python3", "unshare", "mount", "cc"]) {
         return;
     }
     let scratch = Scratch::new();

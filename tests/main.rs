@@ -27,6 +27,7 @@ mod interrupted;
 mod jail;
 mod leaks;
 mod mounts;
+mod no_proc;
 mod overlay;
 mod privileges;
 mod replays;

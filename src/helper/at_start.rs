@@ -2,8 +2,9 @@
 
 use super::{begin, sys};
 use crate::linux::own::mark_initialised;
+use crate::proc;
+use nix::fcntl::OFlag;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 
@@ -25,7 +26,7 @@ pub fn at_start(constructor: extern "C" fn()) {
 /// musl gives a constructor no arguments, and the standard library none to ask it for.
 fn name_of_this() -> Option<OsString> {
     let mut line = Vec::new();
-    File::open("/proc/self/cmdline").ok()?.take(LONGEST).read_to_end(&mut line).ok()?;
+    proc::file("self/cmdline", OFlag::O_RDONLY).ok()?.take(LONGEST).read_to_end(&mut line).ok()?;
     let name = line.split(|byte| *byte == 0).next()?;
     Some(OsString::from_vec(name.to_vec()))
 }

@@ -365,7 +365,7 @@ fn whoever_reads_back() -> Result<(), Error> {
 
 /// Whether a capability is in force here, in whatever user namespace this is.
 fn has_capability(number: u32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = crate::proc::text("self/status");
     let field = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     field.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set >> number & 1 == 1)
 }

@@ -2,9 +2,11 @@
 
 use crate::namespace;
 use crate::options::{IdRange, UserNamespace};
+use crate::proc;
 use crate::report::{Call, Descriptor, Operand, Operation};
 use crate::text::Strace;
 use crate::wire::IdMapFailure;
+use nix::fcntl::OFlag;
 use nix::unistd::{Uid, User, getegid, geteuid};
 use std::fmt::Write as _;
 use std::fs;
@@ -100,9 +102,10 @@ fn lines(ranges: &[IdRange]) -> String {
 }
 
 fn put(pid: u32, file: &str, text: &str) -> Result<(), IdMapFailure> {
-    let path = format!("/proc/{pid}/{file}");
+    let name = format!("{pid}/{file}");
+    let path = format!("/proc/{name}");
     let failed = |operation, error: &io::Error| IdMapFailure { operation, errno: error.raw_os_error().unwrap_or(0) };
-    let opened = fs::OpenOptions::new().write(true).open(&path).map_err(|error| {
+    let opened = proc::file(&name, OFlag::O_WRONLY).map_err(|error| {
         let on = Operand::Name { dir: Descriptor::Cwd, name: path.clone().into() };
         failed(Operation::new(Call::Openat, on, "O_WRONLY|O_CLOEXEC"), &error)
     });

@@ -2,10 +2,10 @@
 
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
+use crate::proc;
 use crate::program::Program;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -19,14 +19,6 @@ static INITIALISED: OnceLock<fn() -> Option<PathBuf>> = OnceLock::new();
 #[cfg_attr(not(feature = "helper"), allow(dead_code))]
 pub(crate) fn mark_initialised(executed_as: fn() -> Option<PathBuf>) {
     let _ = INITIALISED.set(executed_as);
-}
-
-/// Without it a program cannot name itself, nor a descriptor. In a root that somebody else has filled, names of that kind
-/// may be anybody's; nobody can fill in a mount.
-pub(crate) fn is_proc_mounted() -> bool {
-    let device = |path: &str| std::fs::metadata(path).map(|metadata| metadata.dev());
-    let apart = matches!((device("/"), device("/proc")), (Ok(root), Ok(proc)) if root != proc);
-    apart && Path::new("/proc/self").is_symlink()
 }
 
 /// Of a script the kernel starts the interpreter, by another `argv[0]`: that would be no helper, and start itself again.
@@ -47,5 +39,5 @@ fn by_name(name: Option<PathBuf>) -> Result<PathBuf, Error> {
 
 pub(crate) fn this_program() -> Result<Program, Error> {
     let executed_as = INITIALISED.get().ok_or_else(|| Error::of(ErrorKind::NotInitialised))?;
-    if is_proc_mounted() { Ok(Program::at("/proc/self/exe")) } else { by_name(executed_as()).map(Program::at) }
+    proc::this_program().map_or_else(|| by_name(executed_as()), Ok).map(Program::at)
 }

@@ -310,7 +310,7 @@ pub(crate) fn xattr_names_at(dir: &OwnedFd, name: &[u8]) -> Result<Vec<CString>>
     match sys::listxattrat(dir.as_fd(), &path, &mut list) {
         Ok(size) => Ok(unmasked(&list[..size])),
         Err(Errno::EOPNOTSUPP) => Ok(Vec::new()),
-        Err(Errno::ENOSYS | Errno::EPERM) => Ok(vec![c"*".to_owned()]),
+        Err(errno) if sys::is_absent(errno) => Ok(vec![c"*".to_owned()]),
         Err(errno) => Err(errno)
             .call(Call::Listxattrat, || at(Descriptor::Lower, name).with("AT_SYMLINK_NOFOLLOW, <list>, 65536")),
     }

@@ -7,6 +7,7 @@ use super::mounts::table::{Mounted, Table};
 use super::top::Top;
 use crate::helper::fault::{Attempt, Result, at, on};
 use crate::helper::sys::{self, fstat};
+use crate::proc;
 use crate::report::{Call, Cause, Descriptor};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
@@ -14,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 /// How often somebody may exchange the directories on the way before that is an error.
@@ -100,9 +101,10 @@ fn cover(place: &OwnedFd) -> Result<()> {
 fn bind(source: &str, place: &OwnedFd) -> Result<()> {
     match move_clone(source, place) {
         Err(fault) if fault.errno().is_some_and(sys::is_absent) => {
-            let (name, none) = (format!("/proc/self/fd/{}", place.as_raw_fd()), None::<&str>);
-            mount(Some(source), name.as_str(), none, MsFlags::MS_BIND, none)
-                .call(Call::Mount, || format!("\"{source}\", \"{name}\", NULL, MS_BIND, NULL"))
+            let name = proc::name_of(place).map_err(|_| fault)?;
+            let none = None::<&str>;
+            mount(Some(source), &name, none, MsFlags::MS_BIND, none)
+                .call(Call::Mount, || format!("\"{source}\", \"{}\", NULL, MS_BIND, NULL", name.display()))
         }
         done => done,
     }

@@ -4,9 +4,8 @@
 pub(crate) mod table;
 
 use crate::helper::sys;
+use crate::proc;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
 /// See `proc_pid_mountinfo(5)`.
@@ -106,7 +105,8 @@ fn text_within<const BYTES: usize>(mount: u64, field: &Field) -> Option<Vec<u8>>
 
 fn text_in(told: &[u8], field: &Field) -> Option<Vec<u8>> {
     if u64::from_ne_bytes(told.get(MASK..MASK + 8)?.try_into().ok()?) & field.bit == 0 {
-        return None;
+        // A mount that the caller's own root does not reach has no mount point there: it is below nothing that does.
+        return (field.bit == POINT.bit).then(Vec::new);
     }
     let offset = u32::from_ne_bytes(told.get(field.at..field.at + 4)?.try_into().ok()?);
     let from = told.get(TEXTS + usize::try_from(offset).ok()?..)?;
@@ -134,9 +134,7 @@ fn read() -> Option<Below> {
 }
 
 fn read_mountinfo() -> Option<Vec<u8>> {
-    let mut text = Vec::with_capacity(TYPICAL);
-    File::open("/proc/self/mountinfo").and_then(|mut file| file.read_to_end(&mut text)).ok()?;
-    Some(text)
+    proc::read("self/mountinfo", TYPICAL).ok()
 }
 
 /// Bytes of the file on an ordinary host. The kernel tells no size beforehand, and growing towards it costs more

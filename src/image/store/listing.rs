@@ -7,6 +7,7 @@
 use super::storage;
 use crate::error::Error;
 use crate::inode;
+use crate::proc;
 use crate::report::Digest;
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -15,7 +16,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -125,7 +126,7 @@ impl Walk {
             _ => {}
         }
         // Links, devices and FIFOs are not opened.
-        let place = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
+        let place = proc::name_of(dir).map_err(|_| Errno::ENOENT)?.join(name);
         self.attributes(&Attributed::Named(place))
     }
 

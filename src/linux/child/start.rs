@@ -3,15 +3,16 @@
 use crate::error::Error;
 use crate::inode;
 use crate::kind::ErrorKind;
-use crate::linux::own::{ARGV0, is_proc_mounted};
+use crate::linux::own::ARGV0;
 use crate::plan::PIECE;
+use crate::proc;
 use crate::program::Program;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -44,10 +45,9 @@ pub(super) fn process(
     let mut command = command(program);
     command.stdin(Stdio::from(archive)).stdout(Stdio::from(control)).stderr(Stdio::from(stderr));
     // A handle, not a name: a rename in between changes nothing.
-    let started = if is_proc_mounted() {
-        command.current_dir(format!("/proc/self/fd/{}", root.as_raw_fd())).spawn()
-    } else {
-        from_inside(&mut command, root)
+    let started = match proc::name_of(root) {
+        Ok(name) => command.current_dir(name).spawn(),
+        Err(_) => from_inside(&mut command, root),
     };
     started.map_err(|e| spawn_error(program, root, e))
 }

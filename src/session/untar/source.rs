@@ -92,11 +92,11 @@ impl Untar {
 
     /// Applies what an asynchronous source gives, in a tokio runtime (feature `tokio`), multi-threaded or not.
     ///
-    /// The task never blocks: it reads the source only when there is room in the helper's pipe, and hears at once
-    /// when the helper ends, however stalled the source is. What may wait is done by the runtime's threads for
-    /// blocking work: starting the helper (`posix_spawn`, and what [`Untar::atomic`] makes), mapping ids
-    /// (`newuidmap`), the end (reaping, and with [`Durability`](crate::Durability) the disk). Callbacks are called by
-    /// the task, so they must not block.
+    /// The task never blocks: it reads the next piece of the source (256 KiB at most) once the last one is in the
+    /// helper's pipe, waits for room there, and hears at once when the helper ends, however stalled the source is. What
+    /// may wait is done by the runtime's threads for blocking work: starting the helper (`posix_spawn`, and what
+    /// [`Untar::atomic`] makes), mapping ids (`newuidmap`), the end (reaping, and with
+    /// [`Durability`](crate::Durability) the disk). Callbacks are called by the task, so they must not block.
     ///
     /// Dropped before its end, it kills the helper; a thread of the runtime reaps it, and removes what
     /// [`Untar::atomic`] had begun. Dropped while it is ending, it may be too late, and the directory appears.

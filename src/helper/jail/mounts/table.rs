@@ -2,6 +2,7 @@
 
 use super::{GETCWD, POINT, UNIQUE, listed, read_mountinfo, relative, told, unescape};
 use crate::helper::fault::{Attempt, Fault, Result, at};
+use crate::proc;
 use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
@@ -147,7 +148,7 @@ pub(super) fn here() -> Option<u64> {
 /// The mount's id as `mountinfo` numbers mounts: from `statx(2)` (Linux 5.8), or from `/proc`.
 fn number(fd: &OwnedFd) -> Option<u64> {
     asked_number(fd, c"", StatxFlags::MNT_ID.bits()).or_else(|| {
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+        let text = proc::text(&format!("self/fdinfo/{}", fd.as_raw_fd()));
         text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
     })
 }
