@@ -17,7 +17,6 @@ use tree::Verdict;
 const ALLOWED: &[libc::c_long] = &[
     // Input, output and the control socket.
     libc::SYS_read,
-    libc::SYS_sendto,
     libc::SYS_recvfrom,
     libc::SYS_ppoll,
     libc::SYS_close,
@@ -71,6 +70,8 @@ const ALLOWED: &[libc::c_long] = &[
 const NOT_ON_THE_ARCHIVE: &[libc::c_long] = &[
     libc::SYS_write,
     libc::SYS_pwrite64,
+    // It can be a connection of the host's.
+    libc::SYS_sendto,
     libc::SYS_ftruncate,
     libc::SYS_fchown,
     libc::SYS_fchmod,
@@ -127,12 +128,12 @@ fn refused() -> Fault {
     Fault::os(Errno::last(), Call::Seccomp, "SECCOMP_SET_MODE_FILTER, 0, <program>")
 }
 
-/// One program where the compiler's output allows it.
 /// There is none for this machine, or none can be put together.
 fn no_filter() -> Fault {
     Fault::as_if(Errno::EOPNOTSUPP)
 }
 
+/// One program where the compiler's output allows it.
 fn filters(arch: TargetArch) -> Result<Vec<BpfProgram>> {
     one(arch).map(|filter| vec![filter]).or_else(|_| two(arch).map(Vec::from))
 }

@@ -316,6 +316,7 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
 pub const ON_THE_ARCHIVE: &[(&str, Attempt)] = &[
     ("write", |c| one(c, libc::SYS_write, &[0, 0, 0])),
     ("pwrite64", |c| one(c, libc::SYS_pwrite64, &[0, 0, 0, 0])),
+    ("sendto", |c| one(c, libc::SYS_sendto, &[0, 0, 0, 0, 0, 0])),
     ("writev", |c| one(c, libc::SYS_writev, &[0, 0, 0])),
     ("ftruncate", |c| one(c, libc::SYS_ftruncate, &[0, 0])),
     ("fallocate", |c| one(c, libc::SYS_fallocate, &[0, 0, 0, 1])),

@@ -141,7 +141,9 @@ mod tests {
         let arch = tree[1].k;
         let (mut in_tree, mut in_list) = (0, 0);
         // Values that conditions ask for, and others.
-        let words = [0, 1, 2, 3, 0x20, 0x22, 0x1000, 0x0001_0000, 0x003d_0f00, 0x1_0000, 1030, std::process::id()];
+        let named = [libc::PR_SET_NAME, libc::PR_SET_VMA, libc::F_DUPFD_CLOEXEC].map(i32::cast_unsigned);
+        let others = [0, 1, 2, 3, 0x20, 0x22, 0x1000, 0x0001_0000, 0x003d_0f00, std::process::id()];
+        let words = [&named[..], &others].concat();
         for arch in [arch, 0x4000_0003, 0] {
             for call in (0..600).chain([0x4000_0001, u32::MAX]) {
                 for (one, two) in words.iter().flat_map(|one| words.iter().map(move |two| (*one, *two))) {
