@@ -75,6 +75,10 @@ bench-images *args:
 bench-fixed *args:
     cargo bench --bench fixed -- {{ args }}
 
+# Measure the differ beside containerd's own, in both versions: as root, on a quiet machine.
+bench-differ *args:
+    cargo bench -p untar-in-root-diffd --bench apply -- {{ args }}
+
 # Measure reader, resolver and trie by themselves.
 bench-parts *args:
     RUSTFLAGS='--cfg fuzzing' cargo bench --target-dir target/parts --bench parts -- {{ args }}
