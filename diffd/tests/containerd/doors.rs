@@ -59,6 +59,9 @@ fn an_import_is_applied_by_the_differ() {
             Release::Trixie => doors.ctr("ctr images import --local=false", &import(&["--local=false"])),
             Release::Forky => doors.ctr("ctr images import --local", &import(&["--local"])),
         }
+        // Every layer there is a copy of the one below, bound.
+        let local: &[&'static str] = if release == Release::Forky { &["--local"] } else { &[] };
+        doors.ctr("import into native snapshots", &import(&[local, &["--snapshotter", "native"]].concat()));
     }
 }
 
