@@ -9,7 +9,7 @@ pub(crate) fn options(advice: Advice) -> Option<&'static str> {
         Advice::SmallerWindow | Advice::Memory => "--max-memory",
         Advice::DetectCompression => "--compression auto",
         Advice::ClampNames => "--escaping-names clamp",
-        Advice::AllowMounts => "--cross-mounts",
+        Advice::AllowMounts => "--mounts skip or --mounts cross",
         Advice::Patterns => "--include or --exclude",
         Advice::TargetFirst => "look at --include, --exclude and --strip-components",
         Advice::MapUser => "--uid-map, --chown or --no-same-owner",

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::mount::{MountFlags, mount, mount_bind};
-use untar_in_root::{Cause, IdRange, Isolation, Mode, Options, Session, UserNamespace};
+use untar_in_root::{
+    Cause, Event, EventKind, IdRange, Isolation, Mode, Mounts, MountsBelow, Options, Report, Session, UserNamespace,
+};
 
 use crate::support::privilege::need_root;
 use crate::support::process::my_helper_on;
@@ -229,14 +231,10 @@ fn a_directory_above_the_root_that_is_renamed_all_the_time_uncovers_nothing() {
     assert!(refused < 80);
 }
 
-/// Entering, replacing and removing it are the error that they were, whatever lies over it.
-#[test]
-fn a_covered_mount_is_still_one_that_is_not_crossed() {
-    if !need_root() {
-        return;
-    }
+/// Entries that enter, replace or remove what `host` has mounted.
+fn attempts() -> Vec<Tarball> {
     let tar = Tarball::new;
-    let attempts = [
+    vec![
         tar().dir("data"),
         tar().dir("data/new"),
         tar().file("data/secret", "1"),
@@ -255,12 +253,131 @@ fn a_covered_mount_is_still_one_that_is_not_crossed() {
         tar().opaque("data"),
         tar().opaque("deep"),
         tar().opaque(""),
-    ];
+    ]
+}
+
+fn assert_untouched(dest: &Path, what: &str) {
+    for place in ["data/secret", "twice/secret", "deep/er/secret", "deep/er/in/secret", "shut/secret", "file"] {
+        assert_eq!(fs::read_to_string(dest.join(place)).expect("still there"), "of the host", "{what}: {place}");
+    }
+}
+
+/// Applies with what is mounted left out; the report, and the paths that were.
+fn skipping(dest: &Path, archive: &[u8], change: impl FnOnce(&mut Options)) -> (Report, Vec<String>) {
+    let report = run::apply(dest, archive, |o| {
+        o.jail.mounts = Mounts::Skip;
+        change(o);
+    })
+    .expect("applied");
+    assert!(report.events.iter().all(|event| event.what == EventKind::MountSkipped), "{:?}", report.events);
+    let path = |event: &Event| String::from_utf8_lossy(&event.entry.as_ref().expect("an entry").path).into_owned();
+    let paths = report.events.iter().map(path).collect();
+    (report, paths)
+}
+
+#[test]
+fn rule_15_what_leads_into_a_mount_is_left_out_and_told() {
+    if !need_root() {
+        return;
+    }
     for (what, change) in &SETTINGS[..2] {
         let scratch = Scratch::new();
         let dest = scratch.dir("dest");
         host(&dest);
-        for attempt in &attempts {
+        for (number, attempt) in attempts().into_iter().enumerate() {
+            let after = format!("after-{number}");
+            let archive = attempt.file(after.as_str(), "1").build();
+            let (report, left_out) = skipping(&dest, &archive, |o| {
+                o.mode = Mode::Layer;
+                change(o);
+            });
+            assert_eq!(
+                (report.entries.skipped, report.entries.total(), left_out.len()),
+                (1, 2, 1),
+                "{what}: {left_out:?}"
+            );
+            assert_eq!(report.confinement.mounts, MountsBelow::Covered, "{what}");
+            assert!(dest.join(&after).exists(), "{what}: {left_out:?}");
+            assert_untouched(&dest, what);
+        }
+    }
+}
+
+#[test]
+fn rule_15_what_goes_keeps_the_mounts_below_it() {
+    if !need_root() {
+        return;
+    }
+    let tar = Tarball::new;
+    for (archive, mode) in [
+        (tar().whiteout("deep"), Mode::Layer),
+        (tar().opaque("deep"), Mode::Layer),
+        (tar().opaque(""), Mode::Layer),
+        (tar().file("deep", "1"), Mode::Literal),
+        // The same of a directory that the archive has named before.
+        (tar().dir("deep").dir("deep/a").file("deep", "1"), Mode::Literal),
+    ] {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        host(&dest);
+        for place in ["deep/a/b", "deep/z/b"] {
+            fs::create_dir_all(dest.join(place)).expect("directory");
+            fs::write(dest.join(place).join("f"), "old").expect("file");
+        }
+        fs::write(dest.join("deep/f"), "old").expect("file");
+        fs::write(dest.join("deep/mounted"), "under it").expect("file");
+        mount_bind(dest.join("data/secret"), dest.join("deep/mounted")).expect("bind");
+        // What comes behind finds its way there again.
+        let archive = archive.file("deep/after", "1").build();
+        let (_, left_out) = skipping(&dest, &archive, |o| o.mode = mode.clone());
+        assert_eq!(left_out.len(), 1, "{left_out:?}");
+        let mut names: Vec<_> =
+            fs::read_dir(dest.join("deep")).expect("deep").flatten().map(|e| e.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["after", "er", "mounted"], "{left_out:?}");
+        assert_untouched(&dest, "deep");
+    }
+}
+
+#[test]
+fn rule_15_a_mounted_file_among_many_is_left_out() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    host(&dest);
+    let many = |tar: Tarball, range: std::ops::Range<u32>| range.fold(tar, |tar, i| tar.file(format!("f{i}"), "x"));
+    let archive = many(many(Tarball::new(), 0..200).file("file", "1"), 200..400).build();
+    let (report, left_out) = skipping(&dest, &archive, |o| o.writers = std::num::NonZeroU32::new(4));
+    assert_eq!((report.entries.files, report.entries.skipped, left_out), (400, 1, vec!["file".to_owned()]));
+    assert_untouched(&dest, "many");
+}
+
+#[test]
+fn rule_15_a_link_to_a_mounted_file_leaves_what_is_there() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    host(&dest);
+    fs::write(dest.join("h"), "old").expect("file");
+    let (_, left_out) = skipping(&dest, &Tarball::new().hardlink("h", "file").build(), |_| ());
+    assert_eq!((left_out, fs::read_to_string(dest.join("h")).expect("h").as_str()), (vec!["h".to_owned()], "old"));
+}
+
+/// Entering, replacing and removing it are the error that they were, whatever lies over it.
+#[test]
+fn a_covered_mount_is_still_one_that_is_not_crossed() {
+    if !need_root() {
+        return;
+    }
+    for (what, change) in &SETTINGS[..2] {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        host(&dest);
+        for attempt in attempts() {
             let error = run::apply(&dest, &attempt.build(), |o| {
                 o.mode = Mode::Layer;
                 change(o);
@@ -288,7 +405,7 @@ fn a_mounted_file_in_the_way_of_an_implied_directory_stays() {
         std::os::unix::fs::symlink("file", dest.join("l")).expect("link");
         let attempt = |name: &str| {
             run::apply(&dest, &Tarball::new().file(name, "1").build(), |o| {
-                (o.mode, o.jail.mounts) = (Mode::Layer, untar_in_root::Mounts::Cross);
+                (o.mode, o.jail.mounts) = (Mode::Layer, Mounts::Cross);
                 change(o);
             })
         };
@@ -311,7 +428,7 @@ fn who_asks_for_crossing_gets_what_is_there() {
         let dest = scratch.dir("dest");
         let places = host(&dest);
         let waiting = Waiting::new(&dest, |o| {
-            o.jail.mounts = untar_in_root::Mounts::Cross;
+            o.jail.mounts = Mounts::Cross;
             change(o);
         });
         let found = waiting.finds(places);

@@ -12,6 +12,7 @@ const ISOLATIONS: &[Word<Isolation>] = &[
 
 const MOUNTS: &[Word<Mounts>] = &[
     ("refuse", "an entry that leads into one fails, and nothing in them is in sight", Mounts::Refuse),
+    ("skip", "what leads into one is left out with a warning, and nothing in them is in sight", Mounts::Skip),
     ("cross", "they are entered and changed like the rest", Mounts::Cross),
 ];
 
@@ -45,7 +46,8 @@ pub(crate) struct Jail {
 
     /// What becomes of file systems mounted below ROOT
     ///
-    /// With `refuse` they are covered, in the helper's mount namespace. With `cross` a decoder that an archive has
+    /// With `refuse` and `skip` they are covered, in the helper's mount namespace. With `skip` a directory that is to go
+    /// keeps the mount points below it, and what leads to them. With `cross` a decoder that an archive has
     /// taken over reaches all that is mounted there: through a /proc below ROOT files of the host as well.
     #[arg(long, value_name = "POLICY", default_value = "refuse", value_parser = values::words(MOUNTS),
           hide_short_help = true)]
@@ -54,6 +56,10 @@ pub(crate) struct Jail {
     /// The same as --mounts cross
     #[arg(long, hide_short_help = true, conflicts_with = "mounts")]
     cross_mounts: bool,
+
+    /// The same as --mounts skip
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["mounts", "cross_mounts"])]
+    one_file_system: bool,
 
     /// The system-call filter, seccomp(2)
     #[arg(long, value_name = "POLICY", default_value = "best-effort", value_parser = values::words(WALLS),
@@ -85,6 +91,10 @@ impl Jail {
         options.jail.sandbox.seccomp = self.seccomp;
         options.jail.sandbox.landlock = self.landlock;
         options.jail.sandbox.landlock_paths = self.landlock_paths;
-        options.jail.mounts = if self.cross_mounts { Mounts::Cross } else { self.mounts };
+        options.jail.mounts = match (self.cross_mounts, self.one_file_system) {
+            (true, _) => Mounts::Cross,
+            (_, true) => Mounts::Skip,
+            _ => self.mounts,
+        };
     }
 }

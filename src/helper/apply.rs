@@ -34,7 +34,7 @@ use crate::helper::reporter::Reporter;
 use crate::helper::rights::Namespace;
 use crate::helper::selection::Selection;
 use crate::options::{Durability, Mounts, Options, Owner};
-use crate::report::{Cause, EntryKind, EventKind, Failure, Refusal};
+use crate::report::{Cause, EntryCounts, EntryKind, EventKind, Failure, Refusal};
 use crate::wire::Request;
 use aufs::Plinks;
 use dirs::{Dirs, Implied, Missing, NodeId};
@@ -86,7 +86,7 @@ impl<'a> Applier<'a> {
         let dealt = Descriptors::share(files, used, threads(options.writers, confined.processors))?;
         let maker = Maker {
             setter: setter(options, &confined),
-            remover: Remover { watch: watch.clone(), cross_mounts, held: dealt.removal },
+            remover: Remover { watch: watch.clone(), mounts: options.jail.mounts, held: dealt.removal },
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
         };
         let writers = Rc::new(Writers::new(dealt.writers, maker.clone()));
@@ -164,6 +164,19 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
+    /// `Mounts::Skip`: an entry that a mount is in the way of is left out, and no longer counted as what it is.
+    fn leave_mounted(&mut self, failed: Failed, before: EntryCounts) -> Result<(), Failed> {
+        match &failed {
+            Failed::Applying(fault) if self.tree.maker.remover.leaves(fault) => {}
+            _ => return Err(failed),
+        }
+        let counts = &mut self.tree.journal.counts;
+        (counts.directories, counts.whiteouts) = (before.directories, before.whiteouts);
+        counts.skipped += 1;
+        self.tree.journal.event(EventKind::MountSkipped);
+        Ok(())
+    }
+
     /// Resolves directories, making what is missing as implied parents are made.
     fn resolve(&mut self, start: NodeId, parts: &[&[u8]], missing: Missing) -> Result<Option<NodeId>> {
         let (setter, policy, mode) = (self.tree.maker.setter, &self.policy, &self.mode);
@@ -183,10 +196,12 @@ impl<'a> Applier<'a> {
 
 impl<'a> Sink<'a> for Applier<'a> {
     fn take(&mut self, entry: Entry, path: &mut Vec<u8>, reader: &mut Reader<Stream>) -> Result<(), Failed> {
-        self.entry(entry, path, reader).map_err(|failed| match (failed, self.tree.dirs.unleft()) {
+        let counted = self.tree.journal.counts;
+        let taken = self.entry(entry, path, reader).map_err(|failed| match (failed, self.tree.dirs.unleft()) {
             (Failed::Applying(fault), Some(path)) => Failed::Leaving(fault.of(&path)),
             (failed, _) => failed,
-        })
+        });
+        taken.or_else(|failed| self.leave_mounted(failed, counted))
     }
 
     fn journal(&mut self) -> &mut Journal<'a> {

@@ -173,7 +173,7 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
 }
 
 fn remover() -> Remover {
-    Remover { watch: watch(), cross_mounts: true, held: 256 }
+    Remover { watch: watch(), mounts: crate::options::Mounts::Cross, held: 256 }
 }
 
 fn watch() -> Watch {

@@ -51,6 +51,14 @@ fn same_mount(a: &OwnedFd, b: &OwnedFd) -> bool {
     }
 }
 
+/// Something is mounted on `name` in `dir`, as far as the kernel tells (since Linux 5.8).
+pub(crate) fn is_mount(dir: &OwnedFd, name: &[u8]) -> bool {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    statx(dir, OsStr::from_bytes(name), flags, StatxFlags::empty())
+        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 #[cold]
 fn not_opened(errno: Errno, name: &[u8], old: bool) -> Fault {
     const FLAGS: &str = "O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY";

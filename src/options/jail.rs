@@ -32,6 +32,11 @@ pub enum Mounts {
     /// [`Confinement::mounts`](crate::Confinement::mounts).
     #[default]
     Refuse,
+    /// They are covered too, and what leads into one or is in its way is left out, each entry with an event
+    /// ([`EventKind::MountSkipped`](crate::EventKind::MountSkipped)): the run goes on. Removing a directory that has one
+    /// below it, as a whiteout or a file in its place does, leaves the mount point and what leads to it, and removes the rest.
+    /// For a live root, with its `/proc` and single files mounted.
+    Skip,
     /// They are entered and changed like the rest.
     Cross,
 }

@@ -64,6 +64,9 @@ pub enum EventKind {
         /// The kernel's answer.
         errno: i32,
     },
+    /// The entry was left out, or not done to its end: another file system is mounted there or below
+    /// ([`Mounts::Skip`](crate::Mounts::Skip)).
+    MountSkipped,
     /// The device was left out.
     DeviceSkipped {
         /// The kernel's answer.

@@ -12,7 +12,7 @@ impl Display for Advice {
             Advice::SmallerWindow => "compress it with a smaller window, or allow more memory if that is limited",
             Advice::DetectCompression => "the format can be found out from the data",
             Advice::ClampNames => "such names can be kept inside",
-            Advice::AllowMounts => "unmount it, or allow mounts to be crossed",
+            Advice::AllowMounts => "unmount it, leave such entries out, or allow mounts to be crossed",
             Advice::AttributeName => "Linux has no attribute with a longer name, so nobody can have had this one",
             Advice::Patterns => "look at the patterns that select entries",
             Advice::TargetFirst => {

@@ -42,6 +42,7 @@ impl Display for EventKind {
             }
             EventKind::ModeIgnored { mode, errno } => write!(f, "mode 0{mode:o} not set: {}", Number(*errno)),
             EventKind::TimesIgnored { errno } => write!(f, "times not set: {}", Number(*errno)),
+            EventKind::MountSkipped => f.write_str("left out: another file system is mounted there or below"),
             EventKind::DeviceSkipped { errno } => write!(f, "device left out: {}", Number(*errno)),
             EventKind::DevicePlaceholder { errno } => {
                 write!(f, "an empty file in place of the device: {}", Number(*errno))

@@ -3,6 +3,7 @@
 use super::{Dest, can_run};
 use crate::support::privilege::{need_root, need_tool, need_userns};
 use crate::support::tarball::Tarball;
+use rustix::mount::{MountFlags, mount, mount_bind};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 
@@ -294,10 +295,10 @@ fn mounts_are_crossed_only_when_asked() {
     let dest = Dest::new();
     dest.scratch.tmpfs("dest/m", 1 << 20).expect("tmpfs");
     let archive = Tarball::new().file("m/f", "x").build();
-    dest.run(&[], &archive).ended(1, "--cross-mounts");
+    dest.run(&[], &archive).ended(1, "--mounts cross");
     dest.run(&["--cross-mounts"], &archive).silent();
     dest.run(&["--mounts", "cross"], &archive).silent();
-    dest.run(&["--mounts=refuse"], &archive).ended(1, "--cross-mounts");
+    dest.run(&["--mounts=refuse"], &archive).ended(1, "--mounts cross");
     assert!(dest.join("m/f").exists());
 }
 
@@ -413,5 +414,28 @@ fn options_that_only_cost_time_do_no_harm() {
         let dest = Dest::new();
         dest.run(&[options, &["--no-same-owner"]].concat(), &archive).silent();
         assert!(dest.join("d/f").exists(), "{options:?}");
+    }
+}
+
+/// A live root: `/proc` and single files are mounted, and the rest is to be written.
+#[test]
+fn what_is_mounted_below_is_left_out_with_a_warning() {
+    if !can_run() || !need_root() {
+        return;
+    }
+    let archive = Tarball::new().dir("proc").file("proc/x", "1").file("resolv.conf", "new").file("f", "1").build();
+    for options in [&["--mounts", "skip"][..], &["--one-file-system"]] {
+        let dest = Dest::new();
+        fs::create_dir(dest.path.join("proc")).expect("directory");
+        mount("proc", dest.path.join("proc"), "proc", MountFlags::empty(), None).expect("proc");
+        for name in ["resolv.conf", "outer"] {
+            fs::write(dest.path.join(name), "outer").expect("file");
+        }
+        mount_bind(dest.path.join("outer"), dest.path.join("resolv.conf")).expect("bind");
+        let text = dest.run(options, &archive).ended(0, "\"resolv.conf\"").err;
+        assert_eq!(text.matches("left out: another file system is mounted there").count(), 3, "{text}");
+        let read = |name: &str| fs::read_to_string(dest.path.join(name)).expect("file");
+        assert_eq!((read("outer"), read("f")), ("outer".to_owned(), "1".to_owned()));
+        dest.run(&[], &archive).ended(1, "--mounts skip or --mounts cross");
     }
 }

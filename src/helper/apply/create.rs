@@ -109,9 +109,8 @@ impl Applier<'_> {
             return Err(refused(Refusal::RootNotDirectory));
         }
         self.tree.settle()?;
-        self.tree.maker.make_room(&spot.handle, spot.name)?;
         self.tree.dirs.forget(spot.parent, spot.name);
-        Ok(())
+        self.tree.maker.make_room(&spot.handle, spot.name)
     }
 
     fn made_leaf(&mut self, spot: &Spot<'_>) -> Result<()> {
@@ -209,6 +208,10 @@ impl Applier<'_> {
         let stat = self.mode.link_source(&mut self.tree, &from)?.ok_or_else(missing)?;
         if inode::is_directory(&stat) {
             return Err(refused(Refusal::HardlinkToDirectory));
+        }
+        // Told by the kernel only after what is at the new name is gone.
+        if self.options.jail.mounts == Mounts::Skip && open::is_mount(&from.handle, name) {
+            return Err(Cause::CrossesMount.into());
         }
         let same = |there: FileStat| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
         self.make(spot, || match linkat(&from.handle, from.path(), &spot.handle, spot.path(), LinkatFlags::empty()) {

@@ -18,9 +18,10 @@ impl Tree<'_> {
         }
     }
 
-    /// Removes what this archive did not make; each directory is looked through once in a run.
+    /// Removes what this archive did not make; each directory is looked through once in a run. What is mounted and left out
+    /// is told when the rest is done.
     pub(super) fn prune(&mut self, directory: NodeId) -> Result<()> {
-        let mut stack = vec![directory];
+        let (mut stack, mut outcome) = (vec![directory], Ok(()));
         while let Some(id) = stack.pop() {
             if self.dirs.node(id).opaque {
                 continue;
@@ -31,10 +32,13 @@ impl Tree<'_> {
                 match self.dirs.child(id, &name) {
                     Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => {}
                     Some(Child::Dir(child)) if self.dirs.outlives_markers(child) => stack.push(child),
-                    _ => self.remove_lower(id, &name)?,
+                    _ => match self.remove_lower(id, &name) {
+                        Err(fault) if self.maker.remover.leaves(&fault) => outcome = Err(fault),
+                        removed => removed?,
+                    },
                 }
             }
         }
-        Ok(())
+        outcome
     }
 }

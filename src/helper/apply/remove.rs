@@ -7,6 +7,7 @@
 use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::open;
 use crate::helper::read::input::Watch;
+use crate::options::Mounts;
 use crate::report::{Call, Cause, Descriptor};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -24,7 +25,7 @@ const AGAIN: u32 = 64;
 #[derive(Clone)]
 pub(crate) struct Remover {
     pub(crate) watch: Watch,
-    pub(crate) cross_mounts: bool,
+    pub(crate) mounts: Mounts,
     /// Directories held open on the way down; deeper ones are found again from the top.
     pub(crate) held: usize,
 }
@@ -37,10 +38,18 @@ struct Level {
     directories: Vec<Vec<u8>>,
     /// How often it was found not to be empty after all.
     again: u32,
+    /// A mount point in it or below it stays.
+    mounted: bool,
 }
 
 impl Remover {
-    /// Removes `name` in `dir`, whatever it is. False if it was not there.
+    /// What is mounted is in the way, and is to be left out.
+    pub(crate) fn leaves(&self, fault: &Fault) -> bool {
+        self.mounts == Mounts::Skip && fault.cause == Cause::CrossesMount
+    }
+
+    /// Removes `name` in `dir`, whatever it is. False if it was not there. If mounts are left out, an error for one below
+    /// comes when all the rest is removed.
     pub(crate) fn remove(&self, dir: &OwnedFd, name: &[u8]) -> Result<bool> {
         match unlink(dir, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => return Ok(true),
@@ -64,26 +73,52 @@ impl Remover {
             if count % LOOK == 0 {
                 self.watch.check()?;
             }
-            if let Some(next) = top.directories.pop() {
-                let handle = self.handle(dir, &mut levels)?;
-                if let Some(level) = self.descend(handle, next)? {
-                    levels.push(level);
-                    let held = levels.len().saturating_sub(self.held);
-                    levels[..held].last_mut().map(|level| level.handle.take());
-                }
-                continue;
+            match top.directories.pop() {
+                Some(next) => self.down(dir, &mut levels, next)?,
+                None => self.up(dir, &mut levels)?,
             }
-            let Some(done) = levels.pop() else { break };
-            let above = if levels.is_empty() { dir } else { self.handle(dir, &mut levels)? };
-            match unlink(above, &done.name, UnlinkatFlags::RemoveDir) {
-                // Somebody else is putting things there: once more, from what is there now.
-                Err(Errno::ENOTEMPTY | Errno::EEXIST) if done.again < AGAIN => {
-                    let level = Level { again: done.again + 1, ..self.enter(above, &done.name)? };
-                    levels.push(level);
-                }
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(fault(errno, &done.name, UnlinkatFlags::RemoveDir)),
+        }
+        Ok(())
+    }
+
+    /// Removes a subdirectory of the last level, or goes into it.
+    fn down(&self, dir: &OwnedFd, levels: &mut Vec<Level>, next: Vec<u8>) -> Result<()> {
+        match self.descend(self.handle(dir, levels)?, next) {
+            Ok(Some(level)) => {
+                levels.push(level);
+                let held = levels.len().saturating_sub(self.held);
+                levels[..held].last_mut().map(|level| level.handle.take());
+                Ok(())
             }
+            Ok(None) => Ok(()),
+            Err(fault) => self.leave(fault, levels),
+        }
+    }
+
+    /// Removes the last level, in which nothing is left but what is mounted.
+    fn up(&self, dir: &OwnedFd, levels: &mut Vec<Level>) -> Result<()> {
+        let Some(done) = levels.pop() else { return Ok(()) };
+        if done.mounted {
+            return self.leave(Cause::CrossesMount.into(), levels);
+        }
+        let above = if levels.is_empty() { dir } else { self.handle(dir, levels)? };
+        match unlink(above, &done.name, UnlinkatFlags::RemoveDir) {
+            // Somebody else is putting things there: once more, from what is there now.
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) if done.again < AGAIN => {
+                let level = Level { again: done.again + 1, ..self.enter(above, &done.name)? };
+                levels.push(level);
+                Ok(())
+            }
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => self.leave(fault(errno, &done.name, UnlinkatFlags::RemoveDir), levels),
+        }
+    }
+
+    /// A mount point that is left out stays, and the last level with it.
+    fn leave(&self, fault: Fault, levels: &mut [Level]) -> Result<()> {
+        match levels.last_mut() {
+            Some(level) if self.leaves(&fault) => level.mounted = true,
+            _ => return Err(fault),
         }
         Ok(())
     }
@@ -104,8 +139,8 @@ impl Remover {
 
     /// Opens a directory and removes all in it but directories.
     fn enter(&self, dir: &OwnedFd, name: &[u8]) -> Result<Level> {
-        let handle = open::directory(dir, name, self.cross_mounts)?;
-        let mut directories = Vec::new();
+        let handle = open::directory(dir, name, self.mounts == Mounts::Cross)?;
+        let (mut directories, mut mounted) = (Vec::new(), false);
         for (child, kind) in list(&handle)? {
             if kind == Some(Type::Directory) {
                 directories.push(child);
@@ -114,10 +149,11 @@ impl Remover {
             match unlink(&handle, &child, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(Errno::EISDIR) => directories.push(child),
+                Err(Errno::EBUSY) if self.mounts == Mounts::Skip => mounted = true,
                 Err(errno) => return Err(fault(errno, &child, UnlinkatFlags::NoRemoveDir)),
             }
         }
-        Ok(Level { name: name.to_vec(), handle: Some(handle), directories, again: 0 })
+        Ok(Level { name: name.to_vec(), handle: Some(handle), directories, again: 0, mounted })
     }
 
     /// The last level's handle, found again from the top if it was given up.
@@ -129,7 +165,7 @@ impl Remover {
                 self.watch.check()?;
             }
             let above = if at == 0 { dir } else { held_handle(&levels[at - 1])? };
-            let opened = open::directory(above, &levels[at].name, self.cross_mounts)?;
+            let opened = open::directory(above, &levels[at].name, self.mounts == Mounts::Cross)?;
             levels[at].handle = Some(opened);
             // Only the last ones are kept.
             if let Some(give_up) = at.checked_sub(self.held) {

@@ -45,6 +45,7 @@ impl Tree<'_> {
     pub(super) fn settle(&mut self) -> Result<()> {
         let outcome = self.writers.drain();
         self.journal.counts.files += outcome.files;
+        self.journal.counts.skipped += outcome.skipped;
         for (entry, what) in outcome.softened {
             self.journal.tell_of(Some(entry), what);
         }
@@ -62,10 +63,12 @@ impl Tree<'_> {
     pub(super) fn remove_lower(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
         let handle = self.open(parent)?;
         self.dirs.forget(parent, name);
-        if self.maker.remover.remove(&handle, name)? {
+        let removed = self.maker.remover.remove(&handle, name);
+        // After an error, too, much may be gone.
+        if !matches!(removed, Ok(false)) {
             self.dirs.disturb(parent);
         }
-        Ok(())
+        removed.map(drop)
     }
 
     /// A part of a file becomes the whole of another. Holes stay holes.

@@ -104,6 +104,8 @@ struct State {
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) files: u64,
+    /// Files left out, where something is mounted.
+    pub(crate) skipped: u64,
     pub(crate) softened: Vec<(EntryRef, EventKind)>,
     bytes: usize,
     /// Softened too, but too much to keep.
@@ -298,6 +300,10 @@ impl Shared {
                     outcome.files += 1;
                     outcome.softened.extend(softened.into_iter().map(|what| (job.named(), what)));
                 }
+                Err(fault) if maker.remover.leaves(&fault) => {
+                    outcome.skipped += 1;
+                    outcome.softened.push((job.named(), EventKind::MountSkipped));
+                }
                 Err(fault) => {
                     outcome.failure = Some((job.named(), fault));
                     self.failed.store(true, Ordering::Relaxed);
@@ -326,6 +332,7 @@ impl Outcome {
     /// Puts two outcomes together. Of several failures, the first in the archive counts.
     fn add(&mut self, other: Outcome) {
         self.files += other.files;
+        self.skipped += other.skipped;
         self.excess += other.excess;
         for (entry, what) in other.softened {
             // An attribute's name is at most 255 bytes.
