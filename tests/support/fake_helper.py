@@ -51,7 +51,7 @@ EVENT = frame(body=b"\x04\x00\x00\x56")  # no entry, SkippedType(86)
 
 
 def listed(name=b"name", xattrs=0):
-    return frame(body=b"\x03\x00\x00" + bytes_of(name) + bytes(10) + bytes_of(bytes(xattrs)))
+    return frame(body=b"\x03\x00\x00" + bytes_of(name) + bytes(9) + bytes_of(bytes(xattrs)))
 
 
 FRAMES = {
@@ -59,7 +59,7 @@ FRAMES = {
     "W": frame(body=b"\x06"), "R": frame(body=b"\x05" + REPORT + NO_FAILURE), "F": frame(body=b"\x05" + REPORT + FAILURE),
     # What is as large as a frame can be, and larger in memory.
     "e": frame(body=b"\x04\x00\x06" + bytes_of(b"n" * 1_000_000)),
-    "m": frame(body=b"\x01" + bytes(3) + bytes_of(bytes(1_000_000)) + bytes(7)),
+    "m": frame(body=b"\x01" + bytes(3) + bytes_of(bytes(1_000_000)) + bytes(8)),
     "f": frame(body=b"\x05" + REPORT + b"\x01\x04\x00\x00\x01" + b"\x00\x03\x00" + bytes_of(b"\x01" * 300_000) * 2
                + b"\x00\x0c" + bytes_of(b"\xff" * 300_000)),
     "x": listed(b"\x01" * 1_000_000),
