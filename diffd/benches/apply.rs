@@ -109,9 +109,16 @@ fn median(mut all: Vec<f64>) -> f64 {
     all[all.len() / 2]
 }
 
+impl Image {
+    /// Of images in containerd, so that no layer of another image or round is there before.
+    fn namespace(&self, round: usize) -> String {
+        format!("{}-{round}", self.name.replace([' ', ','], "").replace('.', "-"))
+    }
+}
+
 /// In a namespace of its own; its snapshots go afterwards, its content stays for the calls.
 fn import(machine: &Machine, containerd: &str, image: &Image, round: usize) -> f64 {
-    let namespace = format!("n{round}");
+    let namespace = image.namespace(round);
     let ctr = |command: &[&str]| machine.run(&words(&machine.ctr(containerd, &namespace, command)));
     let begun = Instant::now();
     ctr(&["images", "import", "--base-name", "localhost/t", &image.archive]);
@@ -136,7 +143,7 @@ fn apply(machine: &Machine, runtime: &Runtime, side: &mut Side, image: &Image) -
         let request =
             ApplyRequest { diff: Some(layer.clone()), mounts: vec![mount(place, number)], ..Default::default() };
         let mut request = tonic::Request::new(request);
-        request.metadata_mut().insert("containerd-namespace", "n0".parse().expect("a name"));
+        request.metadata_mut().insert("containerd-namespace", image.namespace(0).parse().expect("a name"));
         runtime.block_on(side.client.apply(request)).expect("applied");
     }
     let took = begun.elapsed().as_secs_f64();
