@@ -55,8 +55,8 @@ use std::time::{Duration, Instant};
 /// In a helper it never returns: the archive on descriptor 0 is applied as the parent on descriptor 1 asks.
 /// Where `main` is not yours to change: [`helper_at_start!`](crate::helper_at_start).
 ///
-/// A set-uid program is never a helper: `argv[0]` is the caller's choice there. Such a process, and one whose
-/// descriptor 1 is no socket, ends with a message and exit status 2.
+/// A set-uid program is never a helper: `argv[0]` is the caller's choice there. Such a process, one whose
+/// descriptor 1 is no socket and one that has threads already ends with a message and exit status 2.
 pub fn init() {
     begin(std::env::args_os().next());
     mark_initialised(sys::executed_as);
@@ -71,11 +71,18 @@ fn begin(name: Option<OsString>) {
         "refusing to run as a helper with raised privileges"
     } else if !sys::is_socket(1) {
         "this is the helper of untar-in-root; it is started by the library, not by hand"
+    } else if has_threads() {
+        "helper::init() must come first in main, and this program has threads by then (a runtime's?)"
     } else {
         run();
     };
     sys::complain(refusal);
     sys::exit_now(2);
+}
+
+/// `unshare(2)` refuses to part memory that is shared, and does nothing where it is not.
+fn has_threads() -> bool {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_VM) == Err(Errno::EINVAL)
 }
 
 /// The whole sequence.

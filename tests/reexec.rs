@@ -140,17 +140,36 @@ fn a_wrong_root_is_an_error_here_too() {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
     ("this_is_the_helper", this_is_the_helper),
     ("from_many_threads_at_once", from_many_threads_at_once),
     ("another_copy_by_path", another_copy_by_path),
     ("the_file_may_be_gone", the_file_may_be_gone),
+    ("a_program_that_has_threads_before_init_is_told_so", a_program_that_has_threads_before_init_is_told_so),
     ("a_helper_by_hand_says_what_it_is", a_helper_by_hand_says_what_it_is),
     ("a_set_uid_program_is_never_a_helper", a_set_uid_program_is_never_a_helper),
     ("a_wrong_root_is_an_error_here_too", a_wrong_root_is_an_error_here_too),
 ];
 
+/// Under this name the program is one whose runtime starts its threads before `init`.
+const LATE: &str = "late";
+
+fn a_program_that_has_threads_before_init_is_told_so() {
+    let dir = scratch();
+    let late = dir.join(LATE);
+    // Copied by another process, since what another thread starts just then would hold it open for writing, ETXTBSY.
+    let copied = Command::new("cp").arg(std::env::current_exe().expect("this program")).arg(&late).status();
+    assert!(copied.expect("cp").success());
+    let error = Untar::open(&dir).expect("root").program(Program::at(&late)).apply(&archive()[..]).expect_err("late");
+    assert_eq!(error.kind(), ErrorKind::Helper, "{error}");
+    assert!(error.to_string().contains("helper::init() must come first in main"), "{error}");
+    fs::remove_dir_all(dir).expect("removed");
+}
+
 fn main() {
+    if std::env::current_exe().is_ok_and(|program| program.ends_with(LATE)) {
+        std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(60)));
+    }
     untar_in_root::helper::init();
     let args: Vec<String> = std::env::args().skip(1).collect();
     if let [job, dir] = &args[..]

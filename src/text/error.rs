@@ -128,7 +128,10 @@ fn why_killed(name: &str) -> &'static str {
 fn garbled(f: &mut Formatter<'_>, garbled: Garbled) -> fmt::Result {
     const ONE_VERSION: &str = "helper and library must be of one version";
     match garbled {
-        Garbled::Magic => write!(f, "the program started as the helper does not answer as one: {ONE_VERSION}"),
+        Garbled::Magic => write!(
+            f,
+            "the program started as the helper does not answer as one: {ONE_VERSION}, and nothing may be printed before init()"
+        ),
         Garbled::Version(version) => {
             write!(f, "the helper speaks protocol {version:08x} and not this library's: {ONE_VERSION}")
         }
