@@ -1,8 +1,8 @@
-//! What stands in for the work on systems other than Linux: the same doors, and one answer.
+//! What stands in for the work on systems other than Linux: the same functions, and one answer.
 //!
 //! Compiled for the tests on Linux too, which is where it is tested.
 #![cfg_attr(test, allow(dead_code))]
-// A door that nobody uses is one that Linux has no more.
+// What nobody uses here is what nobody uses on Linux either.
 #![cfg_attr(not(test), warn(dead_code))]
 
 use crate::canceller::Canceller;

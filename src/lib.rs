@@ -83,7 +83,7 @@ pub use session::Running;
 pub use session::{Parts, Pending, Session, Untar};
 pub use text::Escaped;
 
-// The seam. What the public types do is in one of two rooms with the same doors; tests on Linux look into both.
+// The seam. What the public types do is in one of two modules with the same functions; tests on Linux see both.
 #[cfg(any(test, not(target_os = "linux")))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
