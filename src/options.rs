@@ -51,7 +51,8 @@ pub struct Options {
     pub ignore_root_metadata: bool,
     /// A directory entry over a symlink to a directory keeps the symlink.
     pub keep_directory_symlink: bool,
-    /// Never let a directory replace something else, or something else a directory.
+    /// Never let a directory replace something else, or something else a directory: refused, and `ENOTDIR` where an entry
+    /// below the directory only implies it.
     pub no_overwrite_dir_nondir: bool,
     /// A header-only entry (link, device, directory) with a size is refused. Off: an event.
     pub strict_sizes: bool,

@@ -5,8 +5,7 @@ use super::dirs::{Missing, NodeId};
 use super::whiteout::Marker;
 use super::{Applier, refused};
 use crate::helper::fault::{Fault, Result};
-use crate::helper::feed::Failed;
-use crate::helper::path::{fold, split_plain};
+use crate::helper::path::{Name, fold, split_plain};
 use crate::helper::read::entry::Entry;
 use crate::report::{Cause, EntryKind, EventKind, Refusal};
 use nix::errno::Errno;
@@ -46,33 +45,13 @@ pub(super) struct Memo {
 }
 
 impl Applier<'_> {
-    pub(super) fn place(&mut self, path: &[u8], entry: &Entry) -> Result<Place, Failed> {
+    pub(super) fn place(&mut self, path: &[u8], entry: &Entry) -> Result<Place> {
         if let Some(place) = self.remembered(path) {
             return Ok(place);
         }
-        let mut name = fold(path, self.options.escaping_names, &self.options.limits).map_err(Fault::from)?;
-        if name.clamped {
-            self.tree.journal.event(EventKind::Clamped);
-        }
-        let strip = self.options.strip_components as usize;
-        if strip > 0 {
-            if name.parts.len() <= strip {
-                return Ok(Place::Skip);
-            }
-            name.parts.drain(..strip);
-        }
-        if !self.selection.takes(&name.parts) {
-            return Ok(Place::Skip);
-        }
+        let Some(name) = self.wanted(path)? else { return Ok(Place::Skip) };
         let marker = self.mode.marker(&name).map_err(refused)?;
-        let Some((_, parents)) = name.parts.split_last() else {
-            return if entry.kind == EntryKind::Directory {
-                Ok(Place::Root)
-            } else {
-                let clamped = name.clamped;
-                Err(refused(if clamped { Refusal::ClampedToRoot } else { Refusal::RootNotDirectory }).into())
-            };
-        };
+        let Some((_, parents)) = name.parts.split_last() else { return root_place(entry.kind, name.clamped) };
         Ok(match marker {
             Marker::Aufs => {
                 self.tree.journal.event(EventKind::SkippedAufs);
@@ -96,6 +75,22 @@ impl Applier<'_> {
                 Place::At { parent, name: name.last }
             }
         })
+    }
+
+    /// The name folded and stripped, if it is one that is wanted.
+    fn wanted<'n>(&mut self, path: &'n [u8]) -> Result<Option<Name<'n>>> {
+        let mut name = fold(path, self.options.escaping_names, &self.options.limits)?;
+        if name.clamped {
+            self.tree.journal.event(EventKind::Clamped);
+        }
+        let strip = self.options.strip_components as usize;
+        if strip > 0 {
+            if name.parts.len() <= strip {
+                return Ok(None);
+            }
+            name.parts.drain(..strip);
+        }
+        Ok(Some(name).filter(|name| self.selection.takes(&name.parts)))
     }
 
     /// The directory that a marker makes opaque. One that is missing is made where the caller wants it, and what is in its
@@ -157,5 +152,14 @@ impl Applier<'_> {
             Some(parent) => Ok((parent, last)),
             None => Err(missing()),
         }
+    }
+}
+
+/// Rule 3: what is at the root is a directory.
+fn root_place(kind: EntryKind, clamped: bool) -> Result<Place> {
+    match kind {
+        EntryKind::Directory => Ok(Place::Root),
+        _ if clamped => Err(refused(Refusal::ClampedToRoot)),
+        _ => Err(refused(Refusal::RootNotDirectory)),
     }
 }
