@@ -34,7 +34,7 @@ enum Moment {
 fn run(scratch: &Scratch, archive: &Tarball, moment: Moment, exchange: impl FnOnce()) -> Result<Report, Error> {
     let dest = scratch.join("dest");
     let mut session = untar(&dest, |options| options.trusted_xattrs = true).spawn().expect("helper");
-    let pid = find(fs::metadata(&dest).expect("destination").ino());
+    let pid = find(&dest);
     ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD).expect("seize");
     ptrace::interrupt(pid).expect("interrupt");
     waitpid(pid, None).expect("stop");

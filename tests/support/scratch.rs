@@ -1,29 +1,42 @@
 //! Temporary directories that hold hostile trees, and canaries around a destination.
 
+mod memory;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{UnmountFlags, unmount};
 
 use super::tree::{self, Tree};
 
 /// A directory that is gone with the value, whatever was put into it and mounted on it.
 pub struct Scratch {
     path: PathBuf,
+    /// The place in the temporary directory: the same, or that of a file system in memory with it in.
+    place: PathBuf,
 }
 
 impl Scratch {
-    /// An empty directory, mode 0755, in `$TMPDIR`.
+    /// An empty directory, mode 0755: in memory where that can be had, else, or if there is a `$TMPDIR`, there.
     ///
     /// # Panics
     /// When there is no temporary directory to be had.
     pub fn new() -> Self {
-        let path = tempfile::Builder::new().prefix("untar-in-root-").tempdir().expect("temporary directory").keep();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode of the temporary directory");
-        Scratch { path: path.canonicalize().expect("temporary directory") }
+        let place = tempfile::Builder::new().prefix("untar-in-root-").tempdir().expect("temporary directory").keep();
+        let place = place.canonicalize().expect("temporary directory");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("mode of the temporary directory");
+        if !memory::is_as_good() {
+            return Scratch { path: place.clone(), place };
+        }
+        memory::mount_at(&place, "mode=0755").expect("tmpfs");
+        // Not the mount itself: what is mounted on a scratch directory is a test's own.
+        let path = place.join("s");
+        fs::create_dir(&path).expect("scratch directory");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode of the scratch directory");
+        Scratch { path, place }
     }
 
     /// The directory.
@@ -59,8 +72,7 @@ impl Scratch {
     /// A tmpfs of this size below it; an error without the right to mount.
     pub fn tmpfs(&self, name: &str, bytes: u64) -> io::Result<PathBuf> {
         let path = self.dir(name);
-        let options = std::ffi::CString::new(format!("size={bytes},mode=0755"))?;
-        mount("tmpfs", &path, "tmpfs", MountFlags::empty(), Some(options.as_c_str()))?;
+        memory::mount_at(&path, &format!("size={bytes},mode=0755"))?;
         Ok(path)
     }
 
@@ -109,12 +121,16 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        for place in mounts_below(&self.path).iter().rev() {
+        for place in mounts_below(&self.place).iter().rev() {
             _ = unmount(place, UnmountFlags::DETACH);
         }
+        // What was in memory is gone already, of which a disk takes its time.
+        if self.path != self.place && fs::remove_dir(&self.place).is_ok() {
+            return;
+        }
         // Directories of mode 0000 first, for those who are not root; both tools take any depth.
-        run_quietly(Command::new("chmod").args(["-R", "u+rwx", "--"]).arg(&self.path));
-        run_quietly(Command::new("rm").args(["-rf", "--"]).arg(&self.path));
+        run_quietly(Command::new("chmod").args(["-R", "u+rwx", "--"]).arg(&self.place));
+        run_quietly(Command::new("rm").args(["-rf", "--"]).arg(&self.place));
     }
 }
 

@@ -51,8 +51,7 @@ impl Captive {
         })
         .spawn()
         .expect("helper");
-        let ino = fs::metadata(&dest).expect("destination").ino();
-        let pid = find(ino);
+        let pid = find(&dest);
         ptrace::seize(pid, ptrace::Options::empty()).expect("seize");
         ptrace::interrupt(pid).expect("interrupt");
         waitpid(pid, None).expect("stop");
@@ -148,12 +147,15 @@ impl Drop for Captive {
 }
 
 /// The helper whose root is this directory, once it waits for the archive.
-pub fn find(ino: u64) -> Pid {
+pub fn find(dest: &Path) -> Pid {
+    // File systems in memory have the same numbers.
+    let identity = |stat: fs::Metadata| (stat.dev(), stat.ino());
+    let want = identity(fs::metadata(dest).expect("destination"));
     let begun = Instant::now();
     loop {
         for entry in fs::read_dir("/proc").expect("/proc").flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let inside = fs::metadata(format!("/proc/{pid}/root")).is_ok_and(|stat| stat.ino() == ino);
+            let inside = fs::metadata(format!("/proc/{pid}/root")).is_ok_and(|stat| identity(stat) == want);
             if inside && waits(pid) {
                 return Pid::from_raw(pid);
             }
