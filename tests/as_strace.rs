@@ -155,6 +155,12 @@ fn is_told(ours: &str, theirs: &BTreeSet<String>) -> bool {
     theirs.contains(ours) || number.is_some_and(|number| theirs.iter().any(|call| call.starts_with(number)))
 }
 
+/// Only this call stops the run: the filter lets the others through. strace takes no number here.
+fn alone(call: &str) -> Vec<String> {
+    let named = call.starts_with(|c: char| c.is_ascii_alphabetic());
+    if named { vec!["--seccomp-bpf".into(), "-e".into(), format!("trace={call}")] } else { Vec::new() }
+}
+
 /// One run in which the call fails for this time; `None` if it is made less often.
 fn run(
     scratch: &Scratch,
@@ -171,6 +177,7 @@ fn run(
     let output = Command::new("strace")
         .args(["-f", "-y", "-o"])
         .arg(&record)
+        .args(alone(call))
         .args(["-e", &inject])
         .arg(program_path())
         .arg("--seccomp=off")

@@ -95,7 +95,7 @@ fn opaque_markers_between_files_of_one_directory_cost_no_more() {
         let marked = one.clone().flat_map(|name| [name, "d/.wh..wh..opq".to_owned()]);
         [files(other.clone()), files(marked), files(one.zip(other).flat_map(|(a, b)| [a, b]))]
     };
-    at_most_thrice(4, archives, 1_000);
+    at_most_thrice(10, archives, 400);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn opaque_markers_of_many_directories_cost_no_more() {
         let with = |last: &'static str| files((0..n).flat_map(move |i| [format!("d{i}/f"), format!("d{i}/{last}")]));
         [with("lower"), with(".wh..wh..opq"), with("g")]
     };
-    at_most_thrice(4, archives, 1_000);
+    at_most_thrice(10, archives, 400);
 }
 
 /// Every marker hides all that the others do.
@@ -118,7 +118,7 @@ fn opaque_markers_of_a_deep_path_cost_no_more() {
         let plain = files((0..n).rev().flat_map(|i| [format!("{}f{i}", path(i)), format!("{}g{i}", path(i))]));
         [with("lower"), with(".wh..wh..opq"), plain]
     };
-    at_most_thrice(4, archives, 1_000);
+    at_most_thrice(10, archives, 400);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn whiteouts_in_one_directory_cost_no_more() {
         let names = |prefix: &'static str| files((0..n).map(move |i| format!("d/{prefix}{i}")));
         [names("f"), names(".wh.f"), names("f")]
     };
-    at_most_thrice(50, archives, 2_000);
+    at_most_thrice(200, archives, 500);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn whiteouts_of_nothing_cost_no_more() {
         let names = |prefix: &'static str| files((0..n).map(move |i| format!("d/{prefix}{i}")));
         [names("other"), names(".wh.f"), names("f")]
     };
-    at_most_thrice(50, archives, 2_000);
+    at_most_thrice(200, archives, 500);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn whiteouts_spread_over_directories_cost_no_more() {
         let names = |prefix: &'static str| files((0..n).map(move |i| format!("d{}/e/{prefix}{i}", i % 100)));
         [names("f"), names(".wh.f"), names("f")]
     };
-    at_most_thrice(50, archives, 2_000);
+    at_most_thrice(200, archives, 500);
 }
 
 /// Each goes with all that the archive has put there.
@@ -157,5 +157,5 @@ fn whiteouts_between_files_cost_no_more() {
         let marked = one.clone().flat_map(|name| [name, ".wh.d".to_owned()]);
         [files(other.clone()), files(marked), files(one.zip(other).flat_map(|(a, b)| [a, b]))]
     };
-    at_most_thrice(4, archives, 1_000);
+    at_most_thrice(10, archives, 400);
 }
