@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use untar_in_root::{ErrorKind, Program, Untar};
@@ -128,9 +128,63 @@ fn a_set_uid_program_is_never_a_helper() {
 
 /// Is the temporary directory mounted without set-uid, or are we in a namespace where it means nothing?
 fn nosuid() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let flags = rustix::fs::statvfs(std::env::temp_dir()).map(|s| s.f_flag);
-    !map.contains("4294967295") || flags.is_ok_and(|f| f.contains(rustix::fs::StatVfsMountFlags::NOSUID))
+    !in_the_first_namespace() || flags.is_ok_and(|f| f.contains(rustix::fs::StatVfsMountFlags::NOSUID))
+}
+
+/// In a mount namespace without `/proc`, started by this name, with this directory to unpack in.
+fn without_proc(job: &str, start: &str, dir: &Path) -> Output {
+    let exe = std::env::current_exe().expect("this program");
+    let script = format!("umount -l /proc && cd \"$(dirname \"$0\")\" && exec {start} {job} \"$1\"");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(exe).arg(dir);
+    command.output().expect("unshare")
+}
+
+/// `AT_EXECFN` is what it was started by.
+fn without_proc_it_is_started_by_its_name() {
+    if !can_do_without_proc() {
+        return;
+    }
+    let dir = scratch();
+    let output = without_proc("unpack", "\"$0\"", &dir);
+    assert!(output.status.success() && dir.join("f").exists(), "{output:?}");
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+/// A relative name would be looked for wherever the process is by then.
+fn without_proc_and_by_a_relative_name_it_says_so() {
+    if !can_do_without_proc() {
+        return;
+    }
+    let dir = scratch();
+    let output = without_proc("be-refused", "\"./$(basename \"$0\")\"", &dir);
+    assert!(output.status.success() && !dir.join("f").exists(), "{output:?}");
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+fn can_do_without_proc() -> bool {
+    let can = rustix::process::geteuid().is_root() && in_the_first_namespace();
+    if !can {
+        let all = std::env::var_os("UNTAR_REQUIRE_ALL").is_some_and(|v| v == "1");
+        assert!(!all, "without_proc cannot run");
+        println!("SKIPPED without_proc: not root, so /proc cannot be unmounted");
+    }
+    can
+}
+
+fn unpack(dir: &str) {
+    Untar::open(dir).expect("root").apply(&archive()[..]).expect("applied");
+}
+
+fn be_refused(dir: &str) {
+    let error = Untar::open(dir).and_then(|untar| untar.apply(&archive()[..])).expect_err("it cannot start itself");
+    assert_eq!(error.kind(), ErrorKind::Helper);
+    assert!(error.to_string().contains("/proc is not mounted"), "{error}");
+}
+
+fn in_the_first_namespace() -> bool {
+    fs::read_to_string("/proc/self/uid_map").unwrap_or_default().contains("4294967295")
 }
 
 fn a_wrong_root_is_an_error_here_too() {
@@ -140,7 +194,7 @@ fn a_wrong_root_is_an_error_here_too() {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 10] = [
     ("this_is_the_helper", this_is_the_helper),
     ("from_many_threads_at_once", from_many_threads_at_once),
     ("another_copy_by_path", another_copy_by_path),
@@ -148,6 +202,8 @@ const TESTS: [Test; 8] = [
     ("a_program_that_has_threads_before_init_is_told_so", a_program_that_has_threads_before_init_is_told_so),
     ("a_helper_by_hand_says_what_it_is", a_helper_by_hand_says_what_it_is),
     ("a_set_uid_program_is_never_a_helper", a_set_uid_program_is_never_a_helper),
+    ("without_proc_it_is_started_by_its_name", without_proc_it_is_started_by_its_name),
+    ("without_proc_and_by_a_relative_name_it_says_so", without_proc_and_by_a_relative_name_it_says_so),
     ("a_wrong_root_is_an_error_here_too", a_wrong_root_is_an_error_here_too),
 ];
 
@@ -172,10 +228,11 @@ fn main() {
     }
     untar_in_root::helper::init();
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [job, dir] = &args[..]
-        && job == "remove-yourself"
-    {
-        return remove_yourself(dir);
+    match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["remove-yourself", dir] => return remove_yourself(dir),
+        ["unpack", dir] => return unpack(dir),
+        ["be-refused", dir] => return be_refused(dir),
+        _ => {}
     }
     if args.iter().any(|arg| arg == "--list") {
         return;
