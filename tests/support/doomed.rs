@@ -16,10 +16,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::process::helper_of;
+use super::process::{helper_of, soon};
 
-/// One second is the promise, and the longest is printed; the rest is for a machine that does much else.
-const SOON: Duration = Duration::from_secs(20);
 /// How long a program may take to start its helper.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -95,7 +93,7 @@ impl Tally {
         send(session, Signal::KILL);
         doomed.child.wait().expect("its status");
         let mut left = members_of(session);
-        while !left.is_empty() && begun.elapsed() < SOON {
+        while !left.is_empty() && begun.elapsed() < soon() {
             thread::sleep(Duration::from_millis(2));
             left = members_of(session);
         }

@@ -7,6 +7,13 @@ use std::time::{Duration, Instant};
 /// What takes longer hangs. It is no measure of speed: the suite shares its processors with others.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How soon whoever has lost the other side must have noticed: within a second. That is a matter of a quiet machine, as
+/// the step of `.ci/run` has it that sets `UNTAR_QUIET=1`; else who notices nothing never ends.
+pub fn soon() -> Duration {
+    let quiet = std::env::var_os("UNTAR_QUIET").is_some_and(|value| value == "1");
+    Duration::from_secs(if quiet { 1 } else { 20 })
+}
+
 /// Waits for something that is going to happen.
 ///
 /// # Panics
@@ -31,13 +38,16 @@ pub fn is_gone(pid: u32) -> bool {
     }
 }
 
-/// The helpers that are children of this process.
-pub fn helpers_of(parent: u32) -> Vec<u32> {
+/// The children of this process.
+pub fn children_of(parent: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let pids: Vec<u32> =
-        lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
-    pids.into_iter().filter(|pid| is_helper(*pid)).collect()
+    lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// Those that are helpers.
+pub fn helpers_of(parent: u32) -> Vec<u32> {
+    children_of(parent).into_iter().filter(|pid| is_helper(*pid)).collect()
 }
 
 fn is_helper(pid: u32) -> bool {
