@@ -6,11 +6,13 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use untar_in_root::{Cause, Limit, Limits, Mode, Options, Untar};
+use rustix::io::Errno;
+use untar_in_root::{Limit, Limits, Mode, Options, Untar};
 
+use crate::support::expected::Expected;
 use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::{need_root, need_tools};
-use crate::support::run::{apply, describe, layer, literal, program, program_path};
+use crate::support::run::{apply, layer, literal, program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 
@@ -67,8 +69,7 @@ fn bytes_are_counted_and_bounded_also_those_that_are_copied_up() {
     for (name, limit, change) in limited {
         let (dest, result) = run(name, change);
         let error = result.expect_err(name);
-        let cause = error.failure().map(|failure| failure.cause.clone());
-        assert!(matches!(cause, Some(Cause::Limit { limit: told, .. }) if told == limit), "{}", describe(&error));
+        Expected::Limit(limit).assert_of(&error);
         let written = |file| fs::metadata(dest.join(file)).map_or(0, |meta| meta.blocks() * 512);
         assert!(written("one") + written("two") <= 5 << 20, "{name}");
     }
@@ -183,7 +184,7 @@ fn names_that_only_the_lower_layers_have_count_as_entries() {
         })
     };
     let error = run("few", 10).expect_err("too many whiteouts");
-    assert!(describe(&error).contains("Entries"), "{}", describe(&error));
+    Expected::Limit(Limit::Entries).assert_of(&error);
     run("more", 1000).expect("enough");
     assert_eq!(fs::read_dir(scratch.join("fs/more")).expect("upper").count(), 17_000);
 }
@@ -209,8 +210,7 @@ fn steps_by_way_of_links_are_remembered_and_bounded() {
     assert!(dest.join("f0").exists() && dest.join("f199").exists());
     // What is replaced may be a link on the way: all that is known of links is void each time.
     let error = apply(&scratch.dir("void"), &through_links(200, true).build(), layer).expect_err("too many steps");
-    let cause = error.failure().map(|failure| failure.cause.clone());
-    assert!(matches!(cause, Some(Cause::Limit { limit: Limit::Depth, .. })), "{}", describe(&error));
+    Expected::Limit(Limit::Depth).assert_of(&error);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn links_that_are_remembered_lead_elsewhere_once_they_are_replaced() {
     // Forty links are as many as ever, remembered or not.
     let chain = (1..=41).fold(tar().dir("0"), |tar, i| tar.symlink(i.to_string(), (i - 1).to_string()));
     let error = apply(&scratch.dir("loop"), &chain.file("40/f", "").file("41/f", "").build(), literal);
-    assert!(error.is_err_and(|error| describe(&error).contains("ELOOP")));
+    Expected::Os(Errno::LOOP).assert_of(&error.expect_err("a loop"));
     assert!(scratch.join("loop/0/f").exists());
 }
 

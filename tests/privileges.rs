@@ -4,6 +4,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+use untar_in_root::{
+    Call, Descriptor, EntryKind, ErrorKind, Event, EventKind, Failure, IdRange, Operand, Report, RootSwitch, Stage,
+};
+
 use crate::support::child::{Job, Said};
 use crate::support::privilege::{need_root, need_tools, need_userns};
 use crate::support::scratch::Scratch;
@@ -37,6 +42,17 @@ fn large() -> Tarball {
     small().file("o", "").with(owned).char_dev("n", 1, 3).file("c", "").with(|e| {
         _ = e.xattr("security.capability", capability);
     })
+}
+
+/// What is left of it where neither can be had.
+const SOFTENED: &str = "c= d/ d/f=1 d/g=2 h==d/f l->/d o= p|";
+
+/// The owner and the device were told.
+#[track_caller]
+fn softened(report: &Report) {
+    let told = |is: fn(&EventKind) -> bool| report.events.iter().any(|event| is(&event.what));
+    assert!(told(|what| matches!(what, EventKind::OwnerIgnored { uid: 5, gid: 500, .. })), "{:?}", report.events);
+    assert!(told(|what| matches!(what, EventKind::DeviceSkipped { .. })), "{:?}", report.events);
 }
 
 struct Setting {
@@ -78,8 +94,10 @@ fn as_this_user() {
             return;
         }
         let said = Setting::new(&small()).run(&[], isolation);
-        said.leads_to(SMALL).has("events", "[]");
-        said.has("confinement", if isolation == "chroot" { "root: ChrootInNamespace" } else { "root: Pivot" });
+        let report = said.leads_to(SMALL);
+        assert_eq!(report.events, []);
+        let root = if isolation == "chroot" { RootSwitch::ChrootInNamespace } else { RootSwitch::Pivot };
+        assert_eq!(report.confinement.root, root);
     }
 }
 
@@ -88,7 +106,8 @@ fn chroot_that_was_asked_for_is_a_fallback_without_an_error_number() {
     if !need_root() {
         return;
     }
-    Setting::new(&small()).run(&[], "chroot").leads_to(SMALL).has("confinement", "errno: 0");
+    let report = Setting::new(&small()).run(&[], "chroot").leads_to(SMALL);
+    assert_eq!(report.confinement.fallback.expect("a fallback").errno, None);
 }
 
 #[test]
@@ -100,9 +119,14 @@ fn as_root_of_a_user_namespace() {
     for isolation in ["", "pivot", "chroot", "single", "single chroot"] {
         let setting = Setting::new(&small());
         let said = setting.run(&prefix, isolation);
-        said.leads_to(SMALL).has("events", "[]").has("confinement", "no_new_privs: true");
-        let maps = said.get("confinement").contains("user_namespace: Some");
-        assert_eq!(maps, isolation.contains("single"), "{isolation}: {}", said.0);
+        let report = said.leads_to(SMALL);
+        assert!(report.events.is_empty() && report.confinement.no_new_privs, "{report:?}");
+        assert_eq!(
+            report.confinement.user_namespace.is_some(),
+            isolation.contains("single"),
+            "{isolation}: {}",
+            said.0
+        );
     }
 }
 
@@ -113,9 +137,8 @@ fn as_root_of_a_user_namespace_with_what_it_cannot_do() {
     }
     let prefix = ["unshare", "--user", "--map-root-user"];
     let setting = Setting::new(&large());
-    setting.run(&prefix, "").has("outcome", "fchown");
-    let said = setting.run(&prefix, "skip-devices ignore-owners");
-    said.leads_to("c= d/ d/f=1 d/g=2 h==d/f l->/d o= p|").has("events", "OwnerIgnored").has("events", "DeviceSkipped");
+    setting.run(&prefix, "").fails(ErrorKind::Entry).because((Call::Fchown, Errno::INVAL));
+    softened(&setting.run(&prefix, "skip-devices ignore-owners").leads_to(SOFTENED));
 }
 
 #[test]
@@ -126,15 +149,22 @@ fn as_root_without_the_right_to_mount() {
     // With no capability at all: without CAP_SETFCAP nobody may map uid 0 of the outer namespace.
     let setting = Setting::new(&small());
     let none = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
-    setting.run(&none, "").has("outcome", "kind: Root").has("outcome", "uid_map");
+    let failed = setting.run(&none, "").fails(ErrorKind::Root);
+    let operation = failed.because((Call::Write, Errno::PERM)).operation.as_ref().expect("a call");
+    let file = match &operation.on {
+        Operand::Descriptor(Descriptor::Path(path)) => &path[..],
+        other => panic!("{other:?}"),
+    };
+    assert!(file.ends_with(b"/uid_map"), "{operation:?}");
     // With all but CAP_SYS_ADMIN, as in a container.
     let setting = Setting::new(&small());
     let no_admin = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all"];
     setting.run(&no_admin, "").leads_to(SMALL);
     let setting = Setting::new(&small());
-    setting.run(&no_admin, "chroot never").leads_to(SMALL).has("confinement", "root: Chroot");
+    let report = setting.run(&no_admin, "chroot never").leads_to(SMALL);
+    assert_eq!(report.confinement.root, RootSwitch::Chroot);
     let setting = Setting::new(&small());
-    setting.run(&no_admin, "pivot never").has("outcome", "kind: Root").has("outcome", "unshare");
+    setting.run(&no_admin, "pivot never").fails(ErrorKind::Root).because((Call::Unshare, Errno::PERM));
 }
 
 #[test]
@@ -145,12 +175,14 @@ fn as_a_user_with_one_id() {
     for isolation in ["", "pivot", "chroot", "single", "mapped-own"] {
         let setting = Setting::for_nobody(&small());
         let said = setting.run(&AS_NOBODY, isolation);
-        said.leads_to(SMALL).has("confinement", "uids: [IdRange { inside: 0, outside: 65534, count: 1 }]");
-        said.has("confinement", "no_new_privs: true").has("confinement", "groups_cleared: true");
+        let confinement = said.leads_to(SMALL).confinement;
+        let maps = confinement.user_namespace.as_ref().expect("a user namespace");
+        assert_eq!(maps.uids, [IdRange { inside: 0, outside: NOBODY, count: 1 }]);
+        assert!(confinement.no_new_privs && confinement.groups_cleared, "{confinement:?}");
         assert_eq!(setting.owner("d/f"), ("65534".into(), "65534".into()));
     }
     let setting = Setting::for_nobody(&small());
-    setting.run(&AS_NOBODY, "never").has("outcome", "kind: Root");
+    setting.run(&AS_NOBODY, "never").fails(ErrorKind::Root).because((Call::Chroot, Errno::PERM));
 }
 
 #[test]
@@ -161,7 +193,7 @@ fn groups_that_cannot_be_cleared_are_told() {
     // With one id, setgroups is denied; the supplementary groups stay.
     let setting = Setting::for_nobody(&small());
     let said = setting.run(&["setpriv", "--reuid=65534", "--regid=65534", "--groups=12,34"], "single");
-    said.leads_to(SMALL).has("confinement", "groups_cleared: false");
+    assert!(!said.leads_to(SMALL).confinement.groups_cleared);
 }
 
 #[test]
@@ -170,10 +202,8 @@ fn as_a_user_with_one_id_what_it_cannot_do() {
         return;
     }
     let setting = Setting::for_nobody(&large());
-    let said = setting.run(&AS_NOBODY, "");
-    said.has("outcome", "kind: Entry").has("outcome", "fchown");
-    let said = setting.run(&AS_NOBODY, "skip-devices ignore-owners");
-    said.leads_to("c= d/ d/f=1 d/g=2 h==d/f l->/d o= p|").has("events", "OwnerIgnored").has("events", "DeviceSkipped");
+    setting.run(&AS_NOBODY, "").fails(ErrorKind::Entry).because((Call::Fchown, Errno::INVAL));
+    softened(&setting.run(&AS_NOBODY, "skip-devices ignore-owners").leads_to(SOFTENED));
     assert_eq!(Tree::read(&setting.dest).get("o", "mode"), "0755", "no set-id bits for another owner");
 }
 
@@ -186,15 +216,38 @@ fn an_acl_of_another_id_is_ignored_with_its_owner() {
     let archive = Tarball::new().dir("d").with(acl).file("d/f", "1").with(acl);
     // The file fails as it is made, the directory when it is left: both are named.
     let only_directory = Tarball::new().dir("d").with(acl);
-    Setting::for_nobody(&archive).run(&AS_NOBODY, "").has("outcome", "posix_acl_access").has("outcome", "d/f");
-    let told = Setting::for_nobody(&only_directory).run(&AS_NOBODY, "");
-    told.has("outcome", "posix_acl_access").has("outcome", "fsetxattr(</d>");
+    let failed = Setting::for_nobody(&archive).run(&AS_NOBODY, "").fails(ErrorKind::Entry);
+    let failure = failed.because((Call::Fsetxattr, Errno::INVAL));
+    assert_eq!(failure.entry.as_ref().map(|entry| &entry.path[..]), Some(&b"d/f"[..]));
+    assert_eq!(acl_on(failure), Operand::Descriptor(Descriptor::File));
+    let failed = Setting::for_nobody(&only_directory).run(&AS_NOBODY, "").fails(ErrorKind::Entry);
+    let failure = failed.because((Call::Fsetxattr, Errno::INVAL));
+    assert_eq!(acl_on(failure), Operand::Descriptor(Descriptor::Path(b"d".to_vec())));
     let setting = Setting::for_nobody(&archive);
-    setting.run(&AS_NOBODY, "ignore-owners").leads_to("d/ d/f=1").has("events", "XattrUnsupported");
+    let report = setting.run(&AS_NOBODY, "ignore-owners").leads_to("d/ d/f=1");
+    assert_eq!(without_acl(&report), [(&b"d/f"[..], EntryKind::File), (b"d", EntryKind::Directory)]);
     // What is softened as a directory is left is told, too, and of which.
     let setting = Setting::for_nobody(&only_directory);
-    let left = format!("path: {:?}, kind: Directory", b"d");
-    setting.run(&AS_NOBODY, "ignore-owners").leads_to("d/").has("events", "XattrUnsupported").has("events", &left);
+    let report = setting.run(&AS_NOBODY, "ignore-owners").leads_to("d/");
+    assert_eq!(without_acl(&report), [(&b"d"[..], EntryKind::Directory)]);
+}
+
+const ACL: &str = "system.posix_acl_access";
+
+/// On what the ACL could not be set.
+fn acl_on(failure: &Failure) -> Operand {
+    let operation = failure.operation.as_ref().expect("a call");
+    assert!(operation.rest.contains(ACL), "{operation:?}");
+    operation.on.clone()
+}
+
+/// Of which entries the ACL was left out; no other event is there.
+fn without_acl(report: &Report) -> Vec<(&[u8], EntryKind)> {
+    for Event { what, .. } in &report.events {
+        assert!(matches!(what, EventKind::XattrUnsupported { name, .. } if name == ACL.as_bytes()), "{what:?}");
+    }
+    let entries = report.events.iter().map(|event| event.entry.as_ref().expect("an entry"));
+    entries.map(|entry| (&entry.path[..], entry.kind)).collect()
 }
 
 /// More directories than are kept open: those that were not used lately are left in the middle of the archive.
@@ -207,11 +260,14 @@ fn a_directory_that_cannot_be_left_is_told_by_its_own_name() {
     let archive = (0..400).fold(Tarball::new().dir("a").dir("a/bad").with(acl), |tar, i| tar.dir(format!("d{i}")));
     let setting = Setting::for_nobody(&archive);
     let said = setting.run(&AS_NOBODY, "");
-    said.has("outcome", "fsetxattr(</a/bad>").has("outcome", "stage: Finish").has("outcome", "entry: None");
+    let failed = said.fails(ErrorKind::Entry);
+    let failure = failed.because((Call::Fsetxattr, Errno::INVAL));
+    assert_eq!(acl_on(failure), Operand::Descriptor(Descriptor::Path(b"a/bad".to_vec())));
+    assert!(failure.stage == Stage::Finish && failure.entry.is_none(), "{failure:?}");
     assert!(!setting.dest.join("d399").exists(), "it was left in the middle");
     let setting = Setting::for_nobody(&archive);
     let said = setting.run(&AS_NOBODY, "ignore-owners");
-    said.has("outcome", "ok").has("events", &format!("path: {:?}, kind: Directory", b"a/bad"));
+    assert_eq!(without_acl(&said.succeeds()), [(&b"a/bad"[..], EntryKind::Directory)]);
     assert!(setting.dest.join("d399").exists());
 }
 
@@ -221,7 +277,9 @@ fn a_destination_of_another_user_is_refused_by_the_kernel() {
         return;
     }
     let setting = Setting::new(&small());
-    setting.run(&AS_NOBODY, "").has("outcome", "kind: Entry").has("tree", "");
+    let said = setting.run(&AS_NOBODY, "");
+    said.fails(ErrorKind::Entry).because(Errno::ACCESS);
+    assert_eq!(said.answer().tree.as_deref(), Some(""));
     assert_eq!(Tree::read(&setting.dest).paths(), ["."]);
 }
 
@@ -264,9 +322,10 @@ fn as_a_user_with_subordinate_ids() {
             "nobody:100000:65536\n",
             &format!("skip-devices {isolation}"),
         );
-        said.leads_to("c= d/ d/f=1 d/g=2 h==d/f l->/d o= p|")
-            .has("confinement", "outside: 100000")
-            .has("confinement", "groups_cleared: true");
+        let confinement = said.leads_to(SOFTENED).confinement;
+        let maps = confinement.user_namespace.as_ref().expect("a user namespace");
+        assert!(maps.uids.iter().any(|range| range.outside == 100_000), "{maps:?}");
+        assert!(confinement.groups_cleared, "{confinement:?}");
         // 0 is nobody itself; 5 is the fifth of the range, which begins with 1.
         assert_eq!(setting.owner("d/f"), ("65534".into(), "65534".into()));
         assert_eq!(setting.owner("o"), ("100004".into(), "100499".into()));
@@ -285,7 +344,7 @@ fn as_a_user_with_several_ranges() {
     let setting = Setting::for_nobody(&large());
     let ranges = "other:1:1\n# comment\nnobody:200000:3\n65534:300000:1000\n";
     let said = run_with_subids(&setting, ranges, ranges, "skip-devices");
-    said.has("outcome", "ok");
+    said.succeeds();
     assert_eq!(setting.owner("o"), ("300001".into(), "300496".into()));
 }
 
@@ -302,6 +361,7 @@ fn with_ranges_that_are_of_no_use_one_id_is_enough() {
         ("nobody:x:y\n", "nobody:1:0\n"),
     ] {
         let setting = Setting::for_nobody(&small());
-        run_with_subids(&setting, uids, gids, "").leads_to(SMALL).has("confinement", "count: 1 }");
+        let maps = run_with_subids(&setting, uids, gids, "").leads_to(SMALL).confinement.user_namespace;
+        assert_eq!(maps.expect("a user namespace").gids, [IdRange { inside: 0, outside: NOBODY, count: 1 }]);
     }
 }

@@ -6,10 +6,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use untar_in_root::{
-    Error, ErrorKind, IdRange, Isolation, Mode, Options, Program, Report, RootSwitch, Untar, UserNamespace,
+    Call, Error, ErrorKind, IdRange, Isolation, Mode, Options, Program, Report, RootSwitch, Untar, UserNamespace,
 };
 
+use crate::support::expected::Expected;
 use crate::support::scratch::{Guarded, Scratch, mounts_below};
 use crate::support::tarball::Tarball;
 use crate::support::tree::{Tree, line};
@@ -56,10 +58,8 @@ pub enum Outcome {
     Tree(String),
     /// Success, whatever the tree.
     Applied,
-    /// This kind of error, with this in its debug text.
-    Fails(ErrorKind, &'static str),
-    /// Either; only what is outside matters.
-    Contained,
+    /// This kind of error, for this cause.
+    Fails(ErrorKind, Expected),
 }
 
 type Before = Box<dyn Fn(&Path, Setting)>;
@@ -72,9 +72,11 @@ pub struct Case {
     before: Option<Before>,
     archive: Archive,
     change: fn(&mut Options),
-    want: Outcome,
+    want: Option<Outcome>,
     /// What is otherwise where ids or devices cannot be had.
     want_in_userns: Option<Outcome>,
+    /// What is otherwise still where the user namespace has one id.
+    want_with_one_id: Option<Outcome>,
     /// Facts of the tree that a privileged run must have come to: path, field, value.
     facts: Vec<(&'static str, &'static str, &'static str)>,
 }
@@ -97,8 +99,9 @@ pub fn aimed(name: &'static str, archive: impl Fn(&Path) -> Vec<u8> + 'static) -
         before: None,
         archive: Box::new(archive),
         change: |_| {},
-        want: Outcome::Contained,
+        want: None,
         want_in_userns: None,
+        want_with_one_id: None,
         facts: Vec::new(),
     }
 }
@@ -128,7 +131,7 @@ impl Case {
     }
 
     fn wants(mut self, want: Outcome) -> Case {
-        self.want = want;
+        self.want = Some(want);
         self
     }
 
@@ -140,25 +143,20 @@ impl Case {
         self.wants(Outcome::Applied)
     }
 
-    pub fn refused(self, cause: &'static str) -> Case {
-        self.wants(Outcome::Fails(ErrorKind::Refused, cause))
+    pub fn refused(self, cause: impl Into<Expected>) -> Case {
+        self.wants(Outcome::Fails(ErrorKind::Refused, cause.into()))
     }
 
-    pub fn malformed(self, cause: &'static str) -> Case {
-        self.wants(Outcome::Fails(ErrorKind::Archive, cause))
+    pub fn malformed(self, cause: impl Into<Expected>) -> Case {
+        self.wants(Outcome::Fails(ErrorKind::Archive, cause.into()))
     }
 
-    pub fn limited(self, cause: &'static str) -> Case {
-        self.wants(Outcome::Fails(ErrorKind::Limit, cause))
+    pub fn limited(self, cause: impl Into<Expected>) -> Case {
+        self.wants(Outcome::Fails(ErrorKind::Limit, cause.into()))
     }
 
-    pub fn fails(self, cause: &'static str) -> Case {
-        self.wants(Outcome::Fails(ErrorKind::Entry, cause))
-    }
-
-    /// Otherwise where ids or devices cannot be had.
-    pub fn wants_kind(self, kind: ErrorKind) -> Case {
-        self.wants(Outcome::Fails(kind, ""))
+    pub fn fails(self, cause: impl Into<Expected>) -> Case {
+        self.wants(Outcome::Fails(ErrorKind::Entry, cause.into()))
     }
 
     /// Otherwise where ids or devices cannot be had.
@@ -169,7 +167,23 @@ impl Case {
 
     /// In a user namespace no device can be made.
     pub fn without_devices(self) -> Case {
-        self.in_userns(Outcome::Fails(ErrorKind::Entry, "mknodat"))
+        self.in_userns(Outcome::Fails(ErrorKind::Entry, Expected::Call(Call::Mknodat, Errno::PERM)))
+    }
+
+    /// In no user namespace such an owner can be had: none maps it.
+    pub fn without_owners(self) -> Case {
+        self.in_userns(Outcome::Fails(ErrorKind::Entry, Expected::Call(Call::Fchown, Errno::INVAL)))
+    }
+
+    /// Where one id is mapped nobody else can own anything.
+    pub fn without_other_owners(mut self) -> Case {
+        self.want_with_one_id = Some(Outcome::Fails(ErrorKind::Entry, Expected::Call(Call::Fchown, Errno::INVAL)));
+        self
+    }
+
+    /// In a user namespace no `trusted.*` attribute can be set, which is an error where it must be.
+    pub fn without_marks(self) -> Case {
+        self.in_userns(Outcome::Fails(ErrorKind::Entry, Expected::Attribute(Errno::PERM)))
     }
 
     pub fn fact(mut self, path: &'static str, field: &'static str, value: &'static str) -> Case {
@@ -185,6 +199,12 @@ impl Case {
     /// The archive, for a destination in this directory.
     pub fn archive(&self, around: &Path) -> Vec<u8> {
         (self.archive)(around)
+    }
+
+    fn wanted(&self, setting: Setting) -> Option<&Outcome> {
+        let with_one_id = self.want_with_one_id.as_ref().filter(|_| setting == Setting::Unprivileged);
+        let in_userns = self.want_in_userns.as_ref().filter(|_| !setting.privileged());
+        with_one_id.or(in_userns).or(self.want.as_ref())
     }
 
     /// Tries it: what was wrong, if anything was, and how long it took.
@@ -242,14 +262,19 @@ impl Case {
             _ = fs::set_permissions(dest, fs::Permissions::from_mode(0o755));
         }
         let tree = Tree::read(dest);
-        let want = self.want_in_userns.as_ref().filter(|_| !setting.privileged()).unwrap_or(&self.want);
+        let want = self.wanted(setting);
         let failure = result.as_ref().err().and_then(Error::failure);
-        let told = format!("{result:?} {failure:?}");
-        match (want, result) {
-            (Outcome::Contained, _) | (Outcome::Applied, Ok(_)) => {}
-            (Outcome::Tree(want), Ok(_)) if line(&tree) == *want => {}
-            (Outcome::Fails(kind, cause), Err(error)) if error.kind() == *kind && told.contains(cause) => {}
-            _ => _ = writeln!(wrong, "  wanted {want:?}\n  got    {told:.600}\n  tree   {:.300}", line(&tree)),
+        let right = match (want, result) {
+            (Some(Outcome::Applied), Ok(_)) => true,
+            (Some(Outcome::Tree(want)), Ok(_)) => line(&tree) == *want,
+            (Some(Outcome::Fails(kind, cause)), Err(error)) => {
+                error.kind() == *kind && failure.is_some_and(|failure| cause.is_of(failure))
+            }
+            _ => false,
+        };
+        if !right {
+            let told = format!("{result:?} {failure:?}");
+            _ = writeln!(wrong, "  wanted {want:?}\n  got    {told:.600}\n  tree   {:.300}", line(&tree));
         }
         for (path, field, value) in self.facts.iter().filter(|_| setting.privileged()) {
             if tree.get(path, field) != *value {

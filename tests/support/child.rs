@@ -8,9 +8,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use untar_in_root::{Devices, IdRange, Isolation, Mode, Options, Program, Untar, UserNamespace};
+use untar_in_root::{
+    Devices, Error, ErrorKind, Failure, IdRange, Isolation, Mode, Options, Program, Report, Untar, UserNamespace,
+};
 
-use super::run::{copy_program, describe, line, program_path};
+use super::expected::Expected;
+use super::run::{copy_program, line, program_path};
 use super::scratch::Scratch;
 use super::tree::Tree;
 
@@ -72,28 +75,110 @@ impl Job {
     }
 }
 
-/// What a child said: `outcome: ok` or the error, `tree: ...`, `confinement: ...`, `events: ...`.
+/// What a child said: `key: value` lines, of which `answer` is what came of a run.
 pub struct Said(pub String);
+
+/// How a run of the library ended over there.
+pub struct Answer {
+    pub outcome: Result<Report, Failed>,
+    /// What is there, as the child sees it; `None` if nothing is.
+    pub tree: Option<String>,
+}
+
+/// An error of the library, as it comes out of another process.
+#[derive(Debug)]
+pub struct Failed {
+    pub kind: ErrorKind,
+    pub failure: Option<Failure>,
+    /// Its text, for whoever reads why a test failed.
+    #[allow(dead_code, reason = "shown by Debug")]
+    text: String,
+}
+
+/// The kinds by number: they are told by their place here.
+const KINDS: [ErrorKind; 15] = [
+    ErrorKind::Archive,
+    ErrorKind::Entry,
+    ErrorKind::Refused,
+    ErrorKind::Limit,
+    ErrorKind::Image,
+    ErrorKind::Digest,
+    ErrorKind::Storage,
+    ErrorKind::Read,
+    ErrorKind::Root,
+    ErrorKind::Confinement,
+    ErrorKind::Helper,
+    ErrorKind::Protocol,
+    ErrorKind::Cancelled,
+    ErrorKind::NotInitialised,
+    ErrorKind::Options,
+];
+
+/// The report, or the number of the kind with failure and text.
+type Sent = Result<Report, (usize, Option<Failure>, String)>;
+
+fn sent(outcome: &Result<Report, Error>, tree: Option<String>) -> String {
+    let outcome: Sent = match outcome {
+        Ok(report) => Ok(report.clone()),
+        Err(error) => {
+            let kind = KINDS.iter().position(|kind| *kind == error.kind()).expect("a kind with a number");
+            Err((kind, error.failure().cloned(), error.to_string()))
+        }
+    };
+    format!("answer: {}", serde_json::to_string(&(outcome, tree)).expect("JSON"))
+}
 
 impl Said {
     /// The rest of the line that begins so.
+    #[track_caller]
     pub fn get(&self, key: &str) -> &str {
         let line = self.0.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
         line.unwrap_or_else(|| panic!("no {key} in: {}", self.0))
     }
 
-    /// It succeeded and this is what is there, as it sees it.
+    /// The line of this key begins with this word of the test's own child.
     #[track_caller]
-    pub fn leads_to(&self, tree: &str) -> &Said {
-        assert_eq!((self.get("outcome"), self.get("tree")), ("ok", tree), "{}", self.0);
-        self
+    pub fn begins(&self, key: &str, want: &str) {
+        assert!(self.get(key).starts_with(want), "{key} does not begin with {want}: {}", self.0);
     }
 
-    /// The line of this key holds this text.
     #[track_caller]
-    pub fn has(&self, key: &str, text: &str) -> &Said {
-        assert!(self.get(key).contains(text), "{text} is not in {key}: {}", self.0);
-        self
+    pub fn answer(&self) -> Answer {
+        let (outcome, tree): (Sent, _) = serde_json::from_str(self.get("answer")).expect("an answer");
+        Answer { outcome: outcome.map_err(|(kind, failure, text)| Failed { kind: KINDS[kind], failure, text }), tree }
+    }
+
+    /// It succeeded.
+    #[track_caller]
+    pub fn succeeds(&self) -> Report {
+        self.answer().outcome.unwrap_or_else(|failed| panic!("{failed:?}"))
+    }
+
+    /// It succeeded and this is what is there, as it sees it.
+    #[track_caller]
+    pub fn leads_to(&self, tree: &str) -> Report {
+        let report = self.succeeds();
+        assert_eq!(self.answer().tree.as_deref(), Some(tree), "{}", self.0);
+        report
+    }
+
+    /// It failed in this way.
+    #[track_caller]
+    pub fn fails(&self, kind: ErrorKind) -> Failed {
+        let failed = self.answer().outcome.expect_err("it succeeded");
+        assert_eq!(failed.kind, kind, "{failed:?}");
+        failed
+    }
+}
+
+impl Failed {
+    /// For this cause.
+    #[track_caller]
+    pub fn because(&self, cause: impl Into<Expected>) -> &Failure {
+        let (cause, failure) = (cause.into(), self.failure.as_ref());
+        let failure = failure.unwrap_or_else(|| panic!("wanted {cause:?}, and the helper told nothing: {self:?}"));
+        assert!(cause.is_of(failure), "wanted {cause:?}, got {failure:?}");
+        failure
     }
 }
 
@@ -123,19 +208,14 @@ fn child_process() {
     let open = if has("atomic") { Untar::atomic } else { Untar::open };
     let mut untar = match open(&dest) {
         Ok(untar) => untar.program(Program::at(program)),
-        Err(error) => return say(&format!("outcome: {}", describe(&error))),
+        Err(error) => return say(&sent(&Err(error), None)),
     };
     change(untar.options_mut(), &options);
     if has("stall") || has("stall-fd") {
         return stall(untar, &archive, has("stall-fd"));
     }
     let result = untar.apply_fd(File::open(archive).expect("archive"));
-    let text = match &result {
-        Ok(report) => format!("outcome: ok\nconfinement: {:?}\nevents: {:?}", report.confinement, report.events),
-        Err(error) => format!("outcome: {}", describe(error)),
-    };
-    let tree = if dest.exists() { line(&Tree::read(&dest)) } else { "missing".to_owned() };
-    say(&format!("{text}\ntree: {tree}"));
+    say(&sent(&result, dest.exists().then(|| line(&Tree::read(&dest)))));
 }
 
 /// Gives half the archive, says so, and waits to be killed.

@@ -3,6 +3,7 @@
 pub mod child;
 pub mod debian;
 pub mod doomed;
+pub mod expected;
 pub mod layout;
 pub mod privilege;
 pub mod process;

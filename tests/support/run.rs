@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use untar_in_root::{Error, ErrorKind, Event, EventKind, Lower, Mode, Options, Overlay, Program, Report, Untar};
+use untar_in_root::{Error, ErrorKind, EventKind, Lower, Mode, Options, Overlay, Program, Report, Untar};
 
+use super::expected::Expected;
 use super::scratch::Scratch;
 use super::tarball::Tarball;
 use super::tree::Tree;
@@ -165,13 +166,12 @@ impl Run {
         self
     }
 
-    /// It failed in this way; `cause` is part of what `describe` says.
+    /// It failed in this way.
     #[track_caller]
-    pub fn fails(self, kind: ErrorKind, cause: &str) -> Run {
+    pub fn fails(self, kind: ErrorKind, cause: impl Into<Expected>) -> Run {
         let error = self.error();
         assert_eq!(error.kind(), kind, "{error:?}");
-        let told = describe(error);
-        assert!(told.contains(cause), "{cause:?} is not in {told}");
+        cause.into().assert_of(error);
         self
     }
 
@@ -182,17 +182,16 @@ impl Run {
         self
     }
 
-    /// The events, as debug text without their entries.
+    /// The events, without their entries.
     #[track_caller]
-    pub fn events(&self) -> Vec<String> {
-        self.report().events.iter().map(|event| format!("{:?}", event.what)).collect()
+    fn events(&self) -> Vec<&EventKind> {
+        self.report().events.iter().map(|event| &event.what).collect()
     }
 
     /// These events and no others.
     #[track_caller]
     pub fn tells(self, want: &[EventKind]) -> Run {
-        let told: Vec<&EventKind> = self.report().events.iter().map(|Event { what, .. }| what).collect();
-        assert_eq!(told, want.iter().collect::<Vec<_>>());
+        assert_eq!(self.events(), want.iter().collect::<Vec<_>>());
         self
     }
 
@@ -213,11 +212,6 @@ pub fn dated(dir: &Path) {
     let time = rustix::fs::Timespec { tv_sec: 77, tv_nsec: 7 };
     let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(rustix::fs::CWD, dir, &times, rustix::fs::AtFlags::empty()).expect("a time");
-}
-
-/// Kind, failure and message of an error, on one line.
-pub fn describe(error: &Error) -> String {
-    format!("kind: {:?}, {:?}: {error}", error.kind(), error.failure())
 }
 
 /// As a layer on layers.

@@ -1,9 +1,11 @@
 //! Owners, modes, times, attributes and ACLs that want to be more than they are.
 
-use untar_in_root::{Options, Owner, Xattrs};
+use rustix::io::Errno;
+use untar_in_root::{Call, Limit, Malformed, Options, Owner, Refusal, Xattrs};
 
-use super::super::case::{Case, Outcome, case};
+use super::super::case::{Case, case};
 use super::tar;
+use crate::support::expected::Expected;
 
 const FILE_CAPS: &[u8] = &[1, 0, 0, 2, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 1, 0, 0, 0, 0, 0, 0];
 
@@ -29,33 +31,36 @@ fn owners() -> Vec<Case> {
     let owned = |uid, gid| tar().file("f", "1").with(|e| _ = e.uid(uid).gid(gid));
     vec![
         // CVE-2024-40635, CVE-2026-46680: ids that become 0.
-        case("a uid of 2^32 (CVE-2024-40635)", owned(1 << 32, 0)).refused("Uid"),
-        case("a uid of 2^32 + 1000", owned((1 << 32) + 1_000, 0)).refused("Uid"),
-        case("a uid of 2^32 - 1, which means no change", owned(u32::MAX.into(), 0)).refused("Uid"),
-        case("a uid of -1", owned(-1, 0)).refused("Uid"),
-        case("a uid of -2^31", owned(-(1 << 31), 0)).refused("Uid"),
-        case("a gid of 2^32", owned(0, 1 << 32)).refused("Gid"),
-        case("a gid of 2^32 - 1", owned(0, u32::MAX.into())).refused("Gid"),
-        case("a gid of -1", owned(0, -1)).refused("Gid"),
-        case("a uid of 2^32 on a directory", tar().dir("d").with(|e| _ = e.uid(1 << 32))).refused("Uid"),
-        case("a uid of 2^32 on a symlink", tar().symlink("l", "x").with(|e| _ = e.uid(1 << 32))).refused("Uid"),
+        case("a uid of 2^32 (CVE-2024-40635)", owned(1 << 32, 0)).refused(Refusal::Uid),
+        case("a uid of 2^32 + 1000", owned((1 << 32) + 1_000, 0)).refused(Refusal::Uid),
+        case("a uid of 2^32 - 1, which means no change", owned(u32::MAX.into(), 0)).refused(Refusal::Uid),
+        case("a uid of -1", owned(-1, 0)).refused(Refusal::Uid),
+        case("a uid of -2^31", owned(-(1 << 31), 0)).refused(Refusal::Uid),
+        case("a gid of 2^32", owned(0, 1 << 32)).refused(Refusal::Gid),
+        case("a gid of 2^32 - 1", owned(0, u32::MAX.into())).refused(Refusal::Gid),
+        case("a gid of -1", owned(0, -1)).refused(Refusal::Gid),
+        case("a uid of 2^32 on a directory", tar().dir("d").with(|e| _ = e.uid(1 << 32))).refused(Refusal::Uid),
+        case("a uid of 2^32 on a symlink", tar().symlink("l", "x").with(|e| _ = e.uid(1 << 32))).refused(Refusal::Uid),
         case("a uid of -1 in a PAX record", tar().file("f", "").with(|e| _ = e.pax("uid", "-1")))
-            .malformed("NegativeNumber"),
+            .malformed(Malformed::NegativeNumber),
         case("a uid of 2^64 in a PAX record", tar().file("f", "").with(|e| _ = e.pax("uid", "18446744073709551616")))
-            .malformed(""),
-        case("a uid in hexadecimal", tar().file("f", "").with(|e| _ = e.pax("uid", "0x0"))).malformed("PaxValue"),
+            .malformed(Malformed::NumberRange),
+        case("a uid in hexadecimal", tar().file("f", "").with(|e| _ = e.pax("uid", "0x0")))
+            .malformed(Malformed::PaxValue),
         case("a uid with a sign and blanks", tar().file("f", "").with(|e| _ = e.pax("gid", " +0")))
-            .malformed("PaxValue"),
+            .malformed(Malformed::PaxValue),
         case("the largest ids", owned(4_294_967_294, 4_294_967_294))
             .fact("f", "uid", "4294967294")
-            .in_userns(Outcome::Fails(untar_in_root::ErrorKind::Entry, "fchown")),
+            .without_owners()
+            .tree("f=1"),
         case(
             "another's set-uid file is never root's",
             tar().file("f", "x").with(|e| _ = e.uid(1_000).gid(1_000).mode(0o6755)),
         )
         .fact("f", "mode", "6755")
         .fact("f", "uid", "1000")
-        .in_userns(Outcome::Contained),
+        .without_other_owners()
+        .tree("f=x"),
         case(
             "a set-uid file whose owner cannot be set",
             tar().file("f", "x").with(|e| _ = e.uid(4_294_967_294).mode(0o4755)),
@@ -73,7 +78,7 @@ fn owners() -> Vec<Case> {
             .applied(),
         case("a sticky, set-gid directory", tar().dir("d").with(|e| _ = e.mode(0o3777).gid(7)).file("d/f", ""))
             .fact("d/f", "gid", "0")
-            .in_userns(Outcome::Contained)
+            .without_other_owners()
             .applied(),
         case("a file of mode 0000, written", tar().file("f", "1".repeat(100_000)).with(|e| _ = e.mode(0))).applied(),
         case("times before and beyond", {
@@ -84,9 +89,12 @@ fn owners() -> Vec<Case> {
                 .with(|e| _ = e.mtime(i64::MAX))
                 .file("c", "")
                 .with(|e| _ = e.mtime(i64::MIN))
-        }),
-        case("a PAX time that is none", tar().file("f", "").with(|e| _ = e.pax("mtime", "1e9"))).malformed("PaxValue"),
-        case("a PAX time of a million digits", tar().file("f", "").with(|e| _ = e.pax("mtime", "9".repeat(1_000_000)))),
+        })
+        .tree("a= b= c="),
+        case("a PAX time that is none", tar().file("f", "").with(|e| _ = e.pax("mtime", "1e9")))
+            .malformed(Malformed::PaxValue),
+        case("a PAX time of a million digits", tar().file("f", "").with(|e| _ = e.pax("mtime", "9".repeat(1_000_000))))
+            .malformed(Malformed::NumberRange),
     ]
 }
 
@@ -94,7 +102,7 @@ fn attributes() -> Vec<Case> {
     let with = |name: &str, value: &[u8]| tar().file("f", "1").with(|e| _ = e.xattr(name, value));
     vec![
         case("file capabilities", with("security.capability", FILE_CAPS)).applied(),
-        case("file capabilities cut short", with("security.capability", &FILE_CAPS[..7])),
+        case("file capabilities cut short", with("security.capability", &FILE_CAPS[..7])).tree("f=1"),
         case("SELinux labels", with("security.selinux", b"system_u:object_r:shadow_t:s0"))
             .fact("f", "xattr.security.selinux", "")
             .applied(),
@@ -106,62 +114,71 @@ fn attributes() -> Vec<Case> {
         case("overlay attributes for users", with("user.overlay.redirect", b"/etc"))
             .fact("f", "xattr.user.overlay.redirect", "")
             .applied(),
-        case("an attribute of no namespace", with("evil", b"1")),
-        case("a system attribute", with("system.posix_acl_access", b"\x02\0\0\0evil")),
-        case("an attribute without a name", with("", b"1")).malformed("PaxRecord"),
-        case("an attribute with NUL in its name", with("user.a\0b", b"1")).malformed("PaxRecord"),
-        case("an attribute name over 255 bytes", with(&format!("user.{}", "n".repeat(300)), b"1")).limited("XattrName"),
+        case("an attribute of no namespace", with("evil", b"1")).tree("f=1"),
+        case("a system attribute", with("system.posix_acl_access", b"\x02\0\0\0evil")).malformed(Malformed::Acl),
+        case("an attribute without a name", with("", b"1")).malformed(Malformed::PaxRecord),
+        case("an attribute with NUL in its name", with("user.a\0b", b"1")).malformed(Malformed::PaxRecord),
+        case("an attribute name over 255 bytes", with(&format!("user.{}", "n".repeat(300)), b"1"))
+            .limited(Limit::XattrName),
         case("an attribute name of nearly a megabyte", with(&format!("trusted.{}", "n".repeat(1_000_000)), b"1"))
-            .limited("XattrName"),
-        case("an attribute over the limit", with("user.big", &[b'x'; 70_000])).limited("XattrBytes"),
+            .limited(Limit::XattrName),
+        case("an attribute over the limit", with("user.big", &[b'x'; 70_000])).limited(Limit::XattrBytes),
         case("three hundred attributes", {
             tar().file("f", "").with(|e| (0..300).for_each(|i| _ = e.xattr(&format!("user.a{i}"), "")))
         })
-        .limited("Xattrs"),
+        .limited(Limit::Xattrs),
         case("the same attribute ten thousand times", {
             tar().file("f", "").with(|e| (0..10_000).for_each(|i| _ = e.xattr("user.a", format!("{i}"))))
-        }),
+        })
+        .tree("f="),
         case("bad base64 of LIBARCHIVE", tar().file("f", "").with(|e| _ = e.pax("LIBARCHIVE.xattr.user.a", "====")))
-            .malformed(""),
+            .malformed(Malformed::PaxValue),
         case(
             "a name in percents of LIBARCHIVE",
             tar().file("f", "").with(|e| _ = e.pax("LIBARCHIVE.xattr.trusted%2eevil", "MQ")),
         )
-        .fact("f", "xattr.trusted.evil", ""),
+        .fact("f", "xattr.trusted.evil", "")
+        .tree("f="),
         case("attributes on a symlink are not its target's", {
             tar()
                 .symlink("l", "../victim")
                 .with(|e| _ = e.xattr("user.evil", "1").xattr("security.capability", FILE_CAPS))
-        }),
+        })
+        .tree("l->../victim"),
         case(
             "attributes on a symlink, strictly",
             tar().symlink("l", "../victim").with(|e| _ = e.xattr("user.evil", "1")),
         )
         .with(strict)
-        .fails("Attribute"),
+        .fails(Expected::Attribute(Errno::PERM)),
         case(
             "an ACL that does not parse",
             tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.access", "user::rwx,evil")),
         )
-        .malformed("Acl"),
+        .malformed(Malformed::Acl),
         case(
             "an ACL that names users",
             tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.access", "user:root:rwx,evil")),
-        ),
+        )
+        .malformed(Malformed::Acl),
         case(
             "an ACL with ids that wrap",
             tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.access", "user:4294967296:rwx")),
-        ),
+        )
+        .tree("f="),
         case("an ACL of a hundred thousand entries", {
             let text: String = (0..60_000).map(|i| format!("user:{i}:rwx,")).collect();
             tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.access", text))
-        }),
+        })
+        .fails((Call::Fsetxattr, Errno::TOOBIG)),
         case(
             "a default ACL on a file",
             tar().file("f", "").with(|e| _ = e.pax("SCHILY.acl.default", "user::rwx,group::rwx,other::rwx")),
-        ),
+        )
+        .fails((Call::Fsetxattr, Errno::ACCESS)),
         case("ACLs on a symlink (libarchive CVE-2021-23177)", {
             tar().symlink("l", "../victim").with(|e| _ = e.pax("SCHILY.acl.access", "user::rwx,group::rwx,other::rwx"))
-        }),
+        })
+        .tree("l->../victim"),
     ]
 }
