@@ -29,6 +29,7 @@ pub(crate) fn file(name: &str, flags: OFlag) -> io::Result<File> {
 }
 
 /// What the kernel says there. `likely`: about how many bytes, since it tells no size beforehand.
+#[cfg(any(test, feature = "helper"))]
 pub(crate) fn read(name: &str, likely: usize) -> io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(likely);
     file(name, OFlag::O_RDONLY)?.read_to_end(&mut text)?;
