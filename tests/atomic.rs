@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -12,6 +13,7 @@ use untar_in_root::{Digest, Durability, ErrorKind, Options, Untar};
 
 use crate::support::child::Job;
 use crate::support::privilege::{need_mount, need_root, need_tools, need_userns};
+use crate::support::process::{is_group_gone, wait_until};
 use crate::support::run::{killed_at_work, line, program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
@@ -181,7 +183,7 @@ fn killed_at_many_moments_then_cleaned_by_the_next() {
     let start = || {
         let mut command = Command::new(program_path());
         command.arg("--atomic").args([&place, &archive]).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.spawn().expect("the program")
+        command.process_group(0).spawn().expect("the program")
     };
     let files = |dir: &Path| (0..count).filter(|i| dir.join(format!("d/{}/f{i}", i % 40)).exists()).count();
     let (mut interrupted, mut complete) = (0, 0);
@@ -191,6 +193,8 @@ fn killed_at_many_moments_then_cleaned_by_the_next() {
         thread::sleep(Duration::from_micros(moment * moment * 120));
         child.kill().expect("killed");
         child.wait().expect("reaped");
+        // A helper that was being started holds the lock until it is executed, and the kernel ends it a moment later.
+        wait_until("what it started is gone", || is_group_gone(child.id()));
         let left = names(&dir);
         assert!(left.iter().filter(|name| *name == PREFIX).count() <= 1, "moment {moment}: {left:?}");
         if place.exists() {

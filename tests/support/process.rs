@@ -38,6 +38,16 @@ pub fn is_gone(pid: u32) -> bool {
     }
 }
 
+/// Is there nobody in this process group, or only remains? Whoever was to reap them may take his time.
+pub fn is_group_gone(group: u32) -> bool {
+    let stats = fs::read_dir("/proc").expect("proc").flatten();
+    let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    !stats.into_iter().any(|stat| {
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+        fields.get(2).is_some_and(|field| *field == group.to_string()) && !["Z", "X"].contains(&fields[0])
+    })
+}
+
 /// The children of this process.
 pub fn children_of(parent: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
