@@ -80,9 +80,11 @@ fn begin(name: Option<OsString>) {
     sys::exit_now(2);
 }
 
-/// `unshare(2)` refuses to part memory that is shared, and does nothing where it is not.
+/// `unshare(2)` refuses to part memory that is shared, and does nothing where it is not. An emulator of another processor
+/// has threads of its own, which are not the program's fault; it has no seccomp, with which one could be bound alone.
 fn has_threads() -> bool {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_VM) == Err(Errno::EINVAL)
+        && rustix::thread::secure_computing_mode().is_ok()
 }
 
 /// The whole sequence.

@@ -46,6 +46,24 @@ fn a_full_disk_is_a_storage_error_that_names_the_entry() {
     }
 }
 
+/// What is wrong with a file that a writer would have made is found before, with its name at hand.
+#[test]
+fn a_small_file_among_many_that_is_damaged_is_named() {
+    let many = || (0..100).fold(Tarball::new(), |tar, i| tar.file(format!("f{i}"), "x"));
+    let no_acl = many().file("d/bad", "x").with(|e| _ = e.pax("SCHILY.acl.access", "nobody knows"));
+    for (archive, what) in
+        [(no_acl, "an ACL that is none"), (many().file("d/bad", "xyz").cut_at(100 * 1024 + 512 + 1), "cut")]
+    {
+        for writers in [1, 4] {
+            let scratch = Scratch::new();
+            let change = |o: &mut untar_in_root::Options| o.writers = std::num::NonZeroU32::new(writers);
+            let error = apply(scratch.path(), &archive.build(), change).expect_err("damaged");
+            let entry = error.failure().and_then(|f| f.entry.as_ref()).expect("the entry");
+            assert_eq!(entry.path, b"d/bad", "{what}, {writers} writers: {error}");
+        }
+    }
+}
+
 #[test]
 fn no_inodes_left_is_a_storage_error() {
     if !need_mount() {

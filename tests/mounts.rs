@@ -363,8 +363,33 @@ fn rule_15_a_link_to_a_mounted_file_leaves_what_is_there() {
     let dest = scratch.dir("dest");
     host(&dest);
     fs::write(dest.join("h"), "old").expect("file");
-    let (_, left_out) = skipping(&dest, &Tarball::new().hardlink("h", "file").build(), |_| ());
-    assert_eq!((left_out, fs::read_to_string(dest.join("h")).expect("h").as_str()), (vec!["h".to_owned()], "old"));
+    for target in ["file", "data"] {
+        let (_, left_out) = skipping(&dest, &Tarball::new().hardlink("h", target).build(), |_| ());
+        let there = fs::read_to_string(dest.join("h")).expect("h");
+        assert_eq!((left_out, there.as_str()), (vec!["h".to_owned()], "old"), "{target}");
+    }
+}
+
+/// A file that is left out was not made by this archive, whoever was to write it: its whiteout meets the mount too.
+#[test]
+fn rule_15_what_is_told_does_not_depend_on_the_number_of_writers() {
+    if !need_root() {
+        return;
+    }
+    let [one, four] = [1, 4].map(|writers| {
+        let scratch = Scratch::new();
+        let dest = scratch.dir("dest");
+        host(&dest);
+        let many = (0..100).fold(Tarball::new(), |tar, i| tar.file(format!("f{i}"), "x"));
+        let archive = many.file("file", "not written").file(".wh.file", "").build();
+        let (report, left_out) = skipping(&dest, &archive, |o| {
+            o.mode = Mode::Layer;
+            o.writers = std::num::NonZeroU32::new(writers);
+        });
+        (left_out, report.entries, report.bytes_written)
+    });
+    assert_eq!(one, four);
+    assert_eq!(one.0, ["file", ".wh.file"]);
 }
 
 /// Entering, replacing and removing it are the error that they were, whatever lies over it.

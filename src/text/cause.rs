@@ -133,7 +133,8 @@ impl Display for Refusal {
         match self {
             Refusal::UnknownType(flag) => write!(f, "refused: type flag '{}' is not known", flag.escape_ascii()),
             Refusal::RootNotDirectory => f.write_str(
-                "refused: its name leads to the destination itself, which it would replace with no directory",
+                "refused: its name leads to the destination itself or to a directory above it, which it would replace with no \
+                 directory",
             ),
             Refusal::ClampedToRoot => f.write_str(
                 "refused: its name climbs above the destination and so ends at the destination itself, which it would \

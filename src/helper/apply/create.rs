@@ -62,7 +62,7 @@ impl Applier<'_> {
         }
         if self.goes_to_writer(&entry, &spot, reader) {
             let Spot { handle, inherit, .. } = spot;
-            return self.hand_over(entry, parent, &handle, inherit, std::mem::take(path), name, reader);
+            return self.hand_over(entry, parent, &handle, inherit, path, name, reader);
         }
         if entry.kind == EntryKind::Hardlink {
             self.hardlink(&spot, &entry.link)?;
@@ -125,6 +125,8 @@ impl Applier<'_> {
             && matches!(self.tree.dirs.child(spot.parent, spot.name), None | Some(Child::Leaf(_)))
             && self.mode.may_hand_over()
             && (entry.index >= WRITERS_FROM || reader.source_mut().is_large())
+            // A writer that leaves it out says so too late for what this archive has made to be known.
+            && (self.options.jail.mounts != Mounts::Skip || spot.stat().is_ok_and(|there| there.is_none()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a file and its place, taken apart so that the name can move")]
@@ -134,14 +136,14 @@ impl Applier<'_> {
         parent: NodeId,
         handle: &Arc<OwnedFd>,
         inherit: Inherit,
-        path: Vec<u8>,
+        path: &mut Vec<u8>,
         name: Range<usize>,
         reader: &mut Reader<Stream>,
     ) -> Result<(), Failed> {
         let (meta, events) = self.policy.metadata(&mut entry)?;
         self.tree.journal.events(events);
         // While the name is here.
-        self.tree.journal.tell(|| EntryRef::new(entry.index, entry.offset, &path, entry.kind));
+        self.tree.journal.tell(|| EntryRef::new(entry.index, entry.offset, path, entry.kind));
         let (mut body, mut left) = (Content::default(), entry.stored);
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
             left = left.saturating_sub(bytes.len() as u64);
@@ -152,6 +154,8 @@ impl Applier<'_> {
         // The batch is not known before the job is made, nor the name after.
         let batch = self.tree.writers.batch_for(parent, inherit, handle);
         self.tree.dirs.set_leaf(parent, &path[name.clone()], Child::Leaf(batch))?;
+        // Not before: whatever fails above is told with the name.
+        let path = std::mem::take(path);
         self.tree.writers.push(FileJob { index, offset, path, name, meta, regions, size, body });
         Ok(())
     }
@@ -206,12 +210,12 @@ impl Applier<'_> {
             self.tree.writers.wait(batch);
         }
         let stat = self.mode.link_source(&mut self.tree, &from)?.ok_or_else(missing)?;
-        if inode::is_directory(&stat) {
-            return Err(refused(Refusal::HardlinkToDirectory));
-        }
         // Told by the kernel only after what is at the new name is gone.
         if self.options.jail.mounts == Mounts::Skip && open::is_mount(&from.handle, name) {
             return Err(Cause::CrossesMount.into());
+        }
+        if inode::is_directory(&stat) {
+            return Err(refused(Refusal::HardlinkToDirectory));
         }
         let same = |there: FileStat| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
         self.make(spot, || match linkat(&from.handle, from.path(), &spot.handle, spot.path(), LinkatFlags::empty()) {
