@@ -20,6 +20,7 @@ mod views;
 #[allow(dead_code, unused_imports)]
 mod support {
     pub mod debian;
+    pub mod expected;
     pub mod layout;
     pub mod privilege;
     pub mod process;
