@@ -12,11 +12,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
-/// Whether there is one.
-pub(crate) fn is_mounted() -> bool {
-    mounted().is_ok()
-}
-
 /// Its directory; `ENOENT` where it is none.
 fn mounted() -> io::Result<OwnedFd> {
     let dir = open("/proc", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -48,9 +43,13 @@ pub(crate) fn name_of(fd: impl AsFd) -> io::Result<PathBuf> {
     mounted().map(|_| format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).into())
 }
 
-/// The program that runs.
-pub(crate) fn this_program() -> Option<PathBuf> {
-    is_mounted().then(|| PathBuf::from("/proc/self/exe"))
+/// The program that runs; `None` where there is no `/proc`.
+pub(crate) fn this_program() -> io::Result<Option<PathBuf>> {
+    match mounted() {
+        Ok(_) => Ok(Some("/proc/self/exe".into())),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -59,7 +58,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_says_is_read_and_what_is_open_has_a_name() {
-        assert!(is_mounted(), "no /proc here");
+        assert!(mounted().is_ok(), "no /proc here");
         assert!(text("self/status").contains("Name:"));
         assert_eq!(read("self/comm", 16).expect("a name"), std::fs::read("/proc/self/comm").expect("a name"));
         assert_eq!(file("no/such", OFlag::O_RDONLY).expect_err("none").raw_os_error(), Some(libc::ENOENT));

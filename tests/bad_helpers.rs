@@ -303,14 +303,11 @@ fn the_callers_own_reader_comes_before_the_helpers_error() {
     }
     // What it gave is no archive: the helper fails, too.
     let scratch = Scratch::new();
-    for reads in [0, 1, 50] {
+    for reads in [0, 1] {
         let untar = with(&crate::support::run::program_path(), &scratch);
         let error = untar.apply(Fails(reads)).expect_err("the reader fails");
-        // If the helper ended first, the reader was never asked again.
-        if reads < 50 {
-            assert_eq!(error.kind(), ErrorKind::Read, "{error:?}");
-            assert!(error.to_string().contains("the reader's own words"), "{error}");
-        }
+        assert_eq!(error.kind(), ErrorKind::Read, "{error:?}");
+        assert!(error.to_string().contains("the reader's own words"), "{error}");
     }
     let error = error_of(Path::new("/bin/true"), |untar| untar.apply(Fails(0)));
     assert_eq!(error.kind(), ErrorKind::Read, "{error:?}");

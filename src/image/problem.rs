@@ -254,22 +254,48 @@ impl fmt::Display for List<'_> {
     }
 }
 
+impl Problem {
+    /// What there is to choose from.
+    fn choice(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NoReference { wanted, there } => {
+                write!(f, "no image {} in it; there is {}", Text(wanted), List(there))
+            }
+            Problem::NoPlatform { wanted, there } => {
+                write!(f, "no image for the platform {wanted}; there is {}", List(there))
+            }
+            Problem::Several(there) => write!(f, "several images, say which: {}", List(there)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is the same of every image.
+    fn plain(&self) -> &'static str {
+        match self {
+            Problem::NotAnImage => {
+                "this is no image: an OCI layout has oci-layout and index.json, a docker archive has manifest.json"
+            }
+            Problem::Missing => "this file of the image is not there",
+            Problem::NotAFile => "refused: this is not a regular file",
+            Problem::Leaves => "refused: the name or a symlink on its way leads out of the image",
+            Problem::ManifestForIndex => "not a document of this kind: a manifest where an index is expected",
+            Problem::NoConfiguration => "not a document of this kind: a manifest without a configuration",
+            Problem::Ambiguous => "refused: the document is an index and a manifest at once",
+            Problem::Cycle => "refused: an index that contains itself",
+            Problem::Depth => "refused: indexes nested too deep",
+            Problem::Empty => "there is no image in it",
+            Problem::Occupied => "not empty: name a directory that is empty or does not exist",
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::NotAnImage => f.write_str(
-                "this is no image: an OCI layout has oci-layout and index.json, a docker archive has manifest.json",
-            ),
-            Problem::Missing => f.write_str("this file of the image is not there"),
-            Problem::NotAFile => f.write_str("refused: this is not a regular file"),
-            Problem::Leaves => f.write_str("refused: the name or a symlink on its way leads out of the image"),
             Problem::DocumentSize(size) => {
                 write!(f, "refused: a document of {size} bytes; {} are the most", super::MAX_DOCUMENT)
             }
-            Problem::ManifestForIndex => {
-                f.write_str("not a document of this kind: a manifest where an index is expected")
-            }
-            Problem::NoConfiguration => f.write_str("not a document of this kind: a manifest without a configuration"),
             Problem::Json { line, column, what } => {
                 write!(f, "not a document of this kind: {what} at line {line} column {column}")
             }
@@ -290,7 +316,6 @@ impl fmt::Display for Problem {
             Problem::MediaTypeDiffers { declared, says } => {
                 write!(f, "refused: declared as {}, but it says that it is {}", Text(declared), Text(says))
             }
-            Problem::Ambiguous => f.write_str("refused: the document is an index and a manifest at once"),
             Problem::Foreign(what) => {
                 write!(f, "refused: a foreign layer, whose content is not in the image: {}", Text(what))
             }
@@ -306,22 +331,23 @@ impl fmt::Display for Problem {
             }
             Problem::Layers(count) => write!(f, "refused: {count} layers; {} are the most", super::MAX_LAYERS),
             Problem::RootfsType(kind) => write!(f, "refused: rootfs.type is {}, not \"layers\"", Text(kind)),
-            Problem::Cycle => f.write_str("refused: an index that contains itself"),
-            Problem::Depth => f.write_str("refused: indexes nested too deep"),
             Problem::Documents => {
                 write!(f, "refused: documents and what is kept of them are more than {} bytes", super::MAX_DOCUMENTS)
             }
             Problem::Images => write!(f, "refused: more than {} images", super::MAX_IMAGES),
-            Problem::NoReference { wanted, there } => {
-                write!(f, "no image {} in it; there is {}", Text(wanted), List(there))
-            }
-            Problem::NoPlatform { wanted, there } => {
-                write!(f, "no image for the platform {wanted}; there is {}", List(there))
-            }
-            Problem::Several(there) => write!(f, "several images, say which: {}", List(there)),
-            Problem::Empty => f.write_str("there is no image in it"),
+            Problem::NoReference { .. } | Problem::NoPlatform { .. } | Problem::Several(_) => self.choice(f),
             Problem::Store(what) => what.fmt(f),
-            Problem::Occupied => f.write_str("not empty: name a directory that is empty or does not exist"),
+            Problem::NotAnImage
+            | Problem::Missing
+            | Problem::NotAFile
+            | Problem::Leaves
+            | Problem::ManifestForIndex
+            | Problem::NoConfiguration
+            | Problem::Ambiguous
+            | Problem::Cycle
+            | Problem::Depth
+            | Problem::Empty
+            | Problem::Occupied => f.write_str(self.plain()),
         }
     }
 }

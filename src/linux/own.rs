@@ -39,5 +39,6 @@ fn by_name(name: Option<PathBuf>) -> Result<PathBuf, Error> {
 
 pub(crate) fn this_program() -> Result<Program, Error> {
     let executed_as = INITIALISED.get().ok_or_else(|| Error::of(ErrorKind::NotInitialised))?;
-    proc::this_program().map_or_else(|| by_name(executed_as()), Ok).map(Program::at)
+    let path = proc::this_program().map_err(|error| Error::io(ErrorKind::Helper, "opening /proc", error))?;
+    path.map_or_else(|| by_name(executed_as()), Ok).map(Program::at)
 }

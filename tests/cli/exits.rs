@@ -126,20 +126,21 @@ fn closed_streams_never_panic() {
     }
     let dest = Dest::new();
     let hello: OsString = fixture("hello.tar.gz").into();
-    for (redirection, options) in [
-        ("2>&-", &["-v"][..]),
-        (">&-", &["--json"]),
-        (">/dev/full", &["--json"]),
-        ("2>/dev/full", &["-v"]),
-        (">&- 2>&-", &["--json", "-v"]),
-        ("<&-", &[]),
+    for (redirection, options, code) in [
+        ("2>&-", &["-v"][..], 0),
+        // The standard library opens what is closed on /dev/null.
+        (">&-", &["--json"], 0),
+        (">/dev/full", &["--json"], 5),
+        ("2>/dev/full", &["-v"], 0),
+        (">&- 2>&-", &["--json", "-v"], 0),
+        ("<&-", &[], 0),
     ] {
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("exec \"$0\" \"$@\" {redirection}")).arg(PROGRAM).args(options);
         command.arg(&dest.path).arg(&hello).stdin(Stdio::null());
         let output = command.output().expect("sh");
         let err = String::from_utf8_lossy(&output.stderr);
-        assert!(matches!(output.status.code(), Some(0 | 5)) && !err.contains("panic"), "{redirection}: {err}");
+        assert!(output.status.code() == Some(code) && !err.contains("panic"), "{redirection}: {err}");
     }
 }
 
