@@ -9,6 +9,7 @@ mod operation;
 mod results;
 mod server;
 mod setup;
+mod units;
 
 /// What the library's tests stand on too.
 #[path = "../../../tests/support"]
