@@ -1,7 +1,11 @@
 //! The socket: handed over by systemd, or made here.
 
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr, getsockopt, sockopt};
+use nix::sys::stat::{Mode, fchmod};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -24,16 +28,15 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// Another process listens there, or it cannot be made.
+    /// What is handed over does not listen, another process listens at the path, or it cannot be made.
     pub(crate) fn open(path: &Path) -> io::Result<Socket> {
-        if let Some(listener) = listenfd::ListenFd::from_env().take_unix_listener(0)? {
-            return Ok(Socket { listener, name: None });
+        match inherited()? {
+            Some(listener) => Ok(Socket { listener, name: None }),
+            None => Socket::bind(path),
         }
-        Socket::bind(path)
     }
 
-    /// Under a name of its own first: nobody may connect before its mode is right, and a socket that a killed process left
-    /// is replaced at once.
+    /// Under a name of its own first: a socket that a killed process left is replaced at once.
     pub(crate) fn bind(path: &Path) -> io::Result<Socket> {
         refuse_if_taken(path)?;
         if let Some(directory) = path.parent() {
@@ -43,10 +46,8 @@ impl Socket {
         beside.push(format!(".{}", std::process::id()));
         let beside = PathBuf::from(beside);
         let _ = std::fs::remove_file(&beside);
-        let listener = UnixListener::bind(&beside)?;
-        let named = std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))
-            .and_then(|()| std::fs::rename(&beside, path))
-            .and_then(|()| std::fs::symlink_metadata(path));
+        let listener = listening_at(&beside)?;
+        let named = std::fs::rename(&beside, path).and_then(|()| std::fs::symlink_metadata(path));
         match named {
             Ok(metadata) => Ok(Socket { listener, name: Some(Name { path: path.into(), inode: metadata.ino() }) }),
             Err(e) => {
@@ -55,6 +56,28 @@ impl Socket {
             }
         }
     }
+}
+
+/// Only what is meant for this process: `LISTEN_FDS` alone may be a parent's, and descriptor 3 anything.
+fn inherited() -> io::Result<Option<UnixListener>> {
+    let meant = std::env::var("LISTEN_PID").is_ok_and(|pid| pid.parse() == Ok(std::process::id()));
+    if !meant {
+        return Ok(None);
+    }
+    let Some(listener) = listenfd::ListenFd::from_env().take_unix_listener(0)? else { return Ok(None) };
+    if !getsockopt(&listener, sockopt::AcceptConn)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket that was handed over does not listen"));
+    }
+    Ok(Some(listener))
+}
+
+/// Its user's alone from the first moment, whatever the umask: `bind(2)` gives the name the mode of the socket.
+fn listening_at(path: &Path) -> io::Result<UnixListener> {
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    socket::listen(&socket, Backlog::MAXCONN).inspect_err(|_: &Errno| drop(std::fs::remove_file(path)))?;
+    Ok(socket.into())
 }
 
 fn refuse_if_taken(path: &Path) -> io::Result<()> {
@@ -89,6 +112,15 @@ mod tests {
         UnixStream::connect(&path).expect("connected");
         drop(socket);
         assert_eq!(std::fs::read_dir(dir.path().join("run")).expect("directory").count(), 0);
+    }
+
+    #[test]
+    fn a_socket_is_its_users_alone_as_soon_as_it_has_a_name() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("beside");
+        let _listener = listening_at(&path).expect("socket");
+        assert_eq!(std::fs::symlink_metadata(&path).expect("socket").mode() & 0o7777, 0o600);
+        UnixStream::connect(&path).expect("connected");
     }
 
     #[test]

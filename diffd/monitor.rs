@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+use tracing::error;
 
 /// Who takes longer to ask is nobody's monitor.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ pub(crate) async fn start(place: &str, metrics: Metrics) -> io::Result<()> {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => answer(stream, &metrics),
-                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                Err(error) => not_taken(&error).await,
             }
         }
     });
@@ -56,11 +57,17 @@ fn at_socket(path: &Path, metrics: Metrics) -> io::Result<()> {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => answer(stream, &metrics),
-                Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+                Err(error) => not_taken(&error).await,
             }
         }
     });
     Ok(())
+}
+
+/// Tried again at once it would spin, while descriptors are lacking.
+async fn not_taken(error: &io::Error) {
+    error!(%error, "no monitor's connection taken");
+    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 fn invalid(what: &str) -> io::Error {

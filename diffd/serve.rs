@@ -9,7 +9,7 @@ use crate::service::Service;
 use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_stream::StreamExt;
@@ -43,7 +43,11 @@ async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
         monitor::start(place, service.metrics.clone()).await.map_err(|e| format!("serving metrics at {place}: {e}"))?;
     }
     let incoming = UnixListenerStream::new(tokio::net::UnixListener::from_std(socket.listener.try_clone()?)?);
-    let incoming = incoming.then(unhurried);
+    let mut told = Told::default();
+    let incoming = incoming.then(move |accepted| {
+        told.failure_of(&accepted);
+        unhurried(accepted)
+    });
     let server = DiffServer::new(Arc::clone(&service));
     let server = server.max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
     notify(NotifyState::Ready);
@@ -59,6 +63,20 @@ async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
     }
     info!("ended");
     Ok(())
+}
+
+/// When a failure to take a connection was last logged: once a second says enough.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    fn failure_of<S>(&mut self, accepted: &io::Result<S>) {
+        let Err(error) = accepted else { return };
+        if self.0.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
+            self.0 = Some(Instant::now());
+            error!(%error, "no connection taken");
+        }
+    }
 }
 
 /// tonic tries again at once, which spins while descriptors are lacking.

@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -157,6 +158,57 @@ fn another_user_cannot_reach_the_socket() {
     assert!(root.status.success(), "{root:?}");
     let other = python.uid(65534).gid(65534).output().expect("python3");
     assert!(String::from_utf8_lossy(&other.stderr).contains("PermissionError"), "{other:?}");
+}
+
+/// As systemd starts it, with a socket of a name of its own.
+fn handed_over(server_dir: &Path, prepare: &str) -> Command {
+    let script = format!(
+        "import os, socket, sys\ns = socket.socket(socket.AF_UNIX)\n{prepare}\nos.dup2(s.fileno(), 3)\nos.set_inheritable(3, True)\n\
+         os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\nos.execv(sys.argv[1], sys.argv[1:])"
+    );
+    let service = command(server_dir, &[]);
+    let log = fs::OpenOptions::new().append(true).open(server_dir.join("log")).expect("log");
+    let mut python = Command::new("python3");
+    python.arg("-c").arg(script).arg(service.get_program()).args(service.get_args()).stderr(log);
+    python.current_dir(server_dir);
+    python
+}
+
+#[test]
+fn a_socket_that_is_handed_over_is_served_and_one_that_does_not_listen_is_an_error() {
+    let dir = tempfile::tempdir().expect("directory");
+    let mut child = handed_over(dir.path(), "s.bind('theirs')\ns.listen()").spawn().expect("service");
+    let log = || fs::read_to_string(dir.path().join("log")).expect("log");
+    within(LONG, "it is ready", || log().contains("ready"));
+    UnixStream::connect(dir.path().join("theirs")).expect("connected");
+    child.kill().expect("killed");
+    child.wait().expect("its end");
+    assert!(!dir.path().join("diff.sock").exists());
+    let output = handed_over(dir.path(), "s.bind('deaf')").output().expect("service");
+    assert!(!output.status.success());
+    assert!(log().contains("does not listen"), "{}", log());
+}
+
+#[test]
+fn sockets_that_are_handed_to_another_process_are_left_alone() {
+    let dir = tempfile::tempdir().expect("directory");
+    let mut child = command(dir.path(), &[]).env("LISTEN_FDS", "1").env_remove("LISTEN_PID").spawn().expect("service");
+    within(LONG, "it listens at its own", || UnixStream::connect(dir.path().join("diff.sock")).is_ok());
+    child.kill().expect("killed");
+    child.wait().expect("its end");
+}
+
+#[test]
+fn a_connection_that_cannot_be_taken_is_logged_and_the_next_one_is_taken() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start_by(&["prlimit", "--nofile=32", "--"]);
+    let silent: Vec<_> = (0..40).map_while(|_| UnixStream::connect(server.path("diff.sock")).ok()).collect();
+    within(LONG, "it is told", || server.log().contains("no connection taken"));
+    drop(silent);
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    within(LONG, "applied", || server.apply(blob.clone(), bind(&root)).is_ok());
 }
 
 #[test]
