@@ -1,5 +1,6 @@
 //! What is logged: to standard error, as lines or as JSON, one line a layer.
 
+use crate::advice::told;
 use crate::args::Format;
 use crate::code;
 use crate::status::Trouble;
@@ -55,7 +56,7 @@ struct Whole<'a>(&'a Trouble);
 impl Display for Whole<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            Trouble::Apply(error) => error.fmt(f),
+            Trouble::Apply(error) => f.write_str(&told(error.to_string(), error.advice())),
             other => f.write_str(tonic::Status::from(other).message()),
         }
     }

@@ -3,6 +3,7 @@
 //! containerd hands over a layer and the mounts of the snapshot that it belongs to; the layer is applied by a helper of
 //! this very program, which can see nothing but the snapshot's directory. `docs/containerd.md` says how it is installed.
 
+mod advice;
 mod apply;
 mod args;
 mod blob;

@@ -2,6 +2,7 @@
 //!
 //! It reaches whoever pulls, so what the host's directories are called stays in the log.
 
+use crate::advice::told;
 use crate::blob::Lacking;
 use crate::code;
 use crate::mounts::Unusable;
@@ -42,8 +43,24 @@ impl From<Unusable> for Trouble {
 
 impl From<&Trouble> for Status {
     fn from(trouble: &Trouble) -> Status {
-        Status::new(code::of(trouble), text(trouble))
+        Status::new(code::of(trouble), one_line(&text(trouble)))
     }
+}
+
+/// The most bytes of a status: it goes through HTTP headers and into logs of others.
+const LONGEST: usize = 4 << 10;
+
+/// Names in a layer may be long, and there may be several.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if line.len() + c.len_utf8() + '…'.len_utf8() > LONGEST {
+            line.push('…');
+            break;
+        }
+        line.push(c);
+    }
+    line
 }
 
 fn text(trouble: &Trouble) -> String {
@@ -81,7 +98,7 @@ fn of_apply(error: &Error) -> String {
     match (error.failure(), error.kind(), error.raw_os_error()) {
         (Some(failure), ..) => of_failure(failure),
         (None, ErrorKind::Root, errno) => at_the_snapshot(errno),
-        (None, ErrorKind::Digest | ErrorKind::Cancelled, _) => error.to_string(),
+        (None, ErrorKind::Digest | ErrorKind::Cancelled, _) => told(error.to_string(), error.advice()),
         (None, _, Some(errno)) => bare(&io::Error::from_raw_os_error(errno)),
         (None, _, None) => match error.status() {
             Some(status) => format!("the helper has ended: {status}"),
@@ -93,7 +110,7 @@ fn of_apply(error: &Error) -> String {
 pub(crate) fn of_failure(failure: &Failure) -> String {
     match failure.stage {
         Stage::Request | Stage::Enter | Stage::Confine => at_the_snapshot(failure.cause.raw_os_error()),
-        _ => failure.to_string(),
+        _ => told(failure.to_string(), failure.advice()),
     }
 }
 
@@ -105,4 +122,16 @@ fn at_the_snapshot(errno: Option<i32>) -> String {
 /// Without a path, which `io::Error` has only where std was given one.
 fn bare(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.kind().to_string(), |n| io::Error::from_raw_os_error(n).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_line_and_ends_somewhere() {
+        assert_eq!(one_line("a\nb"), "a b");
+        let cut = one_line(&"é".repeat(LONGEST));
+        assert!(cut.len() <= LONGEST && cut.len() > LONGEST - 4 && cut.ends_with('…'), "{} bytes", cut.len());
+    }
 }

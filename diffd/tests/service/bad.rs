@@ -113,6 +113,24 @@ fn a_layer_that_contradicts_itself_is_a_failed_precondition() {
 }
 
 #[test]
+fn a_status_has_a_bound_and_no_advice_that_nobody_at_a_pull_can_follow() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let long = "\u{1}".repeat(250) + "/";
+    let climbs = Tarball::new().file("../x", b"");
+    let names = Tarball::new().file(long.repeat(15) + "f", b"").hardlink(long.repeat(15) + "h", long.repeat(15) + "g");
+    let deep = Tarball::new().file("d/".repeat(9_000) + "f", b"");
+    for layer in [climbs, names, deep] {
+        let (root, blob) = (server.snapshot("1"), server.blob(OCI, &layer.build()));
+        let status = server.apply(blob, bind(&root)).expect_err("refused");
+        let text = status.message();
+        assert!(text.len() <= 4096 && !text.contains("Limits::") && !text.contains("kept inside"), "{text}");
+    }
+}
+
+#[test]
 fn a_blob_that_is_not_what_its_digest_says_is_data_loss() {
     if !need_root() {
         return;
