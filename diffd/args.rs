@@ -79,13 +79,13 @@ pub(crate) struct Check {
 
 /// What is to be done where.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("act").required(true).args(["dry_run", "write", "remove"])))]
+#[command(group(clap::ArgGroup::new("act").required(true).multiple(true).args(["dry_run", "write", "remove"])))]
 pub(crate) struct Configure {
-    /// Print what would be written
+    /// Print what would be written; with --remove, what the files would be without it
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Write it; containerd is to be restarted then
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["dry_run", "remove"])]
     pub(crate) write: bool,
     /// Take it out again
     #[arg(long)]

@@ -1,11 +1,12 @@
 //! `check`: whether containerd can use the differ, and whether it does.
 
-use super::said_by;
-use super::tables::Said;
+use super::containerd::{dump, said_by};
+use super::said::Said;
 use super::version::{OLDEST, Version};
 use crate::args::Check;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// One row: what was looked at, and what came of it.
@@ -34,37 +35,49 @@ pub(crate) fn check(asked: &Check, content_root: &Path) -> ExitCode {
             State::Open => "--",
             State::Bad => "NO",
         };
-        println!("{mark}  {what:<14} {text}");
+        println!("{mark}  {what:<14} {}", printable(text));
     }
     if rows.iter().any(|row| row.state == State::Bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn rows(asked: &Check, content_root: &Path) -> Vec<Row> {
-    let version = said_by(&asked.containerd, &["--version"]).and_then(|text| Version::find(&text));
-    let mut rows = vec![of_version(&asked.containerd, version)];
-    if let Some(version) = version.filter(|version| *version >= OLDEST) {
-        let config = asked.containerd_config.to_string_lossy();
-        match said_by(&asked.containerd, &["--config", &config, "config", "dump"]).map(|text| Said::by(&text)) {
-            Some(Ok(said)) => rows.extend(of_configuration(&said, version, content_root)),
-            _ => rows.push(row("configuration", State::Bad, format!("{config} is none that containerd reads"))),
+    let version = said_by(&asked.containerd, &["--version"]).map(|text| Version::find(&text));
+    let mut rows = vec![of_version(&asked.containerd, &version)];
+    if let Ok(Some(version)) = version
+        && version >= OLDEST
+    {
+        let config = &asked.containerd_config;
+        match dump(&asked.containerd, config).and_then(|text| Said::by(&text)) {
+            Ok(said) => rows.extend(of_configuration(&said, version, content_root)),
+            Err(words) => {
+                let text = format!("{} is none that containerd reads: {words}", config.display());
+                rows.push(row("configuration", State::Bad, text));
+            }
         }
     }
     rows
+}
+
+/// What is from elsewhere may hold what a terminal obeys, or a row of its own.
+fn printable(text: &str) -> String {
+    let plain = |c| matches!(c, '"' | '\'' | '\\');
+    text.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_debug().to_string() }).collect()
 }
 
 fn row(what: &'static str, state: State, text: impl Into<String>) -> Row {
     Row { what, state, text: text.into() }
 }
 
-fn of_version(program: &str, version: Option<Version>) -> Row {
+fn of_version(program: &str, version: &Result<Option<Version>, String>) -> Row {
     match version {
-        None => row("containerd", State::Bad, format!("{program} --version says no version")),
-        Some(version) if version < OLDEST => {
+        Err(words) => row("containerd", State::Bad, format!("{program} --version: {words}")),
+        Ok(None) => row("containerd", State::Bad, format!("{program} --version says no version")),
+        Ok(Some(version)) if *version < OLDEST => {
             let text =
                 format!("{version} has no plug-ins of type diff, and may not start with one: {OLDEST} is the first");
             row("containerd", State::Bad, text)
         }
-        Some(version) => row("containerd", State::Good, version.to_string()),
+        Ok(Some(version)) => row("containerd", State::Good, version.to_string()),
     }
 }
 
@@ -78,7 +91,7 @@ fn of_configuration(said: &Said, version: Version, content_root: &Path) -> Vec<R
     let mut rows = vec![
         row("configuration", State::Good, said.version.map_or("no version".into(), |v| format!("version {v}"))),
         of_snapshotter(said.snapshotter.as_deref()),
-        of_socket(said.socket.as_deref()),
+        of_socket(said.socket.as_deref(), said.by_service || said.by_transfer),
         row("diff-service", service, service_text),
         row("transfer", transfer, transfer_text),
         of_root(said.root.as_deref(), content_root),
@@ -99,19 +112,23 @@ fn of_snapshotter(name: Option<&str>) -> Row {
     }
 }
 
-fn of_socket(socket: Option<&str>) -> Row {
-    match socket {
-        None => row("plug-in", State::Open, "not configured; `untar-in-root-diffd configure` shows how"),
-        Some(path) => match UnixStream::connect(path) {
-            Ok(_) => row("plug-in", State::Good, format!("answers at {path}")),
-            Err(error) => row("plug-in", State::Bad, format!("{path}: {error}; every pull fails until it answers")),
-        },
+fn of_socket(socket: Option<&str>, on: bool) -> Row {
+    let Some(path) = socket else {
+        return row("plug-in", State::Open, "not configured; `untar-in-root-diffd configure` shows how");
+    };
+    match UnixStream::connect(path) {
+        Ok(_) => row("plug-in", State::Good, format!("answers at {path}")),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            row("plug-in", State::Open, format!("{path}: this user may not ask it: ask as root"))
+        }
+        Err(error) if on => row("plug-in", State::Bad, format!("{path}: {error}; every pull fails until it answers")),
+        Err(error) => row("plug-in", State::Open, format!("{path}: {error}")),
     }
 }
 
 fn of_root(root: Option<&str>, content_root: &Path) -> Row {
     match root.map(Path::new) {
-        Some(root) if root != content_root => {
+        Some(root) if real(root) != real(content_root) => {
             let (root, ours) = (root.display(), content_root.display());
             row(
                 "content",
@@ -121,4 +138,8 @@ fn of_root(root: Option<&str>, content_root: &Path) -> Row {
         }
         _ => row("content", State::Good, content_root.display().to_string()),
     }
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -1,61 +1,148 @@
 //! `configure`: having containerd use the differ, and no longer.
 
+use super::by_hand::by_hand;
+use super::containerd::{dump, said_by};
 use super::docker;
-use super::said_by;
-use super::tables::{self, NAME, Wanted};
+use super::files::{Change, Staged, read};
+use super::said::Said;
+use super::tables::{self, Wanted};
+use super::take::take;
 use super::version::{OLDEST, Version};
 use crate::args::{Configure, Whose};
-use std::fs::{OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, value};
 
-/// A file as it is to be; `None` is no file.
-struct Change {
-    path: PathBuf,
-    text: Option<String>,
+/// What is to be done, and to whose files.
+struct Plan {
+    containerd: Vec<Change>,
+    docker: Option<Change>,
+}
+
+impl Plan {
+    fn all(&self) -> impl DoubleEndedIterator<Item = &Change> {
+        self.containerd.iter().chain(&self.docker)
+    }
 }
 
 /// # Errors
 ///
-/// A containerd too old, a file that is no configuration or cannot be written.
+/// A containerd too old, a file that is no configuration or cannot be written, or one that containerd does not take.
 #[allow(clippy::print_stdout)]
 pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> {
     let socket = socket.to_str().ok_or("the socket's path is not UTF-8")?;
     match asked.whose {
         Whose::Containerd | Whose::Docker => {}
-        Whose::K3s | Whose::Rke2 | Whose::Kind if asked.dry_run => {
+        Whose::K3s | Whose::Rke2 | Whose::Kind if asked.dry_run && !asked.remove => {
             print!("{}", by_hand(asked, socket)?);
             return Ok(());
         }
         _ => return Err("these files have other owners: --dry-run prints what goes into them".into()),
     }
-    let mut changes = if asked.remove { removed(asked)? } else { added(asked, socket)? };
-    if asked.whose == Whose::Docker {
-        changes.extend(of_docker(asked)?);
+    let containerd = if asked.remove { removed(asked)? } else { added(asked, socket)? };
+    let docker = if asked.whose == Whose::Docker { of_docker(asked)? } else { None };
+    let plan = Plan { containerd, docker };
+    match plan.all().next() {
+        None => println!("Nothing to change."),
+        Some(_) if asked.dry_run => show(&plan),
+        Some(_) => carry_out(asked, &plan)?,
     }
-    for change in &changes {
-        match (&change.text, asked.dry_run) {
-            (Some(text), true) => print!("# {}\n{text}", change.path.display()),
-            (_, true) => {}
-            _ => make(change).map_err(|e| format!("{}: {e}", change.path.display()))?,
-        }
-    }
-    if !asked.dry_run {
-        for change in &changes {
-            println!("{} {}", if change.text.is_some() { "wrote" } else { "removed" }, change.path.display());
-        }
-        let and_docker = if asked.whose == Whose::Docker { ", then Docker," } else { "" };
-        println!("Restart containerd{and_docker} for it to take effect.");
+    if plan.docker.is_some() {
+        println!("{}", of_its_store(asked.remove));
     }
     Ok(())
+}
+
+#[allow(clippy::print_stdout)]
+fn show(plan: &Plan) {
+    for Change { path, after, .. } in plan.all() {
+        match after {
+            Some(text) => print!("# {}\n{text}", path.display()),
+            None => println!("# {} is removed", path.display()),
+        }
+    }
+}
+
+/// Docker shows what is in the store that it uses, and keeps the other.
+fn of_its_store(remove: bool) -> &'static str {
+    if remove {
+        "# From Docker's restart on, images and containers of the containerd image store are not shown; they stay on the disk."
+    } else {
+        "# From Docker's restart on, images and containers of the store before are not shown; `--remove --for docker` \
+         shows them again."
+    }
+}
+
+/// What it says before and after is compared where containerd is there to be asked.
+#[allow(clippy::print_stdout)]
+fn carry_out(asked: &Configure, plan: &Plan) -> Result<(), String> {
+    let config = &asked.containerd_config;
+    let before = asked.containerd_version.is_none().then(|| dump(&asked.containerd, config));
+    let before = match before {
+        // What is broken already may lose what is ours all the same.
+        Some(Err(_)) if asked.remove => None,
+        Some(dumped) => Some(dumped.and_then(|text| Said::by(&text)).map_err(|e| unread(config, &e))?),
+        None => None,
+    };
+    let containerd: Vec<Staged> = plan.containerd.iter().map(Change::stage).collect::<Result<_, _>>()?;
+    let docker = plan.docker.as_ref().map(Change::stage).transpose()?;
+    if before.is_some() {
+        try_out(asked, plan, &containerd)?;
+    }
+    for (change, staged) in plan.all().zip(containerd.into_iter().chain(docker)) {
+        staged.place().map_err(|e| change.named(&e))?;
+        println!("{} {}", if change.after.is_some() { "wrote" } else { "removed" }, change.path.display());
+    }
+    if let Some(before) = before.filter(|_| !asked.remove) {
+        verify(asked, &before).map_err(|why| take_back(plan, &why))?;
+    }
+    let and_docker = if asked.whose == Whose::Docker { ", then Docker," } else { "" };
+    println!("Restart containerd{and_docker} for it to take effect.");
+    Ok(())
+}
+
+fn unread(config: &Path, words: &str) -> String {
+    format!("{}: containerd does not read it: {words}. Nothing was written", config.display())
+}
+
+/// Each new file by itself, before containerd can come upon it.
+fn try_out(asked: &Configure, plan: &Plan, staged: &[Staged]) -> Result<(), String> {
+    for (change, staged) in plan.containerd.iter().zip(staged) {
+        if let Some(beside) = &staged.beside {
+            dump(&asked.containerd, beside).map_err(|e| unread(&change.path, &e))?;
+        }
+    }
+    Ok(())
+}
+
+/// All files together: one that is imported later may say otherwise, and lists are replaced, not merged.
+fn verify(asked: &Configure, before: &Said) -> Result<(), String> {
+    let now = Said::by(&dump(&asked.containerd, &asked.containerd_config)?)?;
+    if let Some(lost) = now.lost(before) {
+        return Err(format!(
+            "another imported file lists {lost:?}, which these would hide: move its list to config.toml"
+        ));
+    }
+    match (now.by_service, now.by_transfer) {
+        (true, true) => Ok(()),
+        (false, _) => Err("another imported file has a `default` of diff-service that comes after: take it out".into()),
+        _ => Err("another imported file has an `unpack_config` that comes after: take it out".into()),
+    }
+}
+
+#[allow(clippy::print_stdout)]
+fn take_back(plan: &Plan, why: &str) -> String {
+    let left: Vec<String> = plan.all().rev().filter_map(|change| change.undo().err()).collect();
+    if left.is_empty() {
+        println!("All was put back as it was.");
+        return why.to_owned();
+    }
+    format!("{why}; could not be put back: {}", left.join("; "))
 }
 
 fn version(asked: &Configure) -> Result<Version, String> {
     let version = match &asked.containerd_version {
         Some(text) => Version::parse(text),
-        None => said_by(&asked.containerd, &["--version"]).and_then(|text| Version::find(&text)),
+        None => Version::find(&said_by(&asked.containerd, &["--version"]).unwrap_or_default()),
     };
     match version {
         None => Err(format!("{} --version says no version: --containerd-version says it", asked.containerd)),
@@ -67,128 +154,74 @@ fn version(asked: &Configure) -> Result<Version, String> {
     }
 }
 
-fn wanted(socket: &str, version: i64) -> Wanted<'_> {
-    let platform = match std::env::consts::ARCH {
-        "aarch64" => "linux/arm64",
-        "riscv64" => "linux/riscv64",
-        _ => "linux/amd64",
-    };
-    Wanted { socket, platform, version }
-}
-
+/// In a file of its own, unless that would replace lists of the main one, or whole tables (1.7).
 fn added(asked: &Configure, socket: &str) -> Result<Vec<Change>, String> {
-    let main = read(&asked.containerd_config)?;
-    if !version(asked)?.merges_imports() {
-        let text = tables::put(&main.unwrap_or_default(), &wanted(socket, 2))?;
-        return Ok(vec![Change { path: asked.containerd_config.clone(), text: Some(text) }]);
+    let (path, merges) = (&asked.containerd_config, version(asked)?.merges_imports());
+    let main = read(path)?;
+    let text = main.clone().unwrap_or_default();
+    let named = |e: String| format!("{}: {e}", path.display());
+    if !merges || tables::lists_differs(&text).map_err(named)? {
+        let wanted = Wanted { socket, version: if merges { 3 } else { 2 } };
+        let text = tables::put(&text, &wanted).map_err(named)?;
+        let main = Change::of(path, main, Some(text));
+        return Ok(main.into_iter().chain(without_drop_in(asked)?).collect());
     }
-    let drop_in = Change { path: drop_in(asked), text: Some(tables::put("", &wanted(socket, 3))?) };
     let pattern = asked.drop_in.join("*.toml").display().to_string();
-    let main = imports(&main.unwrap_or_else(|| "version = 3\n".into()), &pattern)?;
-    Ok(main
-        .map(|text| Change { path: asked.containerd_config.clone(), text: Some(text) })
-        .into_iter()
-        .chain([drop_in])
-        .collect())
+    let text = main.clone().unwrap_or_else(|| "version = 3\n".into());
+    let text = imports(text, &pattern).map_err(named)?;
+    let ours = tables::put("", &Wanted { socket, version: 3 })?;
+    let ours = Change::of(&drop_in(asked), read(&drop_in(asked))?, Some(ours));
+    Ok(ours.into_iter().chain(Change::of(path, main, Some(text))).collect())
 }
 
 /// The import of other files stays: others may be there by now, and one that leads to none means nothing.
 fn removed(asked: &Configure) -> Result<Vec<Change>, String> {
-    let mut changes = Vec::new();
-    if drop_in(asked).exists() {
-        changes.push(Change { path: drop_in(asked), text: None });
-    }
-    if let Some(text) = read(&asked.containerd_config)?.filter(|text| text.contains(NAME)) {
-        changes.push(Change { path: asked.containerd_config.clone(), text: Some(tables::take(&text)?) });
-    }
-    Ok(changes)
+    let path = &asked.containerd_config;
+    let main = match read(path)? {
+        None => None,
+        Some(text) => {
+            let taken = take(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+            taken.and_then(|taken| Change::of(path, Some(text), Some(taken)))
+        }
+    };
+    Ok(without_drop_in(asked)?.into_iter().chain(main).collect())
+}
+
+fn without_drop_in(asked: &Configure) -> Result<Option<Change>, String> {
+    let path = drop_in(asked);
+    Ok(Change::of(&path, read(&path)?, None))
 }
 
 /// Docker has two stores and shows what is in the one that it uses.
 fn of_docker(asked: &Configure) -> Result<Option<Change>, String> {
     let path = &asked.docker_config;
-    let text = read(path)?.unwrap_or_default();
-    let text = if asked.remove { docker::take(&text) } else { docker::put(&text) };
-    let text = text.map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(text.map(|text| Change { path: path.clone(), text: Some(text) }))
+    let before = read(path)?;
+    let text = before.as_deref().unwrap_or_default();
+    let text = if asked.remove { docker::take(text) } else { docker::put(text) };
+    let after = text.map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(after.and_then(|after| Change::of(path, before, Some(after))))
 }
 
 fn drop_in(asked: &Configure) -> PathBuf {
     asked.drop_in.join("untar-in-root.toml")
 }
 
-fn read(path: &Path) -> Result<Option<String>, String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(format!("{}: {e}", path.display())),
-    }
-}
-
-/// The main file with the import, `None` if it has it.
-fn imports(text: &str, pattern: &str) -> Result<Option<String>, String> {
-    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
+/// The main file with the import.
+fn imports(text: String, pattern: &str) -> Result<String, String> {
+    let mut document: DocumentMut = tables::parse(&text)?;
     let list = document.entry("imports").or_insert_with(|| value(Array::new()));
     let list = list.as_array_mut().ok_or("`imports` is no array")?;
     if list.iter().any(|entry| entry.as_str() == Some(pattern)) {
-        return Ok(None);
+        return Ok(text);
     }
     list.push(pattern);
-    Ok(Some(document.to_string()))
-}
-
-/// Whole or not at all.
-fn make(change: &Change) -> io::Result<()> {
-    let Some(text) = &change.text else { return std::fs::remove_file(&change.path) };
-    if let Some(parent) = change.path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let mut beside = change.path.as_os_str().to_owned();
-    beside.push(".new");
-    let _ = std::fs::remove_file(&beside);
-    // There may be passwords in it.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    let mode = std::fs::metadata(&change.path).map_or(0o644, |metadata| metadata.permissions().mode() & 0o7777);
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    std::fs::rename(&beside, &change.path)
-}
-
-/// What goes into a file that is another's, and where that one's content root is.
-fn by_hand(asked: &Configure, socket: &str) -> Result<String, String> {
-    let tables = tables::put("", &wanted(socket, 3))?;
-    let mut document: DocumentMut = tables.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
-    document.as_table_mut().remove("version");
-    let tables = document.to_string();
-    Ok(match asked.whose {
-        Whose::K3s => template("k3s", is_of_one(asked), &tables),
-        Whose::Rke2 => template("rke2", is_of_one(asked), &tables),
-        _ => {
-            let indented: String = tables.lines().map(|line| format!("  {line}\n")).collect();
-            format!("containerdConfigPatches:\n- |-\n{indented}")
-        }
-    })
-}
-
-/// Of a distribution that is still on containerd 1.7; they bring their own, which is not asked.
-fn is_of_one(asked: &Configure) -> bool {
-    let version = asked.containerd_version.as_deref().and_then(Version::parse);
-    version.is_some_and(|version| !version.merges_imports())
-}
-
-fn template(name: &str, of_one: bool, tables: &str) -> String {
-    let (root, file) =
-        (format!("/var/lib/rancher/{name}/agent"), if of_one { "config.toml.tmpl" } else { "config-v3.toml.tmpl" });
-    format!(
-        "# {root}/etc/containerd/{file}; in /etc/untar-in-root/diffd.toml: content-root = \"{root}/containerd\"\n\
-         {{{{ template \"base\" . }}}}\n{tables}"
-    )
+    Ok(document.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::tables::NAME;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -278,20 +311,5 @@ mod tests {
             assert!(refused.contains("1.7.4") && refused.contains("Nothing was written"), "{refused}");
         }
         assert_eq!(std::fs::read_dir(dir.path()).expect("directory").count(), 0);
-    }
-
-    #[test]
-    fn templates_of_others_are_printed() {
-        let text = |whose: &str, more: &[&str]| {
-            let words = ["configure", "--dry-run", "--for", whose].into_iter().chain(more.iter().copied());
-            by_hand(&Line::parse_from(words).configure, "/run/s").expect("text")
-        };
-        let k3s = text("k3s", &[]);
-        assert!(k3s.contains("\n{{ template \"base\" . }}\n") && k3s.contains("k3s/agent/containerd\""), "{k3s}");
-        assert!(k3s.lines().next().is_some_and(|line| line.contains("/config-v3.toml.tmpl")), "{k3s}");
-        let old = text("rke2", &["--containerd-version", "1.7.24"]);
-        assert!(old.starts_with("# /var/lib/rancher/rke2/agent/etc/containerd/config.toml.tmpl"), "{old}");
-        let patch = text("kind", &[]);
-        assert!(patch.starts_with("containerdConfigPatches:\n- |-\n  ") && !patch.contains("version ="), "{patch}");
     }
 }

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, clippy::print_stdout)]
 
 mod bad;
+mod configure;
 mod faults;
 mod layers;
 mod operation;

@@ -1,7 +1,10 @@
 //! `check` on machines that have one containerd or another, each a script that says what that one says.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -26,19 +29,33 @@ snapshotter = 'overlayfs'
 /// Whether `check` finds that it can be used, and what it says.
 fn check(dir: &TempDir, version: &str, dump: &str) -> (bool, String) {
     let dump = dump.replace("SOCKET", dir.path().join("diff.sock").to_str().expect("path"));
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in\n--version) echo containerd github.com/containerd/containerd/v2 {version} 0 ;;\n\
-         *'config dump') cat <<'END'\n{dump}END\n;;\n*) exit 1 ;;\nesac\n"
-    );
-    let (text, containerd) = (dir.path().join("text"), dir.path().join("containerd"));
-    fs::write(&text, script).expect("script");
-    // Not by this process: what another thread starts just then would hold it open for writing, ETXTBSY.
-    let installed = Command::new("install").args(["-m", "755"]).args([&text, &containerd]).status();
-    assert!(installed.expect("install").success());
+    let containerd = containerd(dir.path(), version, &format!("*'config dump') cat <<'END'\n{dump}END\n;;"));
     let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
     program.args(["--content-root", "/var/lib/containerd", "check", "--containerd"]).arg(containerd);
+    said(&mut program)
+}
+
+fn said(program: &mut Command) -> (bool, String) {
     let output = program.output().expect("check");
     (output.status.success(), String::from_utf8(output.stdout).expect("text"))
+}
+
+/// A script in containerd's place: its version, and what else it answers to (cases of sh).
+pub(crate) fn containerd(dir: &Path, version: &str, cases: &str) -> PathBuf {
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n--version) echo containerd github.com/containerd/containerd/v2 {version} 0 ;;\n\
+         {cases}\n*) echo \"No help topic\" >&2; exit 1 ;;\nesac\n"
+    );
+    let (text, containerd) = (dir.join("text"), dir.join("containerd"));
+    fs::write(&text, script).expect("script");
+    install(&text, &containerd);
+    containerd
+}
+
+/// Not by this process: what another thread starts just then would hold it open for writing, ETXTBSY.
+fn install(from: &Path, to: &Path) {
+    let installed = Command::new("install").args(["-m", "755"]).args([from, to]).status();
+    assert!(installed.expect("install").success());
 }
 
 /// The row of this name.
@@ -85,4 +102,66 @@ fn what_makes_pulls_fail_or_wrong_is_told_and_fails_the_check() {
         let row = row(&said, name);
         assert!(!good && row.starts_with("NO") && row.contains(words), "{version}: {said}");
     }
+}
+
+#[test]
+fn a_socket_that_is_not_asked_yet_fails_no_pull_and_one_behind_another_is_off() {
+    let dir = tempfile::tempdir().expect("directory");
+    let off =
+        ON.replace("'untar-in-root', 'walking'", "'walking', 'untar-in-root'").replace("= 'untar-in-root'", "= ''");
+    let (good, said) = check(&dir, "2.2.3", &off);
+    assert!(good && row(&said, "plug-in").starts_with("--") && !said.contains("every pull"), "{said}");
+    assert!(row(&said, "diff-service").contains("off for") && row(&said, "transfer").contains("off for"), "{said}");
+}
+
+#[test]
+fn a_configuration_cannot_write_rows_of_its_own() {
+    let dir = tempfile::tempdir().expect("directory");
+    let hostile = ON.replace("'SOCKET'", "\"/x\\u001b[31m\\nok  plug-in        answers\"");
+    let (_, said) = check(&dir, "2.2.3", &hostile);
+    assert!(!said.contains('\x1b') && said.contains("\\u{1b}[31m\\nok "), "{said}");
+}
+
+#[test]
+fn a_root_by_another_name_is_the_same() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+    fs::create_dir(&real).expect("directory");
+    symlink(&real, &link).expect("link");
+    let dump = format!("*'config dump') echo 'root = \"{}\"' ;;", link.display());
+    let containerd = containerd(dir.path(), "2.1.9", &dump);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
+    let (good, said) = said(program.arg("--content-root").arg(real).args(["check", "--containerd"]).arg(containerd));
+    assert!(good && row(&said, "content").starts_with("ok"), "{said}");
+}
+
+#[test]
+fn without_a_file_1_7_has_its_defaults() {
+    let dir = tempfile::tempdir().expect("directory");
+    let containerd = containerd(dir.path(), "1.7.24", "'config default') echo 'version = 2' ;;");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
+    program.args(["check", "--containerd"]).arg(&containerd).arg("--containerd-config").arg(dir.path().join("none"));
+    let (good, text) = said(&mut program);
+    assert!(good && row(&text, "configuration").contains("version 2"), "{text}");
+    fs::write(dir.path().join("none"), "").expect("file");
+    let (good, text) = said(&mut program);
+    assert!(!good && row(&text, "configuration").contains("No help topic"), "its own words: {text}");
+}
+
+#[test]
+fn what_this_user_may_not_read_is_said_as_such() {
+    let dir = tempfile::tempdir().expect("directory");
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("mode");
+    let (program, config) = (dir.path().join("diffd"), dir.path().join("config.toml"));
+    install(Path::new(env!("CARGO_BIN_EXE_untar-in-root-diffd")), &program);
+    fs::write(&config, "").expect("file");
+    fs::set_permissions(&config, Permissions::from_mode(0o000)).expect("mode");
+    let containerd = containerd(dir.path(), "2.1.9", "");
+    let mut program = Command::new(program);
+    program.args(["check", "--containerd"]).arg(containerd).arg("--containerd-config").arg(config);
+    if nix::unistd::geteuid().is_root() {
+        program.uid(65534).gid(65534);
+    }
+    let (good, said) = said(&mut program);
+    assert!(!good && row(&said, "configuration").contains("ask as root"), "{said}");
 }

@@ -1,0 +1,63 @@
+//! What goes into files that are another's: K3s, RKE2, kind.
+
+use super::tables::{self, Wanted};
+use super::version::Version;
+use crate::args::{Configure, Whose};
+
+/// What goes into a file that is another's, and where that one's content root is.
+pub(super) fn by_hand(asked: &Configure, socket: &str) -> Result<String, String> {
+    let tables = tables::put("", &Wanted { socket, version: 3 })?;
+    let mut document = tables::parse(&tables)?;
+    document.as_table_mut().remove("version");
+    let tables = document.to_string();
+    Ok(match asked.whose {
+        Whose::K3s => template("k3s", is_of_one(asked), &tables),
+        Whose::Rke2 => template("rke2", is_of_one(asked), &tables),
+        _ => {
+            let indented: String = tables.lines().map(|line| format!("  {line}\n")).collect();
+            format!("containerdConfigPatches:\n- |-\n{indented}")
+        }
+    })
+}
+
+/// Of a distribution that is still on containerd 1.7; they bring their own, which is not asked.
+fn is_of_one(asked: &Configure) -> bool {
+    let version = asked.containerd_version.as_deref().and_then(Version::parse);
+    version.is_some_and(|version| !version.merges_imports())
+}
+
+fn template(name: &str, of_one: bool, tables: &str) -> String {
+    let (root, file) =
+        (format!("/var/lib/rancher/{name}/agent"), if of_one { "config.toml.tmpl" } else { "config-v3.toml.tmpl" });
+    format!(
+        "# {root}/etc/containerd/{file}; in /etc/untar-in-root/diffd.toml: content-root = \"{root}/containerd\"\n\
+         {{{{ template \"base\" . }}}}\n{tables}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        configure: Configure,
+    }
+
+    #[test]
+    fn templates_of_others_are_printed() {
+        let text = |whose: &str, more: &[&str]| {
+            let words = ["configure", "--dry-run", "--for", whose].into_iter().chain(more.iter().copied());
+            by_hand(&Line::parse_from(words).configure, "/run/s").expect("text")
+        };
+        let k3s = text("k3s", &[]);
+        assert!(k3s.contains("\n{{ template \"base\" . }}\n") && k3s.contains("k3s/agent/containerd\""), "{k3s}");
+        assert!(k3s.lines().next().is_some_and(|line| line.contains("/config-v3.toml.tmpl")), "{k3s}");
+        let old = text("rke2", &["--containerd-version", "1.7.24"]);
+        assert!(old.starts_with("# /var/lib/rancher/rke2/agent/etc/containerd/config.toml.tmpl"), "{old}");
+        let patch = text("kind", &[]);
+        assert!(patch.starts_with("containerdConfigPatches:\n- |-\n  ") && !patch.contains("version ="), "{patch}");
+    }
+}

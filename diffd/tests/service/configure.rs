@@ -1,0 +1,168 @@
+//! `configure` beside one containerd or another, each a script that says what that one says.
+
+use crate::setup::containerd;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+const DOCKERS: &str = "# Copyright\n\ndisabled_plugins = [\"cri\"]\n\n#root = \"/var/lib/containerd\"\n";
+const LISTS: &str =
+    "version = 2\n[plugins.\"io.containerd.service.v1.diff-service\"]\n  default = [\"mine\", \"walking\"]\n";
+
+/// What it reads is what it dumps, unless there is a file `dump` to say; it refuses what has the word `poison` in it.
+const CASES: &str = "*'config dump')\n[ -e \"$2\" ] || exit 1\n\
+     if grep -q poison \"$2\"; then echo 'bad poison' >&2; exit 1; fi\n\
+     here=${2%/*}\nif [ \"${2##*/}\" = config.toml ] && [ -e \"$here/dump\" ]; then cat \"$here/dump\"; else cat \"$2\"; fi ;;\n\
+     'config default') echo 'version = 2' ;;";
+
+struct Machine(TempDir);
+
+impl Machine {
+    fn of(version: &str, config: &str) -> Machine {
+        let machine = Machine(tempfile::tempdir().expect("directory"));
+        containerd(machine.0.path(), version, CASES);
+        fs::write(machine.path("config.toml"), config).expect("configuration");
+        machine
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect(name)
+    }
+
+    fn configure(&self, acts: &[&str]) -> Result<String, String> {
+        self.configure_at("/run/s", acts)
+    }
+
+    /// What it says, or what it fails with.
+    fn configure_at(&self, socket: &str, acts: &[&str]) -> Result<String, String> {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
+        program.args(["--socket", socket, "configure"]).args(acts);
+        let places = ["containerd", "containerd-config", "drop-in", "docker-config"];
+        for (option, name) in places.iter().zip(["containerd", "config.toml", "conf.d", "daemon.json"]) {
+            program.arg(format!("--{option}")).arg(self.path(name));
+        }
+        let output = program.output().expect("configure");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    fn has_drop_in(&self) -> bool {
+        Path::exists(&self.path("conf.d/untar-in-root.toml"))
+    }
+}
+
+#[test]
+fn dockers_stock_file_is_of_version_2_meanwhile_and_as_it_was_in_the_end() {
+    let machine = Machine::of("1.7.24", DOCKERS);
+    machine.configure(&["--write"]).expect("written");
+    let text = machine.text("config.toml");
+    assert!(text.contains("[\"io.containerd.grpc.v1.cri\"]") && text.contains("version = 2"), "{text}");
+    machine.configure(&["--remove"]).expect("removed");
+    assert_eq!(machine.text("config.toml"), DOCKERS);
+}
+
+#[test]
+fn what_containerd_does_not_read_is_not_put_in_its_place() {
+    for version in ["1.7.24", "2.1.9"] {
+        let machine = Machine::of(version, "version = 2\n");
+        let refused = machine.configure_at("/run/poison", &["--write"]).expect_err("refused");
+        assert!(refused.contains("bad poison") && refused.contains("Nothing was written"), "{refused}");
+        assert_eq!(machine.text("config.toml"), "version = 2\n");
+        assert!(!machine.has_drop_in());
+        let left: Vec<_> = fs::read_dir(machine.0.path()).expect("directory").flatten().collect();
+        assert!(!left.iter().any(|entry| entry.file_name().to_string_lossy().starts_with('.')), "{left:?}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_broken_already_loses_ours_all_the_same() {
+    let machine = Machine::of("1.7.24", "# poison\n[proxy_plugins.untar-in-root]\ntype = \"diff\"\n");
+    assert!(machine.configure(&["--write"]).is_err());
+    machine.configure(&["--remove"]).expect("removed");
+    assert!(!machine.text("config.toml").contains("untar-in-root"));
+}
+
+#[test]
+fn lists_of_the_main_file_are_added_to_where_they_stand() {
+    let machine = Machine::of("2.1.9", LISTS);
+    let said = machine.configure(&["--write"]).expect("written");
+    assert!(said.contains("Restart containerd") && !machine.has_drop_in(), "{said}");
+    let text = machine.text("config.toml");
+    assert!(
+        text.contains("[\"untar-in-root\", \"mine\", \"walking\"]")
+            || text.contains("[\"untar-in-root\",\"mine\", \"walking\"]"),
+        "{text}"
+    );
+    assert_eq!(machine.configure(&["--write"]).expect("nothing"), "Nothing to change.\n");
+    machine.configure(&["--remove"]).expect("removed");
+    assert_eq!(machine.text("config.toml"), LISTS);
+}
+
+#[test]
+fn where_another_file_has_the_last_word_all_is_put_back_and_told() {
+    let machine = Machine::of("2.1.9", "version = 3\n");
+    fs::write(machine.path("dump"), LISTS).expect("dump");
+    let refused = machine.configure(&["--write"]).expect_err("not first");
+    assert!(refused.contains("comes after"), "{refused}");
+    assert_eq!(machine.text("config.toml"), "version = 3\n");
+    assert!(!machine.has_drop_in());
+}
+
+#[test]
+fn nothing_of_ours_is_no_change() {
+    let mine = "# untar-in-root: not here\nversion = 2\n\n[proxy_plugins]\n\n\
+                [plugins.\"io.containerd.service.v1.diff-service\"]\ndefault = [\"walking\"]\n";
+    let machine = Machine::of("1.7.24", mine);
+    assert_eq!(machine.configure(&["--remove"]).expect("nothing"), "Nothing to change.\n");
+    assert_eq!(machine.text("config.toml"), mine);
+}
+
+#[test]
+fn what_would_be_taken_out_is_shown() {
+    let machine = Machine::of("1.7.24", "version = 2\n");
+    machine.configure(&["--write"]).expect("written");
+    let before = machine.text("config.toml");
+    let said = machine.configure(&["--dry-run", "--remove"]).expect("shown");
+    assert!(said.ends_with("config.toml\nversion = 2\n") && machine.text("config.toml") == before, "{said}");
+    let machine = Machine::of("2.1.9", "version = 3\n");
+    machine.configure(&["--write"]).expect_err("a script merges nothing");
+    fs::create_dir_all(machine.path("conf.d")).expect("directory");
+    fs::write(machine.path("conf.d/untar-in-root.toml"), "").expect("drop-in");
+    let said = machine.configure(&["--dry-run", "--remove"]).expect("shown");
+    assert!(said.contains("untar-in-root.toml is removed") && machine.has_drop_in(), "{said}");
+    assert!(machine.configure(&["--write", "--remove"]).is_err());
+}
+
+#[test]
+fn what_docker_shows_no_longer_is_told_both_ways() {
+    let machine = Machine::of("1.7.24", "version = 2\n");
+    let said = machine.configure(&["--write", "--for", "docker"]).expect("written");
+    assert!(said.contains("store before are not shown") && said.contains("daemon.json"), "{said}");
+    let said = machine.configure(&["--write", "--for", "docker"]).expect("nothing");
+    assert_eq!(said, "Nothing to change.\n");
+    let said = machine.configure(&["--remove", "--for", "docker"]).expect("removed");
+    assert!(said.contains("containerd image store are not shown"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_changed_is_told_with_its_file() {
+    for config in ["version = 2\nproxy_plugins = { mine = { type = \"diff\" } }\n", "imports = 1\n[", "= 1\n"] {
+        let machine = Machine::of("1.7.24", config);
+        let refused = machine.configure(&["--dry-run"]).expect_err("refused");
+        assert!(refused.contains("config.toml: "), "{refused}");
+    }
+}
+
+#[test]
+fn when_one_of_the_files_cannot_be_written_none_is() {
+    let machine = Machine::of("2.1.9", "version = 3\n");
+    std::os::unix::fs::symlink("nowhere/at/all", machine.path("daemon.json")).expect("link");
+    let refused = machine.configure(&["--write", "--for", "docker"]).expect_err("nowhere to write to");
+    assert!(refused.contains("daemon.json: "), "{refused}");
+    assert!(machine.text("config.toml") == "version = 3\n" && !machine.has_drop_in());
+}
