@@ -42,7 +42,13 @@ pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> 
     let docker = if asked.whose == Whose::Docker { of_docker(asked)? } else { None };
     let plan = Plan { containerd, docker };
     match plan.all().next() {
-        None => println!("Nothing to change."),
+        None => {
+            // Another file may have come since.
+            if asked.write && asked.containerd_version.is_none() {
+                verify(asked, None)?;
+            }
+            println!("Nothing to change.");
+        }
         Some(_) if asked.dry_run => show(&plan),
         Some(_) => carry_out(asked, &plan)?,
     }
@@ -93,7 +99,7 @@ fn carry_out(asked: &Configure, plan: &Plan) -> Result<(), String> {
         println!("{} {}", if change.after.is_some() { "wrote" } else { "removed" }, change.path.display());
     }
     if let Some(before) = before.filter(|_| !asked.remove) {
-        verify(asked, &before).map_err(|why| take_back(plan, &why))?;
+        verify(asked, Some(&before)).map_err(|why| take_back(plan, &why))?;
     }
     let and_docker = if asked.whose == Whose::Docker { ", then Docker," } else { "" };
     println!("Restart containerd{and_docker} for it to take effect.");
@@ -115,9 +121,9 @@ fn try_out(asked: &Configure, plan: &Plan, staged: &[Staged]) -> Result<(), Stri
 }
 
 /// All files together: one that is imported later may say otherwise, and lists are replaced, not merged.
-fn verify(asked: &Configure, before: &Said) -> Result<(), String> {
+fn verify(asked: &Configure, before: Option<&Said>) -> Result<(), String> {
     let now = Said::by(&dump(&asked.containerd, &asked.containerd_config)?)?;
-    if let Some(lost) = now.lost(before) {
+    if let Some(lost) = before.and_then(|before| now.lost(before)) {
         return Err(format!(
             "another imported file lists {lost:?}, which these would hide: move its list to config.toml"
         ));

@@ -114,6 +114,14 @@ fn where_another_file_has_the_last_word_all_is_put_back_and_told() {
 }
 
 #[test]
+fn a_file_that_came_since_and_has_the_last_word_is_told() {
+    let machine = Machine::of("2.1.9", LISTS);
+    machine.configure(&["--write"]).expect("written");
+    fs::write(machine.path("dump"), LISTS).expect("dump");
+    assert!(machine.configure(&["--write"]).expect_err("not first").contains("comes after"));
+}
+
+#[test]
 fn nothing_of_ours_is_no_change() {
     let mine = "# untar-in-root: not here\nversion = 2\n\n[proxy_plugins]\n\n\
                 [plugins.\"io.containerd.service.v1.diff-service\"]\ndefault = [\"walking\"]\n";
