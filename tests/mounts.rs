@@ -1,5 +1,7 @@
 //! What is mounted below the root: out of the sight of a helper that may have been taken over, and never entered.
 
+mod kept;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsRawFd;

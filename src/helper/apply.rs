@@ -10,6 +10,7 @@ pub(super) mod files;
 mod hide;
 pub(super) mod lower;
 pub(super) mod made;
+mod marks;
 pub(super) mod metadata;
 mod mode;
 mod overlay;
@@ -40,6 +41,7 @@ use aufs::Plinks;
 use dirs::{Dirs, Implied, Missing, NodeId};
 use files::Maker;
 use lower::Lowers;
+use marks::Marks;
 use metadata::{Setter, Softened};
 use mode::Mode;
 use place::{Memo, Place};
@@ -84,16 +86,20 @@ impl<'a> Applier<'a> {
         let used = root.as_raw_fd().unsigned_abs() as usize + 1;
         let cross_mounts = options.jail.mounts == Mounts::Cross;
         let dealt = Descriptors::share(files, used, threads(options.writers, confined.processors))?;
-        let maker = Maker {
-            setter: setter(options, &confined),
-            remover: Remover { watch: watch.clone(), mounts: options.jail.mounts, held: dealt.removal },
-            no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
-        };
-        let writers = Rc::new(Writers::new(dealt.writers, maker.clone()));
-        let namespace = Namespace::of(confined.report.user_namespace.as_ref());
-        let mode = Mode::new(options, confined.trusted_marks, || {
+        let setter = setter(options, &confined);
+        let mode = Mode::new(options, Marks::new(confined.trusted_marks), || {
             Lowers::new(confined.lowers, unfinished, dealt.lowers, watch.clone())
         })?;
+        let remover = Remover {
+            watch: watch.clone(),
+            mounts: options.jail.mounts,
+            held: dealt.removal,
+            puts_times_back: mode.puts_times_back(),
+            marks: mode.marks(),
+        };
+        let maker = Maker { setter, remover, no_overwrite_dir_nondir: options.no_overwrite_dir_nondir };
+        let writers = Rc::new(Writers::new(dealt.writers, maker.clone()));
+        let namespace = Namespace::of(confined.report.user_namespace.as_ref());
         let purse = Purse::new(&options.limits, watch.clone());
         let dirs = Dirs::new(root, cross_mounts, mode.lowers(), Rc::clone(&writers), watch)?;
         let made = request.root != Beginning::There;

@@ -173,7 +173,8 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
 }
 
 fn remover() -> Remover {
-    Remover { watch: watch(), mounts: crate::options::Mounts::Cross, held: 256 }
+    let mounts = crate::options::Mounts::Cross;
+    Remover { watch: watch(), mounts, held: 256, puts_times_back: false, marks: None }
 }
 
 fn watch() -> Watch {

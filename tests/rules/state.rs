@@ -1,8 +1,12 @@
 //! "State kept during one run": what the layer touched, what it has hidden, what waits for the end. Its cost is
 //! counted in `equivalence/cost.rs`.
 
-use crate::support::run::layers;
+use untar_in_root::{Cause, Refusal};
+
+use crate::support::run::{apply, layer, layers};
+use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
+use crate::support::tree::Tree;
 
 fn tar() -> Tarball {
     Tarball::new()
@@ -46,6 +50,27 @@ fn state_deferred_goes_with_its_directory() {
     again.leads_to("a/ t=").has("a", "mode", "0711").has("a", "mtime", "9.000000000");
     // A marker takes lower directories away whose metadata a lower layer had set: nothing waits for them.
     layers(&[closed(), tar().whiteout("a").file("n", "")]).leads_to("n=");
+}
+
+/// What ends the run is not what forgets it.
+#[test]
+fn state_deferred_stays_with_a_directory_that_does_not_give_way() {
+    for (mode, want) in [(0o700, "0700"), (0, "0000"), (0o1777, "1777")] {
+        let listed = || tar().dir("d").with(|e| _ = e.mode(mode).mtime(5));
+        for (below, archive) in [
+            (tar().dir("d"), listed().file("d", "1")),
+            (tar(), listed().file("d/f", "1").file("d", "1")),
+            (tar(), listed().symlink("d", "x")),
+        ] {
+            let scratch = Scratch::new();
+            apply(scratch.path(), &below.build(), layer).expect("below");
+            let error = apply(scratch.path(), &archive.build(), |o| o.no_overwrite_dir_nondir = true);
+            let cause = error.expect_err("a conflict").failure().map(|failure| failure.cause.clone());
+            assert_eq!(cause, Some(Cause::Refused(Refusal::DirectoryConflict)));
+            let tree = Tree::read(scratch.path());
+            assert_eq!((tree.get("d", "mode"), tree.get("d", "mtime")), (want, "5.000000000"));
+        }
+    }
 }
 
 #[test]

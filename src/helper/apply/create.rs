@@ -103,14 +103,14 @@ impl Applier<'_> {
         self.tree.maker.make(&spot.handle, spot.name, make)
     }
 
-    /// A known directory is forgotten before it is removed, once nobody writes below it any more.
+    /// A known directory goes once nobody writes below it any more.
     fn make_room(&mut self, spot: &Spot<'_>, there: NodeId) -> Result<()> {
         if self.tree.dirs.is_pinned(there) {
             return Err(refused(Refusal::RootNotDirectory));
         }
         self.tree.settle()?;
-        self.tree.dirs.forget(spot.parent, spot.name);
-        self.tree.maker.make_room(&spot.handle, spot.name)
+        let made = self.tree.maker.make_room(&spot.handle, spot.name);
+        self.tree.removed(spot.parent, spot.name, made)
     }
 
     fn made_leaf(&mut self, spot: &Spot<'_>) -> Result<()> {
@@ -311,10 +311,10 @@ impl Applier<'_> {
                 return self.merge_listed(id, meta);
             }
             if self.options.no_overwrite_dir_nondir && child != Some(Child::Whiteout) {
-                return Err(refused(Refusal::DirectoryConflict));
+                return Err(self.tree.maker.conflict(&spot.handle, spot.name));
             }
-            self.tree.dirs.forget(spot.parent, spot.name);
-            self.tree.maker.remover.remove(&spot.handle, spot.name)?;
+            let removed = self.tree.maker.remover.remove(&spot.handle, spot.name);
+            self.tree.removed(spot.parent, spot.name, removed)?;
         }
         // Again and again.
         let mode = format!("0{:o}", metadata::usable(meta.mode));

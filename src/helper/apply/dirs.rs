@@ -261,7 +261,7 @@ impl Dirs {
         Ok(id)
     }
 
-    /// Forgets a name and all below it, before it is removed or replaced.
+    /// Forgets a name and all below it, as it is removed or replaced.
     pub(crate) fn forget(&mut self, dir: NodeId, name: &[u8]) {
         let table = &mut self.nodes[dir.0 as usize].children;
         let Some(child) = self.names.remove(table, name) else { return };

@@ -5,8 +5,10 @@ use super::metadata::{Metadata, Setter, Softened};
 use super::purse::Paid;
 use super::remove::Remover;
 use crate::helper::fault::{Attempt, Fault, Result, at, on};
+use crate::helper::open;
 use crate::helper::read::entry::Region;
 use crate::inode;
+use crate::options::Mounts;
 use crate::report::{Call, Cause, Descriptor, Refusal};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -48,9 +50,17 @@ impl Maker {
     /// Rule 9: removes what is in the way of something that is not a directory.
     pub(crate) fn make_room(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
         if self.no_overwrite_dir_nondir && stat(dir, name)?.is_some_and(|stat| inode::is_directory(&stat)) {
-            return Err(Cause::Refused(Refusal::DirectoryConflict).into());
+            return Err(self.conflict(dir, name));
         }
         self.remover.remove(dir, name).map(drop)
+    }
+
+    /// The error of `no_overwrite_dir_nondir`, but for what is mounted and left out.
+    pub(crate) fn conflict(&self, dir: &OwnedFd, name: &[u8]) -> Fault {
+        if self.remover.mounts == Mounts::Skip && open::is_mount(dir, name) {
+            return Cause::CrossesMount.into();
+        }
+        Cause::Refused(Refusal::DirectoryConflict).into()
     }
 
     pub(crate) fn create(

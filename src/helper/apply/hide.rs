@@ -32,10 +32,10 @@ impl Tree<'_> {
                 match self.dirs.child(id, &name) {
                     Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => {}
                     Some(Child::Dir(child)) if self.dirs.outlives_markers(child) => stack.push(child),
-                    _ => match self.remove_lower(id, &name) {
-                        Err(fault) if self.maker.remover.leaves(&fault) => outcome = Err(fault),
-                        removed => removed?,
-                    },
+                    _ => {
+                        let removed = self.remove_lower(id, &name);
+                        self.go_on(&mut outcome, removed)?;
+                    }
                 }
             }
         }

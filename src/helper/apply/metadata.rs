@@ -5,7 +5,7 @@ mod special;
 
 use super::attribute::{self, ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use super::made::{self, Inherit, Ours};
-use crate::helper::fault::{Arguments, Attempt, Fault, Octal, Result, at, on, quoted};
+use crate::helper::fault::{Attempt, Fault, Octal, Result, at, on};
 use crate::helper::read::entry::Time;
 use crate::helper::rights;
 use crate::helper::sys;
@@ -225,7 +225,7 @@ impl Setter {
                 softened.push(EventKind::XattrUnsupported { name: name.to_bytes().into(), errno: errno as i32 });
                 Ok(())
             }
-            result => result.call(Call::Fsetxattr, || setting(name, size)),
+            result => result.call(Call::Fsetxattr, || attribute::setting(name, size)),
         }
     }
 
@@ -249,11 +249,6 @@ pub(crate) fn usable(mode: u32) -> u32 {
 /// Set-id bits are for the owner that was asked for, nobody else.
 fn allowed_mode(mode: u32, owned: bool) -> u32 {
     if owned { mode } else { mode & 0o1777 }
-}
-
-/// The arguments of `fsetxattr(2)`; values are not told.
-pub(super) fn setting(name: &CStr, size: usize) -> Arguments {
-    on(Descriptor::File).with(format_args!("{}, <value>, {size}, 0", quoted(name.to_bytes())))
 }
 
 /// Two times as strace prints them.

@@ -3,6 +3,7 @@
 use super::create::Spot;
 use super::dirs::{Child, Implied, Missing, NodeId};
 use super::lower::Lowers;
+use super::marks::Marks;
 use super::metadata::Metadata;
 use super::overlay::Overlay;
 use super::tree::Tree;
@@ -24,9 +25,9 @@ pub(super) enum Mode {
 
 impl Mode {
     /// `lowers`: opens the lower layers, if they are looked at.
-    pub(super) fn new(options: &Options, trusted_marks: bool, lowers: impl FnOnce() -> Result<Lowers>) -> Result<Mode> {
+    pub(super) fn new(options: &Options, marks: Marks, lowers: impl FnOnce() -> Result<Lowers>) -> Result<Mode> {
         Ok(match options.mode {
-            options::Mode::Overlay(_) => Mode::Overlay(Overlay::new(options, trusted_marks, Rc::new(lowers()?))),
+            options::Mode::Overlay(_) => Mode::Overlay(Overlay::new(options, marks, Rc::new(lowers()?))),
             options::Mode::Layer => Mode::Layer { keeps_nondirs: options.no_overwrite_dir_nondir },
             options::Mode::Literal => Mode::Literal,
         })
@@ -34,6 +35,11 @@ impl Mode {
 
     fn overlay(&self) -> Option<&Overlay> {
         if let Self::Overlay(overlay) = self { Some(overlay) } else { None }
+    }
+
+    /// How what stays in an upper directory is made to hide the lower layers.
+    pub(super) fn marks(&self) -> Option<Marks> {
+        self.overlay().map(Overlay::marks)
     }
 
     pub(super) fn lowers(&self) -> Option<Rc<Lowers>> {

@@ -4,73 +4,22 @@ use super::create::Spot;
 use super::dirs::{Child, Missing, NodeId};
 use super::lower::{Lower, Lowers};
 use super::made;
-use super::metadata::{self, Metadata};
-use super::refused;
+use super::marks::Marks;
+use super::metadata::Metadata;
 use super::remove;
 use super::tree::Tree;
 use crate::helper::fault::{Attempt, Result, at};
 use crate::options::Options;
-use crate::report::{Call, Descriptor, Purpose, Refusal};
+use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknodat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
-use rustix::fs::{XattrFlags, fsetxattr};
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 /// Whiteouts between two looks at the clock and the parent.
 const LOOK: u32 = 1024;
-
-/// How whiteouts and opaque directories are written.
-struct Marks {
-    trusted: bool,
-    opaque: &'static CStr,
-    whiteout: &'static CStr,
-}
-
-impl Marks {
-    fn new(trusted: bool) -> Marks {
-        if trusted {
-            Marks { trusted, opaque: c"trusted.overlay.opaque", whiteout: c"trusted.overlay.whiteout" }
-        } else {
-            Marks { trusted, opaque: c"user.overlay.opaque", whiteout: c"user.overlay.whiteout" }
-        }
-    }
-
-    fn set_opaque(&self, dir: &OwnedFd) -> Result<()> {
-        self.set(dir, self.opaque, b"y")
-    }
-
-    fn set(&self, fd: &OwnedFd, name: &CStr, value: &[u8]) -> Result<()> {
-        fsetxattr(fd, name, value, XattrFlags::empty())
-            .call(Call::Fsetxattr, || metadata::setting(name, value.len()))
-            .map_err(|fault| fault.meant(Purpose::Mark { trusted: self.trusted }))
-    }
-
-    /// A character device 0:0, which needs no capability since Linux 5.8; the attribute form where the file
-    /// system or a security module refuses the device.
-    fn make_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
-        match mknodat(dir, OsStr::from_bytes(name), SFlag::S_IFCHR, Mode::empty(), 0) {
-            Err(Errno::EPERM | Errno::EOPNOTSUPP) => {
-                let file = made::file(dir, name, 0)?;
-                self.set(&file, self.whiteout, b"y")?;
-                self.set(dir, self.opaque, b"x")
-            }
-            result => {
-                result.call(Call::Mknodat, || at(Descriptor::Directory, name).with(made::node(SFlag::S_IFCHR, 0, 0)))
-            }
-        }
-    }
-
-    fn remove_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
-        match unlinkat(dir, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir) {
-            Err(Errno::ENOENT) => Ok(()),
-            result => result.call(Call::Unlinkat, || at(Descriptor::Directory, name).with("0")),
-        }
-    }
-}
 
 /// What overlay mode has that the others do not.
 pub(super) struct Overlay {
@@ -81,13 +30,17 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    pub(super) fn new(options: &Options, trusted_marks: bool, lowers: Rc<Lowers>) -> Overlay {
+    pub(super) fn new(options: &Options, marks: Marks, lowers: Rc<Lowers>) -> Overlay {
         Overlay {
-            marks: Marks::new(trusted_marks),
+            marks,
             lowers,
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
             keep_directory_symlink: options.keep_directory_symlink,
         }
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        self.marks
     }
 
     pub(super) fn lowers(&self) -> Rc<Lowers> {
@@ -115,10 +68,21 @@ impl Overlay {
         name: &[u8],
         make: impl FnOnce() -> Result<OwnedFd>,
     ) -> Result<OwnedFd> {
-        self.marks.remove_whiteout(dir, name)?;
+        remove::remove_one(dir, name)?;
         let made = make()?;
         self.marks.set_opaque(&made)?;
         Ok(made)
+    }
+
+    /// A character device 0:0, which needs no capability since Linux 5.8; the attribute form where the file
+    /// system or a security module refuses the device.
+    fn make_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        match mknodat(dir, OsStr::from_bytes(name), SFlag::S_IFCHR, Mode::empty(), 0) {
+            Err(Errno::EPERM | Errno::EOPNOTSUPP) => self.marks.set_whiteout(dir, &made::file(dir, name, 0)?),
+            result => {
+                result.call(Call::Mknodat, || at(Descriptor::Directory, name).with(made::node(SFlag::S_IFCHR, 0, 0)))
+            }
+        }
     }
 
     pub(super) fn whiteout(&self, tree: &mut Tree<'_>, parent: NodeId, name: &[u8]) -> Result<()> {
@@ -138,10 +102,10 @@ impl Overlay {
 
     fn write_whiteout(&self, tree: &mut Tree<'_>, parent: NodeId, name: &[u8]) -> Result<()> {
         let handle = tree.open(parent)?;
-        match self.marks.make_whiteout(&handle, name) {
+        match self.make_whiteout(&handle, name) {
             Err(fault) if fault.errno() == Some(Errno::EEXIST) => {
-                tree.maker.remover.remove(&handle, name)?;
-                self.marks.make_whiteout(&handle, name)?;
+                tree.remove_lower(parent, name)?;
+                self.make_whiteout(&handle, name)?;
             }
             result => result?,
         }
@@ -159,8 +123,10 @@ impl Overlay {
         if tree.dirs.covered(directory) {
             return Ok(());
         }
-        self.drop_markers(tree, directory)?;
-        self.mark_opaque(tree, directory)
+        let (mut outcome, dropped) = (Ok(()), self.drop_markers(tree, directory));
+        tree.go_on(&mut outcome, dropped)?;
+        self.mark_opaque(tree, directory)?;
+        outcome
     }
 
     pub(super) fn mark_opaque(&self, tree: &mut Tree<'_>, directory: NodeId) -> Result<()> {
@@ -175,6 +141,7 @@ impl Overlay {
         if tree.dirs.covered(root) {
             return Ok(());
         }
+        let mut outcome = Ok(());
         for lower in self.lowers.roots()?.iter() {
             let mut count = 0_u32;
             remove::each(lower, |name, _| {
@@ -182,10 +149,12 @@ impl Overlay {
                 if count.is_multiple_of(LOOK) {
                     tree.maker.remover.watch.check()?;
                 }
-                self.cover_name(tree, root, name)
+                let covered = self.cover_name(tree, root, name);
+                tree.go_on(&mut outcome, covered)
             })?;
         }
-        self.mark_opaque(tree, root)
+        self.mark_opaque(tree, root)?;
+        outcome
     }
 
     fn cover_name(&self, tree: &mut Tree<'_>, root: NodeId, name: &[u8]) -> Result<()> {
@@ -202,7 +171,7 @@ impl Overlay {
 
     /// Removes what only marked or held something below a directory that hides it all.
     fn drop_markers(&self, tree: &mut Tree<'_>, directory: NodeId) -> Result<()> {
-        let mut stack = vec![directory];
+        let (mut stack, mut outcome) = (vec![directory], Ok(()));
         while let Some(id) = stack.pop() {
             let handle = tree.open(id)?;
             for (name, _) in remove::list(&handle)? {
@@ -213,12 +182,15 @@ impl Overlay {
                             stack.push(child);
                         }
                     }
-                    _ => tree.remove_lower(id, &name)?,
+                    _ => {
+                        let removed = tree.remove_lower(id, &name);
+                        tree.go_on(&mut outcome, removed)?;
+                    }
                 }
             }
             tree.dirs.node_mut(id).opaque |= id != directory;
         }
-        Ok(())
+        outcome
     }
 
     /// The lower layers have nothing at a name that shows through, for certain.
@@ -236,7 +208,7 @@ impl Overlay {
         }
         match (tree.dirs.below(spot.parent, spot.name)?, directory) {
             (Lower::Directory(_), false) | (Lower::Link(..) | Lower::Other(..), true) => {
-                Err(refused(Refusal::DirectoryConflict))
+                Err(tree.maker.conflict(&spot.handle, spot.name))
             }
             _ => Ok(()),
         }

@@ -4,13 +4,17 @@
 //! another file there. That gains him nothing: what he can move to the name he could have put there before the run, when
 //! the archive says that it goes, and no step leads out of directories that were below the name when they were opened.
 
+use super::marks::Marks;
 use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::open;
 use crate::helper::read::input::Watch;
+use crate::helper::sys::fstat;
 use crate::options::Mounts;
 use crate::report::{Call, Cause, Descriptor};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
+use nix::sys::stat::futimens;
+use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -28,6 +32,10 @@ pub(crate) struct Remover {
     pub(crate) mounts: Mounts,
     /// Directories held open on the way down; deeper ones are found again from the top.
     pub(crate) held: usize,
+    /// Directories that stay because of a mount below them get their times back.
+    pub(crate) puts_times_back: bool,
+    /// Overlay mode: the one that was to go hides what the lower layers have in it.
+    pub(crate) marks: Option<Marks>,
 }
 
 /// A directory on the way down.
@@ -40,6 +48,8 @@ struct Level {
     again: u32,
     /// A mount point in it or below it stays.
     mounted: bool,
+    /// When it was changed before all this, if it is to have that time again.
+    time: Option<TimeSpec>,
 }
 
 impl Remover {
@@ -97,15 +107,17 @@ impl Remover {
 
     /// Removes the last level, in which nothing is left but what is mounted.
     fn up(&self, dir: &OwnedFd, levels: &mut Vec<Level>) -> Result<()> {
-        let Some(done) = levels.pop() else { return Ok(()) };
-        if done.mounted {
+        if levels.last().is_some_and(|level| level.mounted) {
+            self.stay(dir, levels)?;
+            levels.pop();
             return self.leave(Cause::CrossesMount.into(), levels);
         }
+        let Some(done) = levels.pop() else { return Ok(()) };
         let above = if levels.is_empty() { dir } else { self.handle(dir, levels)? };
         match unlink(above, &done.name, UnlinkatFlags::RemoveDir) {
             // Somebody else is putting things there: once more, from what is there now.
             Err(Errno::ENOTEMPTY | Errno::EEXIST) if done.again < AGAIN => {
-                let level = Level { again: done.again + 1, ..self.enter(above, &done.name)? };
+                let level = Level { again: done.again + 1, time: done.time, ..self.enter(above, &done.name)? };
                 levels.push(level);
                 Ok(())
             }
@@ -121,6 +133,20 @@ impl Remover {
             _ => return Err(fault),
         }
         Ok(())
+    }
+
+    /// The last level leads to a mount that is left out.
+    fn stay(&self, dir: &OwnedFd, levels: &mut [Level]) -> Result<()> {
+        let (top, time) = (levels.len() == 1, levels.last().and_then(|level| level.time));
+        let handle = self.handle(dir, levels)?;
+        if let Some(marks) = self.marks.filter(|_| top) {
+            marks.set_opaque(handle)?;
+        }
+        match time.map_or(Ok(()), |time| futimens(handle, &TimeSpec::UTIME_OMIT, &time)) {
+            // Another's: the entry's own event says that it stays.
+            Err(Errno::EPERM) => Ok(()),
+            set => set.call(Call::Utimensat, || on(Descriptor::Directory).with("NULL, <times>, 0")),
+        }
     }
 
     /// A subdirectory to be emptied, or `None` if it could be removed at once.
@@ -140,6 +166,7 @@ impl Remover {
     /// Opens a directory and removes all in it but directories.
     fn enter(&self, dir: &OwnedFd, name: &[u8]) -> Result<Level> {
         let handle = open::directory(dir, name, self.mounts == Mounts::Cross)?;
+        let time = self.time_of(&handle)?;
         let (mut directories, mut mounted) = (Vec::new(), false);
         for (child, kind) in list(&handle)? {
             if kind == Some(Type::Directory) {
@@ -153,7 +180,16 @@ impl Remover {
                 Err(errno) => return Err(fault(errno, &child, UnlinkatFlags::NoRemoveDir)),
             }
         }
-        Ok(Level { name: name.to_vec(), handle: Some(handle), directories, again: 0, mounted })
+        Ok(Level { name: name.to_vec(), handle: Some(handle), directories, again: 0, mounted, time })
+    }
+
+    /// Asked only where it may be needed.
+    fn time_of(&self, handle: &OwnedFd) -> Result<Option<TimeSpec>> {
+        if self.mounts != Mounts::Skip || !self.puts_times_back {
+            return Ok(None);
+        }
+        let stat = fstat(handle).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
+        Ok(Some(TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec)))
     }
 
     /// The last level's handle, found again from the top if it was given up.

@@ -8,6 +8,7 @@ use super::writers::Writers;
 use crate::helper::fault::{Fault, Result, on};
 use crate::helper::holes;
 use crate::helper::journal::Journal;
+use crate::helper::open;
 use crate::report::{Call, Descriptor, EntryRef, EventKind};
 use nix::errno::Errno;
 use std::ops::Range;
@@ -62,13 +63,48 @@ impl Tree<'_> {
     /// Removes what a name of the lower layers is, whatever it is.
     pub(super) fn remove_lower(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
         let handle = self.open(parent)?;
-        self.dirs.forget(parent, name);
         let removed = self.maker.remover.remove(&handle, name);
+        let removed = self.removed(parent, name, removed);
         // After an error, too, much may be gone.
         if !matches!(removed, Ok(false)) {
             self.dirs.disturb(parent);
         }
         removed.map(drop)
+    }
+
+    /// Forgets a name that has been removed, and what of it stays for a mount that is left out. After an error that ends
+    /// the run it is still known: what waits is set then.
+    pub(super) fn removed<T>(&mut self, parent: NodeId, name: &[u8], removed: Result<T>) -> Result<T> {
+        match &removed {
+            Ok(_) => self.dirs.forget(parent, name),
+            Err(fault) if self.maker.remover.leaves(fault) => self.stays(parent, name)?,
+            Err(_) => {}
+        }
+        removed
+    }
+
+    /// What waited for directories that are still there is set. What this archive had in them is gone.
+    fn stays(&mut self, parent: NodeId, name: &[u8]) -> Result<()> {
+        self.dirs.leave_below(parent, name, &mut self.journal.leaver(self.maker.setter))?;
+        self.dirs.forget(parent, name);
+        let Some(marks) = self.maker.remover.marks else { return Ok(()) };
+        let above = self.open(parent)?;
+        // What is mounted itself is not opened.
+        if let Ok(opened) = open::directory(&above, name, false) {
+            marks.set_opaque(&opened)?;
+            let id = self.add(parent, name, opened, false)?;
+            self.dirs.set_opaque(id);
+        }
+        Ok(())
+    }
+
+    /// What is left out is told when the rest is done; what ends the run ends it at once.
+    pub(super) fn go_on(&self, outcome: &mut Result<()>, one: Result<()>) -> Result<()> {
+        match one {
+            Err(fault) if self.maker.remover.leaves(&fault) => *outcome = Err(fault),
+            one => one?,
+        }
+        Ok(())
     }
 
     /// A part of a file becomes the whole of another. Holes stay holes.

@@ -239,6 +239,36 @@ impl Dirs {
         Ok(())
     }
 
+    /// Leaves a known directory and those below it that are still there, the deepest first.
+    pub(crate) fn leave_below(&mut self, dir: NodeId, name: &[u8], leave: Leaver<'_>) -> Result<()> {
+        for id in self.waiting_below(dir, name).into_iter().rev() {
+            match self.handle(id, leave) {
+                Err(fault) if fault.errno().is_none() || self.open.unleft.is_some() => return Err(fault),
+                Ok(handle) if fstat(&*handle).is_ok_and(|stat| stat.st_nlink > 0) => {
+                    self.disturb(id);
+                    self.leave(id, leave)?;
+                }
+                // Gone.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of a known directory and what is below it for which something waits, each behind the ones that it is in.
+    fn waiting_below(&self, dir: NodeId, name: &[u8]) -> Vec<NodeId> {
+        let mut found: Vec<NodeId> = self.child(dir, name).and_then(super::Child::directory).into_iter().collect();
+        let mut next = 0;
+        while let Some(id) = found.get(next) {
+            let below = self.names.children(&self.node(*id).children).filter_map(super::Child::directory);
+            let below: Vec<_> = below.collect();
+            found.extend(below);
+            next += 1;
+        }
+        found.retain(|id| self.node(*id).deferred.is_some());
+        found
+    }
+
     fn close(&mut self, id: NodeId) {
         if let Opened::Held(..) = self.node(id).opened {
             self.node_mut(id).opened = Opened::Never;
