@@ -55,9 +55,9 @@ fn of_failure(failure: &Failure) -> Code {
     }
 }
 
-/// What only names that the layer has chosen lead to.
+/// What only names and attributes that the layer has chosen lead to.
 fn is_the_layers(errno: i32) -> bool {
-    [libc::ENOTDIR, libc::ELOOP, libc::ENAMETOOLONG, libc::EMLINK].contains(&errno)
+    [libc::E2BIG, libc::ENOTDIR, libc::ELOOP, libc::ENAMETOOLONG, libc::EMLINK].contains(&errno)
 }
 
 fn of_number(errno: i32) -> Code {
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn each_stage_and_cause_has_a_code_that_says_whose_fault_it_is() {
         const ALL: [&str; 8] = ["Request", "Enter", "Confine", "Read", "Decode", "Parse", "Apply", "Finish"];
-        let cases: [(&[&str], &str, Code); 22] = [
+        let cases: [(&[&str], &str, Code); 23] = [
             (&ALL, "{ Malformed = { what = 'Checksum', offset = 0 } }", Code::DataLoss),
             (&ALL, "{ Compressed = { format = 'Gzip', what = 'Corrupt', offset = 0 } }", Code::DataLoss),
             (&ALL, "{ Compressed = { format = 'Zstd', what = 'Memory', offset = 0 } }", Code::FailedPrecondition),
@@ -98,6 +98,7 @@ mod tests {
             (&ALL, "{ Os = 5 }", Code::Internal),
             (&ALL, "{ Os = 1 }", Code::Internal),
             (&["Apply"], "{ Os = 20 }", Code::FailedPrecondition),
+            (&["Apply"], "{ Os = 7 }", Code::FailedPrecondition),
             (&["Enter", "Read", "Finish"], "{ Os = 20 }", Code::Internal),
             (&ALL, "{ Panic = { message = 'x' } }", Code::Internal),
             (&ALL, "{ LowersNotHeld = 1 }", Code::Internal),
