@@ -5,6 +5,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Raise it when `make` makes something else.
 const VERSION: &str = "1";
@@ -49,7 +50,10 @@ pub fn chroot(release: Release) -> Option<PathBuf> {
     if !is_made(&root) && !need_tools(&["mmdebstrap", "apt-get"]) {
         return None;
     }
-    make();
+    // What has failed once takes as long again, and fails again: each test says so at once.
+    static MADE: OnceLock<Result<(), String>> = OnceLock::new();
+    let made = MADE.get_or_init(make);
+    assert_eq!(*made, Ok(()), "the roots could not be made");
     Some(root)
 }
 
@@ -61,26 +65,28 @@ fn is_made(root: &Path) -> bool {
     fs::read_to_string(root.with_extension("made")).is_ok_and(|version| version == VERSION)
 }
 
-/// All that lack, at the same time: most of it is waiting for the mirror. Concurrent tests, and concurrent runs, wait
-/// for the first.
-fn make() {
+/// All that lack, at the same time: most of it is waiting for the mirror. Concurrent runs wait for the first.
+fn make() -> Result<(), String> {
     let roots = RELEASES.map(|release| (release, cache_dir().join(release.name())));
     if roots.iter().all(|(_, root)| is_made(root)) {
-        return;
+        return Ok(());
     }
     fs::create_dir_all(cache_dir()).expect("directory");
     let lock = File::create(cache_dir().join("lock")).expect("lock file");
     flock(&lock, FlockOperation::LockExclusive).expect("lock");
     std::thread::scope(|scope| {
-        for (release, root) in roots.iter().filter(|(_, root)| !is_made(root)) {
-            scope.spawn(|| make_one(*release, root));
-        }
-    });
+        let lacking = roots.iter().filter(|(_, root)| !is_made(root));
+        let threads: Vec<_> = lacking.map(|(release, root)| scope.spawn(|| make_one(*release, root))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("a thread"))
+    })
 }
 
-fn make_one(release: Release, root: &Path) {
+fn make_one(release: Release, root: &Path) -> Result<(), String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/containerd/make");
     let output = Command::new(script).arg(release.name()).arg(root).output().expect("make");
-    assert!(output.status.success(), "{}: {}", release.name(), String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        return Err(format!("{}: {}", release.name(), String::from_utf8_lossy(&output.stderr)));
+    }
     fs::write(root.with_extension("made"), VERSION).expect("mark");
+    Ok(())
 }
