@@ -131,6 +131,7 @@ impl Compared {
             differences.len()
         );
         assert!(differences.is_empty(), "{:#?}", &differences[..differences.len().min(40)]);
+        assert!(*images > 0 && layers >= images && entries >= layers, "too little was compared");
     }
 }
 
@@ -167,6 +168,7 @@ fn archives_of_other_programs_are_the_same_by_both() {
         }
         println!("containerd's own does not apply {failed:?}");
         compared.tell("by other archivers", &both.machine);
+        assert!(compared.images >= 28, "{} images, and {failed:?}", compared.images);
     }
 }
 
