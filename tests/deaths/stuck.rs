@@ -105,7 +105,7 @@ fn no_helper_whose_threads_wait_for_each_other_outlives_its_parent() {
     tally.assert_none_left("threads that wait for each other");
 }
 
-/// Holds the first, the second, … thread of a helper that has several.
+/// Holds the first, the second, … thread of a helper that has several, and again the first.
 fn hold_one(helper: u32, which: usize) -> Pid {
     let tasks = || {
         let tasks = fs::read_dir(format!("/proc/{helper}/task")).into_iter().flatten().flatten();
@@ -113,8 +113,10 @@ fn hold_one(helper: u32, which: usize) -> Pid {
         tasks.sort_unstable();
         tasks
     };
-    wait_until(|| tasks().len() > which.max(2));
-    let thread = Pid::from_raw(tasks()[which]);
+    wait_until(|| tasks().len() > 2);
+    // Writers are started as they are needed: where the file system is quick there may be none yet.
+    let tasks = tasks();
+    let thread = Pid::from_raw(tasks[which % tasks.len()]);
     ptrace::seize(thread, ptrace::Options::empty()).expect("seize");
     ptrace::interrupt(thread).expect("interrupt");
     waitpid(thread, Some(WaitPidFlag::__WALL)).expect("stop");
