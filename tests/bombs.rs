@@ -38,8 +38,14 @@ struct Weighed {
     outcome: String,
 }
 
-/// Sends `piece` so often, in a process of its own; `kind` chooses options and what else is sent.
+/// Sends `piece` so often, in a process of its own; `kind` chooses options and what else is sent. Again if it was over
+/// before the first look.
 fn explode(kind: &str, piece: &[u8], times: usize) -> Weighed {
+    let mut tries = (0..50).map(|_| once(kind, piece, times));
+    tries.find(|weighed| weighed.helper > 0).expect("a look in one of fifty runs")
+}
+
+fn once(kind: &str, piece: &[u8], times: usize) -> Weighed {
     let scratch = Scratch::new();
     // Not every file system holds a megabyte of attributes for each inode.
     let dest = match kind {
@@ -67,8 +73,7 @@ impl Weighed {
     #[track_caller]
     fn is(self, outcome: &str, helper: u64) {
         assert!(self.outcome.contains(outcome), "{outcome} is not in {}", self.outcome);
-        // It was looked at, however soon it ended.
-        assert!(self.helper > 0 && self.helper <= helper, "the helper held {} KiB of {helper}", self.helper);
+        assert!(self.helper <= helper, "the helper held {} KiB of {helper}", self.helper);
         assert!(self.caller <= CALLER, "the caller grew by {} KiB", self.caller);
     }
 }
