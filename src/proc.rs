@@ -1,7 +1,7 @@
 //! `/proc`, which is believed only where it is the kernel's: `proc(5)`.
 //!
 //! In a root that somebody else has filled, files and directories of these names may be there without a mount, and say
-//! whatever he likes. So nothing else in this crate names what is below `/proc`.
+//! whatever he likes. So nothing else in this library opens what is below `/proc`.
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};

@@ -47,10 +47,7 @@ fn a_call_that_is_given_up_ends_its_helper() {
         return;
     }
     let mut server = Server::start(&["--max-parallel", "1"]);
-    let root = server.snapshot("1");
-    let request = ApplyRequest { diff: Some(server.endless()), mounts: bind(&root), ..Default::default() };
-    let mut client = server.client.clone();
-    let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
+    let call = server.call_endless();
     within(20 * SECOND, "a helper", || server.helpers() == 1);
     call.abort();
     within(SECOND * 10, "no helper", || server.helpers() == 0);
@@ -65,10 +62,7 @@ fn a_helper_that_is_killed_fails_its_own_call_alone() {
         return;
     }
     let mut server = Server::start(&[]);
-    let root = server.snapshot("1");
-    let request = ApplyRequest { diff: Some(server.endless()), mounts: bind(&root), ..Default::default() };
-    let mut client = server.client.clone();
-    let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
+    let call = server.call_endless();
     within(20 * SECOND, "a helper", || server.helpers() == 1);
     let task = fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("tasks");
     let children: String =

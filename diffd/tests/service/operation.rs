@@ -64,10 +64,7 @@ fn what_runs_is_given_up_at_a_second_sigterm() {
         return;
     }
     let mut server = Server::start(&[]);
-    let root = server.snapshot("1");
-    let request = ApplyRequest { diff: Some(server.endless()), mounts: bind(&root), ..Default::default() };
-    let mut client = server.client.clone();
-    let call = server.runtime.spawn(async move { client.apply(request).await.map(|_| ()) });
+    let call = server.call_endless();
     within(LONG, "a helper", || server.helpers() == 1);
     server.signal(Signal::SIGTERM);
     within(LONG, "it is heard", || server.log().contains("ending when"));

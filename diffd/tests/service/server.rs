@@ -100,6 +100,14 @@ impl Server {
         Descriptor { size: i64::try_from(512 + bytes).expect("fits"), ..blob }
     }
 
+    /// A call that applies it, and goes on.
+    pub fn call_endless(&mut self) -> tokio::task::JoinHandle<Result<(), Status>> {
+        let root = self.snapshot("1");
+        let request = ApplyRequest { diff: Some(self.endless()), mounts: bind(&root), ..Default::default() };
+        let mut client = self.client.clone();
+        self.runtime.spawn(async move { client.apply(request).await.map(|_| ()) })
+    }
+
     pub fn apply(&mut self, diff: Descriptor, mounts: Vec<Mount>) -> Result<Descriptor, Status> {
         let request = ApplyRequest { diff: Some(diff), mounts, ..Default::default() };
         self.call(request).map(|response| response.applied.expect("a descriptor"))
