@@ -8,7 +8,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -47,7 +47,7 @@ pub(crate) fn name_of(fd: impl AsFd) -> io::Result<PathBuf> {
 pub(crate) fn this_program() -> io::Result<Option<PathBuf>> {
     match mounted() {
         Ok(_) => Ok(Some("/proc/self/exe".into())),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -61,7 +61,7 @@ mod tests {
         assert!(mounted().is_ok(), "no /proc here");
         assert!(text("self/status").contains("Name:"));
         assert_eq!(read("self/comm", 16).expect("a name"), std::fs::read("/proc/self/comm").expect("a name"));
-        assert_eq!(file("no/such", OFlag::O_RDONLY).expect_err("none").raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(file("no/such", OFlag::O_RDONLY).expect_err("none").kind(), ErrorKind::NotFound);
         let open = File::open("/etc").expect("a directory");
         assert_eq!(name_of(&open).expect("a name").canonicalize().expect("there"), PathBuf::from("/etc"));
     }
