@@ -165,7 +165,8 @@ fn rule_04_a_helper_that_is_killed_leaves_nothing_of_what_aufs_keeps() {
     let archive = aufs().file(".wh..wh.plnk/3.4", vec![b'x'; 3 << 20]).hardlink("n", ".wh..wh.plnk/1.2");
     session.write_all(&archive.no_end().build()).expect("written");
     let begun = Instant::now();
-    while !dest.join("n").exists() {
+    // It has its name before it has its content.
+    while !std::fs::read(dest.join("n")).is_ok_and(|content| content == b"12") {
         session.check().expect("it waits");
         assert!(begun.elapsed() < Duration::from_secs(60), "nothing is made");
         std::thread::yield_now();
