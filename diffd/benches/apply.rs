@@ -1,6 +1,7 @@
 //! What unpacking costs by containerd's own differ and by ours, on the same machine: the `Apply` calls of an image by
 //! themselves, and its whole import. As root, on a quiet machine: `just bench-differ [ROUNDS]`. Rounds are taken in turn;
-//! of each the median is told, and the ratio. In memory; neither `unpigz` nor `igzip` is in containerd's path.
+//! of each the median is told, and the ratio. In memory, and neither `unpigz` nor `igzip` is in containerd's path, unless
+//! `MACHINE_DISK` names a directory to work in, and `MACHINE_MORE` a tree of programs to lay over the machine's root.
 #![allow(unreachable_pub, clippy::print_stdout)]
 
 use chroots::RELEASES;
