@@ -57,10 +57,7 @@ pub(crate) fn run(args: &Check) -> Exit {
             what: "applying an archive",
             state: State::No,
             detail: error.to_string(),
-            remedy: Some(
-                "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
-                          user.max_user_namespaces>0, and AppArmor's kernel.apparmor_restrict_unprivileged_userns=0)",
-            ),
+            remedy: Some(rights()),
         }],
     };
     items.push(overlay::item(&scratch.0));
@@ -135,10 +132,21 @@ fn root_switch(c: &Confinement) -> Item {
         what: "root switch",
         state: if pivoted { State::Yes } else { State::Partly },
         detail: format!("{}{why}", c.root),
-        remedy: (!pivoted).then_some(
-            "allow mount and pivot_root: run as root, or allow user namespaces; in a container, CAP_SYS_ADMIN and a \
-             seccomp and AppArmor profile that permit them",
-        ),
+        remedy: (!pivoted).then(rights),
+    }
+}
+
+/// What to do for a stronger switch of root, or for any.
+fn rights() -> &'static str {
+    match nix::unistd::geteuid().is_root() {
+        true => {
+            "CAP_SYS_ADMIN, or user namespaces (user.max_user_namespaces>0), and in a container a seccomp and AppArmor \
+             profile that permit unshare, mount and pivot_root; CAP_SYS_CHROOT is enough for chroot"
+        }
+        false => {
+            "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces>0, \
+             AppArmor's kernel.apparmor_restrict_unprivileged_userns=0; in a container its seccomp profile)"
+        }
     }
 }
 
@@ -150,7 +158,8 @@ fn restricted_mount(c: &Confinement) -> Item {
 
 fn user_namespace(c: &Confinement) -> Item {
     let (state, detail, remedy) = match &c.user_namespace {
-        None => (State::Yes, "not needed: the caller has the rights".to_owned(), None),
+        None if c.root == RootSwitch::Pivot => (State::Yes, "not needed: the caller has the rights".to_owned(), None),
+        None => (State::Partly, "none, and none needed for this root switch".to_owned(), None),
         Some(maps) if maps.uids.iter().map(|range| u64::from(range.count)).sum::<u64>() > 1 => {
             (State::Yes, maps.to_string(), None)
         }
@@ -214,13 +223,14 @@ fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
             "any owner",
             failed(|what| matches!(what, EventKind::OwnerIgnored { .. })),
             State::Partly,
-            "run as root or with subordinate ids (see user namespace), or use --no-same-owner or --ignore-chown-errors",
+            "CAP_CHOWN, or subordinate ids (see user namespace); else use --no-same-owner or --ignore-chown-errors",
         ),
         item(
             "devices",
             failed(|what| matches!(what, EventKind::DeviceSkipped { .. })),
             State::Partly,
-            "only root in the first user namespace makes devices: use --devices skip or placeholder",
+            "only CAP_MKNOD in the first user namespace makes devices, and only where a mount of the helper's own keeps them \
+             from being opened: use --devices skip or placeholder",
         ),
         item(
             "user.* attributes",
@@ -228,7 +238,12 @@ fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
             State::Partly,
             "another file system; tmpfs has them since Linux 6.6",
         ),
-        item("file capabilities", attribute(b"security.capability"), State::Partly, "another file system, or root"),
+        item(
+            "file capabilities",
+            attribute(b"security.capability"),
+            State::Partly,
+            "another file system, or CAP_SETFCAP",
+        ),
         item("ACLs", attribute(b"system.posix_acl"), State::Partly, "a file system mounted with ACLs"),
         item(
             "trusted.* attributes",

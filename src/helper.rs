@@ -128,11 +128,13 @@ fn work(
     let watch = Watch::new(control, options.jail.limits.timeout_ms());
     let at = |stage| move |fault| failure(stage, fault, None);
 
-    let user_namespace = userns::enter(&options.jail.user_namespace, reporter).map_err(at(Stage::Enter))?;
+    let user_namespace = userns::enter(&options.jail, reporter).map_err(at(Stage::Enter))?;
     let files = limits::bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // Looked for in /proc, which is out of reach later.
-    let initial =
-        confine::wants_trusted_marks(&options.mode) && user_namespace.is_none() && crate::namespace::is_first();
+    let initial = confine::wants_trusted_marks(&options.mode)
+        && user_namespace.is_none()
+        && confine::can_set_trusted()
+        && crate::namespace::is_first();
     let needs = if user_namespace.is_some() { Purpose::InNewNamespace } else { Purpose::Usual };
     let inside = root::enter(options.jail.isolation, &request.lowers, options.jail.mounts)
         .map_err(|fault| at(Stage::Enter)(fault.meant(needs)))?;

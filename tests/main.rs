@@ -28,6 +28,7 @@ mod jail;
 mod leaks;
 mod mounts;
 mod no_proc;
+mod ordinary_container;
 mod overlay;
 mod privileges;
 mod replays;

@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 use untar_in_root::{Isolation, Mounts, Options, UserNamespace, Wall};
 
 const ISOLATIONS: &[Word<Isolation>] = &[
-    ("auto", "pivot_root(2), or chroot(2) with a note where the kernel refuses that", Isolation::Auto),
+    ("auto", "pivot_root(2), in a user namespace if need be, or chroot(2) with a note", Isolation::Auto),
     ("pivot", "pivot_root(2) or failure", Isolation::Pivot),
     ("chroot", "chroot(2) even where pivoting would work", Isolation::Chroot),
 ];
@@ -33,7 +33,8 @@ pub(crate) struct Jail {
     /// Whether the helper makes a user namespace: auto, never, single, or id maps
     ///
     /// auto: only if the caller lacks the rights to enter ROOT; ids come from /etc/subuid and /etc/subgid where
-    /// newuidmap and newgidmap are installed, else only the caller's own id is mapped, to root.
+    /// newuidmap and newgidmap are installed, else only the caller's own id is mapped, to root. Where none can be made and
+    /// chroot(2) is allowed, as in an ordinary container, it goes on without.
     ///
     /// never: without the rights it fails.
     ///

@@ -65,7 +65,8 @@ impl ProcessLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Isolation {
-    /// `pivot_root(2)`; where the kernel refuses it, `chroot(2)`, with the reason in the report.
+    /// The best that is there: `pivot_root(2)`, in a user namespace where that takes one
+    /// ([`UserNamespace::Auto`]); else `chroot(2)`, as in an ordinary container, with the reason in the report.
     #[default]
     Auto,
     /// `pivot_root(2)` or failure.
@@ -78,7 +79,8 @@ pub enum Isolation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum UserNamespace {
-    /// It makes one only if the caller lacks the capabilities to enter the root; ids come from `/etc/subuid` and
+    /// It makes one only if the caller lacks the capabilities to enter the root, and does without where none can be made
+    /// and `CAP_SYS_CHROOT` is there; ids come from `/etc/subuid` and
     /// `/etc/subgid` through `newuidmap` and `newgidmap` where those are there, else the caller's one id
     /// becomes root.
     #[default]

@@ -48,6 +48,8 @@ pub enum Advice {
     MoreNamespaces,
     /// It takes `CAP_SYS_ADMIN`, which a user namespace would give.
     MountRights,
+    /// No user namespace was made, and `CAP_SYS_CHROOT` is wanting.
+    ChrootRight,
     /// Another way into the root may be allowed: [`Isolation::Auto`](crate::Isolation::Auto).
     OtherIsolation,
     /// The map goes beyond what the caller may map.

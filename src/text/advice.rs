@@ -33,17 +33,26 @@ impl Display for Advice {
 fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
     f.write_str(match advice {
         Advice::AllowUserNamespaces => {
-            "unprivileged user namespaces are forbidden here (sysctl kernel.unprivileged_userns_clone, \
-             kernel.apparmor_restrict_unprivileged_userns), or this process is in a chroot; run it as root"
+            "user namespaces are forbidden here (sysctl kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp profile), or this process is in a \
+             chroot; a weaker isolation may do without one"
         }
         Advice::PowerlessNamespace => {
             "the user namespace that was made gives no rights here (sysctl kernel.apparmor_restrict_unprivileged_userns, \
-             or a filter on system calls); run it as root, or allow it by a profile"
+             or a filter on system calls); allow it by a profile, or do without it"
         }
         Advice::MoreNamespaces => {
             "too many namespaces; see sysctl user.max_user_namespaces and user.max_mnt_namespaces"
         }
-        Advice::MountRights => "that takes CAP_SYS_ADMIN: run it as root, or let it make a user namespace",
+        Advice::MountRights => {
+            "that takes CAP_SYS_ADMIN, the caller's or a user namespace's, and in a container a seccomp and AppArmor \
+             profile that permit it"
+        }
+        Advice::ChrootRight => {
+            "neither a user namespace nor CAP_SYS_CHROOT is to be had here: allow the one (sysctl \
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp \
+             profile) or grant the other"
+        }
         Advice::OtherIsolation => "a chroot may be allowed",
         Advice::SubordinateIds => {
             "the map must lie within the caller's ranges in /etc/subuid and /etc/subgid, and newuidmap and newgidmap \
@@ -57,14 +66,15 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::ArchiveDisk => "the disk that the archive is on is failing; look at dmesg",
         Advice::Disk => "the disk is failing; look at dmesg",
         Advice::LeaveDevices => {
-            "devices cannot be made in a user namespace or without CAP_MKNOD; they can be left out, or be empty files"
+            "devices cannot be made in a user namespace, without CAP_MKNOD, or where no mount of the helper's own keeps them \
+             from being opened; they can be left out, or be empty files"
         }
         Advice::UnmappedOwner => {
             "this id has no mapping in the user namespace: give the user enough ids in /etc/subuid and /etc/subgid, or \
              choose another owner"
         }
         Advice::KeepOwner => {
-            "only root may give files away: run it as root or in a user namespace, or keep the caller's own"
+            "giving files away takes CAP_CHOWN, the caller's or a user namespace's; the files can be the caller's own"
         }
         Advice::SoftAttributes => "not every file and file system has such attributes; that can be a warning",
         Advice::LargeAttributes => "the attributes are too large for this file system, or it is full",

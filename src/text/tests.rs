@@ -267,6 +267,7 @@ fn what_helps_depends_on_what_a_call_was_for() {
         (Stage::Apply, Call::Fsetxattr, Purpose::Mark { trusted: true }, Errno::EOPNOTSUPP, Advice::MarksUnsupported),
         (Stage::Enter, Call::Unshare, Purpose::Usual, Errno::EPERM, Advice::MountRights),
         (Stage::Enter, Call::Unshare, Purpose::InNewNamespace, Errno::EPERM, Advice::PowerlessNamespace),
+        (Stage::Enter, Call::Chroot, Purpose::Usual, Errno::EPERM, Advice::ChrootRight),
         (Stage::Apply, Call::Openat, Purpose::Usual, Errno::ESTALE, Advice::DisturbedOrUnstable),
         (Stage::Apply, Call::Mkdirat, Purpose::Usual, Errno::EEXIST, Advice::Disturbed),
     ] {

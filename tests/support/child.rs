@@ -211,6 +211,10 @@ fn child_process() {
         Err(error) => return say(&sent(&Err(error), None)),
     };
     change(untar.options_mut(), &options);
+    if has("contained") {
+        let calls = options.split_whitespace().filter_map(|word| word.strip_prefix("without="));
+        super::container::forbid(&calls.map(|call| call.parse().expect("a number")).collect::<Vec<_>>());
+    }
     if has("stall") || has("stall-fd") {
         return stall(untar, &archive, has("stall-fd"));
     }
@@ -250,6 +254,7 @@ fn change(options: &mut Options, words: &str) {
     for word in words.split_whitespace() {
         match word {
             "layer" => options.mode = Mode::Layer,
+            "overlay" => options.mode = Mode::Overlay(untar_in_root::Overlay::default()),
             "pivot" => options.jail.isolation = Isolation::Pivot,
             "chroot" => options.jail.isolation = Isolation::Chroot,
             "single" => options.jail.user_namespace = UserNamespace::Single,
@@ -265,7 +270,8 @@ fn change(options: &mut Options, words: &str) {
             }
             "skip-devices" => options.devices = Devices::Skip,
             "ignore-owners" => options.ignore_chown_errors = true,
-            "atomic" | "stall" | "stall-fd" => {} // The child's own.
+            "atomic" | "stall" | "stall-fd" | "contained" => {} // The child's own.
+            word if word.starts_with("without=") => {}
             unknown => panic!("no option of a child: {unknown}"),
         }
     }

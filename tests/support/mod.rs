@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod child;
+pub mod container;
 pub mod debian;
 pub mod doomed;
 pub mod expected;

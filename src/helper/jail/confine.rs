@@ -4,7 +4,7 @@ use super::landlock;
 use super::root::Inside;
 use super::seccomp;
 use crate::helper::fault::{Attempt, Fault, Result};
-use crate::options::{Mode, Options, OverlayPrefix, Owner};
+use crate::options::{Isolation, Mode, Options, OverlayPrefix, Owner};
 use crate::report::{Call, Confinement, RootSwitch};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
@@ -149,8 +149,28 @@ fn names(set: &CapsHashSet) -> Vec<String> {
     names
 }
 
-/// What the helper still holds before it is inside: capabilities by set.
+/// Whether nothing is wanting for the strongest switch of root, and for the owners of what is made there.
 pub(crate) fn can_enter() -> bool {
     let needed = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_CHROOT, Capability::CAP_CHOWN];
-    needed.into_iter().all(|capability| has(CapSet::Effective, capability).unwrap_or(false))
+    needed.into_iter().all(holds)
+}
+
+/// Whether a user namespace of our own can be done without: a chroot takes one capability, as it is there in any container.
+pub(crate) fn can_do_without_namespace(isolation: Isolation) -> bool {
+    holds(if isolation == Isolation::Pivot { Capability::CAP_SYS_ADMIN } else { Capability::CAP_SYS_CHROOT })
+}
+
+/// Whether the parent, which has the helper's rights, may map uid 0 of the outer namespace: since Linux 5.12 that takes one of
+/// its own. The helper of a root without it would have no id in its namespace, and no way back.
+pub(crate) fn can_be_mapped() -> bool {
+    !nix::unistd::geteuid().is_root() || holds(Capability::CAP_SETFCAP)
+}
+
+/// Whether `trusted.*` attributes may be set, but for the user namespace.
+pub(crate) fn can_set_trusted() -> bool {
+    holds(Capability::CAP_SYS_ADMIN)
+}
+
+fn holds(capability: Capability) -> bool {
+    has(CapSet::Effective, capability).unwrap_or(false)
 }

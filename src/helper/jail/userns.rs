@@ -1,25 +1,32 @@
 //! A user namespace of our own where the caller lacks the rights, mapped by the parent: `user_namespaces(7)`.
 
-use super::confine::can_enter;
+use super::confine;
 use super::lifeline;
 use crate::helper::fault::{Attempt, Fault, Result};
 use crate::helper::reporter::Reporter;
 use crate::namespace;
-use crate::options::UserNamespace;
+use crate::options::{Jail, UserNamespace};
 use crate::report::{Call, Namespace, UserNamespaceReport};
 use crate::wire::{Down, Up};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
-/// Makes and enters it if it is wanted or needed.
-pub(crate) fn enter(wanted: &UserNamespace, reporter: &mut Reporter) -> Result<Option<UserNamespaceReport>> {
-    match wanted {
+/// Makes and enters it if it is wanted or needed. Where it is only needed and cannot be had, what can be done without it is.
+pub(crate) fn enter(jail: &Jail, reporter: &mut Reporter) -> Result<Option<UserNamespaceReport>> {
+    let spare = match &jail.user_namespace {
         UserNamespace::Never => return Ok(None),
-        UserNamespace::Auto if can_enter() => return Ok(None),
-        _ => {}
+        UserNamespace::Auto if confine::can_enter() => return Ok(None),
+        UserNamespace::Auto => confine::can_do_without_namespace(jail.isolation),
+        _ => false,
+    };
+    if spare && !confine::can_be_mapped() {
+        return Ok(None);
     }
-    unshare(CloneFlags::CLONE_NEWUSER).call(Call::Unshare, || Namespace::User)?;
+    match unshare(CloneFlags::CLONE_NEWUSER) {
+        Err(_) if spare => return Ok(None),
+        made => made.call(Call::Unshare, || Namespace::User)?,
+    }
     reporter.send(&Up::NeedIdMap);
     match reporter.channel().receive() {
         Ok(Down::IdMapDone(Ok(()))) => {}

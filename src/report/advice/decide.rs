@@ -67,7 +67,8 @@ fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
         (_, Errno::EPERM | Errno::EACCES) if operation.purpose == Purpose::InNewNamespace => {
             Some(Advice::PowerlessNamespace)
         }
-        (Call::Unshare | Call::Mount | Call::OpenTree | Call::Chroot, Errno::EPERM) => Some(Advice::MountRights),
+        (Call::Unshare | Call::Mount | Call::OpenTree, Errno::EPERM) => Some(Advice::MountRights),
+        (Call::Chroot, Errno::EPERM) => Some(Advice::ChrootRight),
         (Call::PivotRoot, _) => Some(Advice::OtherIsolation),
         (Call::Write | Call::Openat, Errno::EPERM | Errno::EINVAL) => Some(Advice::SubordinateIds),
         _ => None,
