@@ -172,13 +172,16 @@ impl std::fmt::Display for Raw<'_> {
 fn mount_line(screen: &mut Screen, layers: &Layers, dir: &Path, quiet: bool) {
     // What the kernel takes in one mount(2).
     const PAGE: usize = 4095;
-    let line = layers.mount_options();
+    let mut line = layers.mount_options();
     if line.len() > PAGE && !quiet {
+        let whole = line.len();
+        if let Ok(dir) = std::path::absolute(dir) {
+            line = layers.mount_options_in(&dir);
+        }
         let dir = Escaped(dir.as_os_str().as_bytes());
         screen.say(&format_args!(
-            "note: {} bytes of mount options are more than the kernel takes at once ({PAGE}); mount with names \
-             relative to {dir}, or with one lowerdir+ for each layer (Linux 6.5)",
-            line.len()
+            "note: {whole} bytes of mount options are more than the kernel takes at once ({PAGE}): the names are \
+             relative to {dir}, so mount from there, or with one lowerdir+ for each layer (Linux 6.5)"
         ));
     }
     screen.print(&Raw(&line));

@@ -6,6 +6,7 @@ use crate::json;
 use crate::screen::Screen;
 use crate::trouble::Trouble;
 use serde_json::{Value, json};
+use std::os::unix::ffi::OsStrExt;
 use untar_in_root::image::Store as Layers;
 use untar_in_root::{Escaped, Program};
 
@@ -80,7 +81,19 @@ fn verify(args: &StoreArgs) -> Result<Done, Trouble> {
     let (layers, differences) = (verified.layers, verified.differences);
     let mut lines: Vec<String> = differences.iter().map(ToString::to_string).collect();
     let code = if lines.is_empty() { exit::DONE } else { exit::ARCHIVE };
-    let value = json!({ "ok": lines.is_empty(), "exit": code, "error": null, "layers": layers, "differences": lines });
+    let advice = differences.iter().any(|one| one.damaged().is_some()).then(|| again(args));
+    let value = json!({ "ok": lines.is_empty(), "exit": code, "error": null, "layers": layers, "differences": lines,
+        "advice": advice });
+    lines.extend(advice);
     lines.push(format!("{layers} layers, {} differences", differences.len()));
     Ok(Done { lines, value, code })
+}
+
+/// What to do about damaged layers.
+fn again(args: &StoreArgs) -> String {
+    let store = Escaped(args.dir.as_os_str().as_bytes());
+    format!(
+        "damaged layers are handed out no more: `untar-in-root image SOURCE --store {store}` makes those again that the \
+         image needs; what is mounted keeps the damaged ones, which `untar-in-root store gc {store}` then removes"
+    )
 }

@@ -37,6 +37,8 @@ pub struct Layers {
 pub struct LayerDir {
     /// Where it is.
     pub path: PathBuf,
+    /// The same directory by the shortest name that it has, for the line that mount takes: in a store, a symlink.
+    pub short: PathBuf,
     /// How it was made; `None` if it was found in a store.
     pub report: Option<Report>,
 }
@@ -44,7 +46,7 @@ pub struct LayerDir {
 impl LayerDir {
     /// Each directory with its report.
     pub(super) fn each(paths: impl Iterator<Item = PathBuf>, reports: Vec<Option<Report>>) -> Vec<LayerDir> {
-        paths.zip(reports).map(|(path, report)| LayerDir { path, report }).collect()
+        paths.zip(reports).map(|(path, report)| LayerDir { short: path.clone(), path, report }).collect()
     }
 }
 
@@ -55,13 +57,13 @@ impl Layers {
     /// `lowerdir+` for each (since Linux 6.5).
     #[must_use]
     pub fn mount_options(&self) -> OsString {
-        self.options(self.dirs.iter().map(|dir| dir.path.as_path()))
+        self.options(self.dirs.iter().map(|dir| dir.short.as_path()))
     }
 
     /// The same line with names relative to this directory, which must be the working directory of whoever mounts.
     #[must_use]
     pub fn mount_options_in(&self, dir: &Path) -> OsString {
-        self.options(self.dirs.iter().map(|layer| layer.path.strip_prefix(dir).unwrap_or(&layer.path)))
+        self.options(self.dirs.iter().map(|layer| layer.short.strip_prefix(dir).unwrap_or(&layer.short)))
     }
 
     fn options<'p>(&self, dirs: impl DoubleEndedIterator<Item = &'p Path>) -> OsString {

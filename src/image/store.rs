@@ -5,6 +5,9 @@
 //! STORE/lock                flock(2), exclusive for every use
 //! STORE/layers/HEX/tree     a layer's upper directory; HEX is its chain ID
 //! STORE/layers/HEX/layer    what it was made from, and the digest of its listing
+//! STORE/layers/HEX/damaged  `verify` found it damaged: it is not handed out, and made again when it is needed
+//! STORE/layers/HEX.…        such a layer, of which there is another now
+//! STORE/l/HE                a symlink to a layer's tree, by as much of its chain ID as it takes: mount(2) takes a page
 //! STORE/images/HEX          a recorded image: its name and its chain IDs; HEX is the name's SHA-256
 //! STORE/.untar-in-root-…    being made, or left by a process that was killed
 //! ```
@@ -15,9 +18,11 @@
 //! The directory is opened once, and must be ours alone; everything else is opened from there and looked at
 //! (`state.rs`).
 
+mod fill;
 mod gc;
 mod listing;
 mod record;
+mod short;
 mod state;
 mod verify;
 
@@ -26,22 +31,19 @@ pub use gc::Removed;
 pub use verify::{Difference, Verified};
 
 use super::digest;
-use super::layers::{LayerDir, Layers, Slot, userxattr};
+use super::layers::userxattr;
 use super::problem::Problem;
-use super::schedule::Schedule;
-use super::staged::{Staged, synchronise_names};
-use super::unpack::{Unpack, What};
+use super::staged::synchronise_names;
 use crate::canceller::Canceller;
 use crate::error::Detail;
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::options::{Jail, Mode, Options, Overlay, OverlayPrefix};
+use crate::options::Mode;
 use crate::report::{Advice, Digest};
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use record::{ImageRecord, LayerRecord};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -52,6 +54,8 @@ use std::time::Duration;
 const VERSION: &str = "untar-in-root store 1";
 /// What may be in a store that is only being made.
 const UNFINISHED: [&str; 5] = ["lock", "layers", "images", "version", "version.part"];
+/// Beside the tree of a layer that was found damaged.
+const DAMAGED: &str = "damaged";
 /// The time between two tries for a lock that another process has.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Reads any file; sets trusted.* attributes. Numbers of `capabilities(7)`.
@@ -225,6 +229,14 @@ impl Store {
         }
     }
 
+    /// The same of a layer that has not been found damaged.
+    fn sound_tree(&self, chain: &Digest) -> Result<Option<Opened>, Error> {
+        match self.layer(chain)? {
+            Some(layer) if !state::is_there(layer.as_fd(), DAMAGED) => self.tree(chain),
+            _ => Ok(None),
+        }
+    }
+
     /// Waits for the lock; `busy` is called once if another process has it.
     fn lock(&self, canceller: &Canceller, busy: impl Fn()) -> Result<Held<'_>, Error> {
         let mut told = false;
@@ -241,103 +253,6 @@ impl Store {
             std::thread::sleep(PATIENCE);
         }
     }
-}
-
-impl Unpack<'_> {
-    /// The layers in a store: those that it has are found, the others applied as [`layers`](Unpack::layers) does and
-    /// kept. The image is recorded under this name (up to 512 bytes; its [ID](super::Image::id) is a good one),
-    /// which keeps its layers from [`gc`](Store::gc). A second process waits until the first is done.
-    ///
-    /// All or nothing: after an error the store has what it had. When this returns, it is all on disk. Options that
-    /// change what layers come out as are refused, since others will find them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Session::finish`](crate::Session::finish), with [`Error::layer`], and [`ErrorKind::Image`].
-    pub fn into_store(mut self, store: &Store, name: &str) -> Result<Layers, Error> {
-        self.check()?;
-        whoever_reads_back()?;
-        self.shape(store)?;
-        if name.is_empty() || name.len() > 512 {
-            return Err(Problem::Store(StoreProblem::Name).at(store.path()));
-        }
-        let held = store.lock(&self.canceller, || self.tell(0, What::StoreBusy))?;
-        held.fill(&self, name)
-    }
-
-    /// Options that come to the same layers, whoever makes them.
-    fn shape(&mut self, store: &Store) -> Result<(), Error> {
-        let mut plain = Options::default();
-        let given = self.options.clone();
-        plain.jail = Jail { mounts: plain.jail.mounts, ..given.jail.clone() };
-        (plain.limits, plain.writers) = (given.limits, given.writers);
-        (plain.progress, plain.durability, plain.mode) = (given.progress, given.durability, given.mode.clone());
-        plain.compression = given.compression;
-        if plain != given {
-            let text = "layers in a store are for all who come after, so they take no options that change what is made";
-            return Err(Error::new(ErrorKind::Options, Detail::Text(text)));
-        }
-        let prefix = if store.kept.user_marks { OverlayPrefix::User } else { OverlayPrefix::Trusted };
-        self.options.mode = Mode::Overlay(Overlay { prefix, lowers: Vec::new() });
-        Ok(())
-    }
-}
-
-impl Held<'_> {
-    fn fill(&self, unpack: &Unpack<'_>, name: &str) -> Result<Layers, Error> {
-        let (store, kept) = (self.store, &self.store.kept);
-        let chain = unpack.image.chain_ids();
-        let staged = Staged::inside(&kept.dir, unpack.program.clone())?;
-        let slots = self.slots(&chain, &staged)?;
-        let reports = unpack.stack(&slots, &staged)?;
-        // The listings, several at a time as well.
-        let complete = slots.iter().map(|slot| slot.found).collect();
-        Schedule::new(complete, unpack.jobs, unpack.canceller.clone()).run(|at| {
-            let tree = &slots[at].dir;
-            let record = LayerRecord {
-                below: at.checked_sub(1).map(|below| chain[below].to_string()),
-                diff_id: unpack.image.layers[at].diff_id.to_string(),
-                blob: unpack.image.layers[at].digest.map(|digest| digest.to_string()),
-                listing: listing::digest(tree.dir(), tree.path())?.to_string(),
-            };
-            let path = staged.path().join(inside(at));
-            let layer = state::directory(staged.as_fd(), inside(at).as_ref(), &path)?;
-            let layer = layer.ok_or_else(|| storage("opening", &path, Errno::ENOENT.into()))?;
-            state::write_whole(layer.as_fd(), "layer", &path, &record::json(&record))
-        })?;
-        staged.synchronise()?;
-        for (at, chain) in chain.iter().enumerate().filter(|(at, _)| !slots[*at].found) {
-            let (layers, path) = (kept.layers.as_fd(), store.layer_path(chain));
-            staged.put(&inside(at), layers, &digest::hex(chain), &path)?;
-        }
-        synchronise_names(kept.layers.as_fd(), &store.layers_path())?;
-        let record = ImageRecord {
-            name: name.to_owned(),
-            id: unpack.image.id.to_string(),
-            chain: chain.iter().map(ToString::to_string).collect(),
-        };
-        let record = record::json(&record);
-        state::write_whole(kept.images.as_fd(), &image_name(name), &store.images_path(), &record)?;
-        let dirs = LayerDir::each(chain.iter().map(|chain| store.layer_path(chain).join("tree")), reports);
-        Ok(Layers { dirs, userxattr: kept.user_marks })
-    }
-
-    /// Where each layer is, or is to be made.
-    fn slots(&self, chain: &[Digest], staged: &Staged) -> Result<Vec<Slot>, Error> {
-        let slot = |(at, chain): (usize, &Digest)| {
-            if let Some(dir) = self.store.tree(chain)? {
-                return Ok(Slot { dir, found: true });
-            }
-            staged.make(inside(at))?;
-            Ok(Slot { dir: staged.make_layer(format!("{}/tree", inside(at)))?, found: false })
-        };
-        chain.iter().enumerate().map(slot).collect()
-    }
-}
-
-/// A layer's name while it is made.
-fn inside(at: usize) -> String {
-    format!("layer-{at}")
 }
 
 /// The name of an image's record.

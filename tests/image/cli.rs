@@ -236,6 +236,17 @@ fn store_list_forget_gc_verify() {
     assert_eq!(listed.lines().collect::<Vec<_>>(), ["mine:1", written.config.as_str()]);
     assert_eq!(done(&run(&scratch, ["store", "gc", "store"])), "");
     assert!(done(&run(&scratch, ["store", "verify", "store"])).ends_with("3 layers, 0 differences\n"));
+    // A damaged layer is handed out no more, and what to do is said.
+    let layer = scratch.join("store/layers").join(&names(&scratch.join("store/layers"))[0]);
+    fs::write(layer.join("tree/more"), "").expect("file");
+    let verified = run(&scratch, ["store", "verify", "store"]);
+    failed(&verified, 1, "");
+    let told = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(told.contains("image SOURCE --store store") && told.ends_with("3 layers, 1 differences\n"), "{told}");
+    let verified = run(&scratch, ["store", "verify", "--json", "store"]);
+    assert!(object(&String::from_utf8_lossy(&verified.stdout))["advice"].is_string());
+    done(&run(&scratch, ["image", "oci", "--store", "store", "--name", "mine:1"]));
+    assert!(done(&run(&scratch, ["store", "verify", "store"])).ends_with("3 layers, 0 differences\n"));
     done(&run(&scratch, ["store", "forget", "store", "mine:1", &written.config]));
     let output = run(&scratch, ["store", "forget", "--json", "store", "mine:1"]);
     assert_eq!(

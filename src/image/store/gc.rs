@@ -18,7 +18,7 @@ pub struct Removed {
 }
 
 impl Store {
-    /// Removes every layer that no recorded image needs, and what killed processes have left. A layer's name goes
+    /// Removes every layer that no recorded image needs, those that others were made for since they were damaged, and what killed processes have left. A layer's name goes
     /// first, so one that is half removed is not found. `program` is the helper for what only a user namespace's
     /// root may remove; without it, [`Program::this`].
     ///
@@ -32,9 +32,10 @@ impl Store {
         let needed: Vec<&String> = images.iter().flat_map(|image| &image.chain).collect();
         // Also sweeps what others have left.
         let staged = Staged::inside(&self.kept.dir, program)?;
-        let mut removed = Removed::default();
+        let (mut removed, mut kept) = (Removed::default(), Vec::new());
         for (name, chain) in self.layers()? {
-            if chain.is_some_and(|chain| needed.contains(&&chain.to_string())) {
+            if let Some(chain) = chain.filter(|chain| needed.contains(&&chain.to_string())) {
+                kept.push(chain);
                 continue;
             }
             let moved = renameat(&self.kept.layers, &*name, &staged, &*name);
@@ -42,6 +43,7 @@ impl Store {
             removed.layers.extend(chain);
         }
         staged::synchronise_names(self.kept.layers.as_fd(), &self.layers_path())?;
+        self.forget_names(&kept)?;
         Ok(removed)
     }
 

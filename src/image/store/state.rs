@@ -14,8 +14,8 @@ use crate::linux::opened::DIRECTORY;
 use crate::opened::Opened;
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -90,6 +90,11 @@ pub(super) fn tree(layer: &OwnedFd, path: &Path) -> Result<Option<OwnedFd>, Erro
         Err(Errno::ELOOP | Errno::ENOTDIR) => Err(refused(StoreProblem::NotADirectory, path)),
         Err(errno) => Err(storage("opening", path, errno.into())),
     }
+}
+
+/// Whether there is anything of this name in a directory of ours.
+pub(super) fn is_there(dir: BorrowedFd<'_>, name: &str) -> bool {
+    !matches!(fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW), Err(Errno::ENOENT))
 }
 
 /// What is in a small file of ours, if there is anything of this name.
