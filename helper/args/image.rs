@@ -2,7 +2,7 @@
 
 use super::output::When;
 use super::values::{self, Word};
-use super::{common, jail, limits};
+use super::{archive, common, jail, limits, writing};
 use clap::error::ErrorKind;
 use std::path::PathBuf;
 use untar_in_root::Options;
@@ -21,6 +21,7 @@ Sources:
   oci-archive:FILE[:REF]     a tar archive of one
   docker-archive:FILE[:REF]  what `docker save` and `skopeo copy … docker-archive:FILE` write
   PATH[:REF]                 any of them, found out
+  -                          an archive from standard input; with a name docker-archive:-:REF
 
 REF is a tag, a name, or the digest of a manifest, an index or a configuration (sha256:…).";
 
@@ -28,7 +29,9 @@ const IMAGE_EXAMPLES: &str = "\
 Examples:
   untar-in-root image oci:/srv/layouts/debian:12 /srv/root      all layers in one directory
   untar-in-root image docker-archive:app.tar --layers /srv/app  a directory for each, and the line to mount them
-  untar-in-root image app.tar --store /srv/store                the same, kept and found again";
+  untar-in-root image app.tar --store /srv/store                the same, kept and found again
+  docker save app | untar-in-root image - /srv/root             what comes; layers are kept beside the result meanwhile
+  untar-in-root image --include etc app.tar /srv/etc            a part of it";
 
 /// What else there is to be done. A ROOT of such a name is written ./image.
 #[derive(Debug, clap::Subcommand)]
@@ -99,6 +102,10 @@ pub(crate) struct Image {
     pub(crate) staging: Option<PathBuf>,
 
     #[command(flatten)]
+    selection: archive::Selection,
+    #[command(flatten)]
+    owners: writing::Owners,
+    #[command(flatten)]
     common: common::Common,
 
     #[command(flatten)]
@@ -126,6 +133,7 @@ pub(crate) struct Image {
 
 impl Image {
     pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+        self.owners.check()?;
         self.jail.check()?;
         // clap takes a requirement for met where it conflicts with what is there.
         if self.name.is_some() && self.store.is_none() {
@@ -145,6 +153,8 @@ impl Image {
     /// Makes of them what the library wants.
     pub(crate) fn options(&self) -> Options {
         let mut options = Options::default();
+        self.selection.set(&mut options);
+        self.owners.set(&mut options);
         self.common.set(&mut options);
         self.jail.set(&mut options);
         self.limits.set(&mut options);
@@ -152,8 +162,9 @@ impl Image {
     }
 }
 
-/// Shows what is in an image, or in all images of a layout or archive. Archives are unpacked by the confined
-/// helper into a temporary directory first. No layer is read.
+/// Shows what is in an image, or in all images of a layout or archive: platform, layers and their sizes, entry point,
+/// environment, labels, history. Of archives, manifests and configurations are unpacked by the confined helper into a
+/// temporary directory first, and no layer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SOURCES)]
 pub(crate) struct Inspect {
@@ -165,7 +176,7 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
 
-    /// Where archives of images are unpacked; the temporary directory if not given
+    /// Where manifests and configurations of archives are unpacked; the temporary directory if not given
     #[arg(long, value_name = "DIR")]
     pub(crate) staging: Option<PathBuf>,
 

@@ -165,7 +165,7 @@ impl Destination {
 /// Whose they are.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Owners")]
-struct Owners {
+pub(super) struct Owners {
     /// Map user ids: INSIDE (in the archive) to OUTSIDE (on disk)
     ///
     /// Repeatable, and several ranges can stand with commas between them. Ids that no range covers are refused. Several
@@ -187,14 +187,14 @@ struct Owners {
 }
 
 impl Owners {
-    fn check(&self) -> Result<(), (ErrorKind, String)> {
+    pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
         for (option, ranges) in [("--uid-map", &self.uid_map), ("--gid-map", &self.gid_map)] {
             values::check_map(option, ranges, false).map_err(|words| (ErrorKind::ValueValidation, words))?;
         }
         Ok(())
     }
 
-    fn set(&self, options: &mut Options) {
+    pub(super) fn set(&self, options: &mut Options) {
         let or_identity = |ranges: &[IdRange]| match ranges {
             [] => vec![IdRange { inside: 0, outside: 0, count: u32::MAX }],
             ranges => ranges.to_vec(),

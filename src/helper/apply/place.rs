@@ -49,8 +49,12 @@ impl Applier<'_> {
         if let Some(place) = self.remembered(path) {
             return Ok(place);
         }
-        let Some(name) = self.wanted(path)? else { return Ok(Place::Skip) };
-        let marker = self.mode.marker(&name).map_err(refused)?;
+        let Some(name) = self.stripped(path)? else { return Ok(Place::Skip) };
+        let marker = self.mode.marker(&name);
+        if !self.selects(path, &name, &marker) {
+            return Ok(Place::Skip);
+        }
+        let marker = marker.map_err(refused)?;
         let Some((_, parents)) = name.parts.split_last() else { return root_place(entry.kind, name.clamped) };
         Ok(match marker {
             Marker::Aufs => {
@@ -77,8 +81,20 @@ impl Applier<'_> {
         })
     }
 
-    /// The name folded and stripped, if it is one that is wanted.
-    fn wanted<'n>(&mut self, path: &'n [u8]) -> Result<Option<Name<'n>>> {
+    /// A marker is wanted where what it hides is, or what may be below that.
+    fn selects(&self, path: &[u8], name: &Name<'_>, marker: &std::result::Result<Marker, Refusal>) -> bool {
+        match (marker, name.parts.split_last()) {
+            _ if self.selection.takes_all() => true,
+            (Ok(Marker::Whiteout(hidden)), Some((_, parents))) => {
+                self.selection.reaches(&[parents, &[&path[hidden.clone()]]].concat())
+            }
+            (Ok(Marker::Opaque), Some((_, parents))) => self.selection.reaches(parents),
+            _ => self.selection.takes(&name.parts),
+        }
+    }
+
+    /// The name folded and stripped, if anything is left of it.
+    fn stripped<'n>(&mut self, path: &'n [u8]) -> Result<Option<Name<'n>>> {
         let mut name = fold(path, self.options.escaping_names, &self.options.limits)?;
         if name.clamped {
             self.tree.journal.event(EventKind::Clamped);
@@ -90,7 +106,7 @@ impl Applier<'_> {
             }
             name.parts.drain(..strip);
         }
-        Ok(Some(name).filter(|name| self.selection.takes(&name.parts)))
+        Ok(Some(name))
     }
 
     /// The directory that a marker makes opaque. One that is missing is made where the caller wants it, and what is in its
