@@ -29,6 +29,7 @@ pub(crate) fn options(advice: Advice) -> Option<&'static str> {
         Advice::SoftAttributes => "--xattrs best-effort",
         Advice::LargeAttributes | Advice::LeaveAttributes => "--xattrs none",
         Advice::UserMarks => "--overlay=user",
+        Advice::StagingElsewhere => "--staging, or TMPDIR where that is not given",
         _ => return None,
     })
 }

@@ -1,5 +1,7 @@
 //! `untar-in-root inspect`: what is in an image, as text and as JSON.
 
+mod described;
+
 use crate::args::Inspect;
 use crate::exit::{self, Exit};
 use crate::json;
@@ -7,6 +9,7 @@ use crate::progress::bytes;
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
+use described::{Budget, Described};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 use untar_in_root::image::{Image, Layer, Opener};
@@ -31,7 +34,7 @@ pub(crate) fn run(args: &Inspect) -> Exit {
 fn look(args: &Inspect, canceller: Canceller) -> Result<Vec<Image>, Trouble> {
     let source = args.source();
     let one = source.reference.is_some() || args.platform.is_some();
-    let mut opener = Opener::new(source).program(Program::this()?).cancelled_by(canceller);
+    let mut opener = Opener::new(source).program(Program::this()?).cancelled_by(canceller).documents_only();
     if let Some(dir) = &args.staging {
         opener = opener.staging_in(dir);
     }
@@ -45,13 +48,15 @@ fn show(screen: &mut Screen, args: &Inspect, images: &[Image]) -> Exit {
     if args.json {
         screen.print(&json::line(Inspected(images)));
     } else {
+        let budget = Budget::default();
         for (at, image) in images.iter().enumerate() {
             if at > 0 {
                 screen.print(&"");
             }
-            for line in lines(image) {
-                screen.print(&line);
-            }
+            let described = budget.describe(image);
+            lines(image).iter().chain(&described.lines(image.layers().len())).for_each(|line| {
+                screen.print(line);
+            });
         }
     }
     match screen.finish() {
@@ -84,7 +89,8 @@ struct Images<'a>(&'a [Image]);
 
 impl Serialize for Images<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(object))
+        let budget = Budget::default();
+        serializer.collect_seq(self.0.iter().map(|image| object(image, &budget.describe(image))))
     }
 }
 
@@ -120,7 +126,7 @@ fn lines(image: &Image) -> Vec<String> {
     lines
 }
 
-fn object(image: &Image) -> Value {
+fn object(image: &Image, described: &Described) -> Value {
     let chain = image.chain_ids();
     let layers = image.layers().iter().zip(&chain).map(|(layer, chain)| {
         json!({
@@ -140,5 +146,7 @@ fn object(image: &Image) -> Value {
         "id": image.id().to_string(),
         "size": image.layers().iter().map(Layer::size).sum::<u64>(),
         "layers": layers.collect::<Vec<_>>(),
+        "configuration": described.value(),
+        "configuration_error": described.error(),
     })
 }

@@ -14,6 +14,8 @@ struct Inner {
     report: Option<Box<Report>>,
     stderr: Vec<u8>,
     layer: Option<LayerRef>,
+    /// The directory for staging that has no room.
+    staging: Option<Box<std::path::Path>>,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, detail: Detail) -> Error {
-        Error(Box::new(Inner { kind, detail, report: None, stderr: Vec::new(), layer: None }))
+        Error(Box::new(Inner { kind, detail, report: None, stderr: Vec::new(), layer: None, staging: None }))
     }
 
     pub(crate) fn io(kind: ErrorKind, doing: &'static str, error: impl Into<io::Error>) -> Error {
@@ -93,6 +95,21 @@ impl Error {
     pub(crate) fn in_layer(mut self, layer: LayerRef) -> Error {
         self.0.layer = Some(layer);
         self
+    }
+
+    /// The same, if room was what lacked while an archive was unpacked in this directory.
+    #[cfg(feature = "image")]
+    pub(crate) fn in_staging(mut self, dir: &std::path::Path) -> Error {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let kind = self.raw_os_error().map(|errno| io::Error::from_raw_os_error(errno).kind());
+        if matches!(kind, Some(StorageFull | QuotaExceeded | FileTooLarge)) {
+            self.0.staging = Some(dir.into());
+        }
+        self
+    }
+
+    pub(crate) fn staging(&self) -> Option<&std::path::Path> {
+        self.0.staging.as_deref()
     }
 
     /// The layer of an image that was being applied, if one was.
@@ -119,6 +136,9 @@ impl Error {
     /// What may help, where that is known: [`Failure::advice`], in the light of how the helper was confined.
     #[must_use]
     pub fn advice(&self) -> Option<Advice> {
+        if self.staging().is_some() {
+            return Some(Advice::StagingElsewhere);
+        }
         match &self.0.detail {
             Detail::Failure(failure) => failure.advice_within(self.report().map(|report| &report.confinement)),
             #[cfg(feature = "image")]

@@ -20,7 +20,7 @@
 //! | one directory with all layers in it | [`Unpack::flatten`], or [`Unpack::flatten_in_place`] on what is there |
 //! | an overlayfs upper directory for each layer | [`Unpack::layers`], several at a time |
 //! | the same, kept and found again | [`Unpack::into_store`] with a [`Store`] |
-//! | a look | [`Opener::list`], [`Image::layers`] |
+//! | a look | [`Opener::documents_only`], [`Opener::list`], [`Image::layers`], [`Image::description`] |
 //!
 //! # What is checked
 //!
@@ -39,6 +39,7 @@
 mod archive;
 mod beneath;
 mod blob;
+mod description;
 mod digest;
 mod docker;
 mod document;
@@ -57,6 +58,7 @@ mod staged;
 mod store;
 mod unpack;
 
+pub use description::{Description, Execution, History};
 pub use flatten::Flattened;
 pub use layers::{LayerDir, Layers};
 pub use open::Opener;
@@ -97,6 +99,8 @@ pub struct Image {
 /// Where the files of an image are, and what keeps them there.
 struct Files {
     beneath: Beneath,
+    /// The layers are there, too.
+    whole: bool,
     _staging: Option<staged::Staged>,
 }
 

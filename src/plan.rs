@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     /// Lower directories that are open already.
     pub(crate) lowers: Vec<Opened>,
     pub(crate) beginning: Beginning,
+    /// Only documents of up to so many bytes are wanted: other files are made without content.
+    pub(crate) documents: Option<u64>,
 }
 
 /// What is wanted of the digest of the archive as it came.

@@ -69,6 +69,8 @@ pub(crate) struct Request {
     /// The helper says when it waits for more of the archive.
     pub(crate) in_step: bool,
     pub(crate) root: Beginning,
+    /// Files that are larger than this, or that do not begin as JSON does, are made without their content.
+    pub(crate) documents: Option<u64>,
 }
 
 /// A lower directory: the name by which the helper opens it in a mount namespace of its own, and the inode that the

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use untar_in_root::image::{
-    BadJson, Difference, Flattened, Form, Image, Layer, LayerDir, Layers, Opener, ParsePlatformError, Platform,
-    Problem, Removed, Source, Step, Store, StoreProblem, Unpack, Verified, What,
+    BadJson, Description, Difference, Execution, Flattened, Form, History, Image, Layer, LayerDir, Layers, Opener,
+    ParsePlatformError, Platform, Problem, Removed, Source, Step, Store, StoreProblem, Unpack, Verified, What,
 };
 use untar_in_root::{
     Advice, BadPattern, Call, Canceller, Cause, Compression, Confinement, Damage, Descriptor, DeviceNumber, Devices,
@@ -62,7 +62,7 @@ fn what_is_told_and_asked_for_is_shared_between_threads() {
 
 #[test]
 fn an_image_is_shared_between_threads() {
-    all!(shared: BadJson Difference Flattened Form Image Layer LayerDir Layers Opener ParsePlatformError Platform Problem
+    all!(shared: BadJson Description Difference Execution Flattened Form History Image Layer LayerDir Layers Opener ParsePlatformError Platform Problem
         Removed Source Step Store StoreProblem Unpack<'_> Verified What);
 }
 

@@ -5,10 +5,14 @@ mod cli;
 mod damage;
 mod flatten;
 mod foreign;
+mod inspect;
+mod partly;
 mod random;
+mod repaired;
 mod rootless;
 mod select;
 mod stack;
+mod stdin;
 mod store;
 mod tools;
 

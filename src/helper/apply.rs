@@ -69,6 +69,8 @@ pub(crate) struct Applier<'a> {
     plinks: Plinks,
     /// The archive has said what the destination itself is like.
     root_listed: bool,
+    /// Only documents are wanted, of at most so many bytes.
+    documents: Option<u64>,
 }
 
 impl<'a> Applier<'a> {
@@ -116,6 +118,7 @@ impl<'a> Applier<'a> {
             memo: Memo::default(),
             plinks: Plinks::default(),
             root_listed: false,
+            documents: request.documents,
         })
     }
 

@@ -1,13 +1,14 @@
 //! Files below a directory that is not trusted: nothing outside it, regular files only, never waiting.
 
 use super::MAX_DOCUMENT;
-use super::problem::Problem;
+use super::problem::{BadJson, Problem};
 use crate::error::Error;
 use crate::inode;
 use crate::kind::ErrorKind;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +23,8 @@ pub(super) struct Beneath {
     dir: OwnedFd,
     /// The name that it was called by, for messages.
     name: PathBuf,
+    /// Files that were made without their content, by device and inode, with the size that they have in the archive.
+    hollow: HashMap<(u64, u64), u64>,
 }
 
 impl Beneath {
@@ -35,7 +38,18 @@ impl Beneath {
 
     /// An open one, called by an archive's name and not by that of where it has been unpacked.
     pub(super) fn of(dir: OwnedFd, name: &Path) -> Beneath {
-        Beneath { dir, name: name.to_path_buf() }
+        Beneath { dir, name: name.to_path_buf(), hollow: HashMap::new() }
+    }
+
+    /// Told which files have what size in the archive, remembers it of those that were made without their content.
+    pub(super) fn with_sizes(mut self, sizes: HashMap<String, u64>) -> Beneath {
+        for (file, size) in sizes {
+            let Ok(stat) = self.resolve(&file, LOOK).and_then(fstat) else { continue };
+            if inode::is_regular(&stat) && stat.st_size == 0 {
+                self.hollow.insert((stat.st_dev, stat.st_ino), size);
+            }
+        }
+        self
     }
 
     pub(super) fn name(&self) -> &Path {
@@ -59,7 +73,9 @@ impl Beneath {
         if !inode::is_regular(&stat) {
             return Err(Problem::NotAFile.at(file));
         }
-        Ok((File::from(opened), u64::try_from(stat.st_size).unwrap_or_default()))
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        let size = self.hollow.get(&(stat.st_dev, stat.st_ino)).copied().unwrap_or(size);
+        Ok((File::from(opened), size))
     }
 
     /// A small file, whole.
@@ -70,7 +86,9 @@ impl Beneath {
         let read = opened.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
         read.map_err(|error| Error::io_at(ErrorKind::Read, "reading", &self.name.join(file), error))?;
         match bytes.len() as u64 {
-            length if length > MAX_DOCUMENT => Err(Problem::DocumentSize(size.max(length)).at(file)),
+            length if length.max(size) > MAX_DOCUMENT => Err(Problem::DocumentSize(size.max(length)).at(file)),
+            // It was left out since it does not begin as a document does.
+            0 if size > 0 => Err(Problem::Json { line: 1, column: 1, what: BadJson::Syntax }.at(file)),
             _ => Ok(bytes),
         }
     }

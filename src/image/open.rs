@@ -1,6 +1,6 @@
 //! Opening: the directory, or the archive unpacked first; then the images in it.
 
-use super::archive;
+use super::archive::{self, How, Unpacked};
 use super::beneath::{Beneath, named_file};
 use super::documents::Documents;
 use super::problem::Problem;
@@ -9,10 +9,12 @@ use super::staged::Staged;
 use super::{Files, Form, Image, Platform, Source, docker, oci};
 use crate::canceller::Canceller;
 use crate::error::Error;
+use crate::kind::ErrorKind;
 use crate::opened::Opened;
 use crate::options::{Limits, ProcessLimits};
 use crate::program::Program;
 use crate::staging::failure;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ pub struct Opener {
     limits: Limits,
     process_limits: ProcessLimits,
     canceller: Canceller,
+    documents: bool,
 }
 
 impl Opener {
@@ -41,6 +44,7 @@ impl Opener {
             limits: Limits::default(),
             process_limits: ProcessLimits::default(),
             canceller: Canceller::default(),
+            documents: false,
         }
     }
 
@@ -88,6 +92,14 @@ impl Opener {
         self
     }
 
+    /// Only to look: of an archive no layer is unpacked, but manifests and configurations alone, which takes hardly any
+    /// room. Such images cannot be applied ([`ErrorKind::Options`](crate::ErrorKind::Options)).
+    #[must_use]
+    pub fn documents_only(mut self) -> Opener {
+        self.documents = true;
+        self
+    }
+
     /// Opens the image that is meant.
     ///
     /// # Errors
@@ -118,11 +130,11 @@ impl Opener {
         let path = &self.source.path;
         let (beneath, staging) = match self.source.form {
             Form::OciLayout => (Beneath::open(path)?, None),
-            Form::OciArchive | Form::DockerArchive => self.unpack()?,
-            Form::Detect => match Beneath::look(path) {
+            Form::Detect if !self.source.is_stdin() => match Beneath::look(path) {
                 Ok(beneath) => (beneath, None),
                 Err(_) => self.unpack()?,
             },
+            _ => self.unpack()?,
         };
         let oci = match self.source.form {
             Form::OciLayout | Form::OciArchive => true,
@@ -130,7 +142,8 @@ impl Opener {
             // `docker save` writes both since version 25; the layout says more.
             Form::Detect => oci::is_layout(&beneath),
         };
-        let files = Arc::new(Files { beneath, _staging: staging });
+        let whole = !self.documents || staging.is_none();
+        let files = Arc::new(Files { beneath, whole, _staging: staging });
         let (beneath, documents) = (&files.beneath, Documents::new(Arc::clone(&files)));
         let candidates = match oci {
             true if !oci::is_layout(beneath) => return Err(Problem::NotAnImage.at(path)),
@@ -142,11 +155,18 @@ impl Opener {
     }
 
     fn unpack(&self) -> Result<(Beneath, Option<Staged>), Error> {
+        let path = &self.source.path;
         let program = self.program.clone().map_or_else(Program::this, Ok)?;
-        let (archive, _) = named_file(&self.source.path)?;
+        let archive = if self.source.is_stdin() { stdin()? } else { named_file(path)?.0.into() };
         let beside = Opened::named(&self.staging).map_err(|errno| failure(&self.staging, errno))?;
-        let (staged, files) =
-            archive::unpack(archive, &beside, program, (self.limits, self.process_limits), self.canceller.clone())?;
-        Ok((Beneath::of(files, &self.source.path), Some(staged)))
+        let (limits, process_limits, canceller) = (self.limits, self.process_limits, self.canceller.clone());
+        let how = How { program, limits, process_limits, canceller, documents: self.documents };
+        let Unpacked { staged, files, sizes } = archive::unpack(archive, path, &beside, how)?;
+        Ok((Beneath::of(files, path).with_sizes(sizes), Some(staged)))
     }
+}
+
+fn stdin() -> Result<OwnedFd, Error> {
+    let cloned = std::io::stdin().as_fd().try_clone_to_owned();
+    cloned.map_err(|error| Error::io(ErrorKind::Read, "duplicating standard input", error))
 }

@@ -24,7 +24,7 @@ pub enum Form {
 pub struct Source {
     /// The form in which the image is kept there.
     pub form: Form,
-    /// The directory or file.
+    /// The directory or file; `-` is standard input, for archives.
     pub path: PathBuf,
     /// A tag, a name (`docker.io/library/debian:12`), or the digest of a manifest, index or configuration
     /// (`sha256:…`). Without it there must be one image for the platform.
@@ -34,7 +34,7 @@ pub struct Source {
 impl Source {
     /// `oci:DIR[:REF]`, `oci-archive:FILE[:REF]`, `docker-archive:FILE[:REF]`, or a plain path (`PATH[:REF]`) whose
     /// form is found out. A colon belongs to the path where a file of that name exists; else the path ends at the
-    /// first one.
+    /// first one. `-` is standard input (`-:REF`, `docker-archive:-:REF`), a file of that name `./-`.
     #[must_use]
     pub fn parse(text: impl AsRef<OsStr>) -> Source {
         let bytes = text.as_ref().as_bytes();
@@ -59,6 +59,10 @@ impl Source {
             }
             None => Source { form, path: path(rest), reference: None },
         }
+    }
+
+    pub(super) fn is_stdin(&self) -> bool {
+        self.form != Form::OciLayout && self.path == Path::new("-")
     }
 }
 

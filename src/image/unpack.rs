@@ -139,6 +139,10 @@ impl Unpack<'_> {
 
     fn blob(&self, index: usize) -> Result<Blob, Error> {
         match &self.image.files {
+            Some(files) if !files.whole => {
+                let text = "the image was opened only to be looked at: its layers are not there";
+                Err(Error::new(ErrorKind::Options, crate::error::Detail::Text(text)))
+            }
             Some(files) => Blob::open(&files.beneath, &self.image.layers()[index]),
             None => Err(Error::of(ErrorKind::Image)),
         }

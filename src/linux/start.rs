@@ -48,8 +48,9 @@ pub(super) fn start(root: Root, plan: Plan, archive: OwnedFd, pipe: Option<Owned
     }
     let (root, making) = make(root, &program, options.durability != Durability::None)?;
     let beginning = if making.is_some() { Beginning::Made } else { plan.beginning };
-    let sent = options.clone();
-    let request = Request { destination, options: sent, lowers: named, lowers_later, root: beginning, in_step };
+    let (sent, documents) = (options.clone(), plan.documents);
+    let request =
+        Request { destination, options: sent, lowers: named, lowers_later, root: beginning, in_step, documents };
     let shared = Shared { canceller: plan.canceller, purse: plan.purse };
     let mut child = Child::spawn(&program, &root, archive, pipe, options, plan.callbacks, shared)?;
     child.send(&Down::Request(Box::new(request)));

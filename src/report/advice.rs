@@ -86,6 +86,8 @@ pub enum Advice {
     SetIdForbidden,
     /// The file system is full.
     Space,
+    /// There is no room where an archive of an image is unpacked first: another directory for staging.
+    StagingElsewhere,
     /// The owner's quota is used up.
     Quota,
     /// The file system is mounted read-only.

@@ -97,6 +97,9 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
     f.write_str(match advice {
         Advice::Immutable => "the file or its directory may be immutable or append-only; look with lsattr",
         Advice::Space => "the file system of the root is full; look at its space (df) and its inodes (df -i)",
+        Advice::StagingElsewhere => {
+            "archives of images are unpacked there first: choose another directory for staging, with room for all of it"
+        }
         Advice::Quota => "the owner's disk quota is used up",
         Advice::ReadOnly => "the file system of the root is mounted read-only",
         Advice::FileSize => "the file is too large for this file system or for `ulimit -f`",

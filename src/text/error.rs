@@ -41,6 +41,9 @@ fn whole(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
     if let Some(layer) = error.layer() {
         write!(f, "layer {} of {} ({}): ", layer.number, layer.of, layer.diff_id)?;
     }
+    if let Some(staging) = error.staging() {
+        write!(f, "unpacking the image in {}: ", Quoted(staging.as_os_str().as_encoded_bytes()))?;
+    }
     match error.detail() {
         Detail::None => of_kind(f, error.kind()),
         Detail::Text(text) => f.write_str(text),

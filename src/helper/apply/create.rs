@@ -121,6 +121,7 @@ impl Applier<'_> {
     fn goes_to_writer(&mut self, entry: &Entry, spot: &Spot<'_>, reader: &mut Reader<Stream>) -> bool {
         entry.kind == EntryKind::File
             && entry.stored <= SMALL
+            && self.documents.is_none()
             && self.tree.writers.available()
             && matches!(self.tree.dirs.child(spot.parent, spot.name), None | Some(Child::Leaf(_)))
             && self.mode.may_hand_over()
@@ -170,13 +171,24 @@ impl Applier<'_> {
         let fd = self.make(spot, || made::file(&spot.handle, spot.name, meta.mode))?;
         self.made_leaf(spot)?;
         let mut file = NewFile::new(fd, entry.sparse);
+        let mut unread = true;
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
+            if std::mem::take(&mut unread) && self.is_hollow(entry.size, &bytes) {
+                file.empty();
+                break;
+            }
             file.write(&self.tree.purse.pay(bytes)?)?;
         }
         let softened = file.finish(entry.size, meta, spot.inherit, &self.tree.maker.setter)?;
         self.tree.journal.events(softened);
         self.tree.journal.counts.files += 1;
         Ok(())
+    }
+
+    /// Whether a file that begins so is no document, where only those are wanted.
+    fn is_hollow(&self, size: u64, begins: &[u8]) -> bool {
+        let first = begins.iter().find(|byte| !byte.is_ascii_whitespace());
+        self.documents.is_some_and(|most| size > most || first.is_some_and(|byte| !matches!(byte, b'{' | b'[')))
     }
 
     fn symlink(&mut self, spot: &Spot<'_>, target: &[u8], meta: &Metadata) -> Result<()> {

@@ -95,6 +95,11 @@ impl NewFile {
         NewFile { file, regions }
     }
 
+    /// Leaves the file without what the archive has for it.
+    pub(crate) fn empty(&mut self) {
+        self.regions = None;
+    }
+
     /// Writes the next stored bytes.
     pub(crate) fn write<B: AsRef<[u8]>>(&mut self, bytes: &Paid<B>) -> Result<()> {
         let Some(regions) = &mut self.regions else { return write_all(&self.file, bytes) };

@@ -18,6 +18,12 @@ impl Untar {
         self
     }
 
+    /// Only documents are wanted: files that are larger, or do not begin as JSON does, are made without content.
+    pub(crate) fn documents_of_at_most(mut self, bytes: u64) -> Untar {
+        self.plan.documents = Some(bytes);
+        self
+    }
+
     /// Overlay mode: the lower directories are there, but still being made. `wait` is called before the helper
     /// first looks at them, and returns once they are complete (or never will be, and this run is cancelled).
     pub(crate) fn lowers_later(mut self, lowers: Vec<Opened>, wait: impl FnMut() + Send + 'static) -> Untar {
