@@ -2,6 +2,7 @@
 
 use super::exits::helper_of;
 use super::{Dest, PROGRAM, can_run, start};
+use crate::support::privilege::has_capability;
 use crate::support::process::{PATIENCE, is_gone, wait_until};
 use crate::support::scratch::mounts_below;
 use crate::support::tarball::Tarball;
@@ -10,6 +11,8 @@ use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
+
+const CAP_SYS_RESOURCE: u32 = 24;
 
 fn send(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid as i32).expect("pid"), signal).expect("kill");
@@ -141,4 +144,29 @@ fn what_was_ignored_stays_ignored_and_the_helper_inherits_no_mask() {
     send(child.id(), Signal::TERM);
     assert_eq!(ended(child).0, Some(Signal::TERM.as_raw()));
     assert_gone(helper);
+}
+
+#[test]
+fn what_the_kernel_is_to_spare_is_the_caller_and_not_its_helper() {
+    if !can_run() {
+        return;
+    }
+    let score = |pid| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("a score");
+    let mut cases = vec![("300", "300\n")];
+    // The unit test of `helper::jail::limits` is all there is of it elsewhere.
+    match has_capability(CAP_SYS_RESOURCE) {
+        true => cases.push(("-500", "0\n")),
+        false => println!("NOT TRIED: a score below 0, without CAP_SYS_RESOURCE"),
+    }
+    for (given, helpers) in cases {
+        let dest = Dest::new();
+        let mut command = Command::new("choom");
+        command.args(["-n", given, "--", "env", "--default-signal=INT,TERM,HUP", PROGRAM]).arg(&dest.path);
+        let child = start(&mut command);
+        let helper = helper_of(child.id());
+        assert_eq!((score(child.id()).trim(), &*score(helper)), (given, helpers));
+        send(child.id(), Signal::TERM);
+        assert_eq!(ended(child).0, Some(Signal::TERM.as_raw()));
+        assert_gone(helper);
+    }
 }

@@ -34,12 +34,6 @@ fn both_units_are_up_before_whatever_has_a_containerd() {
     }
 }
 
-/// Where others would be taken first, for one: what is set here every helper inherits.
-#[test]
-fn a_helper_is_not_spared_when_memory_runs_out() {
-    assert_eq!(told(SERVICE, "[Service]", "OOMScoreAdjust"), Vec::<&str>::new());
-}
-
 #[test]
 fn the_network_is_filtered_until_an_operator_says_otherwise() {
     assert_eq!(told(SERVICE, "[Service]", "IPAddressDeny"), ["any"]);

@@ -2,11 +2,14 @@
 
 use crate::helper::fault::{Attempt, Result};
 use crate::helper::sys;
+use crate::proc;
 use crate::report::{Call, Cause};
+use nix::fcntl::OFlag;
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
+use std::io::{self, Read, Write};
 
 /// What the helper takes of a limit that is higher.
 const DESCRIPTORS: u64 = 4096;
@@ -57,7 +60,8 @@ impl Descriptors {
     }
 }
 
-/// Leaves nothing behind that came from the host: descriptors beyond 2, the umask, signals.
+/// Leaves nothing behind that came from the host: descriptors beyond 2, the umask, signals, a place behind all others
+/// when memory runs out.
 pub(crate) fn start_clean() {
     if sys::close_from(3).is_err_and(sys::is_absent) {
         let highest = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft.min(1 << 20));
@@ -70,6 +74,16 @@ pub(crate) fn start_clean() {
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGXFSZ] {
         sys::ignore(signal, SigHandler::SigIgn);
     }
+    // Without /proc there is no way to it, and a filter around us may forbid it.
+    let _ = proc::file("self/oom_score_adj", OFlag::O_RDWR).and_then(spare_no_longer);
+}
+
+/// A daemon that the kernel is to spare when memory runs out (containerd's score is -999) means itself, and not what reads
+/// a hostile archive for it. Anybody may raise it to 0: before this process is undumpable, which gives the file to root.
+fn spare_no_longer(mut score: impl Read + Write) -> io::Result<()> {
+    let mut sign = [0];
+    score.read_exact(&mut sign)?;
+    if sign == *b"-" { score.write_all(b"0") } else { Ok(()) }
 }
 
 /// Forbids core dumps and tracing by others, bounds memory, and tells how many descriptors there may be.
@@ -100,6 +114,15 @@ fn limit(of: &str, value: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_score_that_would_spare_the_helper_is_put_to_0_and_others_stay() {
+        for (given, written) in [("-999\n", true), ("-1\n", true), ("0\n", false), ("300\n", false)] {
+            let mut score = io::Cursor::new(given.as_bytes().to_vec());
+            spare_no_longer(&mut score).expect("read");
+            assert_eq!(score.position() == 2 && score.get()[1] == b'0', written, "{given}");
+        }
+    }
 
     #[test]
     fn all_who_hold_descriptors_stay_below_any_limit() {
