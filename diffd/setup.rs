@@ -1,5 +1,6 @@
 //! Whether this machine's containerd can use the differ, and having it do so: `check` and `configure`.
 
+mod attributes;
 mod by_hand;
 mod check;
 mod configure;

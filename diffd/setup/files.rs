@@ -1,5 +1,6 @@
-//! Changes to files that are others': whole or not at all, and with the owner and the mode that they have.
+//! Changes to files that are others': whole or not at all, and with the owner, the mode and the attributes that they have.
 
+use super::attributes::copy_attributes;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -96,10 +97,13 @@ fn beside(path: &Path, text: &str) -> io::Result<(PathBuf, PathBuf)> {
 fn fill(mut file: &File, path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     let mut mode = 0o644;
-    if let Ok(old) = std::fs::metadata(path) {
-        fchown(file, Some(old.uid()), Some(old.gid()))?;
-        mode = old.mode() & 0o7777;
+    if let Ok(old) = File::open(path) {
+        let metadata = old.metadata()?;
+        fchown(file, Some(metadata.uid()), Some(metadata.gid()))?;
+        copy_attributes(&old, file)?;
+        mode = metadata.mode() & 0o7777;
     }
+    // Last: an ACL has changed it.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }

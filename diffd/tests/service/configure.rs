@@ -1,7 +1,11 @@
 //! `configure` beside one containerd or another, each a script that says what that one says.
 
 use crate::setup::containerd;
+use crate::support::privilege::skip;
+use rustix::fs::{XattrFlags, getxattr, setxattr};
+use rustix::io::Errno;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -173,4 +177,33 @@ fn when_one_of_the_files_cannot_be_written_none_is() {
     let refused = machine.configure(&["--write", "--for", "docker"]).expect_err("nowhere to write to");
     assert!(refused.contains("daemon.json: "), "{refused}");
     assert!(machine.text("config.toml") == "version = 3\n" && !machine.has_drop_in());
+}
+
+#[test]
+fn a_file_that_is_rewritten_keeps_its_owner_mode_and_attributes() {
+    let machine = Machine::of("1.7.24", "version = 2\n");
+    let config = machine.path("config.toml");
+    match setxattr(&config, c"user.mine", b"1", XattrFlags::empty()) {
+        Err(Errno::OPNOTSUPP) => {
+            skip("no attributes of users in the temporary directory");
+            return;
+        }
+        set => set.expect("attribute"),
+    }
+    if nix::unistd::geteuid().is_root() {
+        chown(&config, Some(7), Some(8)).expect("owner");
+    }
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o640)).expect("mode");
+    let looks = || {
+        let (now, mut value) = (fs::metadata(&config).expect("file"), [0; 8]);
+        let size = getxattr(&config, c"user.mine", &mut value[..]).expect("attribute");
+        (now.uid(), now.gid(), now.mode(), value[..size].to_vec())
+    };
+    let before = looks();
+    for act in ["--write", "--remove"] {
+        let inode = fs::metadata(&config).expect("file").ino();
+        machine.configure(&[act]).expect("changed");
+        assert_ne!(fs::metadata(&config).expect("file").ino(), inode, "another file is in its place");
+        assert_eq!(looks(), before, "after {act}");
+    }
 }
