@@ -7,7 +7,7 @@ use crate::mounts::Unusable;
 use crate::status::Trouble;
 use nix::libc;
 use tonic::Code;
-use untar_in_root::{Cause, Damage, Error, ErrorKind, Failure, Limit, Stage};
+use untar_in_root::{Call, Cause, Damage, Error, ErrorKind, Failure, Limit, Operation, Stage};
 
 /// The code, also the label of the metric.
 pub(crate) fn of(trouble: &Trouble) -> Code {
@@ -31,7 +31,9 @@ fn of_error(error: &Error) -> Code {
         (None, ErrorKind::Cancelled, _) => Code::Cancelled,
         // A directory that the mounts name.
         (None, ErrorKind::Root, Some(libc::ENOENT)) => Code::NotFound,
-        (None, ErrorKind::Root, Some(libc::ENOTDIR)) => Code::InvalidArgument,
+        (None, ErrorKind::Root, Some(libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG)) => Code::InvalidArgument,
+        // fork(2): as many processes as there may be.
+        (None, ErrorKind::Helper, Some(libc::EAGAIN)) => Code::ResourceExhausted,
         (None, _, errno) => errno.map_or(Code::Internal, of_number),
     }
 }
@@ -46,18 +48,35 @@ fn of_failure(failure: &Failure) -> Code {
         (Cause::Limit { .. } | Cause::Refused(_) | Cause::PathEscapes | Cause::LinkEscapes, _) => {
             Code::FailedPrecondition
         }
-        (Cause::LinkTargetMissing { .. } | Cause::CrossesMount, _) => Code::FailedPrecondition,
+        (Cause::LinkTargetMissing { .. } | Cause::CrossesMount | Cause::Attribute { .. }, _) => {
+            Code::FailedPrecondition
+        }
         (Cause::Cancelled, _) => Code::Cancelled,
         (Cause::Thread(libc::EAGAIN) | Cause::Descriptors { .. }, _) => Code::ResourceExhausted,
-        (Cause::Os(errno), Stage::Apply) if is_the_layers(*errno) => Code::FailedPrecondition,
+        (Cause::Os(errno), stage) if is_the_layers(*errno, stage, failure.operation.as_ref()) => {
+            Code::FailedPrecondition
+        }
         (Cause::Os(errno) | Cause::Thread(errno), _) => of_number(*errno),
         _ => Code::Internal,
     }
 }
 
-/// What only names and attributes that the layer has chosen lead to.
-fn is_the_layers(errno: i32) -> bool {
-    [libc::E2BIG, libc::ENOTDIR, libc::ELOOP, libc::ENAMETOOLONG, libc::EMLINK].contains(&errno)
+/// What only names, owners, sizes and attributes that the layer has chosen lead to. Directories have theirs set as they
+/// are left, the last ones at the end.
+fn is_the_layers(errno: i32, stage: Stage, operation: Option<&Operation>) -> bool {
+    use libc::{E2BIG, EACCES, EFBIG, EILSEQ, EINVAL, ELOOP, EMLINK, ENAMETOOLONG, ENOTDIR, EOVERFLOW, ERANGE};
+    let of_the_call: &[i32] = match operation.map(|operation| operation.call) {
+        // EACCES: a default ACL on what is no directory. EPERM would be the service's lack of a capability.
+        Some(Call::Fsetxattr) => &[E2BIG, EACCES, EINVAL, ERANGE],
+        Some(Call::Fchown | Call::Fchownat) => &[EINVAL, EOVERFLOW],
+        Some(Call::Write | Call::Pwrite64 | Call::Ftruncate) => &[EFBIG],
+        _ => &[],
+    };
+    match stage {
+        Stage::Apply if [E2BIG, ENOTDIR, ELOOP, ENAMETOOLONG, EMLINK, EILSEQ].contains(&errno) => true,
+        Stage::Apply | Stage::Finish => of_the_call.contains(&errno),
+        _ => false,
+    }
 }
 
 fn of_number(errno: i32) -> Code {
@@ -75,10 +94,11 @@ mod tests {
         toml::from_str(&format!("stage = '{stage}'\ncause = {cause}")).expect("a failure")
     }
 
+    const ALL: [&str; 8] = ["Request", "Enter", "Confine", "Read", "Decode", "Parse", "Apply", "Finish"];
+
     #[test]
     fn each_stage_and_cause_has_a_code_that_says_whose_fault_it_is() {
-        const ALL: [&str; 8] = ["Request", "Enter", "Confine", "Read", "Decode", "Parse", "Apply", "Finish"];
-        let cases: [(&[&str], &str, Code); 23] = [
+        let cases: [(&[&str], &str, Code); 27] = [
             (&ALL, "{ Malformed = { what = 'Checksum', offset = 0 } }", Code::DataLoss),
             (&ALL, "{ Compressed = { format = 'Gzip', what = 'Corrupt', offset = 0 } }", Code::DataLoss),
             (&ALL, "{ Compressed = { format = 'Zstd', what = 'Memory', offset = 0 } }", Code::FailedPrecondition),
@@ -90,6 +110,7 @@ mod tests {
             (&ALL, "'LinkEscapes'", Code::FailedPrecondition),
             (&ALL, "'CrossesMount'", Code::FailedPrecondition),
             (&ALL, "{ LinkTargetMissing = { target = [120] } }", Code::FailedPrecondition),
+            (&ALL, "{ Attribute = { name = [120], errno = 1 } }", Code::FailedPrecondition),
             (&ALL, "'Cancelled'", Code::Cancelled),
             (&ALL, "{ Thread = 11 }", Code::ResourceExhausted),
             (&ALL, "{ Descriptors = { limit = 9, used = 9 } }", Code::ResourceExhausted),
@@ -100,14 +121,55 @@ mod tests {
             (&["Apply"], "{ Os = 20 }", Code::FailedPrecondition),
             (&["Apply"], "{ Os = 7 }", Code::FailedPrecondition),
             (&["Enter", "Read", "Finish"], "{ Os = 20 }", Code::Internal),
+            (&ALL, "{ Exchanged = { name = [120] } }", Code::Internal),
+            (&ALL, "{ Pattern = { pattern = '[', what = 'UnclosedClass' } }", Code::Internal),
             (&ALL, "{ Panic = { message = 'x' } }", Code::Internal),
             (&ALL, "{ LowersNotHeld = 1 }", Code::Internal),
+            (&ALL, "{ NotCovered = 1 }", Code::Internal),
         ];
         for (stages, cause, code) in cases {
             for stage in stages {
                 assert_eq!(of_failure(&failure(stage, cause)), code, "{stage} {cause}");
             }
         }
+    }
+
+    /// A number means one thing of one call and another of the next.
+    #[test]
+    fn what_a_layer_asks_of_the_kernel_in_vain_is_the_layers_fault_and_what_the_service_may_not_do_is_ours() {
+        use libc::{E2BIG, EACCES, EFBIG, EILSEQ, EINVAL, EIO, ENOSPC, EOVERFLOW, EPERM, ERANGE};
+        let layers = Code::FailedPrecondition;
+        let cases = [
+            ("Fsetxattr", EACCES, layers),
+            ("Fsetxattr", EINVAL, layers),
+            ("Fsetxattr", E2BIG, layers),
+            ("Fsetxattr", ERANGE, layers),
+            ("Fsetxattr", EPERM, Code::Internal),
+            ("Fsetxattr", ENOSPC, Code::ResourceExhausted),
+            ("Fchown", EINVAL, layers),
+            ("Fchownat", EOVERFLOW, layers),
+            ("Fchown", EPERM, Code::Internal),
+            ("Fchmod", EPERM, Code::Internal),
+            ("Pwrite64", EFBIG, layers),
+            ("Write", EFBIG, layers),
+            ("Ftruncate", EFBIG, layers),
+            ("Write", EIO, Code::Internal),
+            ("Openat", EACCES, Code::Internal),
+            ("Utimensat", EINVAL, Code::Internal),
+        ];
+        for (call, errno, code) in cases {
+            for stage in ["Apply", "Finish"] {
+                assert_eq!(of_failure(&of_call(stage, call, errno)), code, "{stage} {call} {errno}");
+            }
+            let outside = of_failure(&of_call("Enter", call, errno));
+            assert_ne!(outside, layers, "nothing of the layer's is asked for there: {call} {errno}");
+        }
+        assert_eq!(of_failure(&of_call("Apply", "Openat", EILSEQ)), layers);
+    }
+
+    fn of_call(stage: &str, call: &str, errno: i32) -> Failure {
+        let operation = format!("{{ call = '{call}', on = 'Nothing', rest = '', purpose = 'Usual' }}");
+        failure(stage, &format!("{{ Os = {errno} }}\noperation = {operation}"))
     }
 
     #[test]
