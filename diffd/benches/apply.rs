@@ -18,6 +18,9 @@ use support::tarball::Tarball;
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::Channel;
 
+#[path = "../tests/containerd/cgroup.rs"]
+#[allow(dead_code)]
+mod cgroup;
 #[path = "../tests/containerd/chroots.rs"]
 mod chroots;
 #[path = "../tests/containerd/cri.rs"]
@@ -64,11 +67,8 @@ fn main() {
     let rounds = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(7);
     for release in RELEASES {
         let Some(machine) = Machine::start(release) else { return };
-        let _running = [
-            machine.differ("c", &[]),
-            machine.containerd("c", Differ::Ours, ""),
-            machine.containerd("w", Differ::Walking, ""),
-        ];
+        let _running =
+            [machine.differ("c", &[]), machine.containerd("c", Differ::Ours), machine.containerd("w", Differ::Walking)];
         let runtime = Builder::new_current_thread().enable_all().build().expect("runtime");
         let connect = |socket: &str| DiffClient::new(runtime.block_on(cri::channel(&machine, socket)));
         let ours = Side { containerd: "c", client: connect(SOCKET) };

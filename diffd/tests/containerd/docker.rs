@@ -1,9 +1,11 @@
 //! Docker on a containerd that has the differ: every layer that it unpacks, and what it shows of them.
 
 use crate::chroots::{RELEASES, Release};
+use crate::doors::Passed;
 use crate::images::{archive, sample};
 use crate::machine::{Differ, Machine, Running, put, socket_of};
 use crate::registry;
+use crate::relay::{RELAY, Relay};
 use crate::support::process::wait_until;
 use std::fs;
 
@@ -14,6 +16,7 @@ pub struct Docker {
     pub machine: Machine,
     archive: String,
     layers: usize,
+    relay: Relay,
     running: [Running; 3],
 }
 
@@ -23,15 +26,17 @@ impl Docker {
         let layout = sample().tagged("localhost/t:latest");
         let archive = archive(&machine, "image.tar", &layout);
         // `commit` makes a layer, which is not the differ's.
-        let containerd = machine.containerd("c", Differ::OursThenWalking, "");
         let differ = machine.differ("c", &[]);
+        let relay = Relay::start(&machine);
+        let containerd = machine.containerd_by("c", Differ::OursThenWalking, RELAY);
         let daemon = r#"{"features": {"containerd-snapshotter": true}, "insecure-registries": ["127.0.0.1:5071"]}"#;
         fs::write(machine.path("/etc/docker/daemon.json"), daemon).expect("daemon.json");
         let socket = socket_of("c");
         let mut words = vec!["dockerd", "-H", HOST, "--containerd", &socket, "--data-root", "/var/d/docker"];
         words.extend(["--exec-root", "/run/docker", "--iptables=false", "--ip6tables=false", "--bridge=none"]);
         let dockerd = machine.spawn("dockerd", &words);
-        let docker = Docker { machine, archive, layers: layout.layers.len(), running: [containerd, differ, dockerd] };
+        let running = [containerd, differ, dockerd];
+        let docker = Docker { machine, archive, layers: layout.layers.len(), relay, running };
         wait_until("dockerd answers", || docker.machine.output(&["docker", "-H", HOST, "version"]).status.success());
         Some(docker)
     }
@@ -51,11 +56,9 @@ impl Docker {
     /// What passes through this door are these layers, all by the differ.
     #[track_caller]
     fn counts(&self, door: &str, layers: usize, words: &[&str]) -> String {
-        let before = self.machine.applied();
+        let before = Passed::of(&self.machine, &self.relay);
         let said = self.run(words);
-        let (ours, walked) = (self.machine.applied() - before, self.machine.walked("c"));
-        println!("DOOR | {} | docker {door} | {ours} of {layers} |", self.machine.version());
-        assert_eq!((ours, walked), (layers, 0), "docker {door}: by the differ, and by containerd's own: {said}");
+        before.and(layers, &format!("docker {door}"), &self.machine, &self.relay);
         said
     }
 

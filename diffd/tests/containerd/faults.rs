@@ -33,7 +33,7 @@ struct Night {
 impl Night {
     fn of(release: Release) -> Option<Night> {
         let machine = Machine::start(release)?;
-        let (differ, containerd) = (machine.differ("c", &[]), machine.containerd("c", Differ::Ours, ""));
+        let (differ, containerd) = (machine.differ("c", &[]), machine.containerd("c", Differ::Ours));
         let mounts = machine.mounts();
         Some(Night { machine, differ, containerd, mounts })
     }
@@ -161,7 +161,7 @@ fn a_differ_that_is_down_fails_imports_until_it_is_back() {
 fn no_differ_at_containerds_start_is_no_reason_not_to_start() {
     for release in RELEASES {
         let Some(machine) = Machine::start(release) else { return };
-        let containerd = machine.containerd("c", Differ::Ours, "");
+        let containerd = machine.containerd("c", Differ::Ours);
         let fine = archive(&machine, "fine.tar", &sample());
         let differ = machine.spawn("nothing", &["busybox", "sleep", "3600"]);
         let mounts = machine.mounts();
@@ -237,7 +237,7 @@ fn a_containerd_that_is_killed_in_mid_call_leaves_no_helper_and_imports_after_it
         wait_until("the helper is gone", || crate::support::process::is_gone(helper));
         tell(&night.machine, "containerd killed in mid-call", "no helper", begun.elapsed());
         client.kill();
-        night.containerd = night.machine.containerd("c", Differ::Ours, "");
+        night.containerd = night.machine.containerd("c", Differ::Ours);
         night.machine.run(&words(&night.import("n", &long)));
         assert_eq!((night.machine.applied(), night.machine.mounts()), (1, night.mounts));
     }

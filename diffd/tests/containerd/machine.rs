@@ -2,12 +2,14 @@
 //!
 //! It ends with the value, and with the thread that made it: whatever runs or is mounted there is gone then.
 
+use crate::cgroup::Cgroup;
 use crate::chroots::{Release, chroot};
 use crate::support::process::{helpers_of, wait_until};
 use crate::support::scratch::Scratch;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 pub struct Machine {
@@ -16,6 +18,7 @@ pub struct Machine {
     init: u32,
     /// Logs, which outlive whoever writes them.
     pub logs: Scratch,
+    pub cgroup: Option<Cgroup>,
 }
 
 /// Something that runs there, by the process that entered for it.
@@ -43,12 +46,24 @@ fn child_of(pid: u32) -> Option<u32> {
 impl Machine {
     /// None (after saying so) where its root cannot be had.
     pub fn start(release: Release) -> Option<Machine> {
+        Machine::begin(release, &[])
+    }
+
+    /// One with systemd, which nothing of the host's is within reach of.
+    pub fn boot() -> Option<Machine> {
+        let machine = Machine::begin(Release::Forky, &["/usr/lib/systemd/systemd", "--unit=basic.target"])?;
+        wait_until("systemd is up", || machine.output(&["systemctl", "is-active", "basic.target"]).status.success());
+        Some(machine)
+    }
+
+    fn begin(release: Release, first: &[&str]) -> Option<Machine> {
         let root = chroot(release)?;
-        let mut command = Command::new("setpriv");
+        let cgroup = Cgroup::new().inspect_err(|why| println!("NO CGROUP for the machine: {why}")).ok();
+        let mut command = joining(cgroup.as_ref().map(Cgroup::top), "setpriv");
         // Whatever ends this thread ends the machine.
-        command.args(["--pdeathsig", "KILL", "unshare", "-m", "-p", "-i", "-n", "-u", "--fork", "--kill-child"]);
+        command.args(["--pdeathsig", "KILL", "unshare", "-m", "-p", "-i", "-n", "-u", "-C", "--fork", "--kill-child"]);
         command.args(["--propagation", "private", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/containerd/enter")]);
-        command.arg(root).arg(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
+        command.arg(root).arg(env!("CARGO_BIN_EXE_untar-in-root-diffd")).args(first);
         let mut outer = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("unshare");
         let mut line = String::new();
         BufReader::new(outer.stdout.take().expect("a pipe")).read_line(&mut line).expect("its word");
@@ -56,7 +71,11 @@ impl Machine {
         let init = child_of(outer.id()).expect("its first process");
         // It says so just before it enters its root.
         wait_until("the root", || fs::metadata(format!("/proc/{init}/root/var/d")).is_ok());
-        let machine = Machine { release, outer, init, logs: Scratch::new() };
+        if let Some(cgroup) = &cgroup {
+            // No process stays beside the directories.
+            fs::write(cgroup.members().join("cgroup.procs"), outer.id().to_string()).expect("moved");
+        }
+        let machine = Machine { release, outer, init, logs: Scratch::new(), cgroup };
         fs::create_dir_all(machine.path("run/untar-in-root")).expect("directory");
         Some(machine)
     }
@@ -67,8 +86,8 @@ impl Machine {
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--target={}", self.init)).args(["-m", "-p", "-i", "-n", "-u"]);
+        let mut command = joining(self.cgroup.as_ref().map(Cgroup::members).as_deref(), "nsenter");
+        command.arg(format!("--target={}", self.init)).args(["-m", "-p", "-i", "-n", "-u", "-C"]);
         command.arg(format!("--root=/proc/{}/root", self.init)).arg("--wd=/").arg("--").args(words);
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
         command
@@ -120,7 +139,7 @@ impl Machine {
     /// The differ, for the containerd of this name.
     pub fn differ(&self, containerd: &str, words: &[&str]) -> Running {
         let root = format!("/var/d/{containerd}/root");
-        let mut all = vec!["untar-in-root-diffd", "--content-root", &root];
+        let mut all = vec!["untar-in-root-diffd", "--metrics", METRICS, "--content-root", &root];
         all.extend(words);
         let running = self.spawn("differ", &all);
         let socket = self.path(SOCKET);
@@ -128,9 +147,14 @@ impl Machine {
         running
     }
 
-    pub fn containerd(&self, name: &str, differ: Differ, more: &str) -> Running {
+    pub fn containerd(&self, name: &str, differ: Differ) -> Running {
+        self.containerd_by(name, differ, SOCKET)
+    }
+
+    /// One that finds the differ at this socket.
+    pub fn containerd_by(&self, name: &str, differ: Differ, socket: &str) -> Running {
         let config = format!("/var/d/{name}.toml");
-        fs::write(self.path(&config), config_of(self.release, name, differ) + more).expect("configuration");
+        fs::write(self.path(&config), config_of(self.release, name, differ, socket)).expect("configuration");
         let running = self.spawn(name, &["containerd", "-l", "debug", "-c", &config]);
         let socket = socket_of(name);
         wait_until("containerd serves", || self.output(&["ctr", "-a", &socket, "plugins", "ls"]).status.success());
@@ -143,9 +167,19 @@ impl Machine {
         ["ctr", "-a", &socket, "-n", namespace].iter().chain(words).map(|word| (*word).to_owned()).collect()
     }
 
-    /// Layers that the differ has applied so far.
+    /// Layers that the differ has applied so far: it has a line for each.
     pub fn applied(&self) -> usize {
         self.log("differ").matches(" applied digest=").count()
+    }
+
+    /// What the differ tells a monitor of this name.
+    pub fn metric(&self, name: &str) -> usize {
+        let mut stream = UnixStream::connect(self.path(METRICS)).expect("connected");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("answered");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("a metric");
+        value.parse().expect("a number")
     }
 
     /// Layers that containerd's own has applied so far.
@@ -162,11 +196,30 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
+impl Machine {
+    /// Ends it: what still ran when all should have been gone, and had to be killed. Nothing where there is no cgroup to
+    /// find it by.
+    pub fn end(&mut self) -> Vec<String> {
         let _ = self.outer.kill();
         let _ = self.outer.wait();
+        self.cgroup.take().map_or(Vec::new(), |cgroup| cgroup.end())
     }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let left = self.end();
+        // A test that fails has its own words.
+        assert!(left.is_empty() || std::thread::panicking(), "the machine has ended, and left {left:?}");
+    }
+}
+
+/// A command that is in this cgroup from its beginning.
+pub fn joining(cgroup: Option<&Path>, program: &str) -> Command {
+    let Some(cgroup) = cgroup else { return Command::new(program) };
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo 0 > \"$0\" && exec \"$@\""]).arg(cgroup.join("cgroup.procs")).arg(program);
+    command
 }
 
 impl Running {
@@ -205,12 +258,13 @@ pub fn signal(pid: u32, signal: nix::sys::signal::Signal) {
 }
 
 pub const SOCKET: &str = "/run/untar-in-root/diff.sock";
+const METRICS: &str = "/run/untar-in-root/metrics.sock";
 
 pub fn socket_of(name: &str) -> String {
     format!("/var/d/{name}.sock")
 }
 
-fn config_of(release: Release, name: &str, differ: Differ) -> String {
+fn config_of(release: Release, name: &str, differ: Differ, socket: &str) -> String {
     let version = release.config_version();
     let mut config = format!(
         "version = {version}\nroot = '/var/d/{name}/root'\nstate = '/var/d/{name}/state'\n\
@@ -224,7 +278,7 @@ fn config_of(release: Release, name: &str, differ: Differ) -> String {
     };
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     config += &format!(
-        "[proxy_plugins.untar-in-root]\ntype = 'diff'\naddress = '{SOCKET}'\n\
+        "[proxy_plugins.untar-in-root]\ntype = 'diff'\naddress = '{socket}'\n\
          [plugins.'io.containerd.service.v1.diff-service']\ndefault = [{list}]\n\
          [[plugins.'io.containerd.transfer.v1.local'.unpack_config]]\n\
          platform = 'linux/{architecture}'\nsnapshotter = 'overlayfs'\ndiffer = 'untar-in-root'\n"

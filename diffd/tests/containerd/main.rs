@@ -3,16 +3,21 @@
 //! `cargo test --workspace --test containerd`, as root. The two Debians are made at the first run, in `target/containerd`.
 #![allow(unreachable_pub, clippy::print_stdout)]
 
+mod bad;
+mod cgroup;
 mod chroots;
 mod cri;
 mod docker;
 mod doors;
+mod ends;
 mod faults;
 mod hostile;
 mod images;
 mod machine;
 mod parity;
 mod registry;
+mod relay;
+mod units;
 mod views;
 
 /// What the library's tests stand on too.
@@ -28,3 +33,7 @@ mod support {
     pub mod tarball;
     pub mod tree;
 }
+
+/// As the service has it.
+#[path = "../../interface.rs"]
+mod interface;

@@ -47,11 +47,8 @@ impl Both {
     }
 
     fn on(machine: Machine) -> Both {
-        let running = [
-            machine.differ("c", &[]),
-            machine.containerd("c", Differ::Ours, ""),
-            machine.containerd("w", Differ::Walking, ""),
-        ];
+        let running =
+            [machine.differ("c", &[]), machine.containerd("c", Differ::Ours), machine.containerd("w", Differ::Walking)];
         let began = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         Both { machine, began, _running: running }
     }

@@ -2,10 +2,13 @@
 
 use crate::interface::diff::{ApplyRequest, DiffRequest};
 use crate::interface::types::{Descriptor, Mount};
-use crate::server::{GZIP, OCI, Server, bind, overlay};
+use crate::server::{GZIP, OCI, Server, bind, overlay, within};
 use crate::support::privilege::need_root;
 use crate::support::tarball::{Checksum, Tarball, gz};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 use tonic::Code;
 
 fn mount(kind: &str, source: &str) -> Vec<Mount> {
@@ -141,4 +144,49 @@ fn a_blob_that_is_not_what_its_digest_says_is_data_loss() {
     let status = server.apply(blob, bind(&root)).expect_err("another");
     assert_eq!(status.code(), Code::DataLoss);
     assert!(status.message().contains("sha256:"), "{status:?}");
+}
+
+#[test]
+fn who_talks_rubbish_is_hung_up_on_and_nobody_else_hears_of_it() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    server.apply(blob.clone(), bind(&root)).expect("applied");
+    let before = server.descriptors();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let frames: [&[u8]; 3] =
+        [&[0xff; 4096], b"\0\0\x04\0\0\0\0\0\x01abcd", b"\0\0\x05\x01\x05\0\0\0\x01\xff\xff\xff\xff\xff"];
+    let framed = frames.map(|frame| [preface, frame].concat());
+    let mut all: Vec<&[u8]> = framed.iter().map(Vec::as_slice).collect();
+    all.extend([&[0; 4096][..], &[0xff; 4096], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\0"]);
+    for rubbish in all {
+        let mut stream = UnixStream::connect(server.path("diff.sock")).expect("connected");
+        // It may hang up in the middle.
+        let _ = stream.write_all(rubbish);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+        server.apply(blob.clone(), bind(&server.snapshot("2"))).expect("applied, on another connection");
+    }
+    within(Duration::from_secs(20), "no descriptor more", || server.descriptors() <= before);
+}
+
+/// The one begins a group that never ends, the other is longer than what containerd sends.
+#[test]
+fn a_message_that_is_none_or_too_long_fails_its_call_alone() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    for (method, bytes, code) in [
+        ("/containerd.services.diff.v1.Diff/Apply", vec![0x0b; 64], Code::Internal),
+        ("/containerd.services.diff.v1.Diff/Apply", vec![0; 17 << 20], Code::OutOfRange),
+        ("/containerd.services.diff.v1.Diff/Nothing", vec![], Code::Unimplemented),
+    ] {
+        let status = server.rubbish(method, bytes);
+        assert_eq!(status.code(), code, "{status:?}");
+    }
+    server.apply(blob, bind(&root)).expect("applied");
 }

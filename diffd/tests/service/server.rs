@@ -15,10 +15,17 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic_prost::ProstCodec;
 
 pub const OCI: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Rubbish {
+    #[prost(bytes = "vec", tag = "1")]
+    bytes: Vec<u8>,
+}
 
 /// Ended by its pid when it goes.
 pub struct Server {
@@ -117,6 +124,17 @@ impl Server {
         self.runtime.block_on(self.client.apply(request)).map(tonic::Response::into_inner)
     }
 
+    /// What comes of a call of this method, whose message has these bytes where a descriptor should be.
+    pub fn rubbish(&self, method: &'static str, bytes: Vec<u8>) -> Status {
+        self.runtime.block_on(async {
+            let mut client = tonic::client::Grpc::new(channel(self.path("diff.sock")).await);
+            client.ready().await.expect("ready");
+            let codec = ProstCodec::<Rubbish, ApplyResponse>::default();
+            let request = tonic::Request::new(Rubbish { bytes });
+            client.unary(request, method.parse().expect("a path"), codec).await.expect_err("refused")
+        })
+    }
+
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         nix::sys::signal::kill(pid, signal).expect("signalled");
@@ -151,12 +169,16 @@ pub fn command(dir: &Path, words: &[&str]) -> Command {
 }
 
 async fn connect(socket: PathBuf) -> DiffClient<Channel> {
+    DiffClient::new(channel(socket).await)
+}
+
+async fn channel(socket: PathBuf) -> Channel {
     let connector = tower::service_fn(move |_: Uri| {
         let socket = socket.clone();
         async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
     });
     let endpoint = Endpoint::from_static("http://localhost");
-    DiffClient::new(endpoint.connect_with_connector(connector).await.expect("connected"))
+    endpoint.connect_with_connector(connector).await.expect("connected")
 }
 
 /// # Panics

@@ -1,0 +1,76 @@
+//! The units under a real systemd, as an operator has them.
+
+use crate::images::{archive, sample};
+use crate::machine::{Machine, put};
+use crate::support::process::wait_until;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+const UNITS: [(&str, &str); 2] = [
+    ("untar-in-root-diffd.service", include_str!("../../systemd/untar-in-root-diffd.service")),
+    ("untar-in-root-diffd.socket", include_str!("../../systemd/untar-in-root-diffd.socket")),
+];
+const SOCKET: &str = "/run/untar-in-root/diff.sock";
+
+/// A machine where they are installed, switched on, and in containerd's configuration.
+fn machine() -> Option<Machine> {
+    let machine = Machine::boot()?;
+    for (name, text) in UNITS {
+        fs::write(machine.path(&format!("/usr/lib/systemd/system/{name}")), text).expect("unit");
+    }
+    machine.run(&["systemctl", "daemon-reload"]);
+    machine.run(&["systemctl", "enable", "--now", UNITS[1].0, UNITS[0].0]);
+    machine.run(&["untar-in-root-diffd", "configure", "--write"]);
+    machine.run(&["systemctl", "restart", "containerd"]);
+    Some(machine)
+}
+
+fn applied(machine: &Machine) -> usize {
+    journal(machine).matches(" applied digest=").count()
+}
+
+fn journal(machine: &Machine) -> String {
+    machine.run(&["journalctl", "-u", UNITS[0].0, "-o", "cat"])
+}
+
+fn pid(machine: &Machine) -> String {
+    machine.run(&["systemctl", "show", "-P", "MainPID", UNITS[0].0]).trim().to_owned()
+}
+
+fn import<'a>(namespace: &'a str, archive: &'a str) -> [&'a str; 7] {
+    ["ctr", "-n", namespace, "images", "import", "--base-name=localhost/t", archive]
+}
+
+#[test]
+fn the_units_serve_a_containerd_and_survive_what_happens_to_them() {
+    let Some(machine) = machine() else { return };
+    let mode = fs::metadata(machine.path(SOCKET)).expect("socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let image = archive(&machine, "image.tar", &sample());
+    machine.run(&import("first", &image));
+    assert_eq!(applied(&machine), 4, "{}", journal(&machine));
+    // More often than systemd bears by default.
+    for _ in 0..8 {
+        let before = pid(&machine);
+        machine.run(&["busybox", "kill", "-9", &before]);
+        wait_until("it is back", || !["0", &before].contains(&pid(&machine).as_str()));
+    }
+    wait_until("it serves", || machine.output(&import("second", &image)).status.success());
+    assert_eq!(applied(&machine), 8);
+    fs::create_dir_all(machine.path("/etc/untar-in-root")).expect("directory");
+    fs::write(machine.path("/etc/untar-in-root/diffd.toml"), "[limits]\nentries = 1\n").expect("configuration");
+    machine.run(&["systemctl", "reload", UNITS[0].0]);
+    wait_until("it has read it", || journal(&machine).contains("configuration read again"));
+    assert!(machine.fails(&import("limited", &image)).contains("entries"));
+    machine.run(&["systemctl", "stop", UNITS[1].0, UNITS[0].0]);
+    assert_eq!(pid(&machine), "0");
+    machine.fails(&import("stopped", &image));
+}
+
+/// `systemd-analyze security` in tenths: docs/containerd.md has what it comes to.
+#[test]
+fn the_service_is_exposed_no_more_than_is_said() {
+    let Some(machine) = Machine::boot() else { return };
+    let path = put(&machine, UNITS[0].0, UNITS[0].1.as_bytes());
+    machine.run(&["systemd-analyze", "security", "--offline=true", "--threshold=33", "--no-pager", &path]);
+}
