@@ -120,7 +120,7 @@ mod tests {
         for (given, written) in [("-999\n", true), ("-1\n", true), ("0\n", false), ("300\n", false)] {
             let mut score = io::Cursor::new(given.as_bytes().to_vec());
             spare_no_longer(&mut score).expect("read");
-            assert_eq!(score.position() == 2 && score.get()[1] == b'0', written, "{given}");
+            assert_eq!(score.position() == 2 && score.get_ref()[1] == b'0', written, "{given}");
         }
     }
 
