@@ -74,7 +74,7 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
              choose another owner"
         }
         Advice::KeepOwner => {
-            "giving files away takes CAP_CHOWN, the caller's or a user namespace's; the files can be the caller's own"
+            "giving files away takes CAP_CHOWN, the caller's or a user namespace's; or keep the caller's own"
         }
         Advice::SoftAttributes => "not every file and file system has such attributes; that can be a warning",
         Advice::LargeAttributes => "the attributes are too large for this file system, or it is full",
