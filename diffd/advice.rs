@@ -15,6 +15,8 @@ pub(crate) fn told(text: String, advice: Option<Advice>) -> String {
         Advice::DetectCompression
         | Advice::ClampNames
         | Advice::AllowMounts
+        | Advice::Unmount
+        | Advice::AttributeValue
         | Advice::Patterns
         | Advice::MapUser
         | Advice::MapGroup

@@ -48,9 +48,10 @@ fn of_failure(failure: &Failure) -> Code {
         (Cause::Limit { .. } | Cause::Refused(_) | Cause::PathEscapes | Cause::LinkEscapes, _) => {
             Code::FailedPrecondition
         }
-        (Cause::LinkTargetMissing { .. } | Cause::CrossesMount | Cause::Attribute { .. }, _) => {
-            Code::FailedPrecondition
-        }
+        (
+            Cause::LinkTargetMissing { .. } | Cause::CrossesMount | Cause::MountPoint { .. } | Cause::Attribute { .. },
+            _,
+        ) => Code::FailedPrecondition,
         (Cause::Cancelled, _) => Code::Cancelled,
         (Cause::Thread(libc::EAGAIN) | Cause::Descriptors { .. }, _) => Code::ResourceExhausted,
         (Cause::Os(errno), stage) if is_the_layers(*errno, stage, failure.operation.as_ref()) => {
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn each_stage_and_cause_has_a_code_that_says_whose_fault_it_is() {
-        let cases: [(&[&str], &str, Code); 27] = [
+        let cases: [(&[&str], &str, Code); 28] = [
             (&ALL, "{ Malformed = { what = 'Checksum', offset = 0 } }", Code::DataLoss),
             (&ALL, "{ Compressed = { format = 'Gzip', what = 'Corrupt', offset = 0 } }", Code::DataLoss),
             (&ALL, "{ Compressed = { format = 'Zstd', what = 'Memory', offset = 0 } }", Code::FailedPrecondition),
@@ -109,6 +110,7 @@ mod tests {
             (&ALL, "'PathEscapes'", Code::FailedPrecondition),
             (&ALL, "'LinkEscapes'", Code::FailedPrecondition),
             (&ALL, "'CrossesMount'", Code::FailedPrecondition),
+            (&ALL, "{ MountPoint = { directory = false } }", Code::FailedPrecondition),
             (&ALL, "{ LinkTargetMissing = { target = [120] } }", Code::FailedPrecondition),
             (&ALL, "{ Attribute = { name = [120], errno = 1 } }", Code::FailedPrecondition),
             (&ALL, "'Cancelled'", Code::Cancelled),

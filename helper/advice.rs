@@ -1,31 +1,46 @@
 //! The library's advice as options of this command line.
 
+use crate::args::Args;
+use clap::CommandFactory;
 use untar_in_root::{Advice, EventKind, Limit};
 
-/// Which options help, as the end of a sentence.
-pub(crate) fn options(advice: Advice) -> Option<&'static str> {
+/// Which options help, as the end of a sentence: those that this subcommand (or none) has.
+pub(crate) fn options(advice: Advice, command: &str) -> Option<String> {
+    let args = Args::command();
+    let args = args.find_subcommand(command).unwrap_or(&args);
+    let takes = |long: &str| args.get_arguments().any(|arg| arg.get_long() == Some(long));
+    let fits = |option: &&str| option.split([' ', '=']).filter_map(|word| word.strip_prefix("--")).all(takes);
+    let fitting: Vec<&str> = of_advice(advice)?.split(" | ").filter(fits).collect();
+    let (last, before) = fitting.split_last()?;
+    Some(if before.is_empty() { (*last).to_owned() } else { format!("{} or {last}", before.join(", ")) })
+}
+
+/// Each by itself helps.
+fn of_advice(advice: Advice) -> Option<&'static str> {
     Some(match advice {
         Advice::RaiseLimit(limit) => return of_limit(limit),
-        Advice::SmallerWindow | Advice::Memory => "--max-memory",
+        Advice::Memory => "--max-memory",
         Advice::DetectCompression => "--compression auto",
         Advice::ClampNames => "--escaping-names clamp",
-        Advice::AllowMounts => "--mounts skip or --mounts cross",
-        Advice::Patterns => "--include or --exclude",
-        Advice::TargetFirst => "look at --include, --exclude and --strip-components",
-        Advice::MapUser => "--uid-map, --chown or --no-same-owner",
-        Advice::MapGroup => "--gid-map, --chown or --no-same-owner",
+        Advice::AllowMounts => "--mounts skip | --mounts cross",
+        Advice::Unmount => "--mounts skip",
+        Advice::AttributeValue => "--max-xattr-bytes with --xattrs none",
+        Advice::Patterns => "--include | --exclude",
+        Advice::TargetFirst => "--include | --exclude | --strip-components",
+        Advice::MapUser => "--uid-map | --chown | --no-same-owner",
+        Advice::MapGroup => "--gid-map | --chown | --no-same-owner",
         Advice::AllowConflict => "do without --no-overwrite-dir-nondir",
         Advice::AllowSizes => "do without --strict-sizes",
-        Advice::AllowNamespaces => "do without --lower; `image` without --layers and --store flattens",
+        Advice::AllowNamespaces => "do without --lower | do without --layers and --store",
         Advice::LayersInstead => "--layers",
         Advice::AllowUserNamespaces => "--userns auto, with --isolation auto",
         Advice::PowerlessNamespace => "--userns never",
-        Advice::MountRights => "--userns auto, or --isolation auto",
+        Advice::MountRights => "--userns auto | --isolation auto",
         Advice::ChrootRight => "--userns auto",
         Advice::OtherIsolation => "--isolation auto",
-        Advice::LeaveDevices => "--devices skip or --devices placeholder",
-        Advice::UnmappedOwner => "--chown, --no-same-owner or --ignore-chown-errors",
-        Advice::KeepOwner => "--no-same-owner or --ignore-chown-errors",
+        Advice::LeaveDevices => "--devices skip | --devices placeholder",
+        Advice::UnmappedOwner => "--chown | --no-same-owner | --ignore-chown-errors",
+        Advice::KeepOwner | Advice::NoOwners => "--no-same-owner | --ignore-chown-errors",
         Advice::SoftAttributes => "--xattrs best-effort",
         Advice::LargeAttributes | Advice::LeaveAttributes => "--xattrs none",
         Advice::UserMarks => "--overlay=user",
@@ -73,6 +88,14 @@ pub(crate) fn of_event(what: &EventKind) -> Option<&'static str> {
 mod tests {
     use clap::CommandFactory;
 
+    #[test]
+    fn a_subcommand_is_advised_what_it_has() {
+        let of = |command| super::options(untar_in_root::Advice::AllowNamespaces, command);
+        assert_eq!(of("").as_deref(), Some("do without --lower"));
+        assert_eq!(of("image").as_deref(), Some("do without --layers and --store"));
+        assert_eq!(of("inspect"), None);
+    }
+
     /// Every word with dashes in these texts is an option that there is.
     #[test]
     fn the_options_that_are_named_exist() {
@@ -82,7 +105,10 @@ mod tests {
         for command in std::iter::once(&command).chain(command.get_subcommands()) {
             there.extend(command.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")));
         }
-        for word in source.split(|c: char| !c.is_ascii_lowercase() && c != '-').filter(|word| word.starts_with("--")) {
+        for word in source
+            .split(|c: char| !c.is_ascii_lowercase() && c != '-')
+            .filter(|word| word.len() > 2 && word.starts_with("--"))
+        {
             assert!(there.iter().any(|long| long == word), "{word}");
         }
     }

@@ -120,6 +120,7 @@ fn board(args: &Image, image: &Opened) -> Option<Board> {
 }
 
 fn tell(args: &Image, screen: &mut Screen, result: Result<Made, Trouble>) -> Exit {
+    let result = result.map_err(|trouble| trouble.of("image"));
     let code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);
     match &result {
         Ok(made) => {

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Inspect) -> Exit {
         Ok(images) => show(&mut screen, args, &images),
         Err(trouble) => match caught.signal() {
             Some(signal) => Exit::Signal(signal),
-            None => fail(&mut screen, args, &trouble),
+            None => fail(&mut screen, args, &trouble.of("inspect")),
         },
     }
 }

@@ -1,6 +1,5 @@
 //! `--json`: the library's plain data, with names as text and without bytes that a terminal obeys.
 
-use crate::advice;
 use crate::trouble::Trouble;
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
@@ -45,7 +44,7 @@ fn error(trouble: &Trouble) -> Value {
         "errno_name": errno.map(Errno::from_raw).map(|errno| format!("{errno:?}")),
         "layer": layer.map(|l| json!({ "number": l.number, "of": l.of, "diff_id": l.diff_id.to_string() })),
         "failure": run.and_then(|error| error.failure()).map(plain),
-        "advice": run.and_then(Error::advice).map(advised),
+        "advice": run.and_then(Error::advice).map(|advice| advised(advice, trouble.options())),
         "helper_status": status.map(|status| json!({ "code": status.code(), "signal": status.signal() })),
     });
     if let (Some(error), Value::Object(object)) = (run, &mut value) {
@@ -55,14 +54,14 @@ fn error(trouble: &Trouble) -> Value {
 }
 
 /// What may help: its name, the limit where it is one, a sentence, and the options of this program.
-fn advised(advice: Advice) -> Value {
+fn advised(advice: Advice, options: Option<String>) -> Value {
     let limit = match advice {
         Advice::RaiseLimit(limit) => Some(snake(&format!("{limit:?}"))),
         _ => None,
     };
     let name = format!("{advice:?}");
     let name = snake(name.split('(').next().unwrap_or_default());
-    json!({ "name": name, "limit": limit, "text": advice.to_string(), "options": advice::options(advice) })
+    json!({ "name": name, "limit": limit, "text": advice.to_string(), "options": options })
 }
 
 /// A report: its events one by one, since bytes that are not yet text take thirty times their room.

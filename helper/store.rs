@@ -37,6 +37,7 @@ pub(crate) fn run(args: &Store) -> Exit {
             done.code
         }
         Err(trouble) => {
+            let trouble = trouble.of("store");
             screen.say(&trouble);
             if of.json {
                 screen.print(&json::failed(&trouble));

@@ -10,8 +10,8 @@ use untar_in_root::{Error, ErrorKind, Escaped};
 /// Why the program fails.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// The run itself.
-    Run(Error),
+    /// The run itself, of this subcommand if it is one's.
+    Run(Error, &'static str),
     /// The archive could not be opened.
     Archive { path: PathBuf, error: io::Error },
     /// There is no directory to be the jail of a listing.
@@ -26,14 +26,14 @@ pub(crate) enum Trouble {
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Trouble {
-        Trouble::Run(error)
+        Trouble::Run(error, "")
     }
 }
 
 impl Trouble {
     pub(crate) fn exit(&self) -> u8 {
         match self {
-            Trouble::Run(error) => of_kind(error.kind()),
+            Trouble::Run(error, _) => of_kind(error.kind()),
             Trouble::Archive { .. } => exit::IO,
             Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + nix::libc::SIGPIPE as u8,
             Trouble::Output(_) => exit::IO,
@@ -44,7 +44,7 @@ impl Trouble {
     /// The kind, as the library names it.
     pub(crate) fn kind(&self) -> String {
         match self {
-            Trouble::Run(error) => format!("{:?}", error.kind()),
+            Trouble::Run(error, _) => format!("{:?}", error.kind()),
             Trouble::Archive { .. } => "Read".to_owned(),
             Trouble::Output(_) => "Output".to_owned(),
             Trouble::Jail(_) | Trouble::Scratch { .. } => "Root".to_owned(),
@@ -54,7 +54,7 @@ impl Trouble {
 
     pub(crate) fn raw_os_error(&self) -> Option<i32> {
         match self {
-            Trouble::Run(error) => error.raw_os_error(),
+            Trouble::Run(error, _) => error.raw_os_error(),
             Trouble::Archive { error, .. }
             | Trouble::Jail(error)
             | Trouble::Scratch { error, .. }
@@ -65,7 +65,23 @@ impl Trouble {
 
     pub(crate) fn run_error(&self) -> Option<&Error> {
         match self {
-            Trouble::Run(error) => Some(error),
+            Trouble::Run(error, _) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The same, of a subcommand, which has options of its own.
+    pub(crate) fn of(self, command: &'static str) -> Trouble {
+        match self {
+            Trouble::Run(error, _) => Trouble::Run(error, command),
+            other => other,
+        }
+    }
+
+    /// Which options may help.
+    pub(crate) fn options(&self) -> Option<String> {
+        match self {
+            Trouble::Run(error, command) => error.advice().and_then(|advice| advice::options(advice, command)),
             _ => None,
         }
     }
@@ -95,7 +111,7 @@ fn of_kind(kind: ErrorKind) -> u8 {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Run(error) => match error.advice().and_then(advice::options) {
+            Trouble::Run(error, _) => match self.options() {
                 Some(options) => write!(f, "{error}: {options}"),
                 None => error.fmt(f),
             },

@@ -29,7 +29,7 @@ pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall}
 pub use at_start::at_start;
 
 use crate::linux::own::{ARGV0, mark_initialised};
-use crate::options::Options;
+use crate::options::{Mode, Options};
 use crate::report::{Cause, Confinement, Failure, Purpose, Report, Stage};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::Applier;
@@ -144,6 +144,7 @@ fn work(
     let mut confined = confine::drop_privileges(inside, options, initial).map_err(at(Stage::Confine))?;
     confined.report.user_namespace = user_namespace;
     report.confinement = confined.report.clone();
+    report.user_marks = matches!(options.mode, Mode::Overlay(_)) && !confined.trusted_marks;
     report.times.confine = elapsed(mark);
     let confinement: Confinement = report.confinement.clone();
     reporter.hold(&Up::Started(Box::new(confinement)));

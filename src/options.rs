@@ -137,7 +137,8 @@ impl Overlay {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OverlayPrefix {
-    /// `trusted.` where the helper may set it, else `user.`; decided before the root is entered.
+    /// `trusted.` where the helper may set it on the destination's file system, else `user.`; decided before a byte of the
+    /// archive is read.
     #[default]
     Auto,
     /// `trusted.overlay.`

@@ -45,6 +45,8 @@ pub struct Report {
     pub events: Vec<Event>,
     /// All of them, those not in `events` too.
     pub event_count: u64,
+    /// In overlay mode: the marks are in `user.overlay.`, and the overlay is mounted with `userxattr`.
+    pub user_marks: bool,
     /// What confines the helper, as the kernel confirmed it.
     pub confinement: Confinement,
     /// Where the time went.

@@ -1,6 +1,7 @@
 //! The command line: what each option does, how each failure ends, what is shown and what is left behind.
 
 mod exits;
+mod hints;
 mod json;
 mod limits;
 mod listing;

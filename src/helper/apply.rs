@@ -7,6 +7,7 @@ mod create;
 pub(super) mod dirs;
 mod end;
 pub(super) mod files;
+mod hardlink;
 mod hide;
 pub(super) mod lower;
 pub(super) mod made;
@@ -19,6 +20,7 @@ mod policy;
 mod purse;
 pub(super) mod remove;
 mod tree;
+mod unchangeable;
 mod whiteout;
 pub(super) mod writers;
 
@@ -105,8 +107,11 @@ impl<'a> Applier<'a> {
         let purse = Purse::new(&options.limits, watch.clone());
         let dirs = Dirs::new(root, cross_mounts, mode.lowers(), Rc::clone(&writers), watch)?;
         let made = request.root != Beginning::There;
-        let dirs = dirs.bound(&options.limits, dealt.directories).unlisted(mode.puts_times_back(), made);
-        let journal = Journal::new(reporter);
+        let dirs = dirs.bound(&options.limits, &dealt).unlisted(mode.puts_times_back(), made);
+        let mut journal = Journal::new(reporter);
+        if confined.marks_fell_back {
+            journal.tell_of(None, EventKind::UserMarks);
+        }
         Ok(Applier {
             options,
             tree: Tree { root: Arc::new(confined.root), dirs, maker, writers, purse, journal },

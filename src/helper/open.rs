@@ -28,7 +28,11 @@ pub(crate) fn directory(dir: &OwnedFd, name: &[u8], cross_mounts: bool) -> Resul
     };
     match opened {
         Ok(fd) if cross_mounts || !old || same_mount(dir, &fd) => Ok(fd),
-        Ok(_) | Err(Errno::EXDEV) => Err(Cause::CrossesMount.into()),
+        Ok(_) | Err(Errno::EXDEV) => match mounted(dir, name) {
+            // What is no directory is not entered, whatever is allowed.
+            Some(file @ Cause::MountPoint { directory: false }) => Err(file.into()),
+            _ => Err(Cause::CrossesMount.into()),
+        },
         Err(errno) if sys::is_absent(errno) && !cross_mounts && !old => {
             OLD_KERNEL.store(true, Ordering::Relaxed);
             directory(dir, name, cross_mounts)
@@ -49,6 +53,18 @@ fn same_mount(a: &OwnedFd, b: &OwnedFd) -> bool {
         (Some(a), Some(b)) => a == b,
         _ => device(a) == device(b),
     }
+}
+
+/// What is at `name` in `dir`, if something is mounted on it; where no kernel tells (before Linux 5.8), it may be.
+pub(crate) fn mounted(dir: &OwnedFd, name: &[u8]) -> Option<Cause> {
+    use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags, statx};
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let Ok(stat) = statx(dir, OsStr::from_bytes(name), flags, StatxFlags::TYPE) else {
+        return Some(Cause::CrossesMount);
+    };
+    let directory = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory;
+    let told = stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    (!told || stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)).then_some(Cause::MountPoint { directory })
 }
 
 /// Something is mounted on `name` in `dir`, as far as the kernel tells (since Linux 5.8).

@@ -151,8 +151,7 @@ impl Unpack<'_> {
     }
 }
 
-/// Whether the helpers marked in `user.`, which they do if not told otherwise and not privileged in the first
-/// user namespace.
+/// Whether the helpers marked in `user.`, which they do if not told otherwise and `trusted.` is not for them to set.
 pub(super) fn userxattr(mode: &Mode, reports: &[Option<Report>]) -> bool {
     let wanted = match mode {
         Mode::Overlay(overlay) => overlay.prefix,
@@ -162,8 +161,7 @@ pub(super) fn userxattr(mode: &Mode, reports: &[Option<Report>]) -> bool {
         OverlayPrefix::User => true,
         OverlayPrefix::Trusted => false,
         OverlayPrefix::Auto => {
-            !crate::namespace::is_first()
-                || reports.iter().flatten().any(|report| report.confinement.user_namespace.is_some())
+            !crate::namespace::is_first() || reports.iter().flatten().any(|report| report.user_marks)
         }
     }
 }

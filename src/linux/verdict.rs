@@ -33,7 +33,14 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         ) => ErrorKind::Entry,
         (Cause::Malformed { .. } | Cause::Compressed { .. }, _) => ErrorKind::Archive,
         (Cause::LinkTargetMissing { .. }, _) => ErrorKind::Entry,
-        (Cause::PathEscapes | Cause::LinkEscapes | Cause::CrossesMount | Cause::Refused(_), _) => ErrorKind::Refused,
+        (
+            Cause::PathEscapes
+            | Cause::LinkEscapes
+            | Cause::CrossesMount
+            | Cause::MountPoint { .. }
+            | Cause::Refused(_),
+            _,
+        ) => ErrorKind::Refused,
     }
 }
 
@@ -330,6 +337,7 @@ mod tests {
             (Stage::Apply, None, Cause::PathEscapes, ErrorKind::Refused),
             (Stage::Apply, None, Cause::LinkEscapes, ErrorKind::Refused),
             (Stage::Apply, None, Cause::CrossesMount, ErrorKind::Refused),
+            (Stage::Apply, None, Cause::MountPoint { directory: false }, ErrorKind::Refused),
             (Stage::Apply, None, Cause::Refused(Refusal::Uid), ErrorKind::Refused),
         ];
         for (stage, call, cause, want) in table {

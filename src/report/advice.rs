@@ -20,12 +20,14 @@ pub enum Advice {
     DetectCompression,
     /// Keep what climbs above the destination inside: [`EscapingNames::Clamp`](crate::EscapingNames::Clamp).
     ClampNames,
-    /// Unmount what is there, or allow it: [`Jail::mounts`](crate::Jail::mounts).
+    /// Unmount what is there, leave it out or enter it: [`Jail::mounts`](crate::Jail::mounts).
     AllowMounts,
     /// If the archive can be trusted, raise the limit.
     RaiseLimit(Limit),
     /// No limit of this program: Linux has no longer names of attributes.
     AttributeName,
+    /// No limit of this program alone: Linux has no larger attributes. They can be read and left out.
+    AttributeValue,
     /// Look at the patterns: [`Options::include`](crate::Options::include), [`Options::exclude`](crate::Options::exclude).
     Patterns,
     /// The target of a hardlink must come before it.
@@ -70,6 +72,8 @@ pub enum Advice {
     UnmappedOwner,
     /// Only root may give files away: [`Options::owner`](crate::Options::owner).
     KeepOwner,
+    /// Root may not give files away here: [`Options::owner`](crate::Options::owner).
+    NoOwners,
     /// The file system has no such attributes: [`Options::xattrs`](crate::Options::xattrs).
     SoftAttributes,
     /// The attributes are too large for the file system.
@@ -78,10 +82,16 @@ pub enum Advice {
     LeaveAttributes,
     /// Overlay mode needs a file system that holds overlayfs's attributes.
     MarksUnsupported,
-    /// `trusted.*` marks are the first user namespace's: [`OverlayPrefix::User`](crate::OverlayPrefix::User).
+    /// `trusted.*` marks are the first user namespace's, and not to be had on every file system: [`OverlayPrefix::User`](crate::OverlayPrefix::User).
     UserMarks,
-    /// The file or its directory may be immutable or append-only.
+    /// The file or its directory is immutable or append-only.
     Immutable,
+    /// The file system may have no symlinks, FIFOs or sockets.
+    NoSpecialFiles,
+    /// The file system may have no hardlinks, or a rule of the system's forbids this one.
+    NoLinks,
+    /// It belongs to another, or something forbids it that the kernel does not name.
+    Forbidden,
     /// Set-id bits may be forbidden to this process.
     SetIdForbidden,
     /// The file system is full.
@@ -100,16 +110,26 @@ pub enum Advice {
     Memory,
     /// Descriptors are out.
     Descriptors,
+    /// The system's open files are out.
+    FileTable,
     /// Threads are out.
     Threads,
-    /// Something is mounted on it.
+    /// Something is mounted on it: unmount that, or leave it out ([`Mounts::Skip`](crate::Mounts::Skip)).
     Unmount,
+    /// Something uses it.
+    Busy,
+    /// A hardlink ends at its mount, and at its project where the disk has quotas for those.
+    LinkAcross,
     /// Something in the path is not a directory.
     NotADirectory,
     /// The path leads through too many symlinks.
     Symlinks,
     /// A component of the name is too long for the file system.
     LongName,
+    /// The target of a symlink is too long.
+    LongTarget,
+    /// The file system does not take such a name.
+    ForeignName,
     /// The caller has no permission.
     Permission,
     /// Something else seems to be changing the destination.

@@ -81,6 +81,9 @@ pub enum EventKind {
     Clamped,
     /// The directory's deferred metadata was dropped: it is no longer the same directory.
     DirectoryGone,
+    /// In overlay mode: the marks are in `user.overlay.`, although this is the first user namespace, since none can be set
+    /// in `trusted.overlay.` here. The overlay is mounted with `userxattr`.
+    UserMarks,
     /// The times of a symlink, FIFO or device were not set: the kernel is older than 5.8.
     TimesIgnored {
         /// The kernel's answer.

@@ -106,6 +106,12 @@ pub enum Cause {
     LinkEscapes,
     /// Something in the way is another file system's mount point.
     CrossesMount,
+    /// What is in the way has something mounted on it, so that nothing can replace it, remove it or link to it, whether
+    /// mounts may be crossed or not.
+    MountPoint {
+        /// It is a directory; else a file, as where `/etc/resolv.conf` is bound into a container.
+        directory: bool,
+    },
     /// A limit was reached.
     Limit {
         /// Which.

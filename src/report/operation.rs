@@ -103,6 +103,10 @@ pub enum Purpose {
         /// The mark is an attribute of `trusted.*`, which is the first user namespace's alone.
         trusted: bool,
     },
+    /// A device, not a FIFO or a socket.
+    Device,
+    /// On what is immutable or append-only, or in a directory that is: `chattr(1)`.
+    Unchangeable,
     /// A call that wants the rights which the user namespace gives that was made for this run.
     InNewNamespace,
 }

@@ -9,11 +9,18 @@ impl Display for Advice {
             Advice::RaiseLimit(limit) => return raise(f, *limit),
             Advice::FetchAgain => "the download or copy was cut short; get the archive again",
             Advice::CompareDigest => "get the archive again and compare its digest",
-            Advice::SmallerWindow => "compress it with a smaller window, or allow more memory if that is limited",
+            Advice::SmallerWindow => {
+                "its window is larger than the 128 MiB that are decoded here: compress it with a smaller one, or \
+                 decompress it first (zstd -d -M2048MB, xz -d)"
+            }
             Advice::DetectCompression => "the format can be found out from the data",
             Advice::ClampNames => "such names can be kept inside",
             Advice::AllowMounts => "unmount it, leave such entries out, or allow mounts to be crossed",
+            Advice::Unmount => "unmount it, or leave such entries out",
             Advice::AttributeName => "Linux has no attribute with a longer name, so nobody can have had this one",
+            Advice::AttributeValue => {
+                "Linux has no larger attributes; raise Limits::xattr_bytes to read them, and leave attributes out"
+            }
             Advice::Patterns => "look at the patterns that select entries",
             Advice::TargetFirst => {
                 "a hardlink must come after its target; the target may be in a lower layer or be left out"
@@ -76,6 +83,9 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::KeepOwner => {
             "giving files away takes CAP_CHOWN, the caller's or a user namespace's; or keep the caller's own"
         }
+        Advice::NoOwners => {
+            "root may not give files away on this file system (vfat, CIFS, NFS with root_squash); keep the caller's own"
+        }
         Advice::SoftAttributes => "not every file and file system has such attributes; that can be a warning",
         Advice::LargeAttributes => "the attributes are too large for this file system, or it is full",
         Advice::LeaveAttributes => "the caller may not set it; attributes can be left out",
@@ -83,8 +93,8 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
             "this file system cannot hold overlayfs's attributes, without which whiteouts and opaque directories are lost"
         }
         Advice::UserMarks => {
-            "trusted attributes are set by root of the first user namespace only; overlayfs has user attributes for the \
-             others"
+            "trusted attributes are set by root of the first user namespace only, and not on every file system \
+             (fuse-overlayfs); overlayfs has user attributes for the others"
         }
         Advice::SetIdForbidden => {
             "set-uid and set-gid bits may be forbidden to this process by a filter (RestrictSUIDSGID= of systemd)"
@@ -95,7 +105,18 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
 
 fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
     f.write_str(match advice {
-        Advice::Immutable => "the file or its directory may be immutable or append-only; look with lsattr",
+        Advice::Immutable => {
+            "the file or its directory is immutable or append-only (lsattr shows it); chattr -i -a takes that off"
+        }
+        Advice::NoSpecialFiles => "this file system may have no symlinks and no FIFOs (vfat, exFAT)",
+        Advice::NoLinks => {
+            "this file system may have no hardlinks (vfat, exFAT), or the target is another's (sysctl \
+             fs.protected_hardlinks)"
+        }
+        Advice::Forbidden => {
+            "it may belong to another (in a sticky directory, or with an id that the user namespace lacks), or the file \
+             system, a security module or a filter forbids it"
+        }
         Advice::Space => "the file system of the root is full; look at its space (df) and its inodes (df -i)",
         Advice::StagingElsewhere => {
             "archives of images are unpacked there first: choose another directory for staging, with room for all of it"
@@ -106,11 +127,17 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::Links => "this file system allows no more links to one file",
         Advice::Memory => "out of memory; if it is limited, allow more",
         Advice::Descriptors => "too many open files; raise `ulimit -n`",
+        Advice::FileTable => "the system's table of open files is full; see sysctl fs.file-max",
         Advice::Threads => "the limit of processes and threads (`ulimit -u`, pids.max) or of memory is reached",
-        Advice::Unmount => "something is mounted on it",
+        Advice::Busy => "something is mounted on it or uses it",
+        Advice::LinkAcross => {
+            "a hardlink cannot lead to another mount, nor to another project where the disk has quotas for those"
+        }
         Advice::NotADirectory => "something in its path is not a directory",
         Advice::Symlinks => "its path leads through more than 40 symlinks",
         Advice::LongName => "a component of its name is longer than this file system allows",
+        Advice::LongTarget => "its target is longer than a symlink can hold",
+        Advice::ForeignName => "this file system does not take such a name (vfat, exFAT: none with one of \"*:<>?\\|)",
         Advice::Permission => "the caller has no permission there",
         Advice::Disturbed => "something else seems to be changing the destination meanwhile",
         _ => {

@@ -31,6 +31,9 @@ impl Display for Cause {
             Cause::PathEscapes => f.write_str("its name climbs above the destination"),
             Cause::LinkEscapes => f.write_str("its target climbs above the destination"),
             Cause::CrossesMount => f.write_str("another file system is mounted there"),
+            Cause::MountPoint { directory } => {
+                write!(f, "something is mounted on {}", if *directory { "that directory" } else { "that file" })
+            }
             Cause::Limit { limit, value } => write!(f, "the limit of {value} {limit} is reached"),
             Cause::LinkTargetMissing { target } => {
                 write!(f, "its target {} is not there", Quoted(target))

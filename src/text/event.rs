@@ -42,12 +42,16 @@ impl Display for EventKind {
             }
             EventKind::ModeIgnored { mode, errno } => write!(f, "mode 0{mode:o} not set: {}", Number(*errno)),
             EventKind::TimesIgnored { errno } => write!(f, "times not set: {}", Number(*errno)),
-            EventKind::MountSkipped => f.write_str("left out: another file system is mounted there or below"),
+            EventKind::MountSkipped => f.write_str("left out: something is mounted there or below"),
             EventKind::DeviceSkipped { errno } => write!(f, "device left out: {}", Number(*errno)),
             EventKind::DevicePlaceholder { errno } => {
                 write!(f, "an empty file in place of the device: {}", Number(*errno))
             }
             EventKind::Clamped => f.write_str("its name climbs above the destination and was kept inside"),
+            EventKind::UserMarks => f.write_str(
+                "overlayfs's marks are user.overlay.* attributes, since trusted ones cannot be set here; mount it with \
+                 userxattr",
+            ),
             EventKind::DirectoryGone => {
                 f.write_str("its mode and times were not set: it is no longer the directory that was made")
             }

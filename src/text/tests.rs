@@ -67,13 +67,16 @@ fn calls_that_fail_say_what_to_do() {
         (Apply, Call::Openat, EROFS, "EROFS (Read-only file system): the file system of the root is mounted read-only"),
         (Apply, Call::Write, EDQUOT, "quota"),
         (Apply, Call::Write, EIO, "dmesg"),
-        (Apply, Call::Mknodat, EPERM, "they can be left out"),
+        (Apply, Call::Mknodat, EPERM, "no symlinks and no FIFOs"),
+        (Apply, Call::Linkat, EXDEV, "to another mount"),
+        (Apply, Call::Openat, ENFILE, "fs.file-max"),
+        (Apply, Call::Mkdirat, EINVAL, "does not take such a name"),
         (Apply, Call::Fchown, EINVAL, "/etc/subuid and /etc/subgid"),
         (Apply, Call::Fchownat, EPERM, "keep the caller's own"),
         (Apply, Call::Fsetxattr, EOPNOTSUPP, "that can be a warning"),
         (Apply, Call::Openat, ENAMETOOLONG, "longer than this file system allows"),
         (Apply, Call::Openat, ENOTDIR, "not a directory"),
-        (Apply, Call::Unlinkat, EPERM, "immutable"),
+        (Apply, Call::Unlinkat, EPERM, "it may belong to another"),
         (Finish, Call::Syncfs, EIO, "finishing: "),
         (Enter, Call::Unshare, EPERM, "let it make a user namespace"),
         (Enter, Call::Unshare, ENOSPC, "user.max_user_namespaces"),
@@ -96,6 +99,9 @@ fn causes_say_what_helps() {
         (Cause::PathEscapes, "can be kept inside"),
         (Cause::LinkEscapes, "can be kept inside"),
         (Cause::CrossesMount, "allow mounts to be crossed"),
+        (Cause::MountPoint { directory: false }, "something is mounted on that file: unmount it"),
+        (Cause::MountPoint { directory: true }, "something is mounted on that directory: unmount it"),
+        (Cause::Limit { limit: Limit::XattrBytes, value: 65_536 }, "Linux has no larger attributes"),
         (Cause::LinkTargetMissing { target: b"bin/\nsh".into() }, "its target \"bin/\\nsh\" is not there"),
         (Cause::Refused(Refusal::Uid), "the map of users"),
         (Cause::Refused(Refusal::Gid), "the map of groups"),
@@ -234,7 +240,7 @@ fn an_error_leads_to_its_failure_and_that_to_the_number() {
     }
 }
 
-/// Root that may change owners and still may not: the file is immutable. Without that right it is the right.
+/// Root that may change owners and still may not: the file system has none. Without that right it is the right.
 #[test]
 fn what_helps_depends_on_how_the_helper_was_confined() {
     let failure = os(Stage::Apply, Call::Fchown, Operand::Nothing, "", Errno::EPERM);
@@ -247,7 +253,7 @@ fn what_helps_depends_on_how_the_helper_was_confined() {
     let user_namespace = Some(UserNamespaceReport { uids: Vec::new(), gids: Vec::new() });
     assert_eq!(failure.advice(), Some(Advice::KeepOwner));
     assert_eq!(advice(Confinement::default()), Some(Advice::KeepOwner));
-    assert_eq!(advice(root.clone()), Some(Advice::Immutable));
+    assert_eq!(advice(root.clone()), Some(Advice::NoOwners));
     assert_eq!(advice(Confinement { user_namespace, ..root }), Some(Advice::KeepOwner));
 }
 
@@ -259,7 +265,9 @@ fn what_helps_depends_on_what_a_call_was_for() {
         failure.advice()
     };
     for (stage, call, purpose, errno, want) in [
-        (Stage::Apply, Call::Fchmod, Purpose::Usual, Errno::EPERM, Advice::Immutable),
+        (Stage::Apply, Call::Fchmod, Purpose::Usual, Errno::EPERM, Advice::Forbidden),
+        (Stage::Apply, Call::Fchmod, Purpose::Unchangeable, Errno::EPERM, Advice::Immutable),
+        (Stage::Apply, Call::Mknodat, Purpose::Device, Errno::EPERM, Advice::LeaveDevices),
         (Stage::Apply, Call::Fchmod, Purpose::SetId, Errno::EPERM, Advice::SetIdForbidden),
         (Stage::Apply, Call::Fsetxattr, Purpose::Usual, Errno::EPERM, Advice::LeaveAttributes),
         (Stage::Apply, Call::Fsetxattr, Purpose::Mark { trusted: true }, Errno::EPERM, Advice::UserMarks),
@@ -299,6 +307,7 @@ fn events_say_what_was_lost() {
         (EventKind::DevicePlaceholder { errno: eperm }, "empty file"),
         (EventKind::Clamped, "climbs above"),
         (EventKind::DirectoryGone, "no longer"),
+        (EventKind::UserMarks, "mount it with userxattr"),
     ] {
         says(&Event { entry: entry(EntryKind::Other(b'V')), what }, &[words, "type 'V' \"etc/a"]);
     }

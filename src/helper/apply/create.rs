@@ -4,19 +4,18 @@ use super::dirs::{Child, NodeId};
 use super::files::{self, NewFile};
 use super::made::{self, Inherit, Made, Special};
 use super::metadata::{self, Metadata, Softened};
+use super::unchangeable;
 use super::writers::{Content, FileJob, NO_BATCH};
 use super::{Applier, refused};
-use crate::helper::fault::{Attempt, Fault, Result, at, quoted};
+use crate::helper::fault::{Fault, Result, at};
 use crate::helper::feed::Failed;
 use crate::helper::open;
 use crate::helper::read::entry::{Entry, Reader};
 use crate::helper::read::stream::Stream;
-use crate::inode;
 use crate::options::{Devices, Mounts};
-use crate::report::{Call, Cause, Descriptor, EntryKind, EntryRef, EventKind, Refusal};
+use crate::report::{Call, Descriptor, EntryKind, EntryRef, EventKind, Refusal};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, makedev};
-use nix::unistd::{LinkatFlags, linkat};
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -49,7 +48,7 @@ impl Spot<'_> {
 impl Applier<'_> {
     pub(super) fn create(
         &mut self,
-        mut entry: Entry,
+        entry: Entry,
         parent: NodeId,
         path: &mut Vec<u8>,
         name: Range<usize>,
@@ -64,21 +63,29 @@ impl Applier<'_> {
             let Spot { handle, inherit, .. } = spot;
             return self.hand_over(entry, parent, &handle, inherit, path, name, reader);
         }
+        self.create_here(entry, &spot, reader).map_err(|failed| match failed {
+            Failed::Applying(fault) => unchangeable::told(fault, &spot.handle, Some(spot.name)).into(),
+            failed => failed,
+        })?;
+        self.tree.dirs.touch(parent);
+        Ok(())
+    }
+
+    fn create_here(&mut self, mut entry: Entry, spot: &Spot<'_>, reader: &mut Reader<Stream>) -> Result<(), Failed> {
         if entry.kind == EntryKind::Hardlink {
-            self.hardlink(&spot, &entry.link)?;
+            self.hardlink(spot, &entry.link)?;
         } else {
             let (meta, events) = self.policy.metadata(&mut entry)?;
             self.tree.journal.events(events);
             match entry.kind {
-                EntryKind::Directory => self.directory(&spot, meta)?,
-                EntryKind::Symlink => self.symlink(&spot, &entry.link, &meta)?,
+                EntryKind::Directory => self.directory(spot, meta)?,
+                EntryKind::Symlink => self.symlink(spot, &entry.link, &meta)?,
                 EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo => {
-                    self.special(&spot, &entry, &meta)?;
+                    self.special(spot, &entry, &meta)?;
                 }
-                _ => self.file(&spot, entry, &meta, reader)?,
+                _ => self.file(spot, entry, &meta, reader)?,
             }
         }
-        self.tree.dirs.touch(parent);
         Ok(())
     }
 
@@ -113,7 +120,7 @@ impl Applier<'_> {
         self.tree.removed(spot.parent, spot.name, made)
     }
 
-    fn made_leaf(&mut self, spot: &Spot<'_>) -> Result<()> {
+    pub(super) fn made_leaf(&mut self, spot: &Spot<'_>) -> Result<()> {
         self.tree.dirs.set_leaf(spot.parent, spot.name, Child::Leaf(NO_BATCH))
     }
 
@@ -203,49 +210,6 @@ impl Applier<'_> {
     fn make_special(&mut self, spot: &Spot<'_>, what: Special<'_>, meta: &Metadata, inherit: Inherit) -> Result<Made> {
         let setter = self.tree.maker.setter;
         self.make(spot, || setter.make_special(&spot.handle, spot.name, what, meta, inherit))
-    }
-
-    /// Rule 12: a hardlink entry never alters the inode that it links to.
-    fn hardlink(&mut self, spot: &Spot<'_>, target: &[u8]) -> Result<()> {
-        if self.link_plink(spot, target)? {
-            return Ok(());
-        }
-        let (parent, name) = self.link_target(target)?;
-        self.link_from(spot, parent, name, target)
-    }
-
-    /// Links to what this directory has at this name.
-    pub(super) fn link_from(&mut self, spot: &Spot<'_>, parent: NodeId, name: &[u8], target: &[u8]) -> Result<()> {
-        let from = Spot { parent, handle: self.tree.open(parent)?, inherit: Inherit::default(), name };
-        let missing = || Fault::from(Cause::LinkTargetMissing { target: target.to_vec() });
-        if let Some(Child::Leaf(batch)) = self.tree.dirs.child(parent, name) {
-            self.tree.writers.wait(batch);
-        }
-        let stat = self.mode.link_source(&mut self.tree, &from)?.ok_or_else(missing)?;
-        // Told by the kernel only after what is at the new name is gone.
-        if self.options.jail.mounts == Mounts::Skip && open::is_mount(&from.handle, name) {
-            return Err(Cause::CrossesMount.into());
-        }
-        if inode::is_directory(&stat) {
-            return Err(refused(Refusal::HardlinkToDirectory));
-        }
-        let same = |there: FileStat| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino);
-        self.make(spot, || match linkat(&from.handle, from.path(), &spot.handle, spot.path(), LinkatFlags::empty()) {
-            // Compared before anything is removed: the name may be the target's own.
-            Err(Errno::EEXIST) if spot.stat()?.is_some_and(same) => Ok(()),
-            Err(Errno::ENOENT) => Err(missing()),
-            Err(Errno::EXDEV) => Err(Cause::CrossesMount.into()),
-            result => result.call(Call::Linkat, || {
-                at(Descriptor::Directory, from.name).with(format_args!("<directory>, {}, 0", quoted(spot.name)))
-            }),
-        })?;
-        // It was linked by a name, to which another file may have come since it was looked at.
-        if !spot.stat()?.is_some_and(same) {
-            return Err(Fault::exchanged(spot.name));
-        }
-        self.made_leaf(spot)?;
-        self.tree.journal.counts.hardlinks += 1;
-        Ok(())
     }
 
     fn special(&mut self, spot: &Spot<'_>, entry: &Entry, meta: &Metadata) -> Result<()> {
@@ -374,9 +338,10 @@ impl Applier<'_> {
     pub(super) fn merge(&mut self, id: NodeId, meta: Metadata) -> Result<()> {
         let handle = self.tree.open(id)?;
         let mut softened = Softened::new();
-        self.tree.maker.setter.own_directory(&handle, &meta, &mut softened)?;
+        let owned = self.tree.maker.setter.own_directory(&handle, &meta, &mut softened);
         self.tree.journal.events(softened);
-        metadata::clear_xattrs(&handle, &meta.xattrs)?;
+        let cleared = owned.and_then(|()| metadata::clear_xattrs(&handle, &meta.xattrs));
+        cleared.map_err(|fault| unchangeable::told(fault, &handle, None))?;
         self.tree.dirs.node_mut(id).inherit.acl = meta.has_default_acl();
         self.tree.dirs.defer(id, meta);
         Ok(())

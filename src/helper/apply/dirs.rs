@@ -4,10 +4,12 @@
 //! A handle names an inode, not a path, so nothing cached here can be redirected from outside; what the
 //! archive itself replaces is forgotten before it is replaced.
 
+mod anchors;
 mod below;
 mod deferred;
 mod handles;
 pub(crate) mod id;
+mod left;
 mod links;
 mod names;
 mod resolve;
@@ -22,6 +24,7 @@ use super::made::Inherit;
 use super::metadata::Metadata;
 use super::writers::Writers;
 use crate::helper::fault::{Attempt, Fault, Result, on};
+use crate::helper::jail::limits::Descriptors;
 use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
 use crate::helper::sys::fstat;
@@ -140,10 +143,10 @@ impl Dirs {
     }
 
     /// Bounds the names by the number of entries and a few more, and the directories that are open.
-    pub(crate) fn bound(mut self, limits: &Limits, open: usize) -> Dirs {
+    pub(crate) fn bound(mut self, limits: &Limits, dealt: &Descriptors) -> Dirs {
         (self.entries, self.most) = (limits.entries, limits.entries.saturating_add(SPARE));
         self.links.bound(limits.depth);
-        self.open.bound(open);
+        self.open.bound(dealt);
         self
     }
 

@@ -58,7 +58,7 @@ impl Maker {
     /// The error of `no_overwrite_dir_nondir`, but for what is mounted and left out.
     pub(crate) fn conflict(&self, dir: &OwnedFd, name: &[u8]) -> Fault {
         if self.remover.mounts == Mounts::Skip && open::is_mount(dir, name) {
-            return Cause::CrossesMount.into();
+            return Cause::MountPoint { directory: true }.into();
         }
         Cause::Refused(Refusal::DirectoryConflict).into()
     }

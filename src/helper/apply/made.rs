@@ -9,7 +9,7 @@ use crate::helper::fault::{Attempt, Fault, Octal, Result, at, on, quoted};
 use crate::helper::open;
 use crate::helper::sys::fstat;
 use crate::inode;
-use crate::report::{Call, Descriptor};
+use crate::report::{Call, Descriptor, Purpose};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
@@ -80,7 +80,8 @@ pub(crate) fn special(dir: &OwnedFd, name: &[u8], making: Making<'_>) -> Result<
         }
         Special::Node(kind, device) => {
             mknodat(dir, path, kind, Mode::from_bits_truncate(mode), device)
-                .call(Call::Mknodat, || at(Descriptor::Directory, name).with(node(kind, mode, device)))?;
+                .call(Call::Mknodat, || at(Descriptor::Directory, name).with(node(kind, mode, device)))
+                .map_err(|fault| fault.meant(node_purpose(kind)))?;
             (kind, device)
         }
     };
@@ -148,6 +149,10 @@ pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, ours: Ours, inher
         return Err(Fault::exchanged(name));
     }
     Ok(made)
+}
+
+fn node_purpose(kind: SFlag) -> Purpose {
+    if [SFlag::S_IFCHR, SFlag::S_IFBLK].contains(&kind) { Purpose::Device } else { Purpose::Usual }
 }
 
 /// The arguments of `mknodat(2)` behind the name.

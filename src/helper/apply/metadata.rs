@@ -5,6 +5,7 @@ mod special;
 
 use super::attribute::{self, ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use super::made::{self, Inherit, Ours};
+use super::unchangeable;
 use crate::helper::fault::{Attempt, Fault, Octal, Result, at, on};
 use crate::helper::read::entry::Time;
 use crate::helper::rights;
@@ -121,7 +122,8 @@ impl Setter {
         softened: &mut Softened,
     ) -> Result<(OwnedFd, bool)> {
         let mode = usable(meta.mode);
-        let made = made::directory(dir, name, mode, self.ours(), inherit)?;
+        let made = made::directory(dir, name, mode, self.ours(), inherit);
+        let made = made.map_err(|fault| unchangeable::told(fault, dir, None))?;
         let owned = self.owner(&made, meta, inherit.group, softened)?;
         if inherit.acl {
             attribute::remove(&made, ACL_ACCESS)?;

@@ -13,6 +13,7 @@ use crate::options::Options;
 use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknodat};
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +28,8 @@ pub(super) struct Overlay {
     lowers: Rc<Lowers>,
     no_overwrite_dir_nondir: bool,
     keep_directory_symlink: bool,
+    /// Whiteouts can be devices here, where that had to be tried.
+    takes_devices: Cell<Option<bool>>,
 }
 
 impl Overlay {
@@ -36,6 +39,7 @@ impl Overlay {
             lowers,
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
             keep_directory_symlink: options.keep_directory_symlink,
+            takes_devices: Cell::new(None),
         }
     }
 
@@ -76,13 +80,34 @@ impl Overlay {
 
     /// A character device 0:0, which needs no capability since Linux 5.8; the attribute form where the file
     /// system or a security module refuses the device.
-    fn make_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
-        match mknodat(dir, OsStr::from_bytes(name), SFlag::S_IFCHR, Mode::empty(), 0) {
-            Err(Errno::EPERM | Errno::EOPNOTSUPP) => self.marks.set_whiteout(dir, &made::file(dir, name, 0)?),
+    fn make_whiteout(&self, tree: &mut Tree<'_>, dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        if !self.takes_devices(tree, dir)? {
+            return self.marks.set_whiteout(dir, &made::file(dir, name, 0)?);
+        }
+        match make_device(dir, OsStr::from_bytes(name)) {
+            Err(errno) if refuses_devices(errno) => self.marks.set_whiteout(dir, &made::file(dir, name, 0)?),
             result => {
                 result.call(Call::Mknodat, || at(Descriptor::Directory, name).with(made::node(SFlag::S_IFCHR, 0, 0)))
             }
         }
+    }
+
+    /// To fuse-overlayfs the device is a whiteout of its own: the call answers ENOENT, and nothing can be made at that
+    /// name any more. So a name that nobody needs is tried first on file systems of its kind.
+    fn takes_devices(&self, tree: &mut Tree<'_>, dir: &OwnedFd) -> Result<bool> {
+        if let Some(known) = self.takes_devices.get() {
+            return Ok(known);
+        }
+        let mut takes = true;
+        if tree.dirs.renumbers(dir)? {
+            let name = made::passing_name();
+            match make_device(dir, OsStr::new(&name)) {
+                Ok(()) => remove::remove_one(dir, name.as_bytes())?,
+                Err(errno) => takes = errno != Errno::ENOENT && !refuses_devices(errno),
+            }
+        }
+        self.takes_devices.set(Some(takes));
+        Ok(takes)
     }
 
     pub(super) fn whiteout(&self, tree: &mut Tree<'_>, parent: NodeId, name: &[u8]) -> Result<()> {
@@ -102,10 +127,10 @@ impl Overlay {
 
     fn write_whiteout(&self, tree: &mut Tree<'_>, parent: NodeId, name: &[u8]) -> Result<()> {
         let handle = tree.open(parent)?;
-        match self.make_whiteout(&handle, name) {
+        match self.make_whiteout(tree, &handle, name) {
             Err(fault) if fault.errno() == Some(Errno::EEXIST) => {
                 tree.remove_lower(parent, name)?;
-                self.make_whiteout(&handle, name)?;
+                self.make_whiteout(tree, &handle, name)?;
             }
             result => result?,
         }
@@ -221,4 +246,12 @@ impl Overlay {
         }
         Ok(matches!(tree.dirs.below(spot.parent, spot.name)?, Lower::Link(..)))
     }
+}
+
+fn make_device(dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+    mknodat(dir, name, SFlag::S_IFCHR, Mode::empty(), 0)
+}
+
+fn refuses_devices(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::ENXIO)
 }

@@ -5,6 +5,7 @@
 //! the archive says that it goes, and no step leads out of directories that were below the name when they were opened.
 
 use super::marks::Marks;
+use super::unchangeable;
 use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::open;
 use crate::helper::read::input::Watch;
@@ -55,7 +56,7 @@ struct Level {
 impl Remover {
     /// What is mounted is in the way, and is to be left out.
     pub(crate) fn leaves(&self, fault: &Fault) -> bool {
-        self.mounts == Mounts::Skip && fault.cause == Cause::CrossesMount
+        self.mounts == Mounts::Skip && matches!(fault.cause, Cause::CrossesMount | Cause::MountPoint { .. })
     }
 
     /// Removes `name` in `dir`, whatever it is. False if it was not there. If mounts are left out, an error for one below
@@ -65,13 +66,13 @@ impl Remover {
             Ok(()) => return Ok(true),
             Err(Errno::ENOENT) => return Ok(false),
             Err(Errno::EISDIR | Errno::EPERM) => {}
-            Err(errno) => return Err(fault(errno, name, UnlinkatFlags::NoRemoveDir)),
+            Err(errno) => return Err(fault(errno, dir, name, UnlinkatFlags::NoRemoveDir)),
         }
         match unlink(dir, name, UnlinkatFlags::RemoveDir) {
             Ok(()) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => self.remove_tree(dir, name).map(|()| true),
-            Err(errno) => Err(fault(errno, name, UnlinkatFlags::RemoveDir)),
+            Err(errno) => Err(fault(errno, dir, name, UnlinkatFlags::RemoveDir)),
         }
     }
 
@@ -122,7 +123,10 @@ impl Remover {
                 Ok(())
             }
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => self.leave(fault(errno, &done.name, UnlinkatFlags::RemoveDir), levels),
+            Err(errno) => {
+                let fault = fault(errno, above, &done.name, UnlinkatFlags::RemoveDir);
+                self.leave(fault, levels)
+            }
         }
     }
 
@@ -156,10 +160,10 @@ impl Remover {
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => self.enter(handle, &name).map(Some),
             Err(Errno::ENOTDIR) => {
                 let flags = UnlinkatFlags::NoRemoveDir;
-                unlink(handle, &name, flags).map_err(|errno| fault(errno, &name, flags))?;
+                unlink(handle, &name, flags).map_err(|errno| fault(errno, handle, &name, flags))?;
                 Ok(None)
             }
-            Err(errno) => Err(fault(errno, &name, UnlinkatFlags::RemoveDir)),
+            Err(errno) => Err(fault(errno, handle, &name, UnlinkatFlags::RemoveDir)),
         }
     }
 
@@ -177,7 +181,7 @@ impl Remover {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(Errno::EISDIR) => directories.push(child),
                 Err(Errno::EBUSY) if self.mounts == Mounts::Skip => mounted = true,
-                Err(errno) => return Err(fault(errno, &child, UnlinkatFlags::NoRemoveDir)),
+                Err(errno) => return Err(fault(errno, &handle, &child, UnlinkatFlags::NoRemoveDir)),
             }
         }
         Ok(Level { name: name.to_vec(), handle: Some(handle), directories, again: 0, mounted, time })
@@ -251,7 +255,7 @@ pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -
 pub(crate) fn remove_one(dir: &OwnedFd, name: &[u8]) -> Result<()> {
     match unlink(dir, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(fault(errno, name, UnlinkatFlags::NoRemoveDir)),
+        Err(errno) => Err(fault(errno, dir, name, UnlinkatFlags::NoRemoveDir)),
     }
 }
 
@@ -268,9 +272,12 @@ pub(super) fn unlinking(flags: UnlinkatFlags) -> &'static str {
 }
 
 /// A mount point cannot be removed.
-fn fault(errno: Errno, name: &[u8], flags: UnlinkatFlags) -> Fault {
-    match errno {
-        Errno::EBUSY => Cause::CrossesMount.into(),
-        errno => Fault::os(errno, Call::Unlinkat, at(Descriptor::Directory, name).with(unlinking(flags))),
+fn fault(errno: Errno, dir: &OwnedFd, name: &[u8], flags: UnlinkatFlags) -> Fault {
+    match open::mounted(dir, name).filter(|_| errno == Errno::EBUSY) {
+        Some(mounted) => mounted.into(),
+        None => {
+            let fault = Fault::os(errno, Call::Unlinkat, at(Descriptor::Directory, name).with(unlinking(flags)));
+            unchangeable::told(fault, dir, Some(name))
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::dirs::{Dirs, Due, Leaving, NodeId, Unlisted};
 use super::files::{Maker, NewFile};
 use super::metadata::Setter;
 use super::purse::Purse;
+use super::unchangeable;
 use super::writers::Writers;
 use crate::helper::fault::{Fault, Result, on};
 use crate::helper::holes;
@@ -143,9 +144,10 @@ impl Journal<'_> {
                 return Ok(());
             };
             let softened = match left.due {
-                Due::Metadata(metadata) => setter.leave_directory(handle, metadata)?,
-                Due::Time(time, unlisted) => setter.date_directory(handle, *time, *unlisted != Unlisted::There)?,
+                Due::Metadata(metadata) => setter.leave_directory(handle, metadata),
+                Due::Time(time, unlisted) => setter.date_directory(handle, *time, *unlisted != Unlisted::There),
             };
+            let softened = softened.map_err(|fault| unchangeable::told(fault, handle, None))?;
             for what in softened {
                 self.tell_of(Some(EntryRef::left(&left.path())), what);
             }

@@ -9,6 +9,7 @@ use super::dirs::id::NodeId;
 use super::files::Maker;
 use super::made::Inherit;
 use super::metadata::{Metadata, Softened};
+use super::unchangeable;
 use crate::helper::fault::{Fault, Result};
 use crate::helper::read::entry::Region;
 use crate::report::{EntryKind, EntryRef, EventKind};
@@ -357,6 +358,10 @@ impl Maker {
     /// A small file, from nothing to its times.
     fn write_file(&self, dir: &OwnedFd, inherit: Inherit, job: &FileJob) -> Result<Softened> {
         let name = &job.path[job.name.clone()];
+        self.write_named(dir, name, inherit, job).map_err(|fault| unchangeable::told(fault, dir, Some(name)))
+    }
+
+    fn write_named(&self, dir: &OwnedFd, name: &[u8], inherit: Inherit, job: &FileJob) -> Result<Softened> {
         let mut file = self.create(dir, name, job.meta.mode, job.regions.clone())?;
         for bytes in job.body.pieces() {
             file.write(&bytes)?;

@@ -28,6 +28,8 @@ pub(crate) struct Confined {
     pub(crate) lowers: Vec<OwnedFd>,
     /// Overlay's marks go into `trusted.`; else `user.`.
     pub(crate) trusted_marks: bool,
+    /// They would go into `trusted.`, but cannot be set there on this file system or by this process.
+    pub(crate) marks_fell_back: bool,
     _made_here: (),
 }
 
@@ -37,7 +39,9 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         Ok(()) => true,
         Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
     };
-    let trusted_marks = initial && wants_trusted_marks(&options.mode) || asks_for_trusted_marks(&options.mode);
+    let wanted = initial && wants_trusted_marks(&options.mode);
+    let trusted_marks = asks_for_trusted_marks(&options.mode) || wanted && takes_trusted_marks(&inside.root);
+    let marks_fell_back = wanted && !trusted_marks;
     let capabilities = reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
     prctl::set_no_new_privs().call(Call::Prctl, || "PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0")?;
     let paths = options.jail.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
@@ -64,7 +68,17 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         landlock_paths: landlock.paths,
         ..Confinement::default()
     };
-    Ok(Confined { root, own, processors, lowers, report, group_from_directory, trusted_marks, _made_here: () })
+    Ok(Confined {
+        root,
+        own,
+        processors,
+        lowers,
+        report,
+        group_from_directory,
+        trusted_marks,
+        marks_fell_back,
+        _made_here: (),
+    })
 }
 
 /// The capabilities that applying entries with these options takes. Where a device could be used, none is made:
@@ -95,6 +109,15 @@ pub(crate) fn wants_trusted_marks(mode: &Mode) -> bool {
 
 fn asks_for_trusted_marks(mode: &Mode) -> bool {
     matches!(mode, Mode::Overlay(overlay) if overlay.prefix == OverlayPrefix::Trusted)
+}
+
+/// Whether one can be set here: not on every file system (fuse-overlayfs keeps them for itself), nor without
+/// CAP_SYS_ADMIN. Replacing what is not there changes nothing and is refused for the same reasons.
+fn takes_trusted_marks(root: &OwnedFd) -> bool {
+    use rustix::fs::{XattrFlags, fsetxattr};
+    use rustix::io::Errno;
+    let tried = fsetxattr(root, c"trusted.overlay.untar-in-root", b"y", XattrFlags::REPLACE);
+    !matches!(tried, Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS))
 }
 
 /// All five sets, to those of `wanted` that are held, which it returns. The order matters: the bounding set can be

@@ -30,6 +30,9 @@ const FEWEST: usize = 16;
 pub(crate) struct Descriptors {
     /// Directories of the run.
     pub(crate) directories: usize,
+    /// Directories that were left and are held by their path, where inode numbers change: half of what is left when all
+    /// others have theirs.
+    pub(crate) anchors: usize,
     /// Descriptors of each removal that is going on: one in each writer, and one besides.
     pub(crate) removal: usize,
     /// Lower directories that one path merges from.
@@ -51,12 +54,11 @@ impl Descriptors {
         let free = free.checked_sub(FEWEST)?;
         // Half goes to directories and removals. A writer is worth more descriptors than it holds.
         let writers = wanted.min(free / (8 * PER_THREAD));
-        Some(Descriptors {
-            directories: (4 + free / 4).min(OPEN_DIRECTORIES),
-            removal: (2 + free / 4 / (writers + 1)).min(REMOVAL),
-            lowers: (2 + free / 4).min(LOWERS),
-            writers,
-        })
+        let directories = (4 + free / 4).min(OPEN_DIRECTORIES);
+        let removal = (2 + free / 4 / (writers + 1)).min(REMOVAL);
+        let lowers = (2 + free / 4).min(LOWERS);
+        let held = directories + lowers + (writers + 1) * (removal + PER_THREAD);
+        Some(Descriptors { directories, anchors: free.saturating_sub(held) / 2, removal, lowers, writers })
     }
 }
 
@@ -131,7 +133,7 @@ mod tests {
             for wanted in [0, 1, 8, 64] {
                 let dealt = Descriptors::of(free, wanted).expect("enough");
                 let threads = dealt.writers + 1;
-                let held = dealt.directories + dealt.lowers + threads * (dealt.removal + PER_THREAD);
+                let held = dealt.directories + dealt.anchors + dealt.lowers + threads * (dealt.removal + PER_THREAD);
                 assert!(held <= free, "{held} of {free}: {dealt:?}");
                 assert!(dealt.directories >= 4 && dealt.removal >= 2 && dealt.lowers >= 2);
             }

@@ -27,6 +27,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_newfstatat,
     libc::SYS_fstat,
     libc::SYS_statx,
+    libc::SYS_fstatfs,
     libc::SYS_readlinkat,
     libc::SYS_getdents64,
     // Making and removing.

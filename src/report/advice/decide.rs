@@ -5,6 +5,9 @@ use crate::report::{Call, Cause, Confinement, Damage, Failure, Limit, Malformed,
 use crate::report::{Purpose, Refusal, Stage};
 use nix::errno::Errno;
 
+/// Bytes that Linux takes of an attribute: `XATTR_SIZE_MAX`.
+const LARGEST_ATTRIBUTE: u64 = 64 << 10;
+
 pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Option<Advice> {
     Some(match &failure.cause {
         Cause::Os(errno) => return of_errno(failure, confinement, Errno::from_raw(*errno)),
@@ -12,7 +15,9 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
         Cause::Compressed { what, .. } => return of_damage(*what),
         Cause::PathEscapes | Cause::LinkEscapes => Advice::ClampNames,
         Cause::CrossesMount => Advice::AllowMounts,
+        Cause::MountPoint { .. } => Advice::Unmount,
         Cause::Limit { limit: Limit::XattrName, .. } => Advice::AttributeName,
+        Cause::Limit { limit: Limit::XattrBytes, value } if *value >= LARGEST_ATTRIBUTE => Advice::AttributeValue,
         Cause::Limit { limit, .. } => Advice::RaiseLimit(*limit),
         Cause::Pattern { .. } => Advice::Patterns,
         Cause::LinkTargetMissing { .. } => Advice::TargetFirst,
@@ -55,7 +60,7 @@ fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) 
         _ => operation
             .and_then(|operation| of_privilege(operation, confinement, errno))
             .or_else(|| of_storage(operation, errno))
-            .or_else(|| of_path(errno)),
+            .or_else(|| of_path(operation, errno)),
     }
 }
 
@@ -86,21 +91,21 @@ fn of_reading(errno: Errno) -> Option<Advice> {
 
 fn of_privilege(operation: &Operation, confinement: Option<&Confinement>, errno: Errno) -> Option<Advice> {
     match (operation.call, operation.purpose, errno) {
-        (_, Purpose::Mark { trusted: true }, Errno::EPERM) if !has(confinement, "CAP_SYS_ADMIN") => {
-            Some(Advice::UserMarks)
-        }
+        (_, Purpose::Unchangeable, Errno::EPERM) => Some(Advice::Immutable),
+        (_, Purpose::Mark { trusted: true }, Errno::EPERM) => Some(Advice::UserMarks),
         (_, Purpose::Mark { .. }, Errno::EPERM | Errno::EOPNOTSUPP) => Some(Advice::MarksUnsupported),
         (_, Purpose::SetId, Errno::EPERM) => Some(Advice::SetIdForbidden),
-        (Call::Mknodat, _, Errno::EPERM) => Some(Advice::LeaveDevices),
+        (Call::Mknodat, Purpose::Device, Errno::EPERM) => Some(Advice::LeaveDevices),
+        (Call::Mknodat | Call::Symlinkat, _, Errno::EPERM) => Some(Advice::NoSpecialFiles),
+        (Call::Linkat, _, Errno::EPERM) => Some(Advice::NoLinks),
+        (Call::Linkat, _, Errno::EXDEV) => Some(Advice::LinkAcross),
         (Call::Fchown | Call::Fchownat, _, Errno::EINVAL) => Some(Advice::UnmappedOwner),
-        (Call::Fchown | Call::Fchownat, _, Errno::EPERM) if has(confinement, "CAP_CHOWN") => Some(Advice::Immutable),
+        (Call::Fchown | Call::Fchownat, _, Errno::EPERM) if has(confinement, "CAP_CHOWN") => Some(Advice::NoOwners),
         (Call::Fchown | Call::Fchownat, _, Errno::EPERM) => Some(Advice::KeepOwner),
         (Call::Fsetxattr, _, Errno::EOPNOTSUPP) => Some(Advice::SoftAttributes),
         (Call::Fsetxattr, _, Errno::ENOSPC | Errno::E2BIG | Errno::ERANGE) => Some(Advice::LargeAttributes),
         (Call::Fsetxattr, _, Errno::EPERM) => Some(Advice::LeaveAttributes),
-        (Call::Unlinkat | Call::Openat | Call::Mkdirat | Call::Linkat | Call::Fchmod, _, Errno::EPERM) => {
-            Some(Advice::Immutable)
-        }
+        (_, _, Errno::EPERM) => Some(Advice::Forbidden),
         _ => None,
     }
 }
@@ -121,14 +126,25 @@ fn of_storage(operation: Option<&Operation>, errno: Errno) -> Option<Advice> {
         Errno::EFBIG => Some(Advice::FileSize),
         Errno::EMLINK => Some(Advice::Links),
         Errno::ENOMEM => Some(Advice::Memory),
-        Errno::EMFILE | Errno::ENFILE => Some(Advice::Descriptors),
-        Errno::EBUSY if operation.is_some_and(|operation| operation.call == Call::Unlinkat) => Some(Advice::Unmount),
+        Errno::EMFILE => Some(Advice::Descriptors),
+        Errno::ENFILE => Some(Advice::FileTable),
+        Errno::EBUSY if operation.is_some_and(|operation| operation.call == Call::Unlinkat) => Some(Advice::Busy),
         _ => None,
     }
 }
 
-fn of_path(errno: Errno) -> Option<Advice> {
+/// Bytes of one component that nearly every file system takes.
+const COMPONENT: usize = 255;
+
+fn of_path(operation: Option<&Operation>, errno: Errno) -> Option<Advice> {
+    let call = operation.map(|operation| operation.call);
+    let short =
+        || matches!(operation, Some(Operation { on: Operand::Name { name, .. }, .. }) if name.len() <= COMPONENT);
     match errno {
+        Errno::ENAMETOOLONG if call == Some(Call::Symlinkat) && short() => Some(Advice::LongTarget),
+        Errno::EINVAL | Errno::EILSEQ if matches!(call, Some(Call::Openat | Call::Mkdirat | Call::Symlinkat)) => {
+            Some(Advice::ForeignName)
+        }
         Errno::ENOTDIR => Some(Advice::NotADirectory),
         Errno::ELOOP => Some(Advice::Symlinks),
         Errno::ENAMETOOLONG => Some(Advice::LongName),

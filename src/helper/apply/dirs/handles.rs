@@ -1,13 +1,13 @@
 //! Open directories, a bounded number of them at every moment, and what is set as one is left.
 
+use super::anchors::{Anchors, Given, look};
 use super::{Dirs, NodeId, Unlisted};
 use crate::helper::apply::metadata::Metadata;
-use crate::helper::fault::{Attempt, Fault, Result, on};
-use crate::helper::jail::limits::OPEN_DIRECTORIES;
+use crate::helper::fault::{Fault, Result};
+use crate::helper::jail::limits::{Descriptors, OPEN_DIRECTORIES};
 use crate::helper::open;
 use crate::helper::read::entry::Time;
 use crate::helper::sys::fstat;
-use crate::report::{Call, Descriptor};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -50,12 +50,17 @@ pub(super) enum Opened {
     Held(Arc<OwnedFd>, u64),
     /// Given up: what it must be when it is opened again.
     Left(u64, u64),
+    /// Given up where inode numbers change, and held by its path alone: it is opened again through that.
+    Anchored(OwnedFd, Given),
+    /// The same without a descriptor left for it: it is looked at anew.
+    Adrift(Given),
 }
 
 /// The one list of open directories, but for the root.
 pub(super) struct Open {
     list: Vec<u32>,
     most: usize,
+    pub(super) anchors: Anchors,
     clock: u64,
     /// The directory that could not be left.
     unleft: Option<Vec<u8>>,
@@ -63,17 +68,19 @@ pub(super) struct Open {
 
 impl Default for Open {
     fn default() -> Open {
-        Open { list: Vec::new(), most: OPEN_DIRECTORIES, clock: 0, unleft: None }
+        Open { list: Vec::new(), most: OPEN_DIRECTORIES, anchors: Anchors::default(), clock: 0, unleft: None }
     }
 }
 
 impl Open {
-    pub(super) fn bound(&mut self, most: usize) {
-        self.most = most.clamp(1, OPEN_DIRECTORIES);
+    pub(super) fn bound(&mut self, dealt: &Descriptors) {
+        self.most = dealt.directories.clamp(1, OPEN_DIRECTORIES);
+        self.anchors.bound(dealt.anchors);
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
         self.list.retain(|id| keep(*id));
+        self.anchors.retain(keep);
     }
 
     fn tick(&mut self) -> u64 {
@@ -88,13 +95,18 @@ impl Dirs {
         if let Some(handle) = self.used(id) {
             return Ok(handle);
         }
-        let mut chain = vec![id];
-        let mut above = self.parent(id);
+        let mut chain = Vec::new();
+        let mut above = id;
         let mut handle = loop {
-            match self.used(above) {
-                Some(handle) => break handle,
-                None => chain.push(above),
+            if let Some(handle) = self.used(above) {
+                break handle;
             }
+            if let Some(opened) = self.open_anchored(above)? {
+                let opened = Arc::new(opened);
+                self.keep(above, &opened, leave)?;
+                break opened;
+            }
+            chain.push(above);
             above = self.parent(above);
         };
         while let Some(next) = chain.pop() {
@@ -119,14 +131,14 @@ impl Dirs {
         }
     }
 
-    fn open_again(&self, above: &OwnedFd, id: NodeId) -> Result<OwnedFd> {
+    fn open_again(&mut self, above: &OwnedFd, id: NodeId) -> Result<OwnedFd> {
         let opened = open::directory(above, self.name(id), self.cross_mounts)?;
-        match self.node(id).opened {
-            Opened::Left(device, inode) if identity(&opened)? != (device, inode) => {
-                Err(Fault::exchanged(&self.path(id)))
-            }
-            _ => Ok(opened),
-        }
+        let same = match self.node(id).opened {
+            Opened::Left(device, inode) => identity(&opened)? == (device, inode),
+            Opened::Adrift(given) => self.look_anew(id, &opened, given)?,
+            _ => true,
+        };
+        if same { Ok(opened) } else { Err(Fault::exchanged(&self.path(id))) }
     }
 
     /// Every directory that is open for longer than a step goes through here.
@@ -136,7 +148,11 @@ impl Dirs {
             self.make_room(leave)?;
         }
         let now = self.open.tick();
-        self.node_mut(id).opened = Opened::Held(Arc::clone(handle), now);
+        if let Opened::Anchored(..) =
+            std::mem::replace(&mut self.node_mut(id).opened, Opened::Held(Arc::clone(handle), now))
+        {
+            self.open.anchors.retain(|anchored| anchored != id.0);
+        }
         self.open.list.push(id.0);
         Ok(())
     }
@@ -182,11 +198,11 @@ impl Dirs {
 
     fn give_up(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
         self.leave(id, leave)?;
+        self.open.list.retain(|open| *open != id.0);
         if let Opened::Held(handle, _) = &self.node(id).opened {
-            let (device, inode) = identity(handle)?;
-            self.node_mut(id).opened = Opened::Left(device, inode);
+            let handle = Arc::clone(handle);
+            self.node_mut(id).opened = self.as_left(id, &handle)?;
         }
-        self.open.retain(|open| open != id.0);
         Ok(())
     }
 
@@ -272,12 +288,12 @@ impl Dirs {
     fn close(&mut self, id: NodeId) {
         if let Opened::Held(..) = self.node(id).opened {
             self.node_mut(id).opened = Opened::Never;
-            self.open.retain(|open| open != id.0);
+            self.open.list.retain(|open| *open != id.0);
         }
     }
 }
 
 fn identity(handle: &OwnedFd) -> Result<(u64, u64)> {
-    let stat = fstat(handle).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
+    let stat = look(handle)?;
     Ok((stat.st_dev, stat.st_ino))
 }
