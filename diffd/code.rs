@@ -53,11 +53,11 @@ fn of_failure(failure: &Failure) -> Code {
             _,
         ) => Code::FailedPrecondition,
         (Cause::Cancelled, _) => Code::Cancelled,
-        (Cause::Thread(libc::EAGAIN) | Cause::Descriptors { .. }, _) => Code::ResourceExhausted,
+        (Cause::Descriptors { .. }, _) => Code::ResourceExhausted,
         (Cause::Os(errno), stage) if is_the_layers(*errno, stage, failure.operation.as_ref()) => {
             Code::FailedPrecondition
         }
-        (Cause::Os(errno) | Cause::Thread(errno), _) => of_number(*errno),
+        (Cause::Os(errno), _) => of_number(*errno),
         _ => Code::Internal,
     }
 }

@@ -3,17 +3,19 @@
 use crate::advice::told;
 use crate::args::Format;
 use crate::code;
+use crate::patient;
 use crate::status::Trouble;
 use std::fmt::Display;
-use std::io;
+use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::{error, info, warn};
 use untar_in_root::Report;
 
 /// To be called once.
 pub(crate) fn start(format: Format) {
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_ansi(false);
+    let log = tracing_subscriber::fmt().with_writer(patient::errors).with_target(false).with_ansi(false);
     match format {
         // journald has the time.
         Format::Lines => log.without_time().init(),
@@ -22,10 +24,25 @@ pub(crate) fn start(format: Format) {
 }
 
 /// Ends the program with a word, before or after there is a log.
-#[allow(clippy::print_stderr)]
 pub(crate) fn fatal(error: &dyn Display) -> ExitCode {
-    eprintln!("untar-in-root-diffd: {error}");
+    let _ = patient::errors().write_all(format!("untar-in-root-diffd: {error}\n").as_bytes());
     ExitCode::FAILURE
+}
+
+/// Whether standard output has failed.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// What was asked for, on standard output. Where that fails the program goes on, since files may be half changed.
+pub(crate) fn print(text: &dyn Display) {
+    if let Err(error) = patient::output().write_all(text.to_string().as_bytes()) {
+        LOST.store(true, Ordering::Relaxed);
+        let _ = fatal(&format_args!("writing to standard output: {error}"));
+    }
+}
+
+/// How the program ends: not well if somebody has not got what was printed.
+pub(crate) fn ended(code: ExitCode) -> ExitCode {
+    if LOST.load(Ordering::Relaxed) { ExitCode::FAILURE } else { code }
 }
 
 /// One layer's end.

@@ -17,6 +17,7 @@ mod media;
 mod metrics;
 mod monitor;
 mod mounts;
+mod patient;
 mod policy;
 mod serve;
 mod service;
@@ -29,7 +30,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before the runtime starts its threads.
     untar_in_root::helper::init();
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(words) => return ExitCode::from(patient::show(&words)),
+    };
     match &args.command {
         Some(args::Command::Configure(asked)) => return ended(setup::configure(asked, &args.socket)),
         Some(args::Command::Check(_)) | None => {}
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
         Err(error) => return log::fatal(&error),
     };
     if let Some(args::Command::Check(asked)) = &args.command {
-        return setup::check(asked, &settings.content_root);
+        return log::ended(setup::check(asked, &settings.content_root));
     }
     log::start(args.log);
     ended(serve::run(&args, settings))
@@ -47,7 +51,7 @@ fn main() -> ExitCode {
 
 fn ended<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => log::ended(ExitCode::SUCCESS),
         Err(error) => log::fatal(&error),
     }
 }

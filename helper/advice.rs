@@ -39,7 +39,7 @@ fn of_advice(advice: Advice) -> Option<&'static str> {
         Advice::ChrootRight => "--userns auto",
         Advice::OtherIsolation => "--isolation auto",
         Advice::LeaveDevices => "--devices skip | --devices placeholder",
-        Advice::UnmappedOwner => "--chown | --no-same-owner | --ignore-chown-errors",
+        Advice::UnmappedOwner | Advice::RefusedMap => "--chown | --no-same-owner | --ignore-chown-errors",
         Advice::KeepOwner | Advice::NoOwners => "--no-same-owner | --ignore-chown-errors",
         Advice::SoftAttributes => "--xattrs best-effort",
         Advice::LargeAttributes | Advice::LeaveAttributes => "--xattrs none",

@@ -76,9 +76,9 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads this process's arguments; wrong ones end it with [`exit::USAGE`].
-    pub(crate) fn from_command_line() -> Args {
-        Args::parse_checked(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    /// Reads this process's arguments. Whoever asks for help, or has them wrong, gets the parser's words.
+    pub(crate) fn from_command_line() -> Result<Args, clap::Error> {
+        Args::parse_checked(std::env::args_os())
     }
 
     fn parse_checked<T: Into<std::ffi::OsString> + Clone>(

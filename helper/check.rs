@@ -163,6 +163,10 @@ fn user_namespace(c: &Confinement) -> Item {
         Some(maps) if maps.uids.iter().map(|range| u64::from(range.count)).sum::<u64>() > 1 => {
             (State::Yes, maps.to_string(), None)
         }
+        Some(maps) if c.map_refusal.is_some() => {
+            let why = c.map_refusal.iter().map(ToString::to_string).collect::<String>();
+            (State::Partly, format!("{maps}: one id only, since {why}"), None)
+        }
         Some(maps) => (
             State::Partly,
             format!("{maps}: one id only"),

@@ -5,7 +5,8 @@ mod board;
 use crate::args::{Image, When};
 use crate::exit::{self, Exit};
 use crate::json;
-use crate::run::{killed, on_terminal, remarks};
+use crate::patient;
+use crate::run::{killed, on_terminal, remarks, unmapped};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
@@ -111,8 +112,8 @@ fn board(args: &Image, image: &Opened) -> Option<Board> {
     let terminal = on_terminal();
     match args.progress {
         When::Never => None,
-        When::Always | When::Lines if args.json => Some(Board::json(image, Box::new(io::stdout()))),
-        When::Always if !io::stderr().is_terminal() => Some(Board::json(image, Box::new(io::stderr()))),
+        When::Always | When::Lines if args.json => Some(Board::json(image, Box::new(patient::output()))),
+        When::Always if !io::stderr().is_terminal() => Some(Board::json(image, Box::new(patient::errors()))),
         When::Always | When::Lines => Some(Board::lines(image, terminal)),
         When::Auto if terminal && !args.quiet && !args.json => Some(Board::lines(image, true)),
         When::Auto => None,
@@ -129,6 +130,7 @@ fn tell(args: &Image, screen: &mut Screen, result: Result<Made, Trouble>) -> Exi
                 Made::Layers(layers, _) => layers.dirs.iter().filter_map(|dir| dir.report.as_ref()).collect(),
             };
             if !args.quiet {
+                reports.first().into_iter().for_each(|report| unmapped(screen, report, None));
                 reports.iter().for_each(|report| remarks(screen, report));
             }
             if args.json {

@@ -8,6 +8,7 @@ mod image;
 mod inspect;
 mod json;
 mod listing;
+mod patient;
 mod progress;
 mod run;
 mod screen;
@@ -31,7 +32,10 @@ fn main() -> ExitCode {
 /// Stands apart from `main`, whose part of the stack a helper has too: a page is dear to a small run.
 #[inline(never)]
 fn command_line() -> ExitCode {
-    let args = args::Args::from_command_line();
+    let args = match args::Args::from_command_line() {
+        Ok(args) => args,
+        Err(words) => return ExitCode::from(patient::show(&words)),
+    };
     let exit = match &args.command {
         None => run::run(&args),
         Some(Command::Image(args)) => image::run(args),

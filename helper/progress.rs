@@ -1,5 +1,6 @@
 //! The progress bar: bytes of the archive, entries, rate.
 
+use crate::patient;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -41,17 +42,17 @@ impl Bar {
         if self.terminal {
             let width = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0.into());
             let text: String = text.chars().take(usize::max(width, 2) - 1).collect();
-            let _ = io::stderr().write_all(format!("\r\x1b[K{text}").as_bytes());
+            let _ = patient::errors().write_all(format!("\r\x1b[K{text}").as_bytes());
             self.shown = true;
         } else {
             self.next = now + LINE_PACE;
-            let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+            let _ = patient::errors().write_all(format!("{text}\n").as_bytes());
         }
     }
 
     pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.shown) {
-            let _ = io::stderr().write_all(b"\r\x1b[K");
+            let _ = patient::errors().write_all(b"\r\x1b[K");
         }
     }
 
@@ -60,7 +61,7 @@ impl Bar {
         self.clear();
         if let (false, Some(last)) = (self.terminal, self.last) {
             let text = text(last, self.total, self.started.elapsed());
-            let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+            let _ = patient::errors().write_all(format!("{text}\n").as_bytes());
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::args::{self, Args, When};
 use crate::exit::{self, Exit};
 use crate::json;
 use crate::listing::Listing;
+use crate::patient;
 use crate::progress::Bar;
 use crate::screen::Screen;
 use crate::signals::Signals;
@@ -16,7 +17,8 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use untar_in_root::{Canceller, Escaped, Listed, MountsBelow, Program, Report, RootSwitch, Untar};
+use std::time::Duration;
+use untar_in_root::{Advice, Canceller, ErrorKind, Escaped, Listed, MountsBelow, Program, Report, RootSwitch, Untar};
 
 /// Warnings that are shown; `--json` has more.
 const WARNINGS: usize = 30;
@@ -25,7 +27,8 @@ const WARNINGS: usize = 30;
 pub(crate) fn run(args: &Args) -> Exit {
     if args.archive().is_none() && io::stdin().is_terminal() {
         let words = "the archive would be read from the terminal; name a file, or pipe an archive in";
-        args::usage(clap::error::ErrorKind::MissingRequiredArgument, words).exit();
+        let words = args::usage(clap::error::ErrorKind::MissingRequiredArgument, words);
+        return Exit::Code(patient::show(&words));
     }
     let screen = Arc::new(Mutex::new(Screen::new()));
     let signals = match Signals::block() {
@@ -40,8 +43,11 @@ pub(crate) fn run(args: &Args) -> Exit {
         Err(trouble) => return tell(args, &screen, Err(trouble)),
     };
     let left_over = jail.as_ref().map(|EmptyDirectory(path)| path.clone());
-    let caught = signals.watch(untar.canceller(), move || drop(left_over.map(EmptyDirectory)));
-    let result = untar.apply_fd(archive).map_err(Trouble::from);
+    let mut caught = signals.watch(untar.canceller(), move || drop(left_over.map(EmptyDirectory)));
+    let mut result = untar.apply_fd(archive).map_err(Trouble::from);
+    if lacks_a_process(&result) && caught.give_up() {
+        result = again(args, &screen, &mut jail);
+    }
     lock(&screen).end_progress();
     let signal = match &result {
         Ok(_) => None,
@@ -52,6 +58,30 @@ pub(crate) fn run(args: &Args) -> Exit {
         Some(signal) => Exit::Signal(signal),
         None => tell(args, &screen, result),
     }
+}
+
+/// The helper could not be started: the limit of processes and threads is reached.
+fn lacks_a_process(result: &Result<Report, Trouble>) -> bool {
+    let error = result.as_ref().err().and_then(Trouble::run_error);
+    error.is_some_and(|error| error.kind() == ErrorKind::Helper && error.advice() == Some(Advice::Threads))
+}
+
+/// Nothing has been read yet.
+fn again(args: &Args, screen: &Arc<Mutex<Screen>>, jail: &mut Option<EmptyDirectory>) -> Result<Report, Trouble> {
+    let mut once = || {
+        let archive = archive(args)?;
+        let untar = prepare(args, screen, &archive, jail)?;
+        untar.apply_fd(archive).map_err(Trouble::from)
+    };
+    // A thread that has ended counts for a moment longer.
+    for _ in 0..100 {
+        let result = once();
+        if !lacks_a_process(&result) {
+            return result;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    once()
 }
 
 /// Did the helper die of a signal that may have been sent to us both?
@@ -171,6 +201,7 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
         Err(trouble) => trouble.run_error().and_then(|error| error.report()),
     };
     if let Some(report) = report.filter(|_| !args.output.quiet) {
+        unmapped(&mut screen, report, result.as_ref().err());
         remarks(&mut screen, report);
     }
     if let Some(trouble) = result.as_ref().err().filter(|trouble| !trouble.is_quiet()) {
@@ -211,6 +242,15 @@ pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
     let shown = u64::try_from(report.events.len().min(WARNINGS)).unwrap_or(u64::MAX);
     if report.event_count > shown {
         screen.say(&format_args!("{} more warnings; --json shows them", report.event_count - shown));
+    }
+}
+
+/// Ids that nobody would map. An error that comes of it says so itself.
+pub(crate) fn unmapped(screen: &mut Screen, report: &Report, trouble: Option<&Trouble>) {
+    let advice = trouble.and_then(Trouble::run_error).and_then(untar_in_root::Error::advice);
+    let told = matches!(advice, Some(Advice::RefusedMap | Advice::SubordinateIds));
+    if let Some(refusal) = report.confinement.map_refusal.as_ref().filter(|_| !told) {
+        screen.say(&format_args!("note: {refusal}"));
     }
 }
 

@@ -1,5 +1,6 @@
-//! Standard error and standard output, which may be closed, full, or one terminal with a bar on it.
+//! Standard error and standard output, which may be closed, full, slow, or one terminal with a bar on it.
 
+use crate::patient::{self, Patient};
 use crate::progress::Bar;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
@@ -10,7 +11,7 @@ const NAME: &str = "untar-in-root";
 
 /// Everything that is shown goes through here, so that lines and the bar do not overwrite each other.
 pub(crate) struct Screen {
-    out: BufWriter<Stdout>,
+    out: BufWriter<Patient<Stdout>>,
     out_is_terminal: bool,
     /// The first error of standard output.
     failed: Option<io::Error>,
@@ -20,7 +21,7 @@ pub(crate) struct Screen {
 impl Screen {
     pub(crate) fn new() -> Screen {
         let out_is_terminal = io::stdout().is_terminal();
-        Screen { out: BufWriter::with_capacity(64 << 10, io::stdout()), out_is_terminal, failed: None, bar: None }
+        Screen { out: BufWriter::with_capacity(64 << 10, patient::output()), out_is_terminal, failed: None, bar: None }
     }
 
     pub(crate) fn set_bar(&mut self, bar: Bar) {
@@ -46,7 +47,7 @@ impl Screen {
     pub(crate) fn note(&mut self, line: &dyn Display) {
         self.clear();
         // One write: standard error is not buffered.
-        let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+        let _ = patient::errors().write_all(format!("{line}\n").as_bytes());
     }
 
     /// A line on standard error that says who speaks.

@@ -1,11 +1,15 @@
 //! SIGINT, SIGTERM and SIGHUP cancel the run; then they end the program as they would have.
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::os::fd::AsFd;
+use nix::unistd::pipe2;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use untar_in_root::Canceller;
 
@@ -21,13 +25,31 @@ pub(crate) struct Signals {
     patience_ms: u16,
 }
 
-/// What has been caught.
-#[derive(Clone, Default)]
-pub(crate) struct Caught(Arc<AtomicI32>);
+/// What has been caught, and the thread that waits for it.
+pub(crate) struct Caught {
+    told: Arc<AtomicI32>,
+    watcher: Option<Watcher>,
+}
+
+struct Watcher {
+    thread: JoinHandle<()>,
+    /// Closed, it ends the thread.
+    stay: OwnedFd,
+}
 
 impl Caught {
+    /// Gives the thread back, where it has the place of a process that is needed more: signals then do what they always did.
+    /// False if there is none.
+    pub(crate) fn give_up(&mut self) -> bool {
+        let Some(Watcher { thread, stay }) = self.watcher.take() else { return false };
+        drop(stay);
+        let _ = thread.join();
+        let _ = SigSet::all().thread_unblock();
+        true
+    }
+
     pub(crate) fn signal(&self) -> Option<Signal> {
-        Signal::try_from(self.0.load(Ordering::Acquire)).ok()
+        Signal::try_from(self.told.load(Ordering::Acquire)).ok()
     }
 
     /// Waits for a signal after the helper has died of one: what all of the process group got is on its way to us.
@@ -60,28 +82,34 @@ impl Signals {
 
     /// Waits in a thread of its own. `clean_up` is for the case that the main thread does not get to it.
     pub(crate) fn watch(self, canceller: Canceller, clean_up: impl FnOnce() + Send + 'static) -> Caught {
-        let caught = Caught::default();
-        let told = caught.clone();
-        let wait = move || {
-            let Some(first) = self.next(PollTimeout::NONE) else { return };
-            told.0.store(first as i32, Ordering::Release);
-            canceller.cancel();
-            let second = self.next(PollTimeout::from(self.patience_ms));
-            clean_up();
-            die_of(second.unwrap_or(first));
-        };
+        let told = Arc::<AtomicI32>::default();
+        let tells = Arc::clone(&told);
+        let watcher = pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from).and_then(|(leave, stay)| {
+            let wait = move || {
+                let Some(first) = self.next(&leave, PollTimeout::NONE) else { return };
+                tells.store(first as i32, Ordering::Release);
+                canceller.cancel();
+                let second = self.next(&leave, PollTimeout::from(self.patience_ms));
+                clean_up();
+                die_of(second.unwrap_or(first));
+            };
+            let thread = std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+            Ok(Watcher { thread, stay })
+        });
         // Without a thread to spare, the signals do what they always did.
-        if std::thread::Builder::new().name("signals".into()).spawn(wait).is_err() {
+        if watcher.is_err() {
             let _ = SigSet::all().thread_unblock();
         }
-        caught
+        Caught { told, watcher: watcher.ok() }
     }
 
-    fn next(&self, timeout: PollTimeout) -> Option<Signal> {
+    fn next(&self, leave: &OwnedFd, timeout: PollTimeout) -> Option<Signal> {
         loop {
-            match poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], timeout) {
+            let mut fds = [self.fd.as_fd(), leave.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut fds, timeout) {
                 Err(nix::errno::Errno::EINTR) => continue,
                 Ok(0) | Err(_) => return None,
+                Ok(_) if fds[0].any() != Some(true) => return None,
                 Ok(_) => {}
             }
             let info = self.fd.read_signal().ok().flatten()?;

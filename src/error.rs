@@ -49,6 +49,19 @@ pub(crate) struct Death {
     pub(crate) status: ExitStatus,
     /// The signal that killed it: its number, and its name if it has one.
     pub(crate) signal: Option<(i32, Option<&'static str>)>,
+    /// If that was SIGSYS.
+    pub(crate) filtered: Filtered,
+}
+
+/// A filter on system calls has killed the helper.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Filtered {
+    /// The helper's own was in force by then; `None` if nobody knows.
+    pub(crate) own: Option<bool>,
+    /// This process is under one, and so the helper.
+    pub(crate) around: bool,
+    /// The number of the call, and its name, where the kernel has told them.
+    pub(crate) call: Option<(i32, Option<&'static str>)>,
 }
 
 /// How a peer can fail to speak the protocol.
@@ -141,6 +154,7 @@ impl Error {
         }
         match &self.0.detail {
             Detail::Failure(failure) => failure.advice_within(self.report().map(|report| &report.confinement)),
+            Detail::Io { error, .. } if self.0.kind == ErrorKind::Helper => Advice::of_starting(error),
             #[cfg(feature = "image")]
             Detail::Advised(_, advice) => Some(*advice),
             _ => None,

@@ -30,7 +30,7 @@ pub use at_start::at_start;
 
 use crate::linux::own::{ARGV0, mark_initialised};
 use crate::options::{Mode, Options};
-use crate::report::{Cause, Confinement, Failure, Purpose, Report, Stage};
+use crate::report::{Cause, Confinement, EventKind, Failure, Purpose, Report, Stage};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::Applier;
 use fault::Fault;
@@ -191,6 +191,9 @@ fn process(
     let outcome = finish(sink, &mut reader, applied);
     report.times.finish = elapsed(mark);
     report.stopped_at_end = outcome.is_ok() && reader.has_stopped();
+    if let Some(errno) = reader.source_mut().lacking().or(sink.lacking()) {
+        sink.journal().tell_of(None, EventKind::NoThread { errno });
+    }
 
     let totals = reader.source_mut().totals();
     (report.bytes_in, report.bytes_tar) = (totals.bytes_in, totals.bytes_tar);

@@ -34,6 +34,10 @@ pub struct Options {
     pub ignore_chown_errors: bool,
     /// Devices that cannot be made.
     pub devices: Devices,
+    /// Every directory that the archive lists may be read, written and entered by its owner (`u+rwx`), whatever it says,
+    /// so that an ordinary owner can look through the tree and remove it; each such directory is an event. Off: as the
+    /// archive says.
+    pub usable_modes: bool,
     /// Extended attributes and ACLs.
     pub xattrs: Xattrs,
     /// Set `trusted.*` attributes from the archive; needs `CAP_SYS_ADMIN` in the first user namespace.

@@ -9,7 +9,7 @@ mod failure;
 mod operation;
 
 pub use advice::Advice;
-pub use confinement::{Confinement, Fallback, MountsBelow, RootSwitch, UserNamespaceReport};
+pub use confinement::{Confinement, Fallback, MapRefusal, MountsBelow, RootSwitch, UserNamespaceReport};
 pub use digest::{Digest, ParseDigestError};
 pub use entry::{DeviceNumber, EntryKind, EntryRef, Listed};
 pub use event::{Event, EventKind};

@@ -296,10 +296,15 @@ fn with_subids(scratch: &Scratch, uids: &str, gids: &str) -> [String; 3] {
 }
 
 fn run_with_subids(setting: &Setting, uids: &str, gids: &str, options: &str) -> Said {
+    run_behind_subids(setting, uids, gids, options, &[])
+}
+
+/// The same, these words before the program.
+fn run_behind_subids(setting: &Setting, uids: &str, gids: &str, options: &str, behind: &[&str]) -> Said {
     let inner = with_subids(&setting.scratch, uids, gids);
     let words: Vec<&str> =
         ["unshare", "--mount"].into_iter().chain(inner.iter().map(String::as_str)).chain(["sh"]).collect();
-    setting.run(&words, options)
+    setting.run(&[&words[..], behind].concat(), options)
 }
 
 fn can_have_subids() -> bool {
@@ -346,6 +351,29 @@ fn as_a_user_with_several_ranges() {
     let said = run_with_subids(&setting, ranges, ranges, "skip-devices");
     said.succeeds();
     assert_eq!(setting.owner("o"), ("300001".into(), "300496".into()));
+}
+
+/// The ranges are refused, or `no_new_privs` takes the set-uid rights away from the program that maps them.
+#[test]
+fn what_newuidmap_says_is_told_where_it_maps_nothing() {
+    if !can_have_subids() {
+        return;
+    }
+    let usual = "nobody:100000:65536\n";
+    for (gids, behind, program) in
+        [("nobody:4294967295:10\n", &[][..], "newgidmap"), (usual, &["setpriv", "--no-new-privs"][..], "newuidmap")]
+    {
+        let setting = Setting::for_nobody(&small());
+        let report = run_behind_subids(&setting, usual, gids, "", behind).succeeds();
+        let refusal = report.confinement.map_refusal.expect("a refusal");
+        assert_eq!((refusal.program.as_str(), refusal.no_new_privs), (program, !behind.is_empty()));
+        assert!(refusal.words.starts_with(program), "{refusal:?}");
+        // What comes of it says so, and does not send anybody to /etc/subgid.
+        let setting = Setting::for_nobody(&Tarball::new().file("o", "").with(|e| _ = e.gid(500)));
+        let said = run_behind_subids(&setting, usual, gids, "", behind);
+        let failed = format!("{:?}", said.answer().outcome.expect_err("no such id"));
+        assert!(failed.contains(&format!("{program} did not map ids")) && !failed.contains("/etc/sub"), "{failed}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::containerd::{dump, said_by};
 use super::said::Said;
 use super::version::{OLDEST, Version};
 use crate::args::Check;
+use crate::log::print;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,6 @@ enum State {
 }
 
 /// Prints a table; fails if containerd cannot use the differ.
-#[allow(clippy::print_stdout)]
 pub(crate) fn check(asked: &Check, content_root: &Path) -> ExitCode {
     let rows = rows(asked, content_root);
     for Row { what, state, text } in &rows {
@@ -35,7 +35,7 @@ pub(crate) fn check(asked: &Check, content_root: &Path) -> ExitCode {
             State::Open => "--",
             State::Bad => "NO",
         };
-        println!("{mark}  {what:<14} {}", printable(text));
+        print(&format_args!("{mark}  {what:<14} {}\n", printable(text)));
     }
     if rows.iter().any(|row| row.state == State::Bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -9,6 +9,7 @@ use super::tables::{self, Wanted};
 use super::take::take;
 use super::version::{OLDEST, Version};
 use crate::args::{Configure, Whose};
+use crate::log::print;
 use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, value};
 
@@ -27,13 +28,12 @@ impl Plan {
 /// # Errors
 ///
 /// A containerd too old, a file that is no configuration or cannot be written, or one that containerd does not take.
-#[allow(clippy::print_stdout)]
 pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> {
     let socket = socket.to_str().ok_or("the socket's path is not UTF-8")?;
     match asked.whose {
         Whose::Containerd | Whose::Docker => {}
         Whose::K3s | Whose::Rke2 | Whose::Kind if asked.dry_run && !asked.remove => {
-            print!("{}", by_hand(asked, socket)?);
+            print(&format_args!("{}", by_hand(asked, socket)?));
             return Ok(());
         }
         _ => return Err("these files have other owners: --dry-run prints what goes into them".into()),
@@ -47,23 +47,22 @@ pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> 
             if asked.write && asked.containerd_version.is_none() {
                 verify(asked, None)?;
             }
-            println!("Nothing to change.");
+            print(&format_args!("Nothing to change.\n"));
         }
         Some(_) if asked.dry_run => show(&plan),
         Some(_) => carry_out(asked, &plan)?,
     }
     if plan.docker.is_some() {
-        println!("{}", of_its_store(asked.remove));
+        print(&format_args!("{}\n", of_its_store(asked.remove)));
     }
     Ok(())
 }
 
-#[allow(clippy::print_stdout)]
 fn show(plan: &Plan) {
     for Change { path, after, .. } in plan.all() {
         match after {
-            Some(text) => print!("# {}\n{text}", path.display()),
-            None => println!("# {} is removed", path.display()),
+            Some(text) => print(&format_args!("# {}\n{text}", path.display())),
+            None => print(&format_args!("# {} is removed\n", path.display())),
         }
     }
 }
@@ -79,7 +78,6 @@ fn of_its_store(remove: bool) -> &'static str {
 }
 
 /// What it says before and after is compared where containerd is there to be asked.
-#[allow(clippy::print_stdout)]
 fn carry_out(asked: &Configure, plan: &Plan) -> Result<(), String> {
     let config = &asked.containerd_config;
     let before = asked.containerd_version.is_none().then(|| dump(&asked.containerd, config));
@@ -96,13 +94,17 @@ fn carry_out(asked: &Configure, plan: &Plan) -> Result<(), String> {
     }
     for (change, staged) in plan.all().zip(containerd.into_iter().chain(docker)) {
         staged.place().map_err(|e| change.named(&e))?;
-        println!("{} {}", if change.after.is_some() { "wrote" } else { "removed" }, change.path.display());
+        print(&format_args!(
+            "{} {}\n",
+            if change.after.is_some() { "wrote" } else { "removed" },
+            change.path.display()
+        ));
     }
     if let Some(before) = before.filter(|_| !asked.remove) {
         verify(asked, Some(&before)).map_err(|why| take_back(plan, &why))?;
     }
     let and_docker = if asked.whose == Whose::Docker { ", then Docker," } else { "" };
-    println!("Restart containerd{and_docker} for it to take effect.");
+    print(&format_args!("Restart containerd{and_docker} for it to take effect.\n"));
     Ok(())
 }
 
@@ -135,11 +137,10 @@ fn verify(asked: &Configure, before: Option<&Said>) -> Result<(), String> {
     }
 }
 
-#[allow(clippy::print_stdout)]
 fn take_back(plan: &Plan, why: &str) -> String {
     let left: Vec<String> = plan.all().rev().filter_map(|change| change.undo().err()).collect();
     if left.is_empty() {
-        println!("All was put back as it was.");
+        print(&format_args!("All was put back as it was.\n"));
         return why.to_owned();
     }
     format!("{why}; could not be put back: {}", left.join("; "))

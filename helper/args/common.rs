@@ -54,6 +54,13 @@ pub(crate) struct Common {
           value_parser = values::words(DEVICES))]
     devices: Devices,
 
+    /// Let the owner read, write and enter every directory (u+rwx), whatever the archive says
+    ///
+    /// For who is not root: a directory of mode 0555 or 0000 could neither be changed nor removed. Each that is changed is
+    /// a warning.
+    #[arg(long, help_heading = "Metadata", hide_short_help = true)]
+    usable_modes: bool,
+
     /// What becomes of extended attributes and ACLs
     #[arg(long, value_name = "POLICY", default_value = "best-effort", help_heading = "Metadata",
           value_parser = values::words(XATTRS))]
@@ -69,6 +76,7 @@ impl Common {
         }
         options.ignore_chown_errors = self.ignore_chown_errors;
         options.devices = self.devices;
+        options.usable_modes = self.usable_modes;
         options.xattrs = self.xattrs;
     }
 

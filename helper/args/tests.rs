@@ -102,6 +102,7 @@ fn each_option_means_one_thing() {
         (&["--no-same-owner"], |o| o.owner = Owner::Caller),
         (&["--ignore-chown-errors"], |o| o.ignore_chown_errors = true),
         (&["--devices", "placeholder"], |o| o.devices = Devices::Placeholder),
+        (&["--usable-modes"], |o| o.usable_modes = true),
         (&["--xattrs", "strict"], |o| o.xattrs = Xattrs::Strict),
         (&["--trusted-xattrs", "allow"], |o| o.trusted_xattrs = true),
         (&["--security-xattrs", "allow"], |o| o.security_xattrs = true),

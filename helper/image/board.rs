@@ -1,6 +1,6 @@
 //! How far the layers have come: a line for each on a terminal, drawn again and again; lines or JSON elsewhere.
 
-use crate::{json, progress};
+use crate::{json, patient, progress};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -92,7 +92,7 @@ impl Board {
     fn say(&mut self, line: &str) {
         match self.how {
             How::Terminal => self.draw(&format!("{line}\x1b[K\n")),
-            _ => drop(io::stderr().write_all(format!("{line}\n").as_bytes())),
+            _ => drop(patient::errors().write_all(format!("{line}\n").as_bytes())),
         }
     }
 
@@ -119,7 +119,7 @@ impl Board {
                 self.drawn += 1;
             }
         }
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = patient::errors().write_all(text.as_bytes());
         self.next = now.max(self.started + progress::PATIENCE) + PACE;
     }
 
@@ -131,7 +131,7 @@ impl Board {
     /// Takes away what is not to stay.
     pub(crate) fn end(&mut self) {
         if self.how == How::Terminal {
-            let _ = io::stderr().write_all(self.up().as_bytes());
+            let _ = patient::errors().write_all(self.up().as_bytes());
             self.drawn = 0;
         }
     }

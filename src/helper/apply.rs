@@ -243,6 +243,10 @@ impl<'a> Sink<'a> for Applier<'a> {
         Box::new(move || writers.flush())
     }
 
+    fn lacking(&self) -> Option<i32> {
+        self.tree.writers.lacking()
+    }
+
     fn written(&self) -> u64 {
         self.tree.purse.spent()
     }

@@ -39,6 +39,11 @@ pub(crate) trait Sink<'a> {
         Box::new(|| ())
     }
 
+    /// The error number for want of which there were fewer threads than were wanted.
+    fn lacking(&self) -> Option<i32> {
+        None
+    }
+
     /// Bytes of content.
     fn written(&self) -> u64 {
         0

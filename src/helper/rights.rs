@@ -139,6 +139,18 @@ impl Attribute {
         }
     }
 
+    /// An access ACL, which decides over the mode, gives the owner everything.
+    pub(crate) fn let_owner_use(&mut self) {
+        if let Meaning::Acl(Some(acl)) = &mut self.meaning
+            && self.name == ACL_ACCESS.to_bytes()
+        {
+            acl.entries
+                .iter_mut()
+                .filter(|entry| entry.tag == acl::Tag::UserObj)
+                .for_each(|entry| entry.permissions |= 7);
+        }
+    }
+
     /// The value on disk of what is kept, mapped or escaped.
     pub(crate) fn value(self, setting: &Setting) -> Result<Vec<u8>> {
         Ok(match self.meaning {

@@ -2,7 +2,11 @@
 
 use crate::canceller::Canceller;
 use crate::error::Error;
+use crate::kind::ErrorKind;
+use crate::report::Advice;
+use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Layers that wait for those below hold no job; so many for each job may do so.
 const WAITING: usize = 4;
@@ -21,37 +25,96 @@ struct State {
     next: usize,
     /// Layers that are at work, those that wait left out.
     working: usize,
+    /// Layers that were worked on and are no longer.
+    ended: usize,
+    /// Layers that wait for those below: each has a helper.
+    below: usize,
+    /// Layers that found no process for a helper, and wait for one.
+    starved: BTreeSet<usize>,
+    /// Layers whose thread has ended, to be a process less.
+    back: BTreeSet<usize>,
     failure: Option<Error>,
 }
 
 impl Schedule {
     /// `complete` are those that need no work.
     pub(super) fn new(complete: Vec<bool>, jobs: usize, canceller: Canceller) -> Schedule {
-        let state = State { complete, next: 0, working: 0, failure: None };
+        let state = State {
+            complete,
+            next: 0,
+            working: 0,
+            ended: 0,
+            below: 0,
+            starved: BTreeSet::new(),
+            back: BTreeSet::new(),
+            failure: None,
+        };
         Schedule { state: Mutex::new(state), changed: Condvar::new(), jobs, canceller }
     }
 
-    /// Works on all of them; the first error ends it.
+    /// Works on all of them, in as many threads as can be had; the first error ends it.
     pub(super) fn run(&self, work: impl Fn(usize) -> Result<(), Error> + Sync) -> Result<(), Error> {
         let open = self.lock().complete.iter().filter(|complete| !**complete).count();
         let threads = open.min(self.jobs.saturating_mul(WAITING));
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                let worker = std::thread::Builder::new().name("layer".to_owned());
-                let spawned = worker.spawn_scoped(scope, || {
-                    while let Some(index) = self.take() {
-                        self.put(index, work(index));
-                    }
-                });
-                if let Err(error) = spawned {
-                    self.fail(Error::io(crate::kind::ErrorKind::Helper, "starting a thread", error));
-                }
+        let some = || {
+            while let Some(index) = self.take() {
+                let Some(result) = self.patiently(index, || work(index)) else { return };
+                self.put(index, result);
             }
+        };
+        std::thread::scope(|scope| {
+            let worker = || std::thread::Builder::new().name("layer".to_owned());
+            let _ = (0..threads).try_for_each(|_| worker().spawn_scoped(scope, some).map(drop));
         });
+        // What no thread was to be had for, or none that left room for a helper: one after the other.
+        while let Some(index) = self.take() {
+            self.put(index, once_there_is_room(|| work(index)));
+        }
         match self.lock().failure.take() {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    /// Tries again where no process could be had, whenever another layer has given its own back. `None`: the thread is to
+    /// end, for there is none that would.
+    fn patiently(&self, index: usize, work: impl Fn() -> Result<(), Error>) -> Option<Result<(), Error>> {
+        loop {
+            let ended = self.lock().ended;
+            match work() {
+                Err(error) if lacks_a_process(&error) => match self.starve(index, ended) {
+                    Starved::Again => {}
+                    Starved::Fails => return Some(Err(error)),
+                    Starved::Leaves => return None,
+                },
+                result => return Some(result),
+            }
+        }
+    }
+
+    /// The lowest layer is the first to try again, since others may wait for it.
+    fn starve(&self, index: usize, ended: usize) -> Starved {
+        let mut state = self.lock();
+        state.working -= 1;
+        state.starved.insert(index);
+        self.changed.notify_all();
+        let then = loop {
+            match state.working {
+                _ if state.failure.is_some() => break Starved::Fails,
+                _ if state.starved.first() != Some(&index) => state = self.wait(state),
+                _ if state.ended != ended => break Starved::Again,
+                0 if state.below > 0 => break Starved::Fails,
+                0 => break Starved::Leaves,
+                _ => state = self.wait(state),
+            }
+        };
+        state.starved.remove(&index);
+        match then {
+            Starved::Leaves => _ = state.back.insert(index),
+            Starved::Again | Starved::Fails => state.working += 1,
+        }
+        self.changed.notify_all();
+        then
     }
 
     /// Waits until every layer below this one is complete, or there is nothing more to wait for. The layer gives
@@ -60,6 +123,7 @@ impl Schedule {
     pub(super) fn wait_below(&self, index: usize) {
         let mut state = self.lock();
         state.working -= 1;
+        state.below += 1;
         self.changed.notify_all();
         while state.failure.is_none() && !state.complete[..index].iter().all(|complete| *complete) {
             state = self.wait(state);
@@ -67,6 +131,7 @@ impl Schedule {
         while state.failure.is_none() && state.working >= self.jobs {
             state = self.wait(state);
         }
+        state.below -= 1;
         state.working += 1;
     }
 
@@ -79,13 +144,16 @@ impl Schedule {
             while state.complete.get(state.next).is_some_and(|complete| *complete) {
                 state.next += 1;
             }
-            if state.next >= state.complete.len() {
+            if state.back.is_empty() && state.next >= state.complete.len() {
                 return None;
             }
-            if state.working < self.jobs {
+            // Those that starve come first.
+            if state.working < self.jobs && state.starved.is_empty() {
                 state.working += 1;
-                state.next += 1;
-                return Some(state.next - 1);
+                return state.back.pop_first().or_else(|| {
+                    state.next += 1;
+                    Some(state.next - 1)
+                });
             }
             state = self.wait(state);
         }
@@ -94,6 +162,7 @@ impl Schedule {
     fn put(&self, index: usize, result: Result<(), Error>) {
         let mut state = self.lock();
         state.working -= 1;
+        state.ended += 1;
         match result {
             Ok(()) => state.complete[index] = true,
             Err(error) => {
@@ -102,12 +171,6 @@ impl Schedule {
                 self.canceller.cancel();
             }
         }
-        self.changed.notify_all();
-    }
-
-    fn fail(&self, error: Error) {
-        self.lock().failure.get_or_insert(error);
-        self.canceller.cancel();
         self.changed.notify_all();
     }
 
@@ -120,10 +183,34 @@ impl Schedule {
     }
 }
 
+/// What becomes of a layer for which there was no process.
+#[derive(Clone, Copy)]
+enum Starved {
+    Again,
+    Fails,
+    /// Its thread takes the place of a process.
+    Leaves,
+}
+
+/// A thread that has ended counts for a moment longer.
+fn once_there_is_room(work: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
+    for _ in 0..100 {
+        match work() {
+            Err(error) if lacks_a_process(&error) => std::thread::sleep(Duration::from_millis(1)),
+            result => return result,
+        }
+    }
+    work()
+}
+
+/// The limit of processes is reached, before the layer was touched.
+fn lacks_a_process(error: &Error) -> bool {
+    error.kind() == ErrorKind::Helper && error.advice() == Some(Advice::Threads)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::ErrorKind;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Every layer waits for those below: done from the bottom, never more at work than there are jobs.
@@ -162,6 +249,51 @@ mod tests {
         });
         assert_eq!(result.expect_err("failed").kind(), ErrorKind::Archive);
         assert!(canceller.is_cancelled());
+    }
+
+    /// With room for so many helpers beside any number of threads.
+    #[test]
+    fn layers_wait_for_each_others_processes() {
+        let lacking = || Error::io(ErrorKind::Helper, "starting", std::io::Error::from(std::io::ErrorKind::WouldBlock));
+        for room in [1, 2, 5] {
+            let schedule = Schedule::new(vec![false; 30], 4, Canceller::default());
+            let (free, done) = (AtomicUsize::new(room), Mutex::new(Vec::new()));
+            let work = |index: usize| {
+                let one_less = |free: usize| free.checked_sub(1);
+                if free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err() {
+                    return Err(lacking());
+                }
+                std::thread::yield_now();
+                done.lock().expect("done").push(index);
+                free.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            };
+            schedule.run(work).expect("all of them");
+            let mut done = done.into_inner().expect("done");
+            done.sort_unstable();
+            assert_eq!(done, (0..30).collect::<Vec<_>>(), "room for {room}");
+        }
+    }
+
+    /// Where the threads take all the room there is, they end, and one layer comes after the other.
+    #[test]
+    fn threads_make_room_for_a_helper() {
+        let caller = std::thread::current().id();
+        let schedule = Schedule::new(vec![false; 9], 3, Canceller::default());
+        let order = Mutex::new(Vec::new());
+        let work = |index: usize| {
+            if std::thread::current().id() != caller {
+                return Err(Error::io(
+                    ErrorKind::Helper,
+                    "starting",
+                    std::io::Error::from(std::io::ErrorKind::WouldBlock),
+                ));
+            }
+            order.lock().expect("order").push(index);
+            Ok(())
+        };
+        schedule.run(work).expect("all of them");
+        assert_eq!(order.into_inner().expect("order"), (0..9).collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! The helper process as its parent sees it: compromised until proven otherwise.
 
+mod filtered;
 mod kept;
 mod protocol;
 mod questions;
 mod reap;
 mod start;
 
-pub(super) use start::archive_pipe;
+pub(super) use start::{archive_pipe, spawned};
 
 use crate::canceller::Canceller;
-use crate::error::{Error, Garbled};
+use crate::error::{Error, Filtered, Garbled};
 use crate::kind::ErrorKind;
 use crate::options::Options;
 use crate::plan::Callbacks;
@@ -84,6 +85,8 @@ pub(super) struct Child {
     /// Questions wait for whoever drives this, since he may not be held up.
     defers: bool,
     asked: Option<Question>,
+    /// If SIGSYS has killed it.
+    filtered: Option<Filtered>,
 }
 
 impl Child {
@@ -134,6 +137,7 @@ impl Child {
             reaped: false,
             defers: false,
             asked: None,
+            filtered: None,
         })
     }
 

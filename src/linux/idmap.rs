@@ -1,17 +1,18 @@
 //! Maps the ids of the helper's user namespace, from outside it: `user_namespaces(7)`.
 
+use super::child::spawned;
 use crate::namespace;
 use crate::options::{IdRange, UserNamespace};
 use crate::proc;
-use crate::report::{Call, Descriptor, Operand, Operation};
+use crate::report::{Call, Descriptor, MapRefusal, Operand, Operation};
 use crate::text::Strace;
 use crate::wire::IdMapFailure;
 use nix::fcntl::OFlag;
 use nix::unistd::{Uid, User, getegid, geteuid};
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
-use std::process::{Child, Command, Stdio};
+use std::io::{self, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Users or groups: each has its map, and neither map can be written twice.
 struct Kind {
@@ -37,33 +38,34 @@ const GIDS: Kind = Kind {
     here: namespace::gids,
 };
 
-/// Writes the maps that the caller asked for.
-pub(super) fn write(helper: &Child, wanted: &UserNamespace) -> Result<(), IdMapFailure> {
-    let pid = helper.id();
+/// What is kept of what a program says.
+const WORDS: u64 = 1 << 10;
+
+/// Writes the maps that the caller asked for, and tells which program would not.
+pub(super) fn write(helper: &Child, wanted: &UserNamespace) -> (Result<(), IdMapFailure>, Option<MapRefusal>) {
+    let (pid, mut refusal) = (helper.id(), None);
+    let uids = of(pid, &UIDS, wanted, &mut refusal);
+    (uids.and_then(|()| of(pid, &GIDS, wanted, &mut refusal)), refusal)
+}
+
+fn of(pid: u32, kind: &Kind, wanted: &UserNamespace, refusal: &mut Option<MapRefusal>) -> Result<(), IdMapFailure> {
     match wanted {
         UserNamespace::Mapped { uids, gids } => {
-            explicit(pid, &UIDS, uids)?;
-            explicit(pid, &GIDS, gids)
+            explicit(pid, kind, if kind.file == UIDS.file { uids } else { gids }, refusal)
         }
-        UserNamespace::Single => {
-            single(pid, &UIDS)?;
-            single(pid, &GIDS)
-        }
-        UserNamespace::Auto | UserNamespace::Never => {
-            automatic(pid, &UIDS)?;
-            automatic(pid, &GIDS)
-        }
+        UserNamespace::Single => single(pid, kind),
+        UserNamespace::Auto | UserNamespace::Never => automatic(pid, kind, refusal),
     }
 }
 
 /// All that the caller may map: as root everything, else subordinate ranges, else its one id.
-fn automatic(pid: u32, kind: &Kind) -> Result<(), IdMapFailure> {
+fn automatic(pid: u32, kind: &Kind, refusal: &mut Option<MapRefusal>) -> Result<(), IdMapFailure> {
     // Root without the capabilities to mount, or the like.
     if geteuid().is_root() && put(pid, kind.file, &lines(&identity(kind))).is_ok() {
         return Ok(());
     }
     match subordinate(kind) {
-        Some(ranges) if run(kind.program, pid, &ranges) => Ok(()),
+        Some(ranges) if run(kind.program, pid, &ranges, refusal) => Ok(()),
         _ => single(pid, kind),
     }
 }
@@ -73,10 +75,10 @@ fn identity(kind: &Kind) -> Vec<IdRange> {
     (kind.here)().into_iter().map(|r| IdRange { outside: r.inside, ..r }).collect()
 }
 
-fn explicit(pid: u32, kind: &Kind, ranges: &[IdRange]) -> Result<(), IdMapFailure> {
+fn explicit(pid: u32, kind: &Kind, ranges: &[IdRange], refusal: &mut Option<MapRefusal>) -> Result<(), IdMapFailure> {
     put(pid, kind.file, &lines(ranges)).or_else(|first| match ranges {
         [one] if one.count == 1 && one.outside == (kind.own)() => only(pid, kind, one).map_err(|_| first),
-        _ if run(kind.program, pid, ranges) => Ok(()),
+        _ if run(kind.program, pid, ranges, refusal) => Ok(()),
         _ => Err(first),
     })
 }
@@ -139,11 +141,29 @@ fn subordinate_line(line: &str, name: Option<&str>) -> Option<(u32, u32)> {
 }
 
 /// The set-uid programs of shadow-utils check the ranges against `/etc/subuid` and `/etc/subgid`.
-fn run(program: &str, pid: u32, ranges: &[IdRange]) -> bool {
+fn run(program: &str, pid: u32, ranges: &[IdRange], refusal: &mut Option<MapRefusal>) -> bool {
     let mut command = Command::new(program);
-    command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     for r in ranges {
         command.args([r.inside, r.outside, r.count].map(|n| n.to_string()));
     }
-    command.status().is_ok_and(|status| status.success())
+    let words = match said(&mut command) {
+        Ok((status, _)) if status.success() => return true,
+        Ok((status, words)) if words.is_empty() => status.to_string(),
+        Ok((_, words)) => words,
+        Err(error) => error.to_string(),
+    };
+    let no_new_privs = nix::sys::prctl::get_no_new_privs().unwrap_or(false);
+    refusal.get_or_insert(MapRefusal { program: program.to_owned(), words, no_new_privs });
+    false
+}
+
+/// How it ended, and the beginning of what it said.
+fn said(command: &mut Command) -> io::Result<(ExitStatus, String)> {
+    let mut child = spawned(command)?;
+    let mut words = Vec::new();
+    if let Some(errors) = child.stderr.take() {
+        errors.take(WORDS).read_to_end(&mut words)?;
+    }
+    Ok((child.wait()?, String::from_utf8_lossy(&words).trim().to_owned()))
 }

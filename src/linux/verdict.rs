@@ -1,6 +1,6 @@
 //! Which of several errors is told when a run is over, and of which kind it is.
 
-use crate::error::{Death, Detail, Error, Garbled};
+use crate::error::{Death, Detail, Error, Filtered, Garbled};
 use crate::kind::ErrorKind;
 use crate::report::{Cause, Digest, Failure, Report, Stage};
 use crate::wire::Reply;
@@ -23,14 +23,9 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (_, Stage::Request) => ErrorKind::Protocol,
         (Cause::Os(_), Stage::Read) => ErrorKind::Read,
         (Cause::Os(errno), _) if FULL.contains(errno) => ErrorKind::Storage,
-        (
-            Cause::Os(_)
-            | Cause::Thread(_)
-            | Cause::Descriptors { .. }
-            | Cause::Exchanged { .. }
-            | Cause::Attribute { .. },
-            _,
-        ) => ErrorKind::Entry,
+        (Cause::Os(_) | Cause::Descriptors { .. } | Cause::Exchanged { .. } | Cause::Attribute { .. }, _) => {
+            ErrorKind::Entry
+        }
         (Cause::Malformed { .. } | Cause::Compressed { .. }, _) => ErrorKind::Archive,
         (Cause::LinkTargetMissing { .. }, _) => ErrorKind::Entry,
         (
@@ -57,6 +52,8 @@ pub(crate) struct Outcome {
     pub(crate) reply: Option<Reply>,
     /// How the helper ended; `None` if its status could not be had.
     pub(crate) status: Option<ExitStatus>,
+    /// If it was killed by SIGSYS.
+    pub(crate) filtered: Filtered,
     /// What it said that no helper says.
     pub(crate) garbled: Option<Garbled>,
     pub(crate) stderr: Vec<u8>,
@@ -88,6 +85,7 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
         reader,
         reply,
         status,
+        filtered,
         garbled,
         stderr,
         known,
@@ -123,14 +121,15 @@ pub(crate) fn verdict(outcome: Outcome) -> Result<Report, Error> {
     if let Some(failure) = starved.or(failure).or(expired) {
         return fail(Error::new(kind_of(&failure), Detail::Failure(failure)), report);
     }
+    let died = Detail::Died(status.map(|status| death(status, filtered)));
     if status.is_some_and(|s| !s.success()) || (!replied && garbled.is_none()) {
-        return fail(Error::new(kind_of_death(status), Detail::Died(status.map(death))), report);
+        return fail(Error::new(kind_of_death(status), died), report);
     }
     if let Some(garbled) = garbled {
         return fail(Error::new(ErrorKind::Protocol, Detail::Garbled(garbled)), report);
     }
     let Some(report) = report else {
-        return fail(Error::new(ErrorKind::Helper, Detail::Died(status.map(death))), None);
+        return fail(Error::new(ErrorKind::Helper, died), None);
     };
     let wrong = mismatch("digest", expected_digest, report.digest)
         .or_else(|| mismatch("diff ID", expected_diff_id, report.diff_id));
@@ -145,18 +144,14 @@ fn starved(failure: Option<&Failure>, status: Option<ExitStatus>, stderr: &[u8])
     const WORDS: &[u8] = b"memory allocation of";
     match failure {
         Some(Failure { cause: Cause::Os(errno), .. }) => *errno == Errno::ENOMEM as i32,
-        // Without room for its stack: pthread_create(3).
-        Some(Failure { cause: Cause::Thread(errno), .. }) => {
-            [Errno::ENOMEM as i32, Errno::EAGAIN as i32].contains(errno)
-        }
         Some(_) => false,
         None => status.is_some_and(|s| s.signal().is_some()) && stderr.windows(WORDS.len()).any(|words| words == WORDS),
     }
 }
 
-fn death(status: ExitStatus) -> Death {
+fn death(status: ExitStatus, filtered: Filtered) -> Death {
     let name = |number| Signal::try_from(number).ok().map(Signal::as_str);
-    Death { status, signal: status.signal().map(|number| (number, name(number))) }
+    Death { status, signal: status.signal().map(|number| (number, name(number))), filtered }
 }
 
 fn kind_of_death(status: Option<ExitStatus>) -> ErrorKind {
@@ -283,9 +278,8 @@ mod tests {
             Outcome { status: status(6), stderr: stderr.to_vec(), ..Outcome::default() }
         }
         type Row = (&'static str, fn() -> Outcome, ErrorKind, bool);
-        let table: [Row; 5] = [
+        let table: [Row; 4] = [
             ("a call", || failed(Cause::Os, Errno::ENOMEM), ErrorKind::Entry, true),
-            ("a thread", || failed(Cause::Thread, Errno::EAGAIN), ErrorKind::Entry, true),
             ("the allocator", || aborted(b"memory allocation of 65536 bytes failed"), ErrorKind::Helper, true),
             ("another call", || failed(Cause::Os, Errno::EAGAIN), ErrorKind::Entry, false),
             ("another death", || aborted(b"other words"), ErrorKind::Helper, false),
@@ -317,7 +311,6 @@ mod tests {
                 Cause::Pattern { pattern: String::new(), what: BadPattern::Range },
                 ErrorKind::Options,
             ),
-            (Stage::Apply, None, Cause::Thread(Errno::EAGAIN as i32), ErrorKind::Entry),
             (Stage::Apply, None, Cause::Exchanged { name: Vec::new() }, ErrorKind::Entry),
             (Stage::Apply, None, Cause::Attribute { name: Vec::new(), errno: 1 }, ErrorKind::Entry),
             (Stage::Enter, None, Cause::Exchanged { name: Vec::new() }, ErrorKind::Root),
@@ -348,11 +341,27 @@ mod tests {
 
     #[test]
     fn deaths_say_how_and_why() {
-        let died = |raw| status(raw).map(death);
+        let died = |raw| status(raw).map(|status| death(status, Filtered::default()));
+        let by = |own, around, call| status(31).map(|status| death(status, Filtered { own, around, call }));
         for (death, want) in [
             (died(9), "the helper was killed by signal 9 (SIGKILL): by somebody, or for want of memory"),
             (died(11), "the helper was killed by signal 11 (SIGSEGV): it crashed"),
-            (died(31), "the helper violated its confinement and was killed by SIGSYS"),
+            (
+                by(Some(true), false, Some((165, Some("mount")))),
+                "the helper violated its confinement and was killed by SIGSYS, for system call 165 (mount), which it has no \
+                 use for: do not trust",
+            ),
+            (
+                by(Some(false), true, Some((116, Some("setgroups")))),
+                "the helper was killed by SIGSYS before it had read anything: a filter that this program was started \
+                 under (SystemCallFilter= of systemd, a container's seccomp profile) does not allow system call 116 \
+                 (setgroups), which it needs",
+            ),
+            (
+                by(Some(true), true, Some((7, None))),
+                "the helper was killed by SIGSYS, for system call 7 (`ausyscall 7` names it): either",
+            ),
+            (died(31), "the helper was killed by SIGSYS, for a system call that the kernel's log may name"),
             (died(64), "the helper was killed by signal 64"),
             (died(0), "the helper exited without a reply: is that program an untar-in-root?"),
             (died(2 << 8), "the helper exited with status 2 and without a reply"),

@@ -4,6 +4,7 @@
 mod decide;
 
 use super::{Confinement, Failure, Limit};
+use std::io;
 
 /// What may help, where that is known. `Display` says it in a sentence that fits every program; which of its own options
 /// it comes to is the program's to say.
@@ -70,6 +71,8 @@ pub enum Advice {
     LeaveDevices,
     /// The id is not mapped in the user namespace.
     UnmappedOwner,
+    /// The same, since a program that maps ids would not: [`Confinement::map_refusal`](crate::Confinement::map_refusal).
+    RefusedMap,
     /// Only root may give files away: [`Options::owner`](crate::Options::owner).
     KeepOwner,
     /// Root may not give files away here: [`Options::owner`](crate::Options::owner).
@@ -112,7 +115,7 @@ pub enum Advice {
     Descriptors,
     /// The system's open files are out.
     FileTable,
-    /// Threads are out.
+    /// Processes and threads are out.
     Threads,
     /// Something is mounted on it: unmount that, or leave it out ([`Mounts::Skip`](crate::Mounts::Skip)).
     Unmount,
@@ -138,6 +141,17 @@ pub enum Advice {
     DisturbedOrUnstable,
     /// A bug of this library.
     Report,
+}
+
+impl Advice {
+    /// Where a process or thread of ours, or what is between them, could not be had.
+    pub(crate) fn of_starting(error: &io::Error) -> Option<Advice> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Some(Advice::Threads),
+            io::ErrorKind::OutOfMemory => Some(Advice::Memory),
+            _ => None,
+        }
+    }
 }
 
 impl Failure {

@@ -19,6 +19,8 @@ pub struct Confinement {
     pub mounts: MountsBelow,
     /// The helper's user namespace, if it made one.
     pub user_namespace: Option<UserNamespaceReport>,
+    /// Why fewer ids are mapped in it than the caller has, or has asked for.
+    pub map_refusal: Option<MapRefusal>,
     /// Capabilities that remain, by name.
     pub capabilities: Vec<String>,
     /// Supplementary groups are gone.
@@ -31,6 +33,18 @@ pub struct Confinement {
     pub landlock_abi: Option<u32>,
     /// Landlock's path rules are in force.
     pub landlock_paths: bool,
+}
+
+/// A set-uid program that maps ids has not done so: `newuidmap(1)`, `newgidmap(1)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MapRefusal {
+    /// Which.
+    pub program: String,
+    /// What it said, at most 1 KiB; how it ended, if it said nothing.
+    pub words: String,
+    /// `no_new_privs` is set in the caller: it takes a set-uid program's rights away.
+    pub no_new_privs: bool,
 }
 
 /// What the helper can see of what is mounted below its root.

@@ -89,4 +89,15 @@ pub enum EventKind {
         /// The kernel's answer.
         errno: i32,
     },
+    /// The directory's owner may read, write and enter it, which the archive does not say
+    /// ([`Options::usable_modes`](crate::Options::usable_modes)).
+    ModeWidened {
+        /// The mode in the archive.
+        mode: u32,
+    },
+    /// A thread could not be started; the work was done on those that there were, or on one.
+    NoThread {
+        /// The kernel's answer.
+        errno: i32,
+    },
 }

@@ -56,8 +56,6 @@ pub struct Failure {
 pub enum Cause {
     /// The kernel said no, to [`Failure::operation`] where that is known; an error number of `errno(3)`.
     Os(i32),
-    /// No thread could be started; an error number of `errno(3)`.
-    Thread(i32),
     /// Of the process's descriptors too few are left to begin with: `RLIMIT_NOFILE` of `getrlimit(2)`.
     Descriptors {
         /// So many it may have.
@@ -167,7 +165,6 @@ impl Cause {
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
             Cause::Os(errno)
-            | Cause::Thread(errno)
             | Cause::LowersNotHeld(errno)
             | Cause::NotCovered(errno)
             | Cause::Attribute { errno, .. } => Some(*errno),

@@ -80,6 +80,7 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
             "this id has no mapping in the user namespace: give the user enough ids in /etc/subuid and /etc/subgid, or \
              choose another owner"
         }
+        Advice::RefusedMap => "the ids are not mapped in the user namespace, since a program that was to do it would not",
         Advice::KeepOwner => {
             "giving files away takes CAP_CHOWN, the caller's or a user namespace's; or keep the caller's own"
         }

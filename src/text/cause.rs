@@ -10,7 +10,6 @@ impl Display for Cause {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Os(errno) => Number(*errno).fmt(f),
-            Cause::Thread(errno) => write!(f, "{}: no thread could be started", Number(*errno)),
             Cause::Descriptors { limit, used } => {
                 write!(f, "{}: of {limit} descriptors (RLIMIT_NOFILE) {used} are in use, too few are left", Number(24))
             }

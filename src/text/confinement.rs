@@ -1,9 +1,9 @@
 //! What confines the helper.
 
 use super::errno::Number;
-use super::{Tame, line};
+use super::{Escaped, Tame, line};
 use crate::options::IdRange;
-use crate::report::{Confinement, Fallback, MountsBelow, RootSwitch, UserNamespaceReport};
+use crate::report::{Confinement, Fallback, MapRefusal, MountsBelow, RootSwitch, UserNamespaceReport};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for RootSwitch {
@@ -78,6 +78,20 @@ fn walls(f: &mut Formatter<'_>, confinement: &Confinement) -> fmt::Result {
     match (confinement.landlock_abi, confinement.landlock_paths) {
         (None, _) => f.write_str(", no Landlock"),
         (Some(abi), paths) => write!(f, ", Landlock ABI {abi}{}", if paths { " with path rules" } else { "" }),
+    }
+}
+
+/// In the program's own words.
+impl Display for MapRefusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} did not map ids: {:?}", self.program, Escaped(self.words.as_bytes()))?;
+        if self.no_new_privs {
+            f.write_str(
+                "; no_new_privs is set here (allowPrivilegeEscalation: false, Docker's no-new-privileges, \
+                 NoNewPrivileges=), which takes its set-uid rights away",
+            )?;
+        }
+        Ok(())
     }
 }
 

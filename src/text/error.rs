@@ -2,8 +2,9 @@
 
 use super::errno::Io;
 use super::{Escaped, Quoted, line};
-use crate::error::{Death, Detail, Error, Garbled};
+use crate::error::{Death, Detail, Error, Filtered, Garbled};
 use crate::kind::ErrorKind;
+use crate::report::Advice;
 use std::fmt::{self, Debug, Display, Formatter};
 
 /// The helper's last words that an error repeats, in bytes.
@@ -49,7 +50,14 @@ fn whole(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
         Detail::Text(text) => f.write_str(text),
         #[cfg(feature = "image")]
         Detail::Advised(text, advice) => write!(f, "{text}: {advice}"),
-        Detail::Failure(failure) => super::failure::with(f, failure, error.advice()),
+        Detail::Failure(failure) => {
+            super::failure::with(f, failure, error.advice())?;
+            let refusal = error.report().and_then(|report| report.confinement.map_refusal.as_ref());
+            match refusal.filter(|_| matches!(error.advice(), Some(Advice::RefusedMap | Advice::SubordinateIds))) {
+                Some(refusal) => write!(f, ": {refusal}"),
+                None => Ok(()),
+            }
+        }
         #[cfg(feature = "image")]
         Detail::Part(part) => Display::fmt(part, f),
         Detail::Died(death) => {
@@ -60,9 +68,13 @@ fn whole(f: &mut Formatter<'_>, error: &Error) -> fmt::Result {
             self::garbled(f, *garbled)?;
             last_words(f, error.helper_stderr())
         }
-        Detail::Io { doing, path: None, error } => write!(f, "{doing}: {}", Io(error)),
-        Detail::Io { doing, path: Some(path), error } => {
-            write!(f, "{doing} {}: {}", Quoted(path.as_os_str().as_encoded_bytes()), Io(error))
+        Detail::Io { doing, path, error: why } => {
+            f.write_str(doing)?;
+            if let Some(path) = path {
+                write!(f, " {}", Quoted(path.as_os_str().as_encoded_bytes()))?;
+            }
+            write!(f, ": {}", Io(why))?;
+            error.advice().map_or(Ok(()), |advice| write!(f, ": {advice}"))
         }
         Detail::DigestMismatch { which, expected, actual: Some(actual) } => {
             write!(f, "{which} mismatch: expected {expected}, got {actual}: this is not the archive that was meant")
@@ -101,14 +113,11 @@ fn of_kind(f: &mut Formatter<'_>, kind: ErrorKind) -> fmt::Result {
 }
 
 fn died(f: &mut Formatter<'_>, death: Option<Death>) -> fmt::Result {
-    let Some(Death { status, signal }) = death else {
+    let Some(Death { status, signal, filtered }) = death else {
         return f.write_str("the helper ended without a reply");
     };
     match (signal, status.code()) {
-        (Some((_, Some("SIGSYS"))), _) => f.write_str(
-            "the helper violated its confinement and was killed by SIGSYS, for a system call that it has no \
-             use for: do not trust what it has written",
-        ),
+        (Some((_, Some("SIGSYS"))), _) => self::filtered(f, filtered),
         (Some((number, Some(name))), _) => {
             write!(f, "the helper was killed by signal {number} ({name}){}", why_killed(name))
         }
@@ -118,6 +127,41 @@ fn died(f: &mut Formatter<'_>, death: Option<Death>) -> fmt::Result {
         (None, None) => write!(f, "the helper ended without a reply ({status})"),
     }
 }
+
+/// Whose filter it was decides whether the archive has anything to do with it: none of it is read before the helper's own.
+fn filtered(f: &mut Formatter<'_>, Filtered { own, around, call }: Filtered) -> fmt::Result {
+    const AROUND: &str = "a filter that this program was started under (SystemCallFilter= of systemd, a container's \
+                          seccomp profile)";
+    const TRUST: &str = "do not trust what it has written";
+    let call = match call {
+        Some((number, Some(name))) => format!("system call {number} ({name})"),
+        Some((number, None)) => format!("system call {number} (`ausyscall {number}` names it)"),
+        None => "a system call that the kernel's log may name (`journalctl -k`, type=1326)".to_owned(),
+    };
+    match (own, around) {
+        (Some(false), true) => {
+            write!(
+                f,
+                "the helper was killed by SIGSYS before it had read anything: {AROUND} does not allow {call}, which it needs"
+            )
+        }
+        (Some(true), false) => write!(
+            f,
+            "the helper violated its confinement and was killed by SIGSYS, for {call}, which it has no use for: {TRUST}"
+        ),
+        (Some(true), true) => write!(
+            f,
+            "the helper was killed by SIGSYS, for {call}: either {AROUND} does not allow what it needs, or it violated \
+             its confinement: {TRUST}"
+        ),
+        (None | Some(false), _) => write!(
+            f,
+            "the helper was killed by SIGSYS, for {call}: either {AROUND} does not allow what it needs, or it violated \
+             its confinement, if the archive was being read by then: {TRUST}"
+        ),
+    }
+}
+
 fn why_killed(name: &str) -> &'static str {
     match name {
         "SIGKILL" => ": by somebody, or for want of memory (look at dmesg)",

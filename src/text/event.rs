@@ -2,7 +2,7 @@
 
 use super::Quoted;
 use super::errno::Number;
-use crate::report::{Event, EventKind};
+use crate::report::{Advice, Event, EventKind};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Event {
@@ -41,7 +41,19 @@ impl Display for EventKind {
                 write!(f, "owner {uid}:{gid} not set: {}", Number(*errno))
             }
             EventKind::ModeIgnored { mode, errno } => write!(f, "mode 0{mode:o} not set: {}", Number(*errno)),
+            EventKind::ModeWidened { mode } => {
+                write!(f, "mode 0{mode:o} widened: its owner may read, write and enter it")
+            }
             EventKind::TimesIgnored { errno } => write!(f, "times not set: {}", Number(*errno)),
+            EventKind::NoThread { errno } => {
+                write!(f, "a thread could not be started, and the work was done without it: {}", Number(*errno))?;
+                let by_filter =
+                    std::io::Error::from_raw_os_error(*errno).kind() == std::io::ErrorKind::PermissionDenied;
+                match by_filter {
+                    true => f.write_str(": a filter on system calls that is older than the C library forbids clone3"),
+                    false => write!(f, ": {}", Advice::Threads),
+                }
+            }
             EventKind::MountSkipped => f.write_str("left out: something is mounted there or below"),
             EventKind::DeviceSkipped { errno } => write!(f, "device left out: {}", Number(*errno)),
             EventKind::DevicePlaceholder { errno } => {

@@ -2,7 +2,7 @@
 
 use super::{Dest, can_run};
 use crate::support::privilege::{need_root, need_tool, need_userns};
-use crate::support::tarball::Tarball;
+use crate::support::tarball::{Entry, Tarball};
 use rustix::mount::{MountFlags, mount, mount_bind};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -340,6 +340,39 @@ fn names_are_selected_and_stripped() {
         assert_eq!(files, want, "{options:?}");
     }
     Dest::new().run(&["--include", "[a"], &archive).ended(2, "a pattern does not parse: \"[a\": [ without ]");
+}
+
+#[test]
+fn directories_become_usable_for_their_owner_and_that_is_told() {
+    if !can_run() {
+        return;
+    }
+    // The second by its ACL, which decides over its mode.
+    let mode = |mode| move |e: &mut Entry| _ = e.mode(mode);
+    let archive = Tarball::new()
+        .dir("closed")
+        .with(mode(0))
+        .dir("acl")
+        .with(|e| _ = e.mode(0o755).pax("SCHILY.acl.access", "user::r-x,group::r-x,other::r-x"))
+        .dir("sticky")
+        .with(mode(0o1555))
+        .dir("usual")
+        .with(mode(0o750))
+        .file("closed/f", "x")
+        .with(mode(0o400))
+        .build();
+    let dest = Dest::new();
+    let modes = || {
+        ["closed", "acl", "sticky", "usual", "closed/f"]
+            .map(|name| fs::symlink_metadata(dest.join(name)).map_or(0, |made| made.mode() & 0o7777))
+    };
+    for layer in [&["--usable-modes"][..], &["--layer", "--usable-modes"]] {
+        let ran = dest.run(layer, &archive).ended(0, "directory \"closed\" (entry 0, at byte 0): mode 00 widened");
+        assert_eq!(ran.err.lines().count(), 2, "{}", ran.err);
+        assert_eq!(modes(), [0o700, 0o755, 0o1755, 0o750, 0o400]);
+    }
+    dest.run(&[], &Tarball::new().dir("sticky").with(mode(0o1555)).build()).silent();
+    assert_eq!(modes()[2], 0o1555);
 }
 
 #[test]

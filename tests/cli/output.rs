@@ -1,9 +1,13 @@
 //! What is shown, and when.
 
 use super::{Dest, can_run, program, run};
+use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
-use std::io::Write;
-use std::process::Stdio;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 #[test]
@@ -76,4 +80,89 @@ fn help_fits() {
     }
     let version = program().arg("--version").output().expect("the program").stdout;
     assert_eq!(String::from_utf8_lossy(&version), format!("untar-in-root {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// A pipe of one page whose write end does not block, full from the beginning.
+fn crowded_pipe() -> (File, OwnedFd) {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+    fcntl(&write, FcntlArg::F_SETPIPE_SZ(PAGE as i32)).expect("a small pipe");
+    fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("non-blocking");
+    assert_eq!(nix::unistd::write(&write, &[b'.'; PAGE]).expect("room"), PAGE);
+    (File::from(read), write)
+}
+
+const PAGE: usize = 4096;
+
+/// Reads to the end, a page whenever there is no room for more, and leaves out what the pipe was filled with.
+fn read_when_full(mut pipe: File, child: &mut Child) -> String {
+    let (mut all, mut page) = (Vec::new(), [0; PAGE]);
+    let waiting = |pipe: &File| rustix::io::ioctl_fionread(pipe).expect("FIONREAD");
+    loop {
+        let over = child.try_wait().expect("the program").is_some();
+        if over {
+            pipe.read_to_end(&mut all).expect("the rest");
+            break String::from_utf8_lossy(&all[PAGE..]).into_owned();
+        }
+        match waiting(&pipe) {
+            n if n < PAGE as u64 / 2 => std::thread::sleep(Duration::from_millis(1)),
+            _ => {
+                let n = pipe.read(&mut page).expect("a page");
+                all.extend_from_slice(&page[..n]);
+            }
+        }
+    }
+}
+
+/// What a program has said on a crowded standard output, and on a crowded standard error; both times it ended with this.
+fn said_on_crowded_pipes(code: i32, command: impl Fn() -> Command) -> [String; 2] {
+    type Give = fn(&mut Command, OwnedFd);
+    let ways: [Give; 2] = [
+        |command, end| _ = command.stdout(end).stderr(Stdio::null()),
+        |command, end| _ = command.stderr(end).stdout(Stdio::null()),
+    ];
+    ways.map(|give| {
+        let (pipe, end) = crowded_pipe();
+        let mut command = command();
+        give(command.stdin(Stdio::null()), end);
+        let mut child = command.spawn().expect("the program");
+        // The ends that the command holds.
+        drop(command);
+        let said = read_when_full(pipe, &mut child);
+        assert_eq!(child.wait().expect("the program").code(), Some(code), "{said}");
+        said
+    })
+}
+
+#[test]
+fn where_an_output_does_not_block_it_waits_and_no_line_is_lost() {
+    if !can_run() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let names = (0..2000).map(|i| format!("d/a name that is rather long {i}"));
+    let archive = scratch.join("a.tar");
+    std::fs::write(&archive, names.fold(Tarball::new(), |tar, name| tar.file(name, "x")).build()).expect("archive");
+    let with = |words: &[&str], root: bool| {
+        let mut command = program();
+        command.args(words);
+        if root {
+            command.arg(scratch.dir("root"));
+        }
+        command.arg(&archive);
+        command
+    };
+    let lines = |text: &str, of: &str| text.lines().filter(|line| line.contains(of)).count();
+    let [out, _] = said_on_crowded_pipes(0, || with(&["-t"], false));
+    assert_eq!(lines(&out, "rather long"), 2000);
+    let [out, _] = said_on_crowded_pipes(0, || with(&["-t", "--json"], false));
+    assert_eq!((lines(&out, "rather long"), lines(&out, "\"report\"")), (2000, 1));
+    let [_, err] = said_on_crowded_pipes(0, || with(&["-v"], true));
+    assert_eq!(lines(&err, "rather long"), 2000);
+    // The parser's own words too.
+    let [out, _] = said_on_crowded_pipes(0, || with(&["--help"], false));
+    assert!(out.contains("128+N"), "{out}");
+    let [_, err] = said_on_crowded_pipes(2, || with(&["--bogus"], false));
+    assert!(err.contains("--bogus"), "{err}");
+    let [_, err] = said_on_crowded_pipes(1, || with(&["--max-entries", "3"], true));
+    assert!(err.contains("--max-entries"), "{err}");
 }

@@ -176,6 +176,6 @@ fn a_violation_is_told_as_one() {
         let captive = Captive::take(isolation, walls(Wall::Required, Wall::Required));
         let error = captive.let_go_into(nix::libc::SYS_socket).expect_err("no helper lives through that");
         assert_eq!(error.kind(), ErrorKind::Confinement, "{error:?}");
-        assert!(error.to_string().contains("SIGSYS"), "{error}");
+        assert!(error.to_string().contains("SIGSYS") && error.to_string().contains("do not trust"), "{error}");
     }
 }

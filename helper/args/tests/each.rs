@@ -24,8 +24,18 @@ const NAMED: [(&str, &str); 7] = [
 const VALUES: [&str; 6] = ["7", "7:8", "7:8:9", "word", "sha256:0", "/dir"];
 
 /// The options of other programs that our pages name.
-const OF_OTHERS: [&str; 9] =
-    ["for", "locked", "map-auto", "map-root-user", "numeric-owner", "path", "release", "tool", "workspace"];
+const OF_OTHERS: [&str; 10] = [
+    "fix-perms",
+    "for",
+    "locked",
+    "map-auto",
+    "map-root-user",
+    "numeric-owner",
+    "path",
+    "release",
+    "tool",
+    "workspace",
+];
 
 #[test]
 fn each_field_of_the_options_is_set_by_the_option_of_its_name_and_by_it_alone() {

@@ -6,13 +6,14 @@ use crate::helper::fault::Result;
 use crate::helper::read::entry::{Entry, Time};
 use crate::helper::rights::{self, Attribute, Namespace, Ruling, Setting};
 use crate::options::{Options, Xattrs};
-use crate::report::{Cause, EventKind};
+use crate::report::{Cause, EntryKind, EventKind};
 use std::ffi::CString;
 
 /// The caller's policies on metadata, for the whole run.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     clamp_mtime: Option<i64>,
+    usable_modes: bool,
     xattrs: Xattrs,
     setting: Setting,
 }
@@ -22,6 +23,7 @@ impl Policy {
     pub(crate) fn new(options: &Options, own: u32, namespace: Namespace) -> Policy {
         Policy {
             clamp_mtime: options.clamp_mtime,
+            usable_modes: options.usable_modes,
             xattrs: options.xattrs,
             setting: Setting::new(options, own, namespace),
         }
@@ -32,6 +34,9 @@ impl Policy {
         let mut events = Vec::new();
         let mtime = self.clamp(entry.mtime);
         let owner = self.ids(entry.uid, entry.gid)?;
+        if self.usable_modes && entry.kind == EntryKind::Directory {
+            widen(entry, &mut events);
+        }
         let xattrs = self.attributes(entry, &mut events)?;
         let atime = entry.atime.map_or(mtime, |atime| self.clamp(atime));
         Ok((Metadata { owner, mode: entry.mode, mode_now: None, mtime, atime, xattrs }, events))
@@ -60,8 +65,11 @@ impl Policy {
             return Ok(Vec::new());
         }
         let mut attributes = Vec::new();
-        for attribute in given(entry) {
+        for mut attribute in given(entry) {
             entry.mode = attribute.mode_without(entry.mode);
+            if self.usable_modes && entry.kind == EntryKind::Directory {
+                attribute.let_owner_use();
+            }
             if let Some((name, value)) = self.attribute(attribute, events)? {
                 attributes.push((name, value));
             }
@@ -89,6 +97,15 @@ impl Policy {
         let value = attribute.value(&self.setting)?;
         // A name with NUL is malformed long before.
         Ok(CString::new(on_disk).ok().map(|name| (name, value)))
+    }
+}
+
+/// Its owner may look through it and remove what is in it.
+fn widen(entry: &mut Entry, events: &mut Vec<EventKind>) {
+    const ALL: u32 = 0o700;
+    if entry.mode & ALL != ALL {
+        events.push(EventKind::ModeWidened { mode: entry.mode });
+        entry.mode |= ALL;
     }
 }
 

@@ -13,7 +13,7 @@ use super::unchangeable;
 use crate::helper::fault::{Fault, Result};
 use crate::helper::read::entry::Region;
 use crate::report::{EntryKind, EntryRef, EventKind};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -76,7 +76,9 @@ pub(crate) struct Writers {
     open: RefCell<Option<Batch>>,
     next: RefCell<u32>,
     wanted: usize,
-    started: RefCell<usize>,
+    started: Cell<usize>,
+    /// Why one of them is lacking.
+    lacking: Cell<Option<i32>>,
 }
 
 #[derive(Default)]
@@ -127,7 +129,8 @@ impl Writers {
             open: RefCell::default(),
             next: RefCell::new(NO_BATCH),
             wanted,
-            started: RefCell::new(0),
+            started: Cell::new(0),
+            lacking: Cell::new(None),
         }
     }
 
@@ -193,19 +196,28 @@ impl Writers {
         self.start_one_for(waiting);
     }
 
-    /// One thread more while there is more to do than those that run have taken.
+    /// The error number for want of which there are fewer writers than were wanted.
+    pub(crate) fn lacking(&self) -> Option<i32> {
+        self.lacking.get()
+    }
+
+    /// One thread more while there is more to do than those that run have taken, until there is none to be had.
     fn start_one_for(&self, waiting: usize) {
-        let mut started = self.started.borrow_mut();
-        if *started >= self.wanted || (*started > 0 && waiting < 2) {
-            return;
+        let started = self.started.get();
+        let enough = started >= self.wanted || (started > 0 && waiting < 2);
+        if !enough && self.lacking.get().is_none() {
+            self.start_one();
         }
+        if self.started.get() == 0 {
+            self.shared.work_off(&self.maker);
+        }
+    }
+
+    fn start_one(&self) {
         let (shared, maker) = (Arc::clone(&self.shared), self.maker.clone());
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || shared.work(&maker));
-        match thread {
-            Ok(_) => *started += 1,
-            // Whoever waits for the batch does the work itself.
-            Err(_) if *started == 0 => self.shared.work_off(&self.maker),
-            Err(_) => {}
+        match std::thread::Builder::new().stack_size(STACK).spawn(move || shared.work(&maker)) {
+            Ok(_) => self.started.set(self.started.get() + 1),
+            Err(error) => self.lacking.set(Some(error.raw_os_error().unwrap_or(0))),
         }
     }
 

@@ -64,6 +64,8 @@ pub(crate) struct Stream {
     bytes_in: Arc<AtomicU64>,
     told: Arc<Told>,
     threaded: bool,
+    /// Why a thread is lacking that was wanted.
+    lacking: Option<i32>,
     /// The thread that digests; it has ended when the digest is told.
     hashing: Option<JoinHandle<()>>,
     relieve: Relieve,
@@ -73,8 +75,6 @@ enum Work {
     Here(Box<Decoding>),
     Elsewhere(Receiver<Sent>),
     Ended,
-    /// The thread could not be started.
-    Gone,
 }
 
 /// What the decoder's thread has to say.
@@ -105,7 +105,7 @@ impl Stream {
         let pool = Pool::default();
         let digesting = if digest { Digesting::Here(Sha256::new()) } else { Digesting::Nobody };
         let decoding = Decoding { decoder, digesting, pool, kept: None, bytes: 0, limits, told: Arc::clone(&told) };
-        Stream { work: Work::Here(Box::new(decoding)), bytes_in, told, threaded, hashing: None, relieve }
+        Stream { work: Work::Here(Box::new(decoding)), bytes_in, told, threaded, lacking: None, hashing: None, relieve }
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -128,13 +128,29 @@ impl Stream {
         matches!(&self.work, Work::Here(decoding) if decoding.decoder.ended())
     }
 
-    fn move_to_thread(&mut self) -> Result<()> {
-        let Work::Here(mut decoding) = std::mem::replace(&mut self.work, Work::Gone) else { return Ok(()) };
-        self.hashing = decoding.digest_elsewhere()?;
+    /// The error number for want of which work is done here that was to be done in a thread.
+    pub(crate) fn lacking(&self) -> Option<i32> {
+        self.lacking
+    }
+
+    /// Tried once. Where no thread can be had, all stays here.
+    fn move_to_thread(&mut self) {
+        self.threaded = false;
         let (sender, receiver) = sync_channel(QUEUE);
-        start(STACK, move || decoding.run(&sender))?;
-        self.work = Work::Elsewhere(receiver);
-        Ok(())
+        // Handed over to a thread that is there: what one that is not was given would be lost.
+        let (hand_over, given) = sync_channel::<Box<Decoding>>(1);
+        let decode = move || given.iter().for_each(|decoding| decoding.run(&sender));
+        if let Err(errno) = start(STACK, decode) {
+            self.lacking = Some(errno);
+            return;
+        }
+        let Work::Here(mut decoding) = std::mem::replace(&mut self.work, Work::Elsewhere(receiver)) else { return };
+        match decoding.digest_elsewhere() {
+            Ok(hashing) => self.hashing = hashing,
+            Err(errno) => self.lacking = Some(errno),
+        }
+        // It listens.
+        let _ = hand_over.send(decoding);
     }
 
     /// It may be asked for again.
@@ -153,20 +169,20 @@ impl Stream {
     }
 }
 
-fn start(stack: usize, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    Builder::new().stack_size(stack).spawn(run).map_err(|error| Cause::Thread(error.raw_os_error().unwrap_or(0)).into())
+/// A thread, or the error number.
+fn start(stack: usize, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, i32> {
+    Builder::new().stack_size(stack).spawn(run).map_err(|error| error.raw_os_error().unwrap_or(0))
 }
 
 impl Source for Stream {
     fn next_chunk(&mut self) -> Result<Option<Bytes>> {
         if self.threaded && matches!(&self.work, Work::Here(decoding) if decoding.bytes >= INLINE) {
-            self.move_to_thread()?;
+            self.move_to_thread();
         }
         let chunk = match &mut self.work {
             Work::Here(decoding) => decoding.next(&self.relieve),
             Work::Elsewhere(receiver) => received(receiver, &self.relieve),
             Work::Ended => Ok(None),
-            Work::Gone => Err(gone()),
         };
         if let Ok(None) = chunk {
             self.note_end();
@@ -238,18 +254,17 @@ impl Decoding {
     }
 
     /// Digests in a thread of its own from now on: decoding and digesting take turns on no core.
-    fn digest_elsewhere(&mut self) -> Result<Option<JoinHandle<()>>> {
-        let Digesting::Here(mut hasher) = std::mem::replace(&mut self.digesting, Digesting::Nobody) else {
-            return Ok(None);
-        };
+    fn digest_elsewhere(&mut self) -> Result<Option<JoinHandle<()>>, i32> {
+        let Digesting::Here(hasher) = &self.digesting else { return Ok(None) };
         let (sender, receiver) = sync_channel::<Bytes>(QUEUE);
-        let told = Arc::clone(&self.told);
-        self.digesting = Digesting::Elsewhere(sender);
+        let (mut hasher, told) = (hasher.clone(), Arc::clone(&self.told));
         let hash = move || {
             receiver.iter().for_each(|chunk| hasher.update(&chunk));
             told.digest(hasher);
         };
-        start(HASHING_STACK, hash).map(Some)
+        let hashing = start(HASHING_STACK, hash)?;
+        self.digesting = Digesting::Elsewhere(sender);
+        Ok(Some(hashing))
     }
 
     /// Decodes until the end, an error, or nobody listens any more.

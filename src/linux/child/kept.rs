@@ -1,7 +1,7 @@
 //! What is kept of what a helper says: bounded in bytes, whatever that is.
 
 use crate::purse::Purse;
-use crate::report::{Cause, Confinement, EntryRef, Event, EventKind, Failure};
+use crate::report::{Cause, Confinement, EntryRef, Event, EventKind, Failure, MapRefusal};
 
 /// What one more vector or string costs besides its bytes: its place in the list, and the allocator's share.
 const EACH: usize = 80;
@@ -17,11 +17,18 @@ pub(super) struct Kept {
     /// Counted, but not kept.
     pub(super) dropped: u64,
     pub(super) confinement: Option<Confinement>,
+    /// Why fewer ids are mapped than were wanted: ours to say.
+    pub(super) refusal: Option<MapRefusal>,
 }
 
 impl Kept {
     pub(super) fn new(purse: Purse) -> Kept {
-        Kept { purse, events: Vec::new(), dropped: 0, confinement: None }
+        Kept { purse, events: Vec::new(), dropped: 0, confinement: None, refusal: None }
+    }
+
+    pub(super) fn take_confinement(&mut self) -> Option<Confinement> {
+        let map_refusal = self.refusal.take();
+        self.confinement.take().map(|confinement| Confinement { map_refusal, ..confinement })
     }
 
     /// Keeps an event whole, or counts it.
@@ -35,7 +42,8 @@ impl Kept {
 
     /// False if it is larger than any honest one.
     #[must_use]
-    pub(super) fn confinement(&mut self, confinement: Confinement) -> bool {
+    pub(super) fn confinement(&mut self, mut confinement: Confinement) -> bool {
+        confinement.map_refusal = None;
         let bytes = of_confinement(&confinement);
         let fits = bytes <= ORDINARY || self.purse.pay(bytes);
         self.confinement = fits.then_some(confinement);

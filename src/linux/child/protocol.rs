@@ -64,6 +64,11 @@ impl Protocol {
         }
     }
 
+    /// About how long ago the helper was started.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// Whether this frame may come now; it has come then.
     pub(super) fn admits(&mut self, message: &Up) -> bool {
         let elapsed = self.since.elapsed();

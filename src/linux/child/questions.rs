@@ -22,7 +22,11 @@ impl Child {
     /// May take its time: programs are started, or other runs waited for.
     fn answer(&mut self, question: Question) {
         let answer = match question {
-            Question::IdMap => Down::IdMapDone(idmap::write(&self.process, &self.options.jail.user_namespace)),
+            Question::IdMap => {
+                let (mapped, refusal) = idmap::write(&self.process, &self.options.jail.user_namespace);
+                self.kept.refusal = refusal;
+                Down::IdMapDone(mapped)
+            }
             Question::Lowers => {
                 if let Some(wait) = &mut self.callbacks.lowers {
                     wait();

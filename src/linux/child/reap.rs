@@ -1,8 +1,11 @@
 //! A helper's end: an honest one is on its way out, any other is killed.
 
-use super::{Child, GRACE, until};
+use super::{Child, GRACE, filtered, until};
 use crate::linux::verdict::{Known, Outcome};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use std::os::fd::AsFd;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -27,12 +30,13 @@ impl Child {
             memory: self.options.jail.limits.memory_bytes,
             reply: self.reply.take(),
             status,
+            filtered: self.filtered.unwrap_or_default(),
             garbled: self.garbled,
             stderr: std::mem::take(&mut self.tail),
             known: Known {
                 events: std::mem::take(&mut self.kept.events),
                 dropped: self.kept.dropped,
-                confinement: self.kept.confinement.take(),
+                confinement: self.kept.take_confinement(),
                 ..Known::default()
             },
             ..Outcome::default()
@@ -53,6 +57,7 @@ impl Child {
         self.wait_for_hang_up(deadline);
         let soon = Instant::now() + SOON;
         loop {
+            self.see_who_killed_it();
             match self.process.try_wait() {
                 Ok(Some(status)) => {
                     self.reaped = true;
@@ -73,6 +78,20 @@ impl Child {
                     return None;
                 }
             }
+        }
+    }
+
+    /// What the kernel says of a process goes when it is reaped.
+    fn see_who_killed_it(&mut self) {
+        if self.reply.is_some() || self.filtered.is_some() {
+            return;
+        }
+        let pid = self.process.id();
+        let id = Id::Pid(Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX)));
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        if let Ok(WaitStatus::Signaled(_, Signal::SIGSYS, _)) = waitid(id, flags) {
+            let told = self.kept.confinement.is_some();
+            self.filtered = Some(filtered::look(pid, self.protocol.age(), told));
         }
     }
 

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::getegid;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -46,13 +47,22 @@ pub(super) fn process(
     command.stdin(Stdio::from(archive)).stdout(Stdio::from(control)).stderr(Stdio::from(stderr));
     // A handle, not a name: a rename in between changes nothing.
     let started = match proc::name_of(root) {
-        Ok(name) => command.current_dir(name).spawn(),
+        Ok(name) => spawned(command.current_dir(name)),
         Err(_) => from_inside(&mut command, root),
     };
     started.map_err(|e| spawn_error(program, root, e))
 }
 
-/// Nothing in it forces `fork`: std uses `posix_spawn`.
+/// By `posix_spawn`, which in glibc is `clone3`, and believes a filter that answers EPERM to a call that it does not know
+/// (runc before 1.0-rc93). Then by `fork`, which is `clone`: std takes it where it is to set a group, here the one that is.
+pub(in crate::linux) fn spawned(command: &mut Command) -> io::Result<Child> {
+    match command.spawn() {
+        Err(error) if error.raw_os_error() == Some(Errno::EPERM as i32) => command.gid(getegid().as_raw()).spawn(),
+        spawned => spawned,
+    }
+}
+
+/// Nothing in it forces `fork`: std uses `posix_spawn` at first.
 fn command(program: &Program) -> Command {
     let mut command = Command::new(program.path());
     command.arg0(ARGV0).env_clear();
@@ -67,7 +77,7 @@ fn from_inside(command: &mut Command, root: &OwnedFd) -> io::Result<Child> {
     let start = || {
         unshare(CloneFlags::CLONE_FS)?;
         nix::unistd::fchdir(root)?;
-        command.current_dir(".").spawn()
+        spawned(command.current_dir("."))
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, start)?;

@@ -23,7 +23,6 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
         Cause::LinkTargetMissing { .. } => Advice::TargetFirst,
         Cause::Refused(refusal) => return of_refusal(*refusal),
         Cause::LowersNotHeld(_) => Advice::AllowNamespaces,
-        Cause::Thread(_) => Advice::Threads,
         Cause::Descriptors { .. } => Advice::Descriptors,
         Cause::Exchanged { .. } => Advice::DisturbedOrUnstable,
         Cause::Attribute { .. } => Advice::SoftAttributes,
@@ -99,6 +98,7 @@ fn of_privilege(operation: &Operation, confinement: Option<&Confinement>, errno:
         (Call::Mknodat | Call::Symlinkat, _, Errno::EPERM) => Some(Advice::NoSpecialFiles),
         (Call::Linkat, _, Errno::EPERM) => Some(Advice::NoLinks),
         (Call::Linkat, _, Errno::EXDEV) => Some(Advice::LinkAcross),
+        (Call::Fchown | Call::Fchownat, _, Errno::EINVAL) if is_refused_a_map(confinement) => Some(Advice::RefusedMap),
         (Call::Fchown | Call::Fchownat, _, Errno::EINVAL) => Some(Advice::UnmappedOwner),
         (Call::Fchown | Call::Fchownat, _, Errno::EPERM) if has(confinement, "CAP_CHOWN") => Some(Advice::NoOwners),
         (Call::Fchown | Call::Fchownat, _, Errno::EPERM) => Some(Advice::KeepOwner),
@@ -108,6 +108,10 @@ fn of_privilege(operation: &Operation, confinement: Option<&Confinement>, errno:
         (_, _, Errno::EPERM) => Some(Advice::Forbidden),
         _ => None,
     }
+}
+
+fn is_refused_a_map(confinement: Option<&Confinement>) -> bool {
+    confinement.is_some_and(|confinement| confinement.map_refusal.is_some())
 }
 
 /// Whether the kernel cannot have meant that this capability is wanting.

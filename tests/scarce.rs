@@ -1,0 +1,91 @@
+//! Little to be had: processes, threads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::support::privilege::{need_root, skip};
+use crate::support::run::program_path;
+use crate::support::scratch::Scratch;
+use crate::support::tarball::Tarball;
+use crate::support::tree::Tree;
+
+/// A control group of its own.
+struct Group(PathBuf);
+
+impl Group {
+    /// In version 1 or 2 of the interface, wherever this process may make one; else the test is skipped.
+    fn of(controller: &str, name: &str) -> Option<Group> {
+        let places = [Path::new("/sys/fs/cgroup").join(controller), "/sys/fs/cgroup".into()];
+        let place = places.into_iter().find(|place| {
+            let text = |file| fs::read_to_string(place.join(file)).unwrap_or_default();
+            place.join("tasks").exists()
+                || text("cgroup.subtree_control").split_whitespace().any(|word| word == controller)
+        });
+        let group = place.map(|place| place.join(format!("untar-in-root-{name}-{}", std::process::id())));
+        match group.filter(|group| need_root() && fs::create_dir(group).is_ok()) {
+            Some(group) => Some(Group(group)),
+            None => {
+                skip(&format!("no control group of {controller} can be made"));
+                None
+            }
+        }
+    }
+
+    fn of_processes(name: &str) -> Option<Group> {
+        Group::of("pids", name)
+    }
+
+    /// The program in it, with room for so many processes and threads.
+    fn run(&self, most: u32, words: &[&Path]) -> Output {
+        fs::write(self.0.join("pids.max"), most.to_string()).expect("a limit");
+        self.run_within(words)
+    }
+
+    fn run_within(&self, words: &[&Path]) -> Output {
+        // The shell that joins becomes the program.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0).arg(program_path());
+        shell.args(words).output().expect("the program")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn many_files() -> Tarball {
+    (0..900).fold(Tarball::new(), |tar, i| tar.file(format!("d{}/f{i}", i % 20), vec![b'x'; 3000]))
+}
+
+const NAMED: &str = "the limit of processes and threads (`ulimit -u`, pids.max)";
+
+#[test]
+fn where_there_is_room_for_the_helper_alone_it_does_all_in_one_thread_and_names_the_limit() {
+    let Some(group) = Group::of_processes("threads") else { return };
+    let scratch = Scratch::new();
+    let archive = scratch.file("archive.tar", many_files().build());
+    // The helper; a thread for signals; a thread of the helper's; all that it wants.
+    for most in [2, 3, 4, 100] {
+        let dest = scratch.dir(format!("dest{most}"));
+        let output = group.run(most, &[&dest, &archive]);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{most}: {err}");
+        let tree = Tree::read(&dest);
+        assert_eq!(tree.paths().iter().filter(|path| path.contains("/f")).count(), 900, "{most}");
+        assert_eq!(err.contains(NAMED), most < 100, "{most}: {err}");
+    }
+}
+
+#[test]
+fn where_there_is_room_for_no_helper_the_limit_is_named() {
+    let Some(group) = Group::of_processes("helper") else { return };
+    let scratch = Scratch::new();
+    let archive = scratch.file("archive.tar", many_files().build());
+    let output = group.run(1, &[&scratch.dir("dest"), &archive]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{err}");
+    assert!(err.contains("starting the helper") && err.contains(NAMED), "{err}");
+}
