@@ -12,7 +12,7 @@ use crate::trouble::Trouble;
 use described::{Budget, Described};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
-use untar_in_root::image::{Image, Layer, Opener};
+use untar_in_root::image::{Image, Layer, LeftOut, Opener, Platform, Why};
 use untar_in_root::{Canceller, Escaped, Program};
 
 pub(crate) fn run(args: &Inspect) -> Exit {
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Inspect) -> Exit {
         Err(errno) => return fail(&mut screen, args, &Trouble::Signals(errno.into())),
     };
     match look(args, canceller) {
-        Ok(images) => show(&mut screen, args, &images),
+        Ok((images, left_out)) => show(&mut screen, args, &images, &left_out),
         Err(trouble) => match caught.signal() {
             Some(signal) => Exit::Signal(signal),
             None => fail(&mut screen, args, &trouble.of("inspect")),
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Inspect) -> Exit {
     }
 }
 
-fn look(args: &Inspect, canceller: Canceller) -> Result<Vec<Image>, Trouble> {
+fn look(args: &Inspect, canceller: Canceller) -> Result<(Vec<Image>, Vec<LeftOut>), Trouble> {
     let source = args.source();
     let one = source.reference.is_some() || args.platform.is_some();
     let mut opener = Opener::new(source).program(Program::this()?).cancelled_by(canceller).documents_only();
@@ -41,12 +41,16 @@ fn look(args: &Inspect, canceller: Canceller) -> Result<Vec<Image>, Trouble> {
     if let Some(platform) = &args.platform {
         opener = opener.platform(platform.clone());
     }
-    Ok(if one { vec![opener.open()?] } else { opener.list()? })
+    if one {
+        return Ok((vec![opener.open()?], Vec::new()));
+    }
+    let contents = opener.contents()?;
+    Ok((contents.images, contents.left_out))
 }
 
-fn show(screen: &mut Screen, args: &Inspect, images: &[Image]) -> Exit {
+fn show(screen: &mut Screen, args: &Inspect, images: &[Image], left_out: &[LeftOut]) -> Exit {
     if args.json {
-        screen.print(&json::line(Inspected(images)));
+        screen.print(&json::line(Inspected { images, left_out }));
     } else {
         let budget = Budget::default();
         for (at, image) in images.iter().enumerate() {
@@ -57,6 +61,12 @@ fn show(screen: &mut Screen, args: &Inspect, images: &[Image]) -> Exit {
             lines(image).iter().chain(&described.lines(image.layers().len())).for_each(|line| {
                 screen.print(line);
             });
+        }
+        for (at, one) in left_out.iter().enumerate() {
+            if at == 0 && !images.is_empty() {
+                screen.print(&"");
+            }
+            screen.print(&passed_over(one));
         }
     }
     match screen.finish() {
@@ -72,25 +82,30 @@ fn show(screen: &mut Screen, args: &Inspect, images: &[Image]) -> Exit {
 }
 
 /// The one object of a success, made image by image: a thousand of them would take ten times what the library keeps.
-struct Inspected<'a>(&'a [Image]);
+struct Inspected<'a> {
+    images: &'a [Image],
+    left_out: &'a [LeftOut],
+}
 
 impl Serialize for Inspected<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(4))?;
+        let budget = Budget::default();
+        let mut map = serializer.serialize_map(Some(5))?;
         map.serialize_entry("error", &Value::Null)?;
         map.serialize_entry("exit", &exit::DONE)?;
-        map.serialize_entry("images", &Images(self.0))?;
+        map.serialize_entry("images", &Each(self.images, |image: &Image| object(image, &budget.describe(image))))?;
+        map.serialize_entry("left_out", &Each(self.left_out, reason))?;
         map.serialize_entry("ok", &true)?;
         map.end()
     }
 }
 
-struct Images<'a>(&'a [Image]);
+/// A list that is made one by one.
+struct Each<'a, T, F>(&'a [T], F);
 
-impl Serialize for Images<'_> {
+impl<T, F: Fn(&T) -> Value> Serialize for Each<'_, T, F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let budget = Budget::default();
-        serializer.collect_seq(self.0.iter().map(|image| object(image, &budget.describe(image))))
+        serializer.collect_seq(self.0.iter().map(&self.1))
     }
 }
 
@@ -126,6 +141,41 @@ fn lines(image: &Image) -> Vec<String> {
     lines
 }
 
+/// What is listed and could not be opened, on one line.
+fn passed_over(one: &LeftOut) -> String {
+    let (what, why) = why(one);
+    // An error is escaped already.
+    let why = if matches!(one.why, Why::Beside(_)) { Escaped(why.as_bytes()).to_string() } else { why };
+    let names = one.names.iter().map(|name| Escaped(name.as_bytes()).to_string());
+    let platform = one.platform.as_ref().map(|platform| format!("({platform})"));
+    let who: Vec<String> = names.chain(one.digest.map(|digest| digest.to_string())).chain(platform).collect();
+    format!("{what:<9} {}: {why}", who.join(" "))
+}
+
+fn why(one: &LeftOut) -> (&'static str, String) {
+    match &one.why {
+        Why::Absent(error) => ("absent", error.to_string()),
+        Why::Broken(error) => ("broken", error.to_string()),
+        Why::Beside(what) => ("no image", what.clone()),
+        _ => ("left out", String::new()),
+    }
+}
+
+fn reason(one: &LeftOut) -> Value {
+    let (what, why) = why(one);
+    json!({
+        "names": one.names,
+        "platform": one.platform.as_ref().map(platform),
+        "manifest_digest": one.digest.map(|digest| digest.to_string()),
+        "why": what.replace(' ', "_"),
+        "message": why,
+    })
+}
+
+fn platform(platform: &Platform) -> Value {
+    json!({ "os": platform.os, "architecture": platform.architecture, "variant": platform.variant })
+}
+
 fn object(image: &Image, described: &Described) -> Value {
     let chain = image.chain_ids();
     let layers = image.layers().iter().zip(&chain).map(|(layer, chain)| {
@@ -140,8 +190,7 @@ fn object(image: &Image, described: &Described) -> Value {
     });
     json!({
         "names": image.names(),
-        "platform": { "os": image.platform().os, "architecture": image.platform().architecture,
-            "variant": image.platform().variant },
+        "platform": platform(image.platform()),
         "manifest_digest": image.digest().map(|digest| digest.to_string()),
         "id": image.id().to_string(),
         "size": image.layers().iter().map(Layer::size).sum::<u64>(),

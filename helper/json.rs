@@ -94,8 +94,20 @@ const NAMES: [&str; 4] = ["path", "name", "link", "target"];
 const LISTS: [&str; 2] = ["mounts_below", "xattrs"];
 const DIGESTS: [&str; 2] = ["digest", "diff_id"];
 /// Fields that hold the name of a variant.
-const VARIANTS: [&str; 10] =
-    ["kind", "root", "mounts", "stage", "compression", "format", "limit", "what", "cause", "refused"];
+const VARIANTS: [&str; 12] = [
+    "kind",
+    "root",
+    "mounts",
+    "stage",
+    "compression",
+    "declared",
+    "found",
+    "format",
+    "limit",
+    "what",
+    "cause",
+    "refused",
+];
 
 fn readable(value: Value) -> Value {
     match value {

@@ -25,32 +25,45 @@
 //! # What is checked
 //!
 //! Nothing in an image is trusted. Its files are opened beneath its directory, only regular ones and without ever
-//! waiting for one; an image has at most 500 layers, a layout 1,000 images; documents have at most 4 MiB, and 64 MiB
+//! waiting for one; an image has at most 500 layers, indexes 20,000 entries; documents have at most 4 MiB, and 64 MiB
 //! together; a document that could be read in two ways is refused. Manifests, configurations and layers have the size
 //! and SHA-256 that their descriptors say, and each layer's uncompressed stream has the diff ID of the configuration.
 //! A layer passes through this process, so what was digested is what was applied, whoever writes to the file
-//! meanwhile. Its first bytes must be of the format that its media type declares. Foreign and encrypted layers,
-//! artifacts and unknown types are refused by name. Digests are known to be right only when the last byte has been
-//! read, so a result appears at its place only after all of them were: until then it is made beside it, and after an
-//! error nothing is left.
+//! meanwhile. Its first bytes must be of the format that its media type declares; only docker's types may lie about
+//! that, which is an event. Foreign layers that are not there, encrypted layers, artifacts and unknown types are refused
+//! by name. Digests are known to be right only when the last byte has been read, so a result appears at its place only
+//! after all of them were: until then it is made beside it, and after an error nothing is left.
+//!
+//! # Which image is meant
+//!
+//! Of several images, the first of those that fit the platform best; under different names, none is chosen, and the
+//! error has a word for each that [`Source::reference`] takes. What is listed and not there is no candidate; what is
+//! damaged is one, but stands for itself alone. Where a layout has no image that can be opened and `manifest.json` is
+//! beside it, as `docker save` writes both, that decides.
 //!
 //! Decompressing and tar stay in the helper, for archives of images too.
 
 mod archive;
 mod beneath;
 mod blob;
+mod catalogue;
+mod contents;
 mod description;
 mod digest;
 mod docker;
 mod document;
 mod documents;
 mod flatten;
+mod item;
 mod layers;
+mod lists;
+mod loader;
 mod media;
 mod oci;
 mod open;
 mod platform;
 mod problem;
+mod reference;
 mod schedule;
 mod select;
 mod source;
@@ -58,6 +71,7 @@ mod staged;
 mod store;
 mod unpack;
 
+pub use contents::{Contents, LeftOut, Why};
 pub use description::{Description, Execution, History};
 pub use flatten::Flattened;
 pub use layers::{LayerDir, Layers};
@@ -71,6 +85,7 @@ pub use unpack::{Step, Unpack, What};
 use crate::options::Compression;
 use crate::report::Digest;
 use beneath::Beneath;
+use documents::Configuration;
 use std::fmt;
 use std::sync::Arc;
 
@@ -81,8 +96,8 @@ const MAX_DOCUMENT: u64 = 4 << 20;
 const MAX_DOCUMENTS: usize = 64 << 20;
 /// The most layers of an image: overlayfs (`OVL_MAX_STACK`) mounts no more than 500; docker makes no more than 127.
 const MAX_LAYERS: usize = 500;
-/// The most images, and the most indexes, of a layout or archive.
-const MAX_IMAGES: usize = 1_000;
+/// The most entries of the indexes of a layout or archive, one that is reached twice counted twice.
+const MAX_ENTRIES: usize = 20_000;
 
 /// An image: its manifest and configuration have been read and verified, its layers not yet.
 #[derive(Clone)]
@@ -91,6 +106,8 @@ pub struct Image {
     digest: Option<Digest>,
     id: Digest,
     platform: Platform,
+    /// It is for machines alone that have something which not every one of the platform has.
+    demands_features: bool,
     layers: Vec<Layer>,
     config: Arc<[u8]>,
     files: Option<Arc<Files>>,
@@ -152,15 +169,18 @@ impl Layer {
 }
 
 impl Image {
-    fn new(
-        names: Vec<String>,
-        digest: Option<Digest>,
-        id: Digest,
-        platform: Platform,
-        layers: Vec<Layer>,
-        config: Arc<[u8]>,
-    ) -> Image {
-        Image { names, digest, id, platform, layers, config, files: None }
+    fn new(digest: Option<Digest>, config: Configuration, layers: Vec<Layer>) -> Image {
+        let Configuration { id, bytes, platform, demands_features, .. } = config;
+        Image { names: Vec::new(), digest, id, platform, demands_features, layers, config: bytes, files: None }
+    }
+
+    fn named(self, names: Vec<String>) -> Image {
+        Image { names, ..self }
+    }
+
+    /// How well it fits, where only its configuration says what it is for.
+    fn fits(&self, platform: &Platform) -> Option<u8> {
+        platform.fit(&self.platform).filter(|_| !self.demands_features)
     }
 
     /// Tags and names that it has in its layout or archive; unchecked text.

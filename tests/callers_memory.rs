@@ -140,8 +140,9 @@ fn no_image_costs_its_caller_more_than_the_purse() {
     layers.inspected("a thousand manifests of 500 layers", 1);
 
     let named = layout("named");
-    let manifest = named.manifest(&named.config(0, 0), 0, 0);
-    let inner = json!({ "schemaVersion": 2, "manifests": vec![manifest; 1000] });
+    let config = named.config(0, 0);
+    let manifests: Vec<Value> = (0..1000).map(|number| named.manifest(&config, 0, number)).collect();
+    let inner = json!({ "schemaVersion": 2, "manifests": manifests });
     let mut index = named.put(inner.to_string().as_bytes(), "index");
     index["annotations"] = json!({ "org.opencontainers.image.ref.name": "n".repeat(DOCUMENT - 500) });
     named.lists(&[index]);

@@ -3,6 +3,7 @@
 mod archives;
 mod cli;
 mod damage;
+mod field;
 mod flatten;
 mod foreign;
 mod inspect;

@@ -20,10 +20,12 @@ Sources:
   oci:DIR[:REF]              an OCI layout, as skopeo, buildah and umoci write it
   oci-archive:FILE[:REF]     a tar archive of one
   docker-archive:FILE[:REF]  what `docker save` and `skopeo copy … docker-archive:FILE` write
+  dir:DIR                    what `skopeo copy … dir:DIR` and `podman save --format docker-dir` write
   PATH[:REF]                 any of them, found out
   -                          an archive from standard input; with a name docker-archive:-:REF
 
-REF is a tag, a name, or the digest of a manifest, an index or a configuration (sha256:…).";
+REF is a tag, a name, the digest of a manifest, an index or a configuration (sha256:…, NAME@sha256:…), or @N, the N-th
+that is listed, from 0. PATH@sha256:… and PATH@N do as well.";
 
 const IMAGE_EXAMPLES: &str = "\
 Examples:

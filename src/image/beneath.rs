@@ -61,6 +61,11 @@ impl Beneath {
         self.resolve(file, LOOK).is_ok()
     }
 
+    /// There is nothing of this name: not what is there and may not be read.
+    pub(super) fn lacks(&self, file: &str) -> bool {
+        matches!(self.resolve(file, LOOK), Err(Errno::ENOENT | Errno::ENOTDIR))
+    }
+
     /// A regular file, and its size.
     pub(super) fn file(&self, file: &str) -> Result<(File, u64), Error> {
         // A look first: even opening a device may have consequences.

@@ -3,7 +3,7 @@
 use super::beneath::Beneath;
 use super::documents::Documents;
 use super::problem::Problem;
-use super::{Layer, MAX_DOCUMENT, digest};
+use super::{Layer, MAX_DOCUMENT, digest, media};
 use crate::error::Error;
 use crate::options::Compression;
 use crate::report::Digest;
@@ -12,19 +12,18 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-/// A manifest or configuration, which is what its descriptor says.
-pub(super) fn document(documents: &Documents, declared: &Digest, size: u64) -> Result<(String, Vec<u8>), Error> {
-    let name = digest::blob(declared);
+/// A manifest or configuration of this name, which is what its descriptor says.
+pub(super) fn document(documents: &Documents, name: &str, declared: &Digest, size: u64) -> Result<Vec<u8>, Error> {
     if size > MAX_DOCUMENT {
         return Err(Problem::DocumentSize(size).at(name));
     }
-    let bytes = documents.read(&name)?;
+    let bytes = documents.read(name)?;
     let actual = bytes.len() as u64;
     if actual != size {
         return Err(Problem::Size { declared: size, actual }.at(name));
     }
-    verify(declared, digest::of(&bytes), &name)?;
-    Ok((name, bytes))
+    verify(declared, digest::of(&bytes), name)?;
+    Ok(bytes)
 }
 
 pub(super) fn verify(declared: &Digest, actual: Digest, name: &str) -> Result<(), Error> {
@@ -34,11 +33,13 @@ pub(super) fn verify(declared: &Digest, actual: Digest, name: &str) -> Result<()
     Ok(())
 }
 
-/// An open layer of the right size, whose first bytes are what its media type says.
+/// An open layer of the right size, whose first bytes are what its media type says, where that has to be so.
 pub(super) struct Blob {
     file: File,
     size: u64,
     pub(super) compression: Compression,
+    /// What its media type says, where the bytes say something else.
+    pub(super) declared: Option<Compression>,
 }
 
 impl Blob {
@@ -54,9 +55,12 @@ impl Blob {
         let read = read_start(&file, &mut start)
             .map_err(|error| Error::io_at(crate::kind::ErrorKind::Read, "reading", layer.file.as_ref(), error))?;
         let found = Compression::sniff(&start[..read]);
-        match layer.compression {
-            Some(declared) if declared != found => Err(Problem::Format { declared, found }.at(layer.file.as_str())),
-            _ => Ok(Blob { file, size: actual, compression: found }),
+        let declared = layer.compression.filter(|declared| *declared != found);
+        match declared {
+            Some(declared) if !layer.media_type.as_deref().is_some_and(media::may_lie) => {
+                Err(Problem::Format { declared, found }.at(layer.file.as_str()))
+            }
+            declared => Ok(Blob { file, size: actual, compression: found, declared }),
         }
     }
 

@@ -1,41 +1,52 @@
 //! Docker archives: `manifest.json`, a configuration per image, layers by their path in the archive.
 
 use super::beneath::Beneath;
-use super::document::{DockerImage, DockerImages, json};
-use super::documents::Documents;
+use super::catalogue::Catalogue;
+use super::document::{DockerImages, json};
+use super::documents::{Documents, MANIFEST};
+use super::item::{DockerItem, Gathered, What};
 use super::problem::Problem;
-use super::{Image, Layer, MAX_IMAGES, MAX_LAYERS, blob, digest};
+use super::{Image, Layer, MAX_ENTRIES, MAX_LAYERS, blob, digest};
 use crate::error::Error;
 use crate::report::Digest;
 
-const MANIFEST: &str = "manifest.json";
-
-/// Looks like one.
-pub(super) fn is_archive(files: &Beneath) -> bool {
-    files.has(MANIFEST)
-}
-
 /// Every image of the archive.
-pub(super) fn find(documents: &Documents) -> Result<Vec<DockerImage>, Error> {
-    let images: DockerImages = json(&documents.read(MANIFEST)?, MANIFEST)?;
-    if images.count() > MAX_IMAGES {
+pub(super) fn find(documents: &Documents) -> Result<Catalogue, Error> {
+    let images: Option<DockerImages> = json(&documents.read(MANIFEST)?, MANIFEST)?;
+    let images = images.unwrap_or_default();
+    if images.count() > MAX_ENTRIES {
         return Err(Problem::Images.at(MANIFEST));
     }
-    Ok(images.into_items())
+    let mut gathered = Gathered::new();
+    for (item, tags) in images.into_items().into_iter().map(DockerItem::of) {
+        gathered.line(item, tags);
+    }
+    let (items, lines) = gathered.items(What::Docker);
+    documents.pay(items.iter().map(|item| item.cost()).sum(), MANIFEST)?;
+    Ok(Catalogue::new((items, lines)))
 }
 
 /// Reads an image's configuration, and looks for its layers.
-pub(super) fn load(documents: &Documents, found: &DockerImage) -> Result<Image, Error> {
-    let (layers, count) = found.layers.as_ref().map_or((&[][..], 0), |layers| (layers.items(), layers.count()));
-    if count > MAX_LAYERS {
-        return Err(Problem::Layers(count).at(MANIFEST));
+pub(super) fn load(documents: &Documents, found: &DockerItem) -> Result<Image, Error> {
+    if found.count > MAX_LAYERS {
+        return Err(Problem::Layers(found.count).at(MANIFEST));
     }
-    let config = documents.configuration(&found.config, || configuration(documents, &found.config))?;
-    let diff_ids = config.diff_ids(count, &found.config)?;
-    let layers = layers.iter().zip(diff_ids).map(|(file, diff_id)| layer(documents.files(), file, *diff_id));
+    let name = within(&found.config);
+    let config = documents.configuration(name, || configuration(documents, name))?;
+    let diff_ids = config.diff_ids(found.count, name)?;
+    let layers =
+        found.layers.iter().zip(diff_ids).map(|(file, diff_id)| layer(documents.files(), within(file), *diff_id));
     let layers = layers.collect::<Result<_, _>>()?;
-    let names = found.tags().to_vec();
-    documents.keep(Image::new(names, None, config.id, config.platform, layers, config.bytes), MANIFEST)
+    documents.keep(Image::new(None, config, layers), MANIFEST)
+}
+
+/// A leading `/` or `./` says nothing: some write it here, some in the archive, some in both.
+fn within(file: &str) -> &str {
+    let mut rest = file;
+    while let Some(shorter) = rest.strip_prefix("./").or_else(|| rest.strip_prefix('/')) {
+        rest = shorter;
+    }
+    rest
 }
 
 fn configuration(documents: &Documents, name: &str) -> Result<(Vec<u8>, Digest), Error> {
@@ -60,40 +71,9 @@ fn named(file: &str) -> Option<Digest> {
     Digest::from_hex(name.strip_suffix(".json").unwrap_or(name))
 }
 
-/// `debian`, `debian:latest` and `docker.io/library/debian:latest` are one name.
-pub(super) fn same_name(a: &str, b: &str) -> bool {
-    full(a) == full(b)
-}
-
-fn full(name: &str) -> String {
-    let host = name.split_once('/').map(|(first, _)| first);
-    let has_host = host.is_some_and(|host| host.contains(['.', ':']) || host == "localhost");
-    let name = match (has_host, name.contains('/')) {
-        (true, _) => name.to_owned(),
-        (false, true) => format!("docker.io/{name}"),
-        (false, false) => format!("docker.io/library/{name}"),
-    };
-    let last = name.rsplit('/').next().unwrap_or_default();
-    if last.contains([':', '@']) { name } else { format!("{name}:latest") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_compared_whole() {
-        for (a, b, want) in [
-            ("debian", "docker.io/library/debian:latest", true),
-            ("debian:12", "docker.io/library/debian:12", true),
-            ("me/app", "docker.io/me/app:latest", true),
-            ("localhost:5000/app", "localhost:5000/app:latest", true),
-            ("localhost/app:1", "docker.io/localhost/app:1", false),
-            ("debian", "debian:12", false),
-        ] {
-            assert_eq!(same_name(a, b), want, "{a} {b}");
-        }
-    }
 
     #[test]
     fn configurations_are_named_by_digest() {
@@ -103,5 +83,15 @@ mod tests {
         }
         assert_eq!(named("config.json"), None);
         assert_eq!(named(&format!("other/{hex}.json")), None);
+    }
+
+    #[test]
+    fn a_leading_slash_or_dot_says_nothing() {
+        for name in ["a/b", "/a/b", "./a/b", "//a/b", ".//./a/b"] {
+            assert_eq!(within(name), "a/b");
+        }
+        for name in ["../a", "/../a", ".a", "..", "a/../b"] {
+            assert_eq!(within(name), name.trim_start_matches('/'), "and what climbs is refused where it is opened");
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! The JSON of images, as far as it is used: OCI image-spec `image-index.md`, `manifest.md`, `config.md`, and the
 //! `manifest.json` of `docker save`. Unknown fields are ignored, fields given twice are refused (serde), and a
-//! document that could be read in two ways is too.
+//! document that could be read in two ways is too. `null` is what Go's tools, which write it, make of it: nothing.
 
+mod null;
 mod several;
 
 use super::problem::{BadJson, Problem, shortened};
-use super::{MAX_IMAGES, MAX_LAYERS};
+use super::{MAX_ENTRIES, MAX_LAYERS};
 use crate::error::Error;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -13,12 +14,14 @@ use serde_json::error::Category;
 use several::Several;
 
 /// Points to a blob.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null::as_default")]
     pub(super) media_type: String,
+    #[serde(default, deserialize_with = "null::as_default")]
     pub(super) digest: String,
+    #[serde(default, deserialize_with = "null::as_default")]
     pub(super) size: u64,
     #[serde(default)]
     pub(super) urls: Option<Several<String, 4>>,
@@ -28,7 +31,7 @@ pub(super) struct Descriptor {
     pub(super) platform: Option<PlatformText>,
 }
 
-/// Those that name an image; no other is used, so none is kept.
+/// Those that name an image, and the one that says that it is none; no other is used, so none is kept.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Annotations {
     /// The tag, in `index.json`.
@@ -37,22 +40,34 @@ pub(super) struct Annotations {
     /// The whole name, as containerd and `docker save` have it.
     #[serde(rename = "io.containerd.image.name", default)]
     pub(super) name: Option<String>,
+    /// What buildkit says of an attestation.
+    #[serde(rename = "vnd.docker.reference.type", default)]
+    pub(super) reference_type: Option<String>,
 }
 
 /// What an index leads to: more than may be, by one, is enough to see that it is too much.
-pub(super) type Manifests = Several<Descriptor, { 2 * MAX_IMAGES + 1 }>;
+pub(super) type Manifests = Several<Descriptor, { MAX_ENTRIES + 1 }>;
 /// The layers of a manifest, with the same margin.
 pub(super) type Layers<T> = Several<T, { MAX_LAYERS + 1 }>;
 
 /// A platform as a descriptor and a configuration have it.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct PlatformText {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null::as_default")]
     pub(super) os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null::as_default")]
     pub(super) architecture: String,
     #[serde(default)]
     pub(super) variant: Option<String>,
+    #[serde(rename = "os.features", default)]
+    features: Option<Several<String, 1>>,
+}
+
+impl PlatformText {
+    /// It is for machines alone that have something which not every one of this platform has.
+    pub(super) fn demands_features(&self) -> bool {
+        self.features.as_ref().is_some_and(|features| features.count() > 0)
+    }
 }
 
 /// `oci-layout`
@@ -66,6 +81,7 @@ pub(super) struct LayoutMarker {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
+    #[serde(deserialize_with = "null::as_default")]
     schema_version: u64,
     #[serde(default)]
     pub(super) media_type: Option<String>,
@@ -105,8 +121,14 @@ impl Document {
         }
     }
 
+    /// An index by what is in it.
+    pub(super) fn is_index(&self) -> bool {
+        self.manifests.is_some()
+    }
+
     pub(super) fn into_manifests(self, file: &str) -> Result<Manifests, Error> {
         match self.manifests {
+            Some(manifests) if manifests.count() > MAX_ENTRIES => Err(Problem::Images.at(file)),
             Some(manifests) => Ok(manifests),
             None if self.config.is_some() || self.layers.is_some() => Err(Problem::ManifestForIndex.at(file)),
             None => Ok(Manifests::default()),
@@ -124,49 +146,47 @@ impl Document {
 /// An image's configuration.
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null::as_default")]
     os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null::as_default")]
     architecture: String,
     #[serde(default)]
     variant: Option<String>,
+    #[serde(rename = "os.features", default)]
+    features: Option<Several<String, 1>>,
+    #[serde(deserialize_with = "null::as_default")]
     pub(super) rootfs: Rootfs,
 }
 
 impl Config {
     pub(super) fn platform(&self) -> PlatformText {
         let (os, architecture, variant) = (self.os.clone(), self.architecture.clone(), self.variant.clone());
-        PlatformText { os, architecture, variant }
+        PlatformText { os, architecture, variant, features: self.features.clone() }
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Rootfs {
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "null::as_default")]
     pub(super) kind: String,
     #[serde(default)]
     pub(super) diff_ids: Option<Layers<String>>,
 }
 
 /// One image of a docker archive.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct DockerImage {
+    #[serde(deserialize_with = "null::as_default")]
     pub(super) config: String,
     #[serde(default)]
-    pub(super) repo_tags: Option<Several<String, MAX_IMAGES>>,
+    pub(super) repo_tags: Option<Several<String, MAX_ENTRIES>>,
     #[serde(default)]
     pub(super) layers: Option<Layers<String>>,
 }
 
-impl DockerImage {
-    pub(super) fn tags(&self) -> &[String] {
-        self.repo_tags.as_ref().map_or(&[], |tags| tags.items())
-    }
-}
-
 /// `manifest.json`
-pub(super) type DockerImages = Several<DockerImage, MAX_IMAGES>;
+pub(super) type DockerImages = Several<DockerImage, MAX_ENTRIES>;
 
 /// Parses; what is wrong is told with line and column.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T, Error> {
@@ -252,8 +272,8 @@ mod tests {
     fn what_is_too_much_is_counted_and_not_kept() {
         let descriptor = r#"{"digest":"","size":0,"annotations":{"a":"b"}}"#;
         let text = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, vec![descriptor; 80_000].join(","));
-        let manifests = Document::parse(text.as_bytes(), "x").expect("an index").into_manifests("x").expect("an index");
-        assert_eq!((manifests.count(), manifests.items().len()), (80_000, 2 * MAX_IMAGES + 1));
+        let manifests = Document::parse(text.as_bytes(), "x").expect("an index").manifests.expect("an index");
+        assert_eq!((manifests.count(), manifests.items().len()), (80_000, MAX_ENTRIES + 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::beneath::Beneath;
 use super::document::{Config, json};
 use super::platform::Platform;
 use super::problem::Problem;
-use super::{Files, Image, Layer, MAX_DOCUMENTS, digest};
+use super::{Files, Image, Layer, digest};
 use crate::error::Error;
 use crate::purse::Purse;
 use crate::report::Digest;
@@ -12,10 +12,22 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// How the files of an image are named.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Naming {
+    /// `blobs/sha256/HEX`, as an OCI layout has it; a docker archive says the name of each.
+    Layout,
+    /// `HEX`, as skopeo's `dir:` has it, whose `manifest.json` is the manifest of this digest.
+    Flat(Digest),
+}
+
+pub(super) const MANIFEST: &str = "manifest.json";
+
 /// The documents of a layout or archive while it is being opened.
 pub(super) struct Documents {
     files: Arc<Files>,
     purse: Purse,
+    naming: Naming,
     /// Configurations by their name: many images may have one.
     configurations: RefCell<HashMap<String, Configuration>>,
 }
@@ -26,14 +38,17 @@ pub(super) struct Configuration {
     pub(super) id: Digest,
     pub(super) bytes: Arc<[u8]>,
     pub(super) platform: Platform,
+    pub(super) demands_features: bool,
     diff_ids: Arc<[Digest]>,
 }
 
 impl Configuration {
     fn parse(bytes: Vec<u8>, id: Digest, name: &str) -> Result<Configuration, Error> {
         let config: Config = json(&bytes, name)?;
-        let platform = Platform::of(&config.platform());
-        if config.rootfs.kind != "layers" {
+        let text = config.platform();
+        let (demands_features, platform) = (text.demands_features(), Platform::of(text));
+        // Small builders leave it out, and there has never been another.
+        if !matches!(config.rootfs.kind.as_str(), "layers" | "") {
             return Err(Problem::RootfsType(config.rootfs.kind).at(name));
         }
         let diff_ids = config.rootfs.diff_ids.unwrap_or_default();
@@ -43,7 +58,7 @@ impl Configuration {
         }
         let diff_ids = diff_ids.items().iter().map(|text| digest::parse(text)).collect::<Result<_, _>>();
         let diff_ids = diff_ids.map_err(|problem| problem.at(name))?;
-        Ok(Configuration { id, bytes: bytes.into(), platform, diff_ids })
+        Ok(Configuration { id, bytes: bytes.into(), platform, demands_features, diff_ids })
     }
 
     /// The diff IDs, of which there must be as many as layers.
@@ -56,16 +71,34 @@ impl Configuration {
 }
 
 impl Documents {
-    pub(super) fn new(files: Arc<Files>) -> Documents {
-        let purse = Purse::new(MAX_DOCUMENTS);
-        Documents { files, purse, configurations: RefCell::default() }
+    /// Several descriptions of one archive are paid from one purse.
+    pub(super) fn new(files: Arc<Files>, purse: Purse, naming: Naming) -> Documents {
+        Documents { files, purse, naming, configurations: RefCell::default() }
     }
 
     pub(super) fn files(&self) -> &Beneath {
         &self.files.beneath
     }
 
-    fn pay(&self, bytes: usize, file: &str) -> Result<(), Error> {
+    /// The name of a configuration or layer.
+    pub(super) fn blob(&self, digest: &Digest) -> String {
+        match self.naming {
+            Naming::Layout => digest::blob(digest),
+            Naming::Flat(_) => digest::hex(digest),
+        }
+    }
+
+    /// The name of a manifest or index.
+    pub(super) fn manifest(&self, digest: &Digest) -> String {
+        match self.naming {
+            Naming::Layout => digest::blob(digest),
+            Naming::Flat(top) if top == *digest => MANIFEST.to_owned(),
+            Naming::Flat(_) => format!("{}.manifest.json", digest::hex(digest)),
+        }
+    }
+
+    /// Pays for what is kept of a file.
+    pub(super) fn pay(&self, bytes: usize, file: &str) -> Result<(), Error> {
         if self.purse.pay(bytes) { Ok(()) } else { Err(Problem::Documents.at(file)) }
     }
 
@@ -92,14 +125,12 @@ impl Documents {
         Ok(configuration)
     }
 
-    /// Pays for an image, which is kept.
+    /// Pays for an image, which is kept; names are paid by whoever gives it some.
     pub(super) fn keep(&self, image: Image, file: &str) -> Result<Image, Error> {
-        let names = image.names.iter().map(|name| size_of::<String>() + name.len());
         let platform = image.platform.os.len() + image.platform.architecture.len();
         let variant = image.platform.variant.as_ref().map_or(0, String::len);
-        let all =
-            size_of::<Image>() + platform + variant + names.chain(image.layers.iter().map(of_layer)).sum::<usize>();
-        self.pay(all, file)?;
+        let layers = image.layers.iter().map(of_layer).sum::<usize>();
+        self.pay(size_of::<Image>() + platform + variant + layers, file)?;
         Ok(image)
     }
 }

@@ -1,12 +1,9 @@
-//! Opening: the directory, or the archive unpacked first; then the images in it.
+//! Opening: the directory, or the archive unpacked first.
 
 use super::archive::{self, How, Unpacked};
 use super::beneath::{Beneath, named_file};
-use super::documents::Documents;
-use super::problem::Problem;
-use super::select::{self, Candidate};
 use super::staged::Staged;
-use super::{Files, Form, Image, Platform, Source, docker, oci};
+use super::{Contents, Files, Form, Image, Platform, Source, lists};
 use crate::canceller::Canceller;
 use crate::error::Error;
 use crate::kind::ErrorKind;
@@ -104,54 +101,52 @@ impl Opener {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Image`](crate::ErrorKind::Image) and others with a [`Problem`];
+    /// [`ErrorKind::Image`](crate::ErrorKind::Image) and others with a [`Problem`](super::Problem);
     /// [`ErrorKind::Read`](crate::ErrorKind::Read); for archives, any of the helper.
     pub fn open(&self) -> Result<Image, Error> {
-        let (files, documents, candidates) = self.look()?;
+        let files = self.files()?;
         let reference = self.source.reference.as_deref();
-        let mut image = select::one(&documents, candidates, reference, self.platform.as_ref())?;
+        let mut image = lists::one(&files, self.source.form, reference, self.platform.as_ref())?;
         image.files = Some(files);
         Ok(image)
     }
 
-    /// Opens all images, whatever reference and platform are wanted. Attestations and artifacts are passed over.
+    /// Opens all images, whatever reference and platform are wanted.
     ///
     /// # Errors
     ///
-    /// The errors of [`open`](Opener::open), but for those of choosing one image.
+    /// Those of [`contents`](Opener::contents).
     pub fn list(&self) -> Result<Vec<Image>, Error> {
-        let (files, documents, candidates) = self.look()?;
-        let mut images = select::all(&documents, &candidates)?;
-        images.iter_mut().for_each(|image| image.files = Some(Arc::clone(&files)));
-        Ok(images)
+        Ok(self.contents()?.images)
     }
 
-    fn look(&self) -> Result<(Arc<Files>, Documents, Vec<Candidate>), Error> {
+    /// Opens all images, whatever reference and platform are wanted, and says what is listed beside them: images that
+    /// are not there or damaged, attestations, artifacts.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`open`](Opener::open), but for those of choosing one image. What is wrong with one image is an
+    /// error only if there is no other.
+    pub fn contents(&self) -> Result<Contents, Error> {
+        let files = self.files()?;
+        let mut contents = lists::all(&files, self.source.form)?;
+        contents.images.iter_mut().for_each(|image| image.files = Some(Arc::clone(&files)));
+        Ok(contents)
+    }
+
+    /// The directory, or what the archive has been unpacked to.
+    fn files(&self) -> Result<Arc<Files>, Error> {
         let path = &self.source.path;
         let (beneath, staging) = match self.source.form {
-            Form::OciLayout => (Beneath::open(path)?, None),
+            Form::OciLayout | Form::Dir => (Beneath::open(path)?, None),
             Form::Detect if !self.source.is_stdin() => match Beneath::look(path) {
                 Ok(beneath) => (beneath, None),
                 Err(_) => self.unpack()?,
             },
             _ => self.unpack()?,
         };
-        let oci = match self.source.form {
-            Form::OciLayout | Form::OciArchive => true,
-            Form::DockerArchive => false,
-            // `docker save` writes both since version 25; the layout says more.
-            Form::Detect => oci::is_layout(&beneath),
-        };
         let whole = !self.documents || staging.is_none();
-        let files = Arc::new(Files { beneath, whole, _staging: staging });
-        let (beneath, documents) = (&files.beneath, Documents::new(Arc::clone(&files)));
-        let candidates = match oci {
-            true if !oci::is_layout(beneath) => return Err(Problem::NotAnImage.at(path)),
-            true => oci::find(&documents)?.into_iter().map(|found| Candidate::Oci(Box::new(found))).collect(),
-            false if !docker::is_archive(beneath) => return Err(Problem::NotAnImage.at(path)),
-            false => docker::find(&documents)?.into_iter().map(Candidate::Docker).collect(),
-        };
-        Ok((files, documents, candidates))
+        Ok(Arc::new(Files { beneath, whole, _staging: staging }))
     }
 
     fn unpack(&self) -> Result<(Beneath, Option<Staged>), Error> {

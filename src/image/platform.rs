@@ -4,8 +4,9 @@ use super::document::PlatformText;
 use std::fmt;
 use std::str::FromStr;
 
-/// `os/architecture[/variant]`, in the words of the image-spec (Go's `GOOS` and `GOARCH`), and parsed as that.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// `os/architecture[/variant]`, in the words of the image-spec (Go's `GOOS` and `GOARCH`), and parsed as that. What
+/// `uname -m` and Debian call the same (`x86_64`, `aarch64`, `armhf`) is understood where platforms are compared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct Platform {
     /// `linux`
@@ -21,25 +22,32 @@ pub struct Platform {
 #[non_exhaustive]
 pub struct ParsePlatformError;
 
+/// The best fit.
+pub(super) const EXACT: u8 = 0;
+/// A fit beyond what every machine of the architecture understands.
+const BEYOND: u8 = 100;
+
 impl Platform {
     /// This machine's.
     #[must_use]
     pub fn host() -> Platform {
         let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "x86" => "386",
-            "aarch64" => "arm64",
             "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
             "powerpc64" => "ppc64",
-            "loongarch64" => "loong64",
-            other => other,
+            other => names(other).0,
         };
         Platform { os: std::env::consts::OS.to_owned(), architecture: architecture.to_owned(), variant: None }
     }
 
-    pub(super) fn of(text: &PlatformText) -> Platform {
-        let variant = text.variant.clone().filter(|variant| !variant.is_empty());
-        Platform { os: text.os.clone(), architecture: text.architecture.clone(), variant }
+    /// As a configuration has it.
+    pub(super) fn of(text: PlatformText) -> Platform {
+        let variant = text.variant.filter(|variant| !variant.is_empty());
+        Platform { os: text.os, architecture: text.architecture, variant }
+    }
+
+    /// As a descriptor has it: without an architecture it says nothing, and the configuration decides.
+    pub(super) fn described(text: PlatformText) -> Option<Platform> {
+        Some(Platform::of(text)).filter(|platform| !platform.architecture.is_empty())
     }
 
     /// What buildkit gives to attestations: no image.
@@ -47,27 +55,78 @@ impl Platform {
         self.os == "unknown" && self.architecture == "unknown"
     }
 
-    /// How well an image fits: 0 is best; `None` if it does not. A wanted variant must be the image's, where
-    /// arm64 without one is v8; without a wanted one, an image without one is best, then the highest that is common.
+    /// How well an image fits: 0 is best; `None` if it does not. With a wanted variant, that one or the highest below
+    /// it; without, an image without one is best, then the highest that is common.
     pub(super) fn fit(&self, image: &Platform) -> Option<u8> {
-        if self.os != image.os || self.architecture != image.architecture {
+        let (wanted, has) = (Normal::of(self), Normal::of(image));
+        if wanted.os != has.os || wanted.architecture != has.architecture {
             return None;
         }
-        let implied = |variant: &Option<String>| match (variant.as_deref(), self.architecture.as_str()) {
-            (None, "arm64") => Some("v8".to_owned()),
-            (None, "amd64") => Some("v1".to_owned()),
-            (variant, _) => variant.map(str::to_owned),
-        };
-        let (wanted, has) = (implied(&self.variant), implied(&image.variant));
-        match (&self.variant, has.as_deref()) {
-            (Some(_), _) => (wanted == has).then_some(0),
-            (None, _) if wanted == has => Some(0),
-            (None, Some("v7")) => Some(1),
-            (None, Some("v6")) => Some(2),
-            (None, Some("v5")) => Some(3),
-            // Higher than every machine of the architecture understands: only if there is nothing else.
-            (None, _) => Some(9),
+        match (&wanted.variant, &has.variant) {
+            (wanted, has) if wanted == has => Some(EXACT),
+            (Some(variant), has) => below(wanted.architecture, variant, has.as_deref()),
+            (None, Some(variant)) => Some(match variant.as_str() {
+                "v7" => 1,
+                "v6" => 2,
+                "v5" => 3,
+                // Only if there is nothing else.
+                _ => BEYOND,
+            }),
+            (None, None) => Some(EXACT),
         }
+    }
+}
+
+/// An image for a lower variant runs on a machine of a higher one, never the other way round. `arm` alone is v6 or v7
+/// with those who write it.
+fn below(architecture: &str, wanted: &str, has: Option<&str>) -> Option<u8> {
+    let level = |variant: &str| variant.strip_prefix('v').and_then(|level| level.parse::<u8>().ok());
+    let wanted = level(wanted)?.min(BEYOND / 2);
+    match (architecture, has) {
+        ("arm", None) if wanted >= 7 => Some(2 * (wanted - 6) + 1),
+        (_, Some(has)) => level(has).filter(|has| *has < wanted).map(|has| 2 * (wanted - has)),
+        _ => None,
+    }
+}
+
+/// A platform in Go's words; what a variant that is not named stands for, named.
+struct Normal<'a> {
+    os: String,
+    architecture: &'a str,
+    variant: Option<String>,
+}
+
+impl Normal<'_> {
+    fn of(platform: &Platform) -> Normal<'_> {
+        let os = match platform.os.to_ascii_lowercase() {
+            // As containerd has it: what does not say is for where it is.
+            os if os.is_empty() => std::env::consts::OS.to_owned(),
+            os if os == "macos" => "darwin".to_owned(),
+            os => os,
+        };
+        let (architecture, implied) = names(&platform.architecture);
+        let variant = platform.variant.as_deref().map(|variant| match variant.trim_end_matches(".0") {
+            digit if digit.starts_with(|first: char| first.is_ascii_digit()) => format!("v{digit}"),
+            variant => variant.to_ascii_lowercase(),
+        });
+        Normal { os, architecture, variant: variant.or(implied.map(str::to_owned)) }
+    }
+}
+
+/// Go's name of an architecture, and the variant that is meant by the name.
+fn names(architecture: &str) -> (&str, Option<&'static str>) {
+    match architecture {
+        "amd64" | "x86_64" | "x86-64" | "x64" | "AMD64" | "X64" => ("amd64", Some("v1")),
+        "arm64" | "aarch64" | "ARM64" => ("arm64", Some("v8")),
+        "386" | "x86" | "i386" | "i486" | "i586" | "i686" => ("386", None),
+        "armhf" | "armv7" | "armv7l" | "armv7hl" => ("arm", Some("v7")),
+        "armv6" | "armv6l" | "armv6hl" => ("arm", Some("v6")),
+        "armel" | "armv5" | "armv5l" | "armv5tel" => ("arm", Some("v5")),
+        "ppc64el" | "powerpc64le" => ("ppc64le", None),
+        "mips64el" => ("mips64le", None),
+        "mipsel" => ("mipsle", None),
+        "loongarch64" => ("loong64", None),
+        other => (other, None),
     }
 }
 
@@ -99,6 +158,9 @@ impl std::error::Error for ParsePlatformError {}
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.os.is_empty() && self.architecture.is_empty() {
+            return f.write_str("no platform");
+        }
         let part = |text: &str| crate::text::Escaped(super::problem::shortened(text, 100).as_bytes()).to_string();
         write!(f, "{}/{}", part(&self.os), part(&self.architecture))?;
         self.variant.as_deref().map_or(Ok(()), |variant| write!(f, "/{}", part(variant)))
@@ -107,27 +169,62 @@ impl fmt::Display for Platform {
 
 #[cfg(test)]
 mod tests {
-    use super::{ParsePlatformError, Platform};
+    use super::{BEYOND, ParsePlatformError, Platform};
+
+    fn at(text: &str) -> Platform {
+        text.parse().expect("a platform")
+    }
 
     #[test]
     fn which_image_fits() {
-        let at = |text: &str| text.parse::<Platform>().expect("a platform");
         for (wanted, image, want) in [
             ("linux/amd64", "linux/amd64", Some(0)),
             ("linux/amd64", "linux/amd64/v1", Some(0)),
-            ("linux/amd64", "linux/amd64/v3", Some(9)),
+            ("linux/amd64", "linux/amd64/v3", Some(BEYOND)),
             ("linux/amd64", "windows/amd64", None),
+            ("linux/amd64/v3", "linux/amd64", Some(4)),
+            ("linux/amd64/v2", "linux/amd64/v3", None),
             ("linux/arm64", "linux/arm64/v8", Some(0)),
             ("linux/arm64/v8", "linux/arm64", Some(0)),
+            ("linux/arm64/8", "linux/arm64/v8.0", Some(0)),
             ("linux/arm", "linux/arm/v7", Some(1)),
             ("linux/arm", "linux/arm/v6", Some(2)),
+            ("linux/arm/v7", "linux/arm/7", Some(0)),
             ("linux/arm/v6", "linux/arm/v7", None),
             ("linux/arm/v6", "linux/arm", None),
+            ("linux/x86_64", "linux/amd64", Some(0)),
+            ("linux/amd64", "linux/x86_64", Some(0)),
+            ("linux/aarch64", "linux/arm64/v8", Some(0)),
+            ("linux/armhf", "linux/arm/v7", Some(0)),
+            ("linux/armv7l", "linux/arm/v6", Some(2)),
+            ("linux/i686", "linux/386", Some(0)),
+            ("linux/arm", "linux/arm64", None),
         ] {
             assert_eq!(at(wanted).fit(&at(image)), want, "{wanted} {image}");
         }
         for bad in ["linux", "", "linux/", "/amd64", "linux/arm/v7/x", "linux/arm/"] {
             assert_eq!(bad.parse::<Platform>(), Err(ParsePlatformError), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_higher_variant_takes_lower_ones_in_order() {
+        for (wanted, order) in
+            [("linux/arm/v7", &["v7", "v6", "", "v5"][..]), ("linux/arm/v8", &["v8", "v7", "v6", ""])]
+        {
+            let image = |variant: &&str| Platform { variant: Some(variant.to_string()), ..at("linux/arm") };
+            let bare = |platform: Platform| match platform.variant.as_deref() {
+                Some("") => Platform { variant: None, ..platform },
+                _ => platform,
+            };
+            let fits: Vec<_> = order.iter().map(|variant| at(wanted).fit(&bare(image(variant)))).collect();
+            assert!(fits.iter().all(Option::is_some) && fits.is_sorted() && fits[0] == Some(0), "{wanted}: {fits:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_no_platform() {
+        assert_eq!(Platform::described(Default::default()), None);
+        assert_eq!(Platform::of(Default::default()).to_string(), "no platform");
     }
 }

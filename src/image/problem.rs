@@ -1,6 +1,7 @@
 //! What can be wrong with an image, and in which of its files.
 
 mod store;
+mod words;
 
 pub use store::StoreProblem;
 
@@ -12,6 +13,7 @@ use crate::report::Digest;
 use crate::text::Escaped;
 use std::fmt;
 use std::path::PathBuf;
+use words::{List, Text};
 
 /// What is wrong with an image. Text in it comes from the image and is escaped when it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +99,7 @@ pub enum Problem {
     Cycle,
     /// Indexes in indexes in indexes.
     Depth,
-    /// More images than a thousand.
+    /// More entries of indexes than 20,000.
     Images,
     /// More documents, or more that is kept of them, than 64 MiB.
     Documents,
@@ -115,7 +117,16 @@ pub enum Problem {
         /// What there is.
         there: Vec<String>,
     },
-    /// Several images, and none was asked for; these are there.
+    /// The image for this platform is listed and not there, as in an archive of one platform.
+    Absent {
+        /// What was asked for.
+        wanted: String,
+        /// The digest of its manifest.
+        digest: Option<Digest>,
+        /// What there is.
+        there: Vec<String>,
+    },
+    /// Several images, and none was asked for; each can be named by the first word of its line.
     Several(Vec<String>),
     /// There is no image at all.
     Empty,
@@ -224,36 +235,6 @@ impl std::error::Error for Flaw {
 
 impl std::error::Error for Problem {}
 
-/// Text of an image, as an [`Escaped`] name; cut where it is long.
-struct Text<'a>(&'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LONGEST: usize = 200;
-        let end = self.0.char_indices().nth(LONGEST).map_or(self.0.len(), |(at, _)| at);
-        write!(f, "{:?}{}", Escaped(&self.0.as_bytes()[..end]), if end < self.0.len() { "…" } else { "" })
-    }
-}
-
-/// A list for people: the first twelve.
-struct List<'a>(&'a [String]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 12;
-        if self.0.is_empty() {
-            return f.write_str("nothing");
-        }
-        for (at, item) in self.0.iter().take(SHOWN).enumerate() {
-            write!(f, "{}{}", if at > 0 { ", " } else { "" }, Escaped(item.as_bytes()))?;
-        }
-        match self.0.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
-    }
-}
-
 impl Problem {
     /// What there is to choose from.
     fn choice(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -264,6 +245,11 @@ impl Problem {
             Problem::NoPlatform { wanted, there } => {
                 write!(f, "no image for the platform {wanted}; there is {}", List(there))
             }
+            Problem::Absent { wanted, digest, there } => {
+                write!(f, "the image for the platform {wanted}")?;
+                digest.map_or(Ok(()), |digest| write!(f, ", {digest},"))?;
+                write!(f, " is listed in it but not there; there is {}", List(there))
+            }
             Problem::Several(there) => write!(f, "several images, say which: {}", List(there)),
             _ => Ok(()),
         }
@@ -273,7 +259,7 @@ impl Problem {
     fn plain(&self) -> &'static str {
         match self {
             Problem::NotAnImage => {
-                "this is no image: an OCI layout has oci-layout and index.json, a docker archive has manifest.json"
+                "this is no image: an OCI layout has oci-layout and index.json, a docker archive or dir: has manifest.json"
             }
             Problem::Missing => "this file of the image is not there",
             Problem::NotAFile => "refused: this is not a regular file",
@@ -306,12 +292,7 @@ impl fmt::Display for Problem {
             Problem::Digest { declared, actual } => {
                 write!(f, "digest mismatch: declared {declared}, got {actual}: damaged, or not what was meant")
             }
-            Problem::DigestText(text) if text.starts_with("sha512:") => {
-                write!(f, "digest {}: SHA-512 is not supported, only sha256", Text(text))
-            }
-            Problem::DigestText(text) => {
-                write!(f, "refused: digest {} is not sha256: and 64 hexadecimal digits in lower case", Text(text))
-            }
+            Problem::DigestText(text) => no_digest(f, text),
             Problem::MediaType(found) => write!(f, "refused: media type {} is not known here", Text(found)),
             Problem::MediaTypeDiffers { declared, says } => {
                 write!(f, "refused: declared as {}, but it says that it is {}", Text(declared), Text(says))
@@ -334,8 +315,10 @@ impl fmt::Display for Problem {
             Problem::Documents => {
                 write!(f, "refused: documents and what is kept of them are more than {} bytes", super::MAX_DOCUMENTS)
             }
-            Problem::Images => write!(f, "refused: more than {} images", super::MAX_IMAGES),
-            Problem::NoReference { .. } | Problem::NoPlatform { .. } | Problem::Several(_) => self.choice(f),
+            Problem::Images => write!(f, "refused: more than {} entries of indexes", super::MAX_ENTRIES),
+            Problem::NoReference { .. } | Problem::NoPlatform { .. } | Problem::Absent { .. } | Problem::Several(_) => {
+                self.choice(f)
+            }
             Problem::Store(what) => what.fmt(f),
             Problem::NotAnImage
             | Problem::Missing
@@ -359,6 +342,13 @@ impl fmt::Display for BadJson {
             BadJson::Syntax => "it is no JSON",
             BadJson::Form => "its fields are others",
         })
+    }
+}
+
+fn no_digest(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    match text.starts_with("sha512:") {
+        true => write!(f, "digest {}: SHA-512 is not supported, only sha256", Text(text)),
+        false => write!(f, "refused: digest {} is not sha256: and 64 hexadecimal digits in lower case", Text(text)),
     }
 }
 

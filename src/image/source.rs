@@ -16,6 +16,9 @@ pub enum Form {
     OciArchive,
     /// What `docker save` and `skopeo copy … docker-archive:` write.
     DockerArchive,
+    /// What `skopeo copy … dir:` and `podman save --format docker-dir` write: a directory with a manifest, and what it
+    /// names beside it.
+    Dir,
 }
 
 /// Where an image is, and which of several is meant.
@@ -26,15 +29,17 @@ pub struct Source {
     pub form: Form,
     /// The directory or file; `-` is standard input, for archives.
     pub path: PathBuf,
-    /// A tag, a name (`docker.io/library/debian:12`), or the digest of a manifest, index or configuration
-    /// (`sha256:…`). Without it there must be one image for the platform.
+    /// A tag, a name (`docker.io/library/debian:12`), the digest of a manifest, index or configuration (`sha256:…`, also
+    /// behind a name: `debian@sha256:…`), or `@N`, the N-th that is listed, from 0. Without it there must be one image for
+    /// the platform.
     pub reference: Option<String>,
 }
 
 impl Source {
-    /// `oci:DIR[:REF]`, `oci-archive:FILE[:REF]`, `docker-archive:FILE[:REF]`, or a plain path (`PATH[:REF]`) whose
-    /// form is found out. A colon belongs to the path where a file of that name exists; else the path ends at the
-    /// first one. `-` is standard input (`-:REF`, `docker-archive:-:REF`), a file of that name `./-`.
+    /// `oci:DIR[:REF]`, `oci-archive:FILE[:REF]`, `docker-archive:FILE[:REF]`, `dir:DIR`, or a plain path (`PATH[:REF]`)
+    /// whose form is found out; `PATH@sha256:…` and `PATH@N` too. A colon belongs to the path where a file of that name
+    /// exists; else the path ends at the first one. `-` is standard input (`-:REF`, `docker-archive:-:REF`), a file of
+    /// that name `./-`.
     #[must_use]
     pub fn parse(text: impl AsRef<OsStr>) -> Source {
         let bytes = text.as_ref().as_bytes();
@@ -42,6 +47,7 @@ impl Source {
             (&b"oci:"[..], Form::OciLayout),
             (b"oci-archive:", Form::OciArchive),
             (b"docker-archive:", Form::DockerArchive),
+            (b"dir:", Form::Dir),
         ];
         let found = prefixes.iter().find_map(|(prefix, form)| Some((*form, bytes.strip_prefix(*prefix)?)));
         let (form, rest) = found.unwrap_or((Form::Detect, bytes));
@@ -50,19 +56,28 @@ impl Source {
         if exists(rest) {
             return Source { form, path: path(rest), reference: None };
         }
-        let mut colons = rest.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(at, _)| at);
-        let first = colons.clone().next();
-        match colons.find(|at| exists(&rest[..*at])).or(first) {
+        let mut ends = (0..rest.len()).filter(|at| ends_path(&rest[*at..]));
+        let first = ends.clone().next();
+        match ends.find(|at| exists(&rest[..*at])).or(first) {
             Some(at) => {
-                let reference = String::from_utf8_lossy(&rest[at + 1..]).into_owned();
-                Source { form, path: path(&rest[..at]), reference: Some(reference).filter(|text| !text.is_empty()) }
+                let text = String::from_utf8_lossy(rest[at..].strip_prefix(b":").unwrap_or(&rest[at..])).into_owned();
+                Source { form, path: path(&rest[..at]), reference: Some(text).filter(|text| !text.is_empty()) }
             }
             None => Source { form, path: path(rest), reference: None },
         }
     }
 
     pub(super) fn is_stdin(&self) -> bool {
-        self.form != Form::OciLayout && self.path == Path::new("-")
+        !matches!(self.form, Form::OciLayout | Form::Dir) && self.path == Path::new("-")
+    }
+}
+
+/// What follows a path: a colon, or `@` and a digest or a number.
+fn ends_path(rest: &[u8]) -> bool {
+    match rest.strip_prefix(b"@") {
+        Some(behind) if behind.is_empty() => false,
+        Some(behind) => behind.starts_with(b"sha256:") || behind.iter().all(u8::is_ascii_digit),
+        None => rest.first() == Some(&b':'),
     }
 }
 
@@ -86,6 +101,14 @@ mod tests {
             ),
             ("/no/such:tag".to_owned(), Form::Detect, "/no/such", Some("tag")),
             ("/no/such:".to_owned(), Form::Detect, "/no/such", None),
+            ("dir:/no/such".to_owned(), Form::Dir, "/no/such", None),
+            (format!("/tmp@{digest}"), Form::Detect, "/tmp", Some(&format!("@{digest}"))),
+            (format!("oci:/no/such@{digest}"), Form::OciLayout, "/no/such", Some(&format!("@{digest}"))),
+            (format!("/no/such:app@{digest}"), Form::Detect, "/no/such", Some(&format!("app@{digest}"))),
+            ("/tmp@17".to_owned(), Form::Detect, "/tmp", Some("@17")),
+            ("/tmp:@17".to_owned(), Form::Detect, "/tmp", Some("@17")),
+            ("/no/such@home".to_owned(), Form::Detect, "/no/such@home", None),
+            ("/no/such@".to_owned(), Form::Detect, "/no/such@", None),
             ("/tmp:tag".to_owned(), Form::Detect, "/tmp", Some("tag")),
             ("/tmp".to_owned(), Form::Detect, "/tmp", None),
         ] {

@@ -8,7 +8,7 @@ use crate::kind::ErrorKind;
 use crate::options::{Durability, Mode, Options};
 use crate::program::Program;
 use crate::purse::Purse;
-use crate::report::{LayerRef, Progress, Report};
+use crate::report::{Event, EventKind, LayerRef, Progress, Report};
 use crate::session::Untar;
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -198,13 +198,18 @@ impl Unpack<'_> {
         }
         let read = |error| Error::io_at(ErrorKind::Read, "reading", layer.file.as_ref(), error);
         let reader = blob.reader().map_err(read)?;
-        shape(untar).apply(reader).map_err(|error| match error.kind() {
+        let mut report = shape(untar).apply(reader).map_err(|error| match error.kind() {
             // Whatever a damaged blob looks like to the helper: that it is damaged says more.
             ErrorKind::Archive | ErrorKind::Entry | ErrorKind::Refused | ErrorKind::Limit => {
                 damage(layer, &blob, error)
             }
             _ => error,
-        })
+        })?;
+        if let Some(declared) = blob.declared {
+            let what = EventKind::CompressionDiffers { declared, found: blob.compression };
+            report.events.insert(0, Event { entry: None, what });
+        }
+        Ok(report)
     }
 }
 

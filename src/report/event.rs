@@ -1,6 +1,7 @@
 //! What was skipped or softened.
 
 use super::EntryRef;
+use crate::options::Compression;
 use serde::{Deserialize, Serialize};
 
 /// Something skipped or softened, that did not end the run.
@@ -25,6 +26,13 @@ pub enum EventKind {
     HeaderOnlySize(u64),
     /// The archive has no end-of-archive marker.
     NoEndMarker,
+    /// The media type of an image's layer says of its compression what is not so; it was read as what its bytes are.
+    CompressionDiffers {
+        /// The format by the media type.
+        declared: Compression,
+        /// The format by the first bytes.
+        found: Compression,
+    },
     /// Bytes other than zeros after the end-of-archive marker.
     TrailingData {
         /// How many bytes follow the marker, zeros included.

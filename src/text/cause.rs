@@ -50,7 +50,7 @@ impl Display for Cause {
     }
 }
 
-fn name_of(format: Compression) -> &'static str {
+pub(super) fn name_of(format: Compression) -> &'static str {
     match format {
         Compression::Detect => "compressed data",
         Compression::None => "uncompressed data",

@@ -1,6 +1,7 @@
 //! Things skipped or softened.
 
 use super::Quoted;
+use super::cause::name_of;
 use super::errno::Number;
 use crate::report::{Advice, Event, EventKind};
 use std::fmt::{self, Display, Formatter};
@@ -26,6 +27,9 @@ impl Display for EventKind {
             }
             EventKind::NoEndMarker => {
                 f.write_str("the archive has no end-of-archive marker; it may have been cut short between two entries")
+            }
+            EventKind::CompressionDiffers { declared, found } => {
+                write!(f, "declared as {}, but its bytes are {}; read as that", name_of(*declared), name_of(*found))
             }
             EventKind::TrailingData { bytes } => {
                 write!(f, "{bytes} bytes, not all of them zero, follow the end-of-archive marker; they were ignored")

@@ -295,6 +295,10 @@ fn events_say_what_was_lost() {
         (EventKind::SkippedAufs, "aufs"),
         (EventKind::HeaderOnlySize(7), "7 bytes"),
         (EventKind::NoEndMarker, "end-of-archive marker"),
+        (
+            EventKind::CompressionDiffers { declared: Compression::Gzip, found: Compression::None },
+            "declared as gzip, but its bytes are uncompressed data",
+        ),
         (EventKind::TrailingData { bytes: 9 }, "9 bytes"),
         (EventKind::XattrUnsupported { name: name(), errno: eperm }, "\"user.a\\n\" not set: EPERM"),
         (EventKind::XattrDropped { name: name() }, "\"user.a\\n\" dropped"),

@@ -316,7 +316,8 @@ fn damage_to_documents() {
         (
             "a foreign layer",
             at(Manifest, |v| {
-                v["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into()
+                v["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into();
+                v["layers"][0]["digest"] = format!("sha256:{}", "0".repeat(64)).into();
             }),
             Image,
             "a foreign layer",
@@ -324,7 +325,8 @@ fn damage_to_documents() {
         (
             "a layer not to be distributed",
             at(Manifest, |v| {
-                v["layers"][2]["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar".into()
+                v["layers"][2]["mediaType"] = "application/vnd.oci.image.layer.nondistributable.v1.tar".into();
+                v["layers"][2]["digest"] = format!("sha256:{}", "0".repeat(64)).into();
             }),
             Image,
             "a foreign layer",
@@ -410,22 +412,17 @@ fn damage_by_numbers() {
         }
     };
     document("ten thousand layers", &image(), many, ErrorKind::Limit, "10000 layers; 500 are the most");
-    // Two thousand images, and indexes that are nested or repeated.
-    document(
-        "two thousand images",
-        &image(),
-        |document, value| {
-            if document == Document::Index {
-                let one = value["manifests"][0].clone();
-                value["manifests"] = vec![one; 2000].into();
-            }
-        },
-        ErrorKind::Limit,
-        "more than 1000 images",
-    );
+    // More than is looked at, and indexes that are nested or repeated.
+    let many = |document: Document, value: &mut Value| {
+        if document == Document::Index {
+            let one = value["manifests"][0].clone();
+            value["manifests"] = (0..20_001).map(|_| json!({ "digest": one["digest"] })).collect();
+        }
+    };
+    document("twenty thousand entries", &image(), many, ErrorKind::Limit, "more than 20000 entries");
     for (what, depth, width, kind, words) in [
         ("nested", 9, 1, ErrorKind::Limit, "nested too deep"),
-        ("a tree of indexes", 4, 20, ErrorKind::Limit, "more than 1000 images"),
+        ("a tree of indexes", 5, 20, ErrorKind::Limit, "more than 20000 entries"),
     ] {
         let scratch = Scratch::new();
         let dir = scratch.join("oci");
@@ -433,7 +430,12 @@ fn damage_by_numbers() {
             for _ in 0..if document == Document::Index { depth } else { 0 } {
                 let bytes = serde_json::to_vec(value).expect("JSON");
                 let descriptor = blob(&dir, &bytes, "application/vnd.oci.image.index.v1+json");
-                *value = json!({ "schemaVersion": 2, "manifests": vec![descriptor; width] });
+                let another = |at: usize| {
+                    let mut descriptor = descriptor.clone();
+                    descriptor["platform"] = json!({ "os": "linux", "architecture": format!("machine{at}") });
+                    descriptor
+                };
+                *value = json!({ "schemaVersion": 2, "manifests": (0..width).map(another).collect::<Vec<_>>() });
             }
         });
         refused(what, &dir, &scratch, kind, words);

@@ -32,7 +32,7 @@ impl<T, const MOST: usize> Default for Several<T, MOST> {
     }
 }
 
-impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Several<T, MOST> {
+impl<'de, T: Deserialize<'de> + Default, const MOST: usize> Deserialize<'de> for Several<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(Items(PhantomData))
     }
@@ -40,7 +40,7 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Several<T
 
 struct Items<T, const MOST: usize>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Items<T, MOST> {
+impl<'de, T: Deserialize<'de> + Default, const MOST: usize> Visitor<'de> for Items<T, MOST> {
     type Value = Several<T, MOST>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,8 +50,8 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Items<T, MOST
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut several = Several::default();
         while several.items.len() < MOST {
-            match list.next_element()? {
-                Some(item) => several.items.push(item),
+            match list.next_element::<Option<T>>()? {
+                Some(item) => several.items.push(item.unwrap_or_default()),
                 None => break,
             }
         }

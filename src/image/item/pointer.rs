@@ -1,0 +1,66 @@
+//! What a descriptor in an index points to, as far as it is used.
+
+use crate::error::Error;
+use crate::image::digest;
+use crate::image::document::Descriptor;
+use crate::image::media::Kind;
+use crate::image::platform::Platform;
+use crate::image::problem::{Problem, shortened};
+use crate::report::Digest;
+
+/// What a descriptor in an index points to.
+#[derive(PartialEq, Eq, Hash)]
+pub(in crate::image) struct Pointer {
+    /// `None` if it is none that is supported; `flaw` then has it.
+    pub(in crate::image) digest: Option<Digest>,
+    pub(in crate::image) kind: Kind,
+    pub(in crate::image) size: u64,
+    pub(in crate::image) platform: Option<Platform>,
+    /// It is for machines alone that have something which not every one of the platform has.
+    pub(in crate::image) demands_features: bool,
+    /// It says of an image how it was made, and is none.
+    pub(in crate::image) is_attestation: bool,
+    /// The digest that is none, or else the media type that is not known.
+    pub(in crate::image) text: Option<String>,
+}
+
+impl Pointer {
+    pub(in crate::image) fn of(descriptor: Descriptor) -> (Pointer, impl Iterator<Item = String>) {
+        const LONGEST: usize = 400;
+        let kind = Kind::of(&descriptor.media_type);
+        let digest = digest::parse(&descriptor.digest).ok();
+        let text = match (digest, kind) {
+            (None, _) => Some(descriptor.digest),
+            (_, Kind::Other) => Some(descriptor.media_type),
+            _ => None,
+        };
+        let annotations = descriptor.annotations;
+        let is_attestation = annotations.as_ref().is_some_and(|known| known.reference_type.is_some());
+        let demands_features = descriptor.platform.as_ref().is_some_and(|platform| platform.demands_features());
+        let platform = descriptor.platform.and_then(Platform::described);
+        let text = text.map(|text| shortened(&text, LONGEST));
+        let pointer = Pointer { digest, kind, size: descriptor.size, platform, demands_features, is_attestation, text };
+        (pointer, annotations.into_iter().flat_map(|known| [known.tag, known.name]).flatten())
+    }
+
+    /// The digest, where it is one.
+    pub(in crate::image) fn known_digest(&self, file: &str) -> Result<Digest, Error> {
+        let text = || Problem::DigestText(self.text.clone().unwrap_or_default()).at(file);
+        self.digest.ok_or_else(text)
+    }
+
+    /// What is there in an image's place, where it is none.
+    pub(in crate::image) fn beside(&self) -> Option<String> {
+        let is_unknown = self.platform.as_ref().is_some_and(Platform::is_unknown);
+        match self.kind {
+            _ if self.is_attestation || is_unknown => Some("attestation".to_owned()),
+            Kind::Other if self.digest.is_some() => Some(self.text.clone().unwrap_or_default()),
+            _ => None,
+        }
+    }
+
+    pub(in crate::image) fn cost(&self) -> usize {
+        let platform = self.platform.as_ref().map_or(0, |known| known.os.len() + known.architecture.len());
+        platform + self.text.as_ref().map_or(0, String::len)
+    }
+}

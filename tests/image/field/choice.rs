@@ -1,0 +1,219 @@
+//! Which of several is meant, and what can be typed for each.
+
+use super::*;
+use crate::support::privilege::need_root;
+
+#[test]
+fn choice_is_the_first_of_one_platform() {
+    let (own, other) = architectures();
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    of("other", other).write(&dir);
+    let first = of("first", own).write(&dir);
+    let second = of("second", own).write(&dir);
+    nest(&dir, "1");
+    for reference in ["", ":1", "@0"] {
+        is(meant(&dir, reference), &first);
+    }
+    is(opener(&dir).platform(Platform::host()).open(), &first);
+    is(meant(&dir, &format!(":{}", second.manifest)), &second);
+}
+
+/// A rebuilt image, listed again under its old tag.
+#[test]
+fn choice_is_the_first_of_one_tag() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let first = image("first").tagged("1").write(&dir);
+    let second = image("second").tagged("1").write(&dir);
+    is(meant(&dir, ":1"), &first);
+    is(open(&dir), &first);
+    is(meant(&dir, ":@1"), &second);
+    // Two platforms under one tag, without an index around them.
+    let arm = of("arm", "s390x").tagged("1").write(&dir);
+    is(opener(format!("{}:1", dir.display())).platform("linux/s390x".parse().expect("platform")).open(), &arm);
+}
+
+#[test]
+fn choice_leaves_out_what_demands_features() {
+    let (own, _) = architectures();
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let special = of("special", own).write(&dir);
+    relist(&dir, |manifests| manifests[0]["platform"]["os.features"] = json!(["example.feature"]));
+    // The only one is taken, unless a platform is asked for.
+    is(open(&dir), &special);
+    assert!(matches!(problem(opener(&dir).platform(Platform::host()).open()), Problem::NoPlatform { .. }));
+    let plain = of("plain", own).write(&dir);
+    nest(&dir, "1");
+    is(open(&dir), &plain);
+    is(opener(&dir).platform(Platform::host()).open(), &plain);
+    is(meant(&dir, &format!("@{}", special.manifest)), &special);
+    // Where the descriptor says nothing, the configuration does.
+    let dir = scratch.join("configured");
+    of("special", own).write_with(&dir, |document, value| match document {
+        Document::Config => value["os.features"] = json!(["example.feature"]),
+        Document::Index => value["manifests"][0]["platform"] = Value::Null,
+        Document::Manifest => {}
+    });
+    let plain = of("plain", own).write(&dir);
+    nest(&dir, "1");
+    is(open(&dir), &plain);
+}
+
+/// An empty platform object is none: the configuration decides.
+#[test]
+fn choice_by_the_configuration_where_the_descriptor_says_nothing() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let one = of("one", "s390x").write(&dir);
+    let two = of("two", "ppc64le").write(&dir);
+    for nothing in
+        [json!({}), json!({ "os": "", "architecture": "" }), json!({ "os": null, "architecture": null }), json!(null)]
+    {
+        relist(&dir, |manifests| manifests.iter_mut().for_each(|manifest| manifest["platform"] = nothing.clone()));
+        for (platform, want) in [("linux/s390x", &one), ("linux/ppc64el", &two)] {
+            is(opener(&dir).platform(platform.parse().expect("platform")).open(), want);
+        }
+    }
+}
+
+#[test]
+fn choice_by_digest_of_the_configuration_and_behind_a_name() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let (one, two) = (image("one").write(&dir), image("two").write(&dir));
+    for written in [&one, &two] {
+        let (config, manifest) = (&written.config, &written.manifest);
+        let digits = config.trim_start_matches("sha256:");
+        for reference in [
+            format!(":{config}"),
+            format!("@{config}"),
+            format!(":{digits}"),
+            format!("@{manifest}"),
+            format!(":app@{manifest}"),
+            format!(":registry.example:5000/a/app:1@{manifest}"),
+            format!(":app@{config}"),
+        ] {
+            is(meant(&dir, &reference), written);
+        }
+    }
+    for reference in [format!("@sha256:{}", "0".repeat(64)), "@2".into(), ":@2".into(), ":three".into()] {
+        assert!(
+            matches!(problem(meant(&dir, &reference)), Problem::NoReference { there, .. } if there == ["one", "two"])
+        );
+    }
+}
+
+/// A digest means what has it, whatever something else is called.
+#[test]
+fn choice_by_digest_is_by_no_name() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let one = image("one").write(&dir);
+    image("two").tagged(&one.manifest).write(&dir);
+    is(meant(&dir, &format!("@{}", one.manifest)), &one);
+    is(meant(&dir, &format!(":{}", one.manifest)), &one);
+    is(meant(&dir, &format!("@{}", one.config)), &one);
+}
+
+/// Whatever the question says can be typed.
+#[test]
+fn choice_is_asked_for_in_words_that_are_accepted() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    for name in ["a", "b", "c", "d", "e"] {
+        image(name).tagged("latest").write(&dir);
+    }
+    relist(&dir, |manifests| {
+        for (at, name) in ["example.com/a:latest", "example.com/b:latest", "bad name", "latest"].into_iter().enumerate()
+        {
+            manifests[at]["annotations"]["io.containerd.image.name"] = name.into();
+        }
+        manifests[4]["annotations"] = Value::Null;
+    });
+    for reference in ["", ":latest"] {
+        let Problem::Several(words) = problem(meant(&dir, reference)) else { panic!("{reference}") };
+        assert_eq!(words.len(), if reference.is_empty() { 5 } else { 4 }, "{words:?}");
+        let mut digests: Vec<_> = words
+            .iter()
+            .map(|word| word.split(' ').next().expect("a word"))
+            .map(|word| meant(&dir, &format!(":{word}")).unwrap_or_else(|error| panic!("{word}: {error}")).digest())
+            .collect();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), words.len(), "{words:?}");
+    }
+}
+
+#[test]
+fn choice_in_a_docker_archive_without_names() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let names: Vec<String> = (0..3).map(|at| format!("config{at}.json")).collect();
+    let mut archive = tar();
+    let mut manifest = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let layer = tar().file("which", at.to_string()).build();
+        let diff_ids = [crate::support::layout::digest(&layer)];
+        let config = json!({ "os": "linux", "architecture": "amd64", "rootfs": { "diff_ids": diff_ids } });
+        archive = archive.file(name, config.to_string()).file(&format!("{at}.tar"), &layer);
+        manifest.push(json!({ "Config": name, "RepoTags": null, "Layers": [format!("{at}.tar")] }));
+    }
+    let file = scratch.file("docker.tar", archive.file("manifest.json", json!(manifest).to_string()).build());
+    assert!(
+        matches!(problem(meant(&file, "")), Problem::Several(words) if words == ["@0 (linux/amd64)", "@1 (linux/amd64)", "@2 (linux/amd64)"])
+    );
+    for at in 0..3 {
+        let image = meant(&file, &format!(":@{at}")).expect("opened");
+        assert_eq!(which(&image), at.to_string());
+        for reference in
+            [format!("@{at}"), format!(":{}", names[at]), format!(":{}", image.id()), format!("@{}", image.id())]
+        {
+            assert_eq!(meant(&file, &reference).expect("opened").id(), image.id(), "{reference}");
+        }
+    }
+}
+
+/// One image under several tags is one.
+#[test]
+fn choice_of_several_tags_of_one_image() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let written = image("one").write(&dir);
+    relist(&dir, |manifests| {
+        for tag in ["two", "three"] {
+            let mut again = manifests[0].clone();
+            again["annotations"]["org.opencontainers.image.ref.name"] = tag.into();
+            manifests.push(again);
+        }
+    });
+    is(open(&dir), &written);
+    is(meant(&dir, ":two"), &written);
+    is(meant(&dir, ":@2"), &written);
+    let images = opener(&dir).list().expect("listed");
+    assert_eq!(images.iter().map(Image::names).collect::<Vec<_>>(), [["one", "two", "three"]]);
+}
+
+#[test]
+fn choice_among_ten_thousand_tags() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let written: Vec<Written> = ["a", "b", "c", "d"].iter().map(|name| image(name).write(&dir)).collect();
+    relist(&dir, |manifests| {
+        let one = |at: usize| {
+            let mut again = manifests[at % 4].clone();
+            again["annotations"]["org.opencontainers.image.ref.name"] = format!("build-{at}").into();
+            again
+        };
+        *manifests = (0..10_000).map(one).collect();
+    });
+    is(meant(&dir, ":build-7777"), &written[1]);
+    is(meant(&dir, ":@7778"), &written[2]);
+    let error = open(&dir).expect_err("several");
+    assert!(error.to_string().len() < 4000 && error.to_string().contains("build-3"), "{error}");
+    let images = opener(&dir).list().expect("listed");
+    assert_eq!(images.iter().map(|image| image.names().len()).collect::<Vec<_>>(), [2500; 4]);
+}

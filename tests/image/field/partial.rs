@@ -1,0 +1,119 @@
+//! Archives that list more than they have, or something damaged.
+
+use super::*;
+use crate::support::layout::blob_path;
+use untar_in_root::image::Why;
+
+/// Two platforms below one tag, of which one has lost this.
+fn partial(scratch: &Scratch, gone: &str, lost: fn(&Written) -> &str) -> (Written, Written, String) {
+    let dir = scratch.join(gone);
+    let here = image("here").write(&dir);
+    let away = of("away", "s390x").write(&dir);
+    let index = nest(&dir, "1");
+    fs::remove_file(blob_path(&dir, lost(&away))).expect("blob");
+    (here, away, index)
+}
+
+#[test]
+fn partial_archives_have_the_platforms_that_are_there() {
+    let scratch = Scratch::new();
+    for (what, lost) in [
+        ("manifest", (|w| &w.manifest) as fn(&Written) -> &str),
+        ("config", |w| &w.config),
+        ("layer", |w| &w.layers[0]),
+    ] {
+        let (here, away, index) = partial(&scratch, what, lost);
+        let dir = scratch.join(what);
+        for reference in ["", ":1", &format!("@{index}")] {
+            is(meant(&dir, reference), &here);
+        }
+        let asked = |platform: &str| opener(&dir).platform(platform.parse().expect("platform")).open();
+        is(asked("linux/amd64"), &here);
+        let error = asked("linux/s390x").expect_err("absent");
+        assert_eq!(error.kind(), ErrorKind::Image, "{what}");
+        let digest = away.manifest.parse().expect("digest");
+        assert!(
+            matches!(error.image_problem(), Some(Problem::Absent { wanted, digest: Some(named), .. })
+            if wanted == "linux/s390x" && *named == digest),
+            "{what}: {error}"
+        );
+        let contents = opener(&dir).contents().expect("contents");
+        assert_eq!((contents.images.len(), contents.left_out.len()), (1, 1), "{what}");
+        let left_out = &contents.left_out[0];
+        assert!(matches!(left_out.why, Why::Absent(_)) && left_out.digest == Some(digest), "{what}: {left_out:?}");
+        assert_eq!(left_out.platform.as_ref().map(ToString::to_string), Some("linux/s390x".into()));
+    }
+}
+
+/// Pulled for another machine: what is there is taken, and not if this machine's is asked for.
+#[test]
+fn partial_archives_of_another_platform_alone() {
+    let (own, other) = architectures();
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let mine = of("mine", own).write(&dir);
+    let there = of("there", other).write(&dir);
+    nest(&dir, "latest");
+    fs::remove_file(blob_path(&dir, &mine.manifest)).expect("blob");
+    is(open(&dir), &there);
+    let asked = opener(&dir).platform(Platform::host()).open();
+    assert!(matches!(problem(asked), Problem::Absent { there, .. } if there.len() == 1));
+    // Of two others none is better.
+    of("third", "s390x").write(&dir);
+    nest(&dir, "latest");
+    assert!(matches!(problem(open(&dir)), Problem::Absent { there, .. } if there.len() == 2));
+}
+
+/// A broken entry breaks only itself.
+#[test]
+fn partial_damage_stays_with_what_is_damaged() {
+    let scratch = Scratch::new();
+    for (what, kind, damage) in [
+        (
+            "damaged",
+            ErrorKind::Digest,
+            (|manifest, _| fs::write(manifest, [b'x'; 445]).expect("blob")) as fn(&Path, &mut Value),
+        ),
+        ("cut", ErrorKind::Image, |manifest, _| fs::write(manifest, "{").expect("blob")),
+        ("missing", ErrorKind::Image, |manifest, _| fs::remove_file(manifest).expect("blob")),
+        ("sha512", ErrorKind::Image, |_, entry| entry["digest"] = format!("sha512:{}", "0".repeat(128)).into()),
+        ("no type", ErrorKind::Image, |_, entry| entry["mediaType"] = Value::Null),
+        ("too large", ErrorKind::Limit, |_, entry| entry["size"] = u64::MAX.into()),
+    ] {
+        let dir = scratch.join(what);
+        let good = image("good").write(&dir);
+        let bad = image("bad").write(&dir);
+        relist(&dir, |manifests| {
+            let manifest = blob_path(&dir, &bad.manifest);
+            if what == "damaged" {
+                manifests[1]["size"] = 445.into();
+            }
+            damage(&manifest, &mut manifests[1]);
+        });
+        is(meant(&dir, ":good"), &good);
+        is(open(&dir), &good);
+        assert_eq!(meant(&dir, ":bad").expect_err(what).kind(), kind, "{what}");
+        let contents = opener(&dir).contents().expect(what);
+        assert_eq!((contents.images.len(), contents.left_out.len()), (1, 1), "{what}");
+        assert_eq!(contents.left_out[0].names, ["bad"], "{what}");
+    }
+}
+
+/// Whoever damages the first that fits does not choose the second.
+#[test]
+fn partial_damage_is_not_passed_over_below_one_tag() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let first = image("first").write(&dir);
+    let second = image("second").write(&dir);
+    nest(&dir, "1");
+    let manifest = blob_path(&dir, &first.manifest);
+    let mut bytes = fs::read(&manifest).expect("blob");
+    bytes[3] ^= 1;
+    fs::write(&manifest, bytes).expect("blob");
+    assert_eq!(meant(&dir, ":1").expect_err("damaged").kind(), ErrorKind::Digest);
+    is(meant(&dir, &format!("@{}", second.manifest)), &second);
+    // Everything is damaged: that is an error, of a list too.
+    relist(&dir, |manifests| manifests[0]["size"] = 1.into());
+    assert_eq!(opener(&dir).list().expect_err("damaged").kind(), ErrorKind::Image);
+}
