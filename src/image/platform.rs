@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_higher_variant_takes_lower_ones_in_order() {
         for (wanted, order) in
-            [("linux/arm/v7", &["v7", "v6", "", "v5"][..]), ("linux/arm/v8", &["v8", "v7", "v6", ""])]
+            [("linux/arm/v7", &["v7", "v6", "", "v5"][..]), ("linux/arm/v8", &["v8", "v7", "v6", ""][..])]
         {
             let image = |variant: &&str| Platform { variant: Some(variant.to_string()), ..at("linux/arm") };
             let bare = |platform: Platform| match platform.variant.as_deref() {
