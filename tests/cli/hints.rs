@@ -65,6 +65,9 @@ fn under(denied: &[Denied], errno: i32, command: &mut Command, archive: &[u8]) -
     })
 }
 
+/// The options given, the archive, the hint, and the options that follow it.
+type Row<'a> = (&'a [&'a str], &'a [u8], &'a str, &'a [&'a str]);
+
 /// The options that are named are the ones that help, and what was given is not named again.
 #[test]
 fn options_that_are_named_help() {
@@ -77,7 +80,7 @@ fn options_that_are_named_help() {
     let owned = Tarball::new().file("f", "x").with(|e| _ = e.uid(7)).build();
     let sized = Tarball::new().symlink("l", "t").with(|e| _ = e.size(512)).build();
     let over = Tarball::new().dir("d").file("d", "x").build();
-    let rows: &[(&[&str], &[u8], &str, &[&str])] = &[
+    let rows: &[Row<'_>] = &[
         (&[], &Tarball::new().file("../f", "x").build(), "--escaping-names clamp", &["--escaping-names", "clamp"]),
         (
             &[],
