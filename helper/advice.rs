@@ -20,6 +20,8 @@ fn of_advice(advice: Advice) -> Option<&'static str> {
     Some(match advice {
         Advice::RaiseLimit(limit) => return of_limit(limit),
         Advice::Memory => "--max-memory",
+        Advice::AllowEmpty => "--allow-empty",
+        Advice::MakeRoot => "--atomic",
         Advice::DetectCompression => "--compression auto",
         Advice::ClampNames => "--escaping-names clamp",
         Advice::AllowMounts => "--mounts skip | --mounts cross",
@@ -70,6 +72,7 @@ fn of_limit(limit: Limit) -> Option<&'static str> {
 /// Which option has what an event lost.
 pub(crate) fn of_event(what: &EventKind) -> Option<&'static str> {
     match what {
+        EventKind::AnotherArchive { .. } => Some("--ignore-zeros goes on with it"),
         EventKind::XattrDropped { name }
             if name.starts_with(b"trusted.")
                 && !name.starts_with(b"trusted.overlay.")

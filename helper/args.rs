@@ -2,6 +2,7 @@
 
 mod archive;
 mod common;
+mod habits;
 mod image;
 mod jail;
 mod limits;
@@ -15,9 +16,11 @@ use crate::exit;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use untar_in_root::Options;
 
+pub(crate) use archive::Selection;
 pub(crate) use image::{Check, Command, Forget, Image, Inspect, Store, StoreArgs, StoreCommand};
 pub(crate) use output::When;
 
@@ -64,7 +67,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) source: archive::Archive,
     #[command(flatten)]
-    selection: archive::Selection,
+    pub(crate) selection: archive::Selection,
     #[command(flatten)]
     pub(crate) writing: writing::Writing,
     #[command(flatten)]
@@ -81,16 +84,16 @@ impl Args {
         Args::parse_checked(std::env::args_os())
     }
 
-    fn parse_checked<T: Into<std::ffi::OsString> + Clone>(
-        words: impl IntoIterator<Item = T>,
-    ) -> Result<Args, clap::Error> {
-        let matches = Args::command().try_get_matches_from(words).map_err(misplaced)?;
+    fn parse_checked<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Args, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        let matches = command().try_get_matches_from(&words).map_err(|error| answered(error, &words))?;
         let mut args = Args::from_arg_matches(&matches)?;
         args.check(&matches).map_err(|(kind, words)| usage(kind, &words))?;
         // `--list ARCHIVE`: a listing needs no root.
         if args.output.list && args.archive.is_none() {
             args.archive = args.root.take();
         }
+        args.selection.check(args.archive()).map_err(|(kind, words)| usage(kind, &words))?;
         Ok(args)
     }
 
@@ -106,6 +109,12 @@ impl Args {
         self.writing.check()?;
         self.jail.check()?;
         self.output.check()
+    }
+
+    /// What to type where ROOT is no directory but an archive.
+    pub(crate) fn other_way_round(&self) -> Option<String> {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        habits::other_way_round(self.root()?, self.archive(), &words)
     }
 
     pub(crate) fn root(&self) -> Option<&Path> {
@@ -138,6 +147,21 @@ fn given<Those: clap::Args>(matches: &ArgMatches) -> Option<String> {
     let from_command_line = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     let found = options.get_arguments().find(|option| from_command_line(option.get_id().as_str()))?;
     found.get_long().map(str::to_owned)
+}
+
+fn command() -> clap::Command {
+    Args::command()
+}
+
+/// tar's words get ours for an answer.
+fn answered(error: clap::Error, words: &[OsString]) -> clap::Error {
+    if !error.use_stderr() {
+        return error;
+    }
+    match habits::answer(&command(), words) {
+        Some(words) => usage(ErrorKind::UnknownArgument, &words),
+        None => habits::without_tip(misplaced(error)),
+    }
 }
 
 /// clap takes a word too many for a subcommand.

@@ -6,6 +6,7 @@ use crate::args::{Image, When};
 use crate::exit::{self, Exit};
 use crate::json;
 use crate::patient;
+use crate::patterns;
 use crate::run::{killed, on_terminal, remarks, unmapped};
 use crate::screen::Screen;
 use crate::signals::Signals;
@@ -24,6 +25,15 @@ use untar_in_root::{Canceller, Escaped, Program, Report};
 enum Made {
     Root(Vec<Report>),
     Layers(Layers, PathBuf),
+}
+
+impl Made {
+    fn reports(&mut self) -> Vec<&mut Report> {
+        match self {
+            Made::Root(reports) => reports.iter_mut().collect(),
+            Made::Layers(layers, _) => layers.dirs.iter_mut().filter_map(|dir| dir.report.as_mut()).collect(),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Image) -> Exit {
@@ -49,6 +59,7 @@ pub(crate) fn run(args: &Image) -> Exit {
 fn make(args: &Image, canceller: &Canceller) -> Result<Made, Trouble> {
     let program = Program::this()?;
     let mut options = args.options();
+    patterns::add(&args.selection, &mut options)?;
     let opener = Opener::new(args.source()).program(program.clone()).cancelled_by(canceller.clone());
     let opener = opener.staging_in(staging(args)).limits(options.limits).process_limits(options.jail.limits);
     let image = match &args.platform {
@@ -65,7 +76,10 @@ fn make(args: &Image, canceller: &Canceller) -> Result<Made, Trouble> {
     if let Some(board) = board.clone() {
         unpack = unpack.on_step(move |step| board.lock().unwrap_or_else(PoisonError::into_inner).step(step));
     }
-    let made = apply(args, &image, unpack);
+    let mut made = apply(args, &image, unpack);
+    if let Ok(made) = &mut made {
+        patterns::in_all_layers(&mut made.reports());
+    }
     if let Some(board) = board {
         board.lock().unwrap_or_else(PoisonError::into_inner).end();
     }

@@ -89,12 +89,12 @@ pub(crate) fn plain(value: &impl serde::Serialize) -> Value {
 }
 
 /// Fields that hold one name: text, and the bytes in base64 beside it where they are not UTF-8.
-const NAMES: [&str; 4] = ["path", "name", "link", "target"];
+const NAMES: [&str; 5] = ["path", "name", "link", "target", "begins"];
 /// Fields that hold several.
 const LISTS: [&str; 2] = ["mounts_below", "xattrs"];
 const DIGESTS: [&str; 2] = ["digest", "diff_id"];
 /// Fields that hold the name of a variant.
-const VARIANTS: [&str; 12] = [
+const VARIANTS: [&str; 13] = [
     "kind",
     "root",
     "mounts",
@@ -104,6 +104,7 @@ const VARIANTS: [&str; 12] = [
     "found",
     "format",
     "limit",
+    "looks_like",
     "what",
     "cause",
     "refused",

@@ -9,6 +9,7 @@ mod inspect;
 mod json;
 mod listing;
 mod patient;
+mod patterns;
 mod progress;
 mod run;
 mod screen;

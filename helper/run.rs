@@ -6,6 +6,7 @@ use crate::exit::{self, Exit};
 use crate::json;
 use crate::listing::Listing;
 use crate::patient;
+use crate::patterns;
 use crate::progress::Bar;
 use crate::screen::Screen;
 use crate::signals::Signals;
@@ -27,7 +28,8 @@ const WARNINGS: usize = 30;
 pub(crate) fn run(args: &Args) -> Exit {
     if args.archive().is_none() && io::stdin().is_terminal() {
         let words = "the archive would be read from the terminal; name a file, or pipe an archive in";
-        let words = args::usage(clap::error::ErrorKind::MissingRequiredArgument, words);
+        let words = args.other_way_round().unwrap_or_else(|| words.to_owned());
+        let words = args::usage(clap::error::ErrorKind::MissingRequiredArgument, &words);
         return Exit::Code(patient::show(&words));
     }
     let screen = Arc::new(Mutex::new(Screen::new()));
@@ -40,6 +42,12 @@ pub(crate) fn run(args: &Args) -> Exit {
     let untar = archive(args).and_then(|archive| Ok((prepare(args, &screen, &archive, &mut jail)?, archive)));
     let (untar, archive) = match untar {
         Ok(both) => both,
+        Err(trouble) if trouble.kind() == "Root" => match args.other_way_round() {
+            Some(words) => {
+                return Exit::Code(patient::show(&args::usage(clap::error::ErrorKind::ValueValidation, &words)));
+            }
+            None => return tell(args, &screen, Err(trouble)),
+        },
         Err(trouble) => return tell(args, &screen, Err(trouble)),
     };
     let left_over = jail.as_ref().map(|EmptyDirectory(path)| path.clone());
@@ -117,6 +125,7 @@ fn prepare(
     };
     untar = untar.program(Program::this()?);
     let mut options = args.options();
+    patterns::add(&args.selection, &mut options)?;
     args.writing.layer.open_lowers(&mut options)?;
     if shows_progress(args) {
         options.progress = true;

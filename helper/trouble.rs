@@ -14,6 +14,8 @@ pub(crate) enum Trouble {
     Run(Error, &'static str),
     /// The archive could not be opened.
     Archive { path: PathBuf, error: io::Error },
+    /// A list of patterns could not be read.
+    Patterns { path: PathBuf, error: io::Error },
     /// There is no directory to be the jail of a listing.
     Jail(io::Error),
     /// There is no directory for `check` to try things in.
@@ -35,6 +37,7 @@ impl Trouble {
         match self {
             Trouble::Run(error, _) => of_kind(error.kind()),
             Trouble::Archive { .. } => exit::IO,
+            Trouble::Patterns { .. } => exit::USAGE,
             Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + nix::libc::SIGPIPE as u8,
             Trouble::Output(_) => exit::IO,
             Trouble::Jail(_) | Trouble::Scratch { .. } | Trouble::Signals(_) => exit::JAIL,
@@ -46,6 +49,7 @@ impl Trouble {
         match self {
             Trouble::Run(error, _) => format!("{:?}", error.kind()),
             Trouble::Archive { .. } => "Read".to_owned(),
+            Trouble::Patterns { .. } => "Options".to_owned(),
             Trouble::Output(_) => "Output".to_owned(),
             Trouble::Jail(_) | Trouble::Scratch { .. } => "Root".to_owned(),
             Trouble::Signals(_) => "Helper".to_owned(),
@@ -56,6 +60,7 @@ impl Trouble {
         match self {
             Trouble::Run(error, _) => error.raw_os_error(),
             Trouble::Archive { error, .. }
+            | Trouble::Patterns { error, .. }
             | Trouble::Jail(error)
             | Trouble::Scratch { error, .. }
             | Trouble::Output(error)
@@ -117,6 +122,9 @@ impl fmt::Display for Trouble {
             },
             Trouble::Archive { path, error } => {
                 write!(f, "opening the archive {:?}: {error}", Escaped(path.as_os_str().as_bytes()))
+            }
+            Trouble::Patterns { path, error } => {
+                write!(f, "reading the patterns in {:?}: {error}", Escaped(path.as_os_str().as_bytes()))
             }
             Trouble::Jail(error) => write!(
                 f,

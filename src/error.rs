@@ -16,6 +16,7 @@ struct Inner {
     layer: Option<LayerRef>,
     /// The directory for staging that has no room.
     staging: Option<Box<std::path::Path>>,
+    advice: Option<Advice>,
 }
 
 #[derive(Debug)]
@@ -87,7 +88,15 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, detail: Detail) -> Error {
-        Error(Box::new(Inner { kind, detail, report: None, stderr: Vec::new(), layer: None, staging: None }))
+        Error(Box::new(Inner {
+            kind,
+            detail,
+            report: None,
+            stderr: Vec::new(),
+            layer: None,
+            staging: None,
+            advice: None,
+        }))
     }
 
     pub(crate) fn io(kind: ErrorKind, doing: &'static str, error: impl Into<io::Error>) -> Error {
@@ -101,6 +110,12 @@ impl Error {
     pub(crate) fn with(mut self, report: Option<Box<Report>>, stderr: Vec<u8>) -> Error {
         self.0.report = report;
         self.0.stderr = stderr;
+        self
+    }
+
+    /// Says what may help, where the failure itself does not.
+    pub(crate) fn advised(mut self, advice: Advice) -> Error {
+        self.0.advice = Some(advice);
         self
     }
 
@@ -157,7 +172,7 @@ impl Error {
             Detail::Io { error, .. } if self.0.kind == ErrorKind::Helper => Advice::of_starting(error),
             #[cfg(feature = "image")]
             Detail::Advised(_, advice) => Some(*advice),
-            _ => None,
+            _ => self.0.advice,
         }
     }
 

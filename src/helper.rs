@@ -182,13 +182,13 @@ fn process(
     report.compression = decoder.format();
     let digest = !options.skip_diff_id && !options.stop_at_end;
     let stream = Stream::new(decoder, digest, options.limits, threaded, sink.relief());
-    let strictness = Strictness { sizes: options.strict_sizes, pax_globals: options.pax_globals };
+    let strictness = Strictness::of(options);
     let mut reader = Reader::new(stream, options.limits, strictness).stop_at_end(options.stop_at_end);
     let fed = feed(sink, &mut reader, &options.limits);
     let applied = sink.settle(fed);
     report.times.apply = elapsed(mark);
     let mark = Instant::now();
-    let outcome = finish(sink, &mut reader, applied);
+    let outcome = finish(sink, &mut reader, applied, options);
     report.times.finish = elapsed(mark);
     report.stopped_at_end = outcome.is_ok() && reader.has_stopped();
     if let Some(errno) = reader.source_mut().lacking().or(sink.lacking()) {
@@ -217,11 +217,16 @@ fn finish(
     sink: &mut dyn Sink<'_>,
     reader: &mut Reader<Stream>,
     applied: Result<(), Box<Failure>>,
+    options: &Options,
 ) -> Result<(), Box<Failure>> {
     let finished = sink.finish();
     applied?;
     let end = reader.finish().map_err(|fault| read_failure(fault, None))?;
+    if options.refuse_empty && options.mode == Mode::Literal && reader.source_mut().totals().bytes_tar == 0 {
+        return Err(read_failure(Cause::Empty.into(), None));
+    }
     sink.journal().end(end);
+    sink.tell_unmatched();
     finished?;
     sink.synchronise()
 }

@@ -65,7 +65,9 @@ pub struct Options {
     /// Leading components removed from each name and hardlink target; shorter names are skipped.
     pub strip_components: u32,
     /// Globs of names to take; empty takes all. As `bsdtar --include`: `*` matches `/`, a match on a
-    /// directory takes what is below it.
+    /// directory takes what is below it. A name is compared as it stands in the archive and as it is after
+    /// [`Options::strip_components`]; one of the two is enough. A glob that matches nothing is an event. With
+    /// [`Options::exclude`], at most 32 MiB.
     pub include: Vec<String>,
     /// Globs of names to leave out, applied after `include`, with the same rules.
     pub exclude: Vec<String>,
@@ -82,6 +84,14 @@ pub struct Options {
     /// compressed is the one in the compressed stream; of xz, the block that it is in must be complete. Off: the source is
     /// read to its end.
     pub stop_at_end: bool,
+    /// Go on behind an end-of-archive marker, as `cat` and `tar -A` join archives: blocks of zeros are passed over, and what
+    /// comes behind them are more entries, without the records of global headers before. [`Options::stop_at_end`] comes
+    /// first. Off: what follows the marker is digested, ignored and told.
+    pub ignore_zeros: bool,
+    /// In literal mode, refuse an archive of no bytes at all, before or after decompressing, as where a download has failed
+    /// ([`Cause::Empty`](crate::Cause::Empty)). Off: it is an archive without entries. In layer and overlay mode an empty
+    /// blob is a layer, always.
+    pub refuse_empty: bool,
     /// Send [`Progress`](crate::Progress) about ten times a second.
     pub progress: bool,
     /// List the entries instead of applying them.

@@ -6,6 +6,7 @@ mod digest;
 mod entry;
 mod event;
 mod failure;
+mod looks_like;
 mod operation;
 
 pub use advice::Advice;
@@ -14,6 +15,7 @@ pub use digest::{Digest, ParseDigestError};
 pub use entry::{DeviceNumber, EntryKind, EntryRef, Listed};
 pub use event::{Event, EventKind};
 pub use failure::{BadPattern, Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
+pub use looks_like::LooksLike;
 pub use operation::{Call, Descriptor, Namespace, Operand, Operation, Purpose};
 
 use serde::{Deserialize, Serialize};

@@ -8,6 +8,7 @@ mod error;
 mod event;
 mod failure;
 mod hidden;
+mod looks_like;
 mod operation;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -1,7 +1,7 @@
 //! The control socket between parent and helper: bounded frames of bincode; the only file that knows it.
 //!
 //! A frame is 4 bytes of magic (`uirD` towards the helper, `uirU` from it, so that a peer that echoes is
-//! not a helper), a little-endian u32 of version, another of length, at most [`MAX_FRAME`], and
+//! not a helper), a little-endian u32 of version, another of length, at most [`MAX_FRAME`] or [`MAX_REQUEST`], and
 //! that many bytes of one value in bincode 2's standard configuration. Bytes left over are refused.
 //!
 //! The version is derived when the crate is built (`build.rs`): from the crate's own version and the source text of every
@@ -27,6 +27,9 @@ use crate::beginning::Beginning;
 use crate::error::Garbled;
 use crate::options::Options;
 use crate::report::{Confinement, Event, Failure, Listed, Progress, Report};
+use bincode::config::standard;
+use bincode::error::DecodeError;
+use bincode::serde::{decode_from_slice, encode_to_vec};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -34,8 +37,10 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-/// The most bytes that one frame may carry.
+/// The most bytes that one frame from the helper may carry.
 pub(crate) const MAX_FRAME: usize = 1 << 20;
+/// And one towards it: a request has the caller's patterns in it, 32 MiB of them at most.
+const MAX_REQUEST: usize = 64 << 20;
 /// Between two frames of progress, at least.
 pub(crate) const PACE: std::time::Duration = std::time::Duration::from_millis(100);
 /// Parent and helper must be of one.
@@ -121,17 +126,32 @@ pub(crate) trait Message: Serialize + DeserializeOwned {
     const MAGIC: [u8; 4];
     /// The most bytes taken from the socket before other descriptors get their turn.
     const TURN: usize;
+    /// The most bytes that one frame may carry.
+    const MOST: usize;
+
+    /// What stands in a frame, and how many of its bytes that took.
+    fn read(body: &[u8]) -> Result<(Self, usize), DecodeError>;
 }
 
 impl Message for Down {
     const MAGIC: [u8; 4] = *b"uirD";
     // A request, usually; each page of more is a fault in a process that lives for a millisecond.
     const TURN: usize = 2 << 10;
+    const MOST: usize = MAX_REQUEST;
+
+    fn read(body: &[u8]) -> Result<(Down, usize), DecodeError> {
+        decode_from_slice(body, standard().with_limit::<MAX_REQUEST>())
+    }
 }
 
 impl Message for Up {
     const MAGIC: [u8; 4] = *b"uirU";
     const TURN: usize = 16 << 10;
+    const MOST: usize = MAX_FRAME;
+
+    fn read(body: &[u8]) -> Result<(Up, usize), DecodeError> {
+        decode_from_slice(body, standard().with_limit::<MAX_FRAME>())
+    }
 }
 
 /// Why nothing was received.
@@ -249,14 +269,10 @@ fn wait_writable(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<MAX_FRAME>()
-}
-
 /// Appends one frame.
 fn encode<M: Message>(message: &M, frame: &mut Vec<u8>) {
     // Only a message over the limit fails to encode; an empty body is refused by the peer as content.
-    let body = bincode::serde::encode_to_vec(message, bincode::config::standard()).unwrap_or_default();
+    let body = encode_to_vec(message, standard()).unwrap_or_default();
     frame.reserve(HEADER + body.len());
     frame.extend_from_slice(&M::MAGIC);
     frame.extend_from_slice(&VERSION.to_le_bytes());
@@ -286,13 +302,13 @@ fn decode<M: Message>(inbox: &mut Vec<u8>) -> Result<Option<M>, Garbled> {
         return Err(Garbled::Version(version));
     }
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
-    if length as usize > MAX_FRAME {
-        return Err(Garbled::Length { bytes: length, most: MAX_FRAME });
+    if length as usize > M::MOST {
+        return Err(Garbled::Length { bytes: length, most: M::MOST });
     }
     let Some(body) = inbox.get(HEADER..HEADER + length as usize) else {
         return Ok(None);
     };
-    let (message, used) = bincode::serde::decode_from_slice(body, config()).map_err(|_| Garbled::Content)?;
+    let (message, used) = M::read(body).map_err(|_| Garbled::Content)?;
     if used != body.len() {
         return Err(Garbled::Content);
     }

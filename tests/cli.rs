@@ -1,5 +1,6 @@
 //! The command line: what each option does, how each failure ends, what is shown and what is left behind.
 
+mod archives;
 mod exits;
 mod hints;
 mod json;

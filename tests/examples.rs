@@ -96,7 +96,7 @@ fn async_host_hears_of_a_bad_archive_while_its_source_is_stalled() {
     let mut source = child.stdin.take().expect("a pipe");
     io::Write::write_all(&mut source, &[b'x'; 512]).expect("written");
     ends_within(&mut child, Duration::from_secs(60));
-    complains(&child.wait_with_output().expect("its output"), "checksum");
+    complains(&child.wait_with_output().expect("its output"), "no tar archive");
     drop(source);
 }
 

@@ -4,7 +4,7 @@ use super::output::When;
 use super::values::{self, Word};
 use super::{archive, common, jail, limits, writing};
 use clap::error::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use untar_in_root::Options;
 use untar_in_root::image::{Platform, Source};
 
@@ -104,7 +104,7 @@ pub(crate) struct Image {
     pub(crate) staging: Option<PathBuf>,
 
     #[command(flatten)]
-    selection: archive::Selection,
+    pub(crate) selection: archive::Selection,
     #[command(flatten)]
     owners: writing::Owners,
     #[command(flatten)]
@@ -135,6 +135,7 @@ pub(crate) struct Image {
 
 impl Image {
     pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+        self.selection.check((self.source != "-").then_some(Path::new("")))?;
         self.owners.check()?;
         self.jail.check()?;
         // clap takes a requirement for met where it conflicts with what is there.

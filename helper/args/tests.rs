@@ -24,10 +24,11 @@ fn clap_is_content() {
     <Args as clap::CommandFactory>::command().debug_assert();
 }
 
-/// The defaults, without the digest that nobody would see.
+/// The defaults, without the digest that nobody would see, and without an archive that is empty.
 fn unseen() -> Options {
     let mut options = Options::default();
     options.skip_diff_id = true;
+    options.refuse_empty = true;
     options
 }
 
@@ -72,6 +73,10 @@ fn each_option_means_one_thing() {
             o.mode = Mode::Overlay(untar_in_root::Overlay::default().prefix(OverlayPrefix::User));
         }),
         (&["--compression", "xz"], |o| o.compression = Compression::Xz),
+        (&["--ignore-zeros"], |o| o.ignore_zeros = true),
+        (&["--allow-empty"], |o| o.refuse_empty = false),
+        // The lists are read by the run.
+        (&["--include-from", "list", "--exclude-from", "other"], |_| ()),
         (&["--no-diff-id"], |o| o.skip_diff_id = true),
         (&["--stop-at-end"], |o| o.stop_at_end = true),
         (&["--strict-sizes"], |o| o.strict_sizes = true),
@@ -165,6 +170,11 @@ fn wrong_words_are_told_what_to_do() {
         (&["root", "--no-diff-id", "--diff-id", &format!("sha256:{}", "0".repeat(64))], "cannot be used with"),
         (&["root", "--stop-at-end", "--digest", &format!("sha256:{}", "0".repeat(64))], "cannot be used with"),
         (&["root", "--stop-at-end", "--diff-id", &format!("sha256:{}", "0".repeat(64))], "cannot be used with"),
+        (&["root", "--stop-at-end", "--ignore-zeros"], "cannot be used with"),
+        (&["root", "--include-from", "-"], "from standard input"),
+        (&["root", "a.tar", "--include-from", "-", "--exclude-from", "-"], "from standard input"),
+        (&["-xf", "a.tar", "-C", "dir"], "untar-in-root dir a.tar"),
+        (&["--no-such", "root"], "unexpected argument '--no-such'"),
         (&["root", "--chown", "root:root"], "names are never looked up"),
         (&["root", "--chown", "1:2", "--no-same-owner"], "cannot be used with"),
         (&["root", "--chown", "1:4294967295"], "up to 4294967294"),

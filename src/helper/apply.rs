@@ -66,7 +66,7 @@ pub(crate) struct Applier<'a> {
     bottom: bool,
     destination: NodeId,
     policy: Policy,
-    selection: Selection,
+    selection: Selection<'a>,
     memo: Memo,
     plinks: Plinks,
     /// The archive has said what the destination itself is like.
@@ -220,6 +220,10 @@ impl<'a> Sink<'a> for Applier<'a> {
 
     fn journal(&mut self) -> &mut Journal<'a> {
         &mut self.tree.journal
+    }
+
+    fn tell_unmatched(&mut self) {
+        self.selection.tell_unmatched(&mut self.tree.journal);
     }
 
     fn has_failed(&self) -> bool {

@@ -14,6 +14,9 @@ pub(crate) trait Sink<'a> {
 
     fn journal(&mut self) -> &mut Journal<'a>;
 
+    /// Behind the last entry of an archive without fault: which patterns nothing matches.
+    fn tell_unmatched(&mut self);
+
     /// Something that was handed over has failed: no more entries.
     fn has_failed(&self) -> bool {
         false

@@ -40,7 +40,7 @@ use std::rc::Rc;
 pub fn fuzz_reader(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let bytes = sealed(data);
-    let strictness = Strictness { sizes: choice & 1 != 0, pax_globals: choice & 2 != 0 };
+    let strictness = Strictness { sizes: choice & 1 != 0, pax_globals: choice & 2 != 0, ignore_zeros: choice & 4 != 0 };
     let whole = run(&bytes, usize::MAX, strictness);
     assert_eq!(whole, run(&bytes, 1 + usize::from(choice >> 2) * 7, strictness));
 }

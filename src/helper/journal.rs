@@ -75,7 +75,9 @@ impl<'a> Journal<'a> {
         if !end.marker {
             self.reporter.event(None, EventKind::NoEndMarker);
         }
-        if end.trailing_data {
+        if end.archive {
+            self.reporter.event(None, EventKind::AnotherArchive { bytes: end.trailing });
+        } else if end.trailing_data {
             self.reporter.event(None, EventKind::TrailingData { bytes: end.trailing });
         }
     }

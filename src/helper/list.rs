@@ -11,24 +11,27 @@ use crate::options::Options;
 
 /// Lists one archive.
 pub(crate) struct Lister<'a> {
-    options: &'a Options,
-    selection: Selection,
+    selection: Selection<'a>,
     journal: Journal<'a>,
 }
 
 impl<'a> Lister<'a> {
     pub(crate) fn new(options: &'a Options, reporter: &'a mut Reporter) -> Result<Lister<'a>> {
-        Ok(Lister { options, selection: Selection::new(options)?, journal: Journal::new(reporter) })
+        Ok(Lister { selection: Selection::new(options)?, journal: Journal::new(reporter) })
     }
 }
 
 impl<'a> Sink<'a> for Lister<'a> {
     fn take(&mut self, entry: Entry, path: &mut Vec<u8>, _: &mut Reader<Stream>) -> Result<(), Failed> {
         self.journal.counts.skipped += 1;
-        if self.selection.takes_raw(path, self.options)? {
+        if self.selection.takes_raw(path)? {
             self.journal.listed(&entry, path);
         }
         Ok(())
+    }
+
+    fn tell_unmatched(&mut self) {
+        self.selection.tell_unmatched(&mut self.journal);
     }
 
     fn journal(&mut self) -> &mut Journal<'a> {

@@ -3,7 +3,9 @@
 use super::opened::HELD;
 use crate::error::Error;
 use crate::kind::ErrorKind;
+use crate::report::Advice;
 use crate::staging::Place;
+use nix::errno::Errno;
 use nix::fcntl::open;
 use nix::sys::stat::Mode;
 use std::os::fd::OwnedFd;
@@ -31,5 +33,8 @@ impl Root {
 
 pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Error> {
     let opened = open(path, HELD, Mode::empty());
-    opened.map_err(|e| Error::io_at(ErrorKind::Root, "opening the root", path, e.into()))
+    opened.map_err(|errno| {
+        let error = Error::io_at(ErrorKind::Root, "opening the root", path, errno.into());
+        if errno == Errno::ENOENT { error.advised(Advice::MakeRoot) } else { error }
+    })
 }

@@ -23,6 +23,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The most bytes of patterns.
+const PATTERNS: usize = 32 << 20;
+
 /// Starts the helper, to which the caller then writes the archive.
 pub(crate) fn spawn(root: Root, plan: Plan) -> Result<Run, Error> {
     let (read, write) = archive_pipe()?;
@@ -125,9 +128,17 @@ fn check(options: &Options, destination: &Path, digested: bool) -> Result<(), Er
         Options { stop_at_end: true, .. } if digested => {
             "a run that stops at the archive's end does not see the rest, so it has no digest and no diff ID to expect"
         }
+        Options { include, exclude, .. } if length(include) + length(exclude) > PATTERNS => {
+            "the patterns that select entries are more than 32 MiB"
+        }
         _ => return Ok(()),
     };
     Err(Error::new(ErrorKind::Options, Detail::Text(wrong)))
+}
+
+/// Of patterns, with what each takes beside its letters.
+fn length(patterns: &[String]) -> usize {
+    patterns.iter().map(|pattern| pattern.len() + 9).sum()
 }
 
 fn invertible(ranges: &[IdRange]) -> bool {

@@ -26,7 +26,9 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (Cause::Os(_) | Cause::Descriptors { .. } | Cause::Exchanged { .. } | Cause::Attribute { .. }, _) => {
             ErrorKind::Entry
         }
-        (Cause::Malformed { .. } | Cause::Compressed { .. }, _) => ErrorKind::Archive,
+        (Cause::Malformed { .. } | Cause::Compressed { .. } | Cause::NotTar { .. } | Cause::Empty, _) => {
+            ErrorKind::Archive
+        }
         (Cause::LinkTargetMissing { .. }, _) => ErrorKind::Entry,
         (
             Cause::PathEscapes

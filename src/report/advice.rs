@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 mod decide;
 
-use super::{Confinement, Failure, Limit};
+use super::{Confinement, Failure, Limit, LooksLike};
 use std::io;
 
 /// What may help, where that is known. `Display` says it in a sentence that fits every program; which of its own options
@@ -13,6 +13,13 @@ use std::io;
 pub enum Advice {
     /// The archive was cut short: get it again.
     FetchAgain,
+    /// What it looks like is no tar archive, but can perhaps be made one.
+    OtherFormat(LooksLike),
+    /// What should have written the archive may have failed; without [`Options::refuse_empty`](crate::Options::refuse_empty)
+    /// it is taken.
+    AllowEmpty,
+    /// The destination must be there: make it, or have it made whole ([`Untar::atomic`](crate::Untar::atomic)).
+    MakeRoot,
     /// The archive is damaged: get it again and compare its digest.
     CompareDigest,
     /// The compressed stream needs more memory than there is.

@@ -38,6 +38,18 @@ pub enum EventKind {
         /// How many bytes follow the marker, zeros included.
         bytes: u64,
     },
+    /// Another archive, or more of this one, after the end-of-archive marker; it was ignored:
+    /// [`Options::ignore_zeros`](crate::Options::ignore_zeros).
+    AnotherArchive {
+        /// How many bytes follow the marker.
+        bytes: u64,
+    },
+    /// No name in the archive matches this pattern of [`Options::include`](crate::Options::include) or
+    /// [`Options::exclude`](crate::Options::exclude).
+    PatternUnmatched {
+        /// The pattern, at most 4096 bytes of it.
+        pattern: String,
+    },
     /// The extended attribute was not set: not supported here.
     XattrUnsupported {
         /// The attribute's name.

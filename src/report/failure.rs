@@ -7,7 +7,7 @@
 //! [`Refusal`] and a [`Limit`] ours. A *problem* is an image's, before any of it is unpacked. What is skipped or softened
 //! and ends nothing is an [`Event`](crate::Event). What may help is [`Advice`](crate::Advice), apart from all of these.
 
-use super::{EntryRef, Operation};
+use super::{EntryRef, LooksLike, Operation};
 use serde::{Deserialize, Serialize};
 #[cfg(target_os = "linux")]
 use std::{io, sync::OnceLock};
@@ -136,6 +136,15 @@ pub enum Cause {
         /// Its message and place.
         message: String,
     },
+    /// It is no tar archive, but something else that is known.
+    NotTar {
+        /// What it looks like.
+        looks_like: LooksLike,
+        /// Of text, the beginning of its first line, at most 64 bytes; else empty.
+        begins: Vec<u8>,
+    },
+    /// There is not one byte to unpack, and that is refused: [`Options::refuse_empty`](crate::Options::refuse_empty).
+    Empty,
 }
 
 impl std::error::Error for Failure {
@@ -191,8 +200,8 @@ pub enum BadPattern {
     UnclosedAlternates,
     /// Nothing follows the last `\`.
     DanglingEscape,
-    /// It would take too much memory to compare with, by itself or with the others.
-    TooLarge,
+    /// More than 64 `{` within one another.
+    TooDeep,
 }
 
 /// How an archive can be malformed.

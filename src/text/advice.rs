@@ -1,5 +1,6 @@
 //! Advice in a sentence that fits every program: what is so, and what to look at; never an option of a command line.
 
+use super::looks_like::remedy;
 use crate::report::{Advice, Limit};
 use std::fmt::{self, Display, Formatter};
 
@@ -7,6 +8,9 @@ impl Display for Advice {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Advice::RaiseLimit(limit) => return raise(f, *limit),
+            Advice::OtherFormat(looks_like) => remedy(*looks_like),
+            Advice::AllowEmpty => "what should have written it may have failed; an empty archive can be allowed",
+            Advice::MakeRoot => "make the directory first (mkdir), or have it made together with what is in it",
             Advice::FetchAgain => "the download or copy was cut short; get the archive again",
             Advice::CompareDigest => "get the archive again and compare its digest",
             Advice::SmallerWindow => {

@@ -24,6 +24,13 @@ impl Display for Cause {
             Cause::Malformed { what, offset } => {
                 write!(f, "malformed at byte {offset} of the uncompressed stream: {what}")
             }
+            Cause::NotTar { looks_like, begins } if begins.is_empty() => {
+                write!(f, "this is {looks_like}, and no tar archive")
+            }
+            Cause::NotTar { looks_like, begins } => {
+                write!(f, "this is {looks_like}, and no tar archive; it begins {}", Quoted(begins))
+            }
+            Cause::Empty => f.write_str("the archive is empty: there is not one byte in it"),
             Cause::Compressed { format, what, offset } => {
                 write!(f, "damaged {} at byte {offset} of the archive: {what}", name_of(*format))
             }
@@ -69,7 +76,7 @@ impl Display for BadPattern {
             BadPattern::UnopenedAlternates => "} without {",
             BadPattern::UnclosedAlternates => "{ without }",
             BadPattern::DanglingEscape => "nothing follows the last backslash",
-            BadPattern::TooLarge => "it is too large, by itself or with the others",
+            BadPattern::TooDeep => "its braces are nested too deeply",
         })
     }
 }

@@ -34,6 +34,12 @@ impl Display for EventKind {
             EventKind::TrailingData { bytes } => {
                 write!(f, "{bytes} bytes, not all of them zero, follow the end-of-archive marker; they were ignored")
             }
+            EventKind::AnotherArchive { bytes } => {
+                write!(f, "another archive follows the end-of-archive marker; its {bytes} bytes were ignored")
+            }
+            EventKind::PatternUnmatched { pattern } => {
+                write!(f, "no name in the archive matches the pattern {}", Quoted(pattern.as_bytes()))
+            }
             EventKind::XattrUnsupported { name, errno } => {
                 write!(f, "extended attribute {} not set: {}", Quoted(name), Number(*errno))
             }

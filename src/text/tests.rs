@@ -121,6 +121,13 @@ fn causes_say_what_helps() {
             "at byte 512 of the uncompressed stream: the check",
         ),
         (Cause::Malformed { what: Malformed::Truncated, offset: 512 }, "get the archive again"),
+        (Cause::NotTar { looks_like: LooksLike::Lz4, begins: Vec::new() }, "lz4 data, and no tar archive: pipe it"),
+        (
+            Cause::NotTar { looks_like: LooksLike::Html, begins: b"<p>\x1b[2J".into() },
+            "this is an HTML page, and no tar archive; it begins \"<p>\\033[2J\": look at what was downloaded",
+        ),
+        (Cause::Empty, "there is not one byte in it"),
+        (Cause::Empty, "an empty archive can be allowed"),
         (Cause::Os(0), "error 0"),
         (Cause::Os(4095), "error 4095"),
     ] {
@@ -300,6 +307,8 @@ fn events_say_what_was_lost() {
             "declared as gzip, but its bytes are uncompressed data",
         ),
         (EventKind::TrailingData { bytes: 9 }, "9 bytes"),
+        (EventKind::AnotherArchive { bytes: 9 }, "its 9 bytes were ignored"),
+        (EventKind::PatternUnmatched { pattern: "a\n*".into() }, "the pattern \"a\\n*\""),
         (EventKind::XattrUnsupported { name: name(), errno: eperm }, "\"user.a\\n\" not set: EPERM"),
         (EventKind::XattrDropped { name: name() }, "\"user.a\\n\" dropped"),
         (EventKind::XattrDropped { name: b"trusted.a".into() }, "\"trusted.a\" dropped"),

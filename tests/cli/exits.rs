@@ -52,8 +52,9 @@ fn failures_of_the_root_and_of_the_helper_are_3() {
     }
     let dest = Dest::new();
     let file = dest.scratch.file("file", "");
-    for (root, words) in [(dest.join("missing"), "ENOENT"), (file, "ENOTDIR")] {
-        let ran = run([&root], b"").ended(3, words);
+    run([&file], b"").ended(2, "comes first: untar-in-root . ");
+    for (root, words) in [(dest.join("missing"), "ENOENT"), (file.clone(), "ENOTDIR")] {
+        let ran = run([&root, &file], b"").ended(3, words);
         assert!(ran.err.contains("opening the root"), "{}", ran.err);
     }
     // The helper is killed while it waits for the archive.

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use untar_in_root::Options;
 
 /// Fields whose option has neither their name nor, if they are limits, `max-` before it.
-const NAMED: [(&str, &str); 7] = [
+const NAMED: [(&str, &str); 8] = [
     ("mode", "layer"),
     ("user_namespace", "userns"),
     ("owner", "chown"),
     ("ignore_root_metadata", "root-metadata"),
     ("skip_diff_id", "no-diff-id"),
+    ("refuse_empty", "allow-empty"),
     ("memory_bytes", "max-memory"),
     // It is a switch of `run`'s, which knows whether somebody looks.
     ("progress", ""),

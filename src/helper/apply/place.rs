@@ -49,9 +49,9 @@ impl Applier<'_> {
         if let Some(place) = self.remembered(path) {
             return Ok(place);
         }
-        let Some(name) = self.stripped(path)? else { return Ok(Place::Skip) };
+        let Some((name, above)) = self.stripped(path)? else { return Ok(Place::Skip) };
         let marker = self.mode.marker(&name);
-        if !self.selects(path, &name, &marker) {
+        if !self.selection.takes_all() && !self.selects(path, &above, &name, &marker) {
             return Ok(Place::Skip);
         }
         let marker = marker.map_err(refused)?;
@@ -82,31 +82,34 @@ impl Applier<'_> {
     }
 
     /// A marker is wanted where what it hides is, or what may be below that.
-    fn selects(&self, path: &[u8], name: &Name<'_>, marker: &std::result::Result<Marker, Refusal>) -> bool {
+    fn selects(
+        &mut self,
+        path: &[u8],
+        above: &[&[u8]],
+        name: &Name<'_>,
+        marker: &std::result::Result<Marker, Refusal>,
+    ) -> bool {
         match (marker, name.parts.split_last()) {
-            _ if self.selection.takes_all() => true,
             (Ok(Marker::Whiteout(hidden)), Some((_, parents))) => {
-                self.selection.reaches(&[parents, &[&path[hidden.clone()]]].concat())
+                self.selection.reaches(&[above, parents, &[&path[hidden.clone()]]].concat())
             }
-            (Ok(Marker::Opaque), Some((_, parents))) => self.selection.reaches(parents),
-            _ => self.selection.takes(&name.parts),
+            (Ok(Marker::Opaque), Some((_, parents))) => self.selection.reaches(&[above, parents].concat()),
+            _ => self.selection.takes(&[above, &name.parts].concat()),
         }
     }
 
-    /// The name folded and stripped, if anything is left of it.
-    fn stripped<'n>(&mut self, path: &'n [u8]) -> Result<Option<Name<'n>>> {
+    /// The name folded and stripped, if anything is left of it, and the components that were taken off.
+    fn stripped<'n>(&mut self, path: &'n [u8]) -> Result<Option<(Name<'n>, Vec<&'n [u8]>)>> {
         let mut name = fold(path, self.options.escaping_names, &self.options.limits)?;
         if name.clamped {
             self.tree.journal.event(EventKind::Clamped);
         }
         let strip = self.options.strip_components as usize;
-        if strip > 0 {
-            if name.parts.len() <= strip {
-                return Ok(None);
-            }
-            name.parts.drain(..strip);
+        if strip > 0 && name.parts.len() <= strip {
+            return Ok(None);
         }
-        Ok(Some(name))
+        let above = name.parts.drain(..strip).collect();
+        Ok(Some((name, above)))
     }
 
     /// The directory that a marker makes opaque. One that is missing is made where the caller wants it, and what is in its

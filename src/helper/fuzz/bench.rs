@@ -10,7 +10,7 @@ use bytes::Bytes;
 /// Reads an archive in the chunks that the decoder makes; the number of its entries.
 pub fn bench_reader(tar: &'static [u8]) -> usize {
     let pieces = Pieces(Bytes::from_static(tar), 256 << 10);
-    let mut reader = Reader::new(pieces, Limits::default(), Strictness { sizes: false, pax_globals: false });
+    let mut reader = Reader::new(pieces, Limits::default(), Strictness::default());
     let mut entries = 0;
     while reader.next().expect("a good archive").is_some() {
         entries += 1;

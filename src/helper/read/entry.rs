@@ -2,6 +2,7 @@
 
 mod blocks;
 mod draft;
+mod foreign;
 mod header;
 mod number;
 mod pax;
@@ -16,6 +17,7 @@ mod xattr;
 pub(crate) use reader::Reader;
 
 use crate::helper::fault::{Fault, Result};
+use crate::options::Options;
 use crate::report::{Cause, EntryKind, EventKind, Limit, Malformed};
 use bytes::Bytes;
 
@@ -84,6 +86,8 @@ pub(crate) struct End {
     pub(crate) trailing: u64,
     /// The bytes are not all zero.
     pub(crate) trailing_data: bool,
+    /// The first that are not are the header of another archive.
+    pub(crate) archive: bool,
 }
 
 /// How strictly headers are read.
@@ -91,6 +95,18 @@ pub(crate) struct End {
 pub(crate) struct Strictness {
     pub(crate) sizes: bool,
     pub(crate) pax_globals: bool,
+    pub(crate) ignore_zeros: bool,
+}
+
+impl Strictness {
+    pub(crate) fn of(options: &Options) -> Strictness {
+        Strictness {
+            sizes: options.strict_sizes,
+            pax_globals: options.pax_globals,
+            // Where to stop there is nothing behind.
+            ignore_zeros: options.ignore_zeros && !options.stop_at_end,
+        }
+    }
 }
 
 /// The archive is malformed, at this byte of the uncompressed stream.

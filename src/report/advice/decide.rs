@@ -12,6 +12,8 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
     Some(match &failure.cause {
         Cause::Os(errno) => return of_errno(failure, confinement, Errno::from_raw(*errno)),
         Cause::Malformed { what: Malformed::Truncated, .. } => Advice::FetchAgain,
+        Cause::NotTar { looks_like, .. } => Advice::OtherFormat(*looks_like),
+        Cause::Empty => Advice::AllowEmpty,
         Cause::Compressed { what, .. } => return of_damage(*what),
         Cause::PathEscapes | Cause::LinkEscapes => Advice::ClampNames,
         Cause::CrossesMount => Advice::AllowMounts,

@@ -48,6 +48,14 @@ impl<S: Source> Blocks<S> {
         Ok(self.chunk.get(start..).and_then(|rest| rest.first_chunk()))
     }
 
+    /// The first block, or what there is of it, if nothing behind it has been consumed.
+    pub(super) fn only(&self) -> Option<&[u8]> {
+        let length = usize::try_from(self.position).ok().filter(|length| *length <= BLOCK)?;
+        // In place, or put together in `straddle`.
+        let in_place = self.used.checked_sub(BLOCK).and_then(|start| self.chunk.get(start..self.used));
+        in_place.or_else(|| self.straddle.get(..length))
+    }
+
     /// The next piece of at most `most` bytes (at least one), shared with the chunk.
     pub(super) fn piece(&mut self, most: u64) -> Result<Bytes> {
         if !self.refill()? {
@@ -89,15 +97,27 @@ impl<S: Source> Blocks<S> {
         self.pass(count).map(drop)
     }
 
-    /// Reads to the end of the stream: how many bytes, and whether any was not zero.
-    pub(super) fn drain(&mut self) -> Result<(u64, bool)> {
+    /// Reads to the end of the stream: how many bytes, and the first block that is not all zeros, as far as it goes.
+    pub(super) fn drain(&mut self) -> Result<(u64, Option<Block>)> {
         let start = self.position;
-        let mut data = false;
+        let mut first: Option<(Block, usize)> = None;
         while self.refill()? {
-            data = data || self.chunk.get(self.used..).is_some_and(|rest| !is_zero(rest));
+            let mut rest = self.chunk.get(self.used..).unwrap_or_default();
+            if first.is_none() && !is_zero(rest) {
+                let zeros = rest.iter().position(|byte| *byte != 0).unwrap_or(0);
+                rest = rest.get(zeros..).unwrap_or_default();
+                let before = (self.position - start).wrapping_add(zeros as u64) % BLOCK as u64;
+                first = Some(([0; BLOCK], before as usize));
+            }
+            if let Some((block, filled)) = &mut first {
+                let room = block.get_mut(*filled..).unwrap_or_default();
+                let length = room.len().min(rest.len());
+                room.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                *filled += length;
+            }
             self.consume(self.available());
         }
-        Ok((self.position - start, data))
+        Ok((self.position - start, first.map(|(block, _)| block)))
     }
 
     /// The error of a stream that ends here.

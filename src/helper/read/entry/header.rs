@@ -134,7 +134,7 @@ fn optional(field: &[u8]) -> Result<Option<i64>, Malformed> {
 
 /// The sum is of unsigned bytes by the standard, of signed ones by old Sun tars; the field itself
 /// counts as spaces.
-fn check(block: &Block) -> Result<(), Malformed> {
+pub(super) fn check(block: &Block) -> Result<(), Malformed> {
     let stored = number::octal(&block[CHECKSUM]).map_err(|_| Malformed::Checksum)?;
     let blank = CHECKSUM.len() as i64 * i64::from(b' ');
     let unsigned = i64::from(sum(block)) - i64::from(sum(&block[CHECKSUM])) + blank;

@@ -47,11 +47,10 @@ fn base256(bytes: &[u8], first: u8) -> Result<i64, Malformed> {
     Ok(if negative { !value } else { value })
 }
 
-/// A decimal number with an optional sign, as `strconv.ParseInt` takes it.
+/// A decimal number, before which a minus may stand and never a plus.
 pub(super) fn decimal(text: &[u8]) -> Result<i64, Malformed> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),
     };
     if digits.is_empty() {
@@ -72,10 +71,10 @@ fn push_digit(value: i64, byte: u8, negative: bool) -> Result<i64, Malformed> {
         .ok_or(Malformed::NumberRange)
 }
 
-/// A decimal number that may not be negative.
+/// Decimal digits alone.
 pub(super) fn unsigned(text: &[u8]) -> Result<i64, Malformed> {
     match decimal(text)? {
-        value if value < 0 => Err(Malformed::NegativeNumber),
+        _ if text.starts_with(b"-") => Err(Malformed::NegativeNumber),
         value => Ok(value),
     }
 }
@@ -172,11 +171,12 @@ mod tests {
         for text in [&b"9223372036854775808"[..], b"-9223372036854775809", b"99999999999999999999"] {
             assert_eq!(decimal(text), Err(Malformed::NumberRange), "{text:?}");
         }
-        for text in [&b""[..], b"-", b"+", b"1 ", b" 1", b"0x1", b"1e3", b"--1", b"1\0"] {
+        for text in [&b""[..], b"-", b"+", b"1 ", b" 1", b"0x1", b"1e3", b"--1", b"1\0", b"+1", b"-+1"] {
             assert_eq!(decimal(text), Err(Malformed::PaxValue), "{text:?}");
         }
         assert_eq!(unsigned(b"-1"), Err(Malformed::NegativeNumber));
-        assert_eq!(unsigned(b"-0"), Ok(0));
+        assert_eq!(unsigned(b"-0"), Err(Malformed::NegativeNumber));
+        assert_eq!(unsigned(b"+5"), Err(Malformed::PaxValue));
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn trap_times_that_are_none() {
-        for text in ["", ".5", "-.5", "1.-5", "1.5.5", "1.5 ", "1.xyz", "foo", "1,5"] {
+        for text in ["", ".5", "-.5", "1.-5", "1.5.5", "1.5 ", "1.xyz", "foo", "1,5", "+5", "+5.5", "1.+5"] {
             assert_eq!(time(text.as_bytes()), Err(Malformed::PaxValue), "{text}");
         }
         assert_eq!(time(b"-9223372036854775808.5"), Err(Malformed::NumberRange));

@@ -38,7 +38,7 @@ pub(super) struct Meta<'a> {
 }
 
 pub(super) fn is_meta(flag: u8) -> bool {
-    matches!(flag, b'x' | b'g' | b'L' | b'K')
+    matches!(flag, b'x' | b'X' | b'g' | b'L' | b'K')
 }
 
 impl Headers {
@@ -55,7 +55,8 @@ impl Headers {
         match meta.flag {
             b'L' => self.name = long(meta.body, limits)?,
             b'K' => self.link = long(meta.body, limits)?,
-            b'x' => self.pax = Some(Box::new(Pax::parse(meta.body, meta.body_offset, limits)?)),
+            // Solaris has an `X` of its own, with the same records.
+            b'x' | b'X' => self.pax = Some(Box::new(Pax::parse(meta.body, meta.body_offset, limits)?)),
             // Read even when it is to be ignored: malformed is malformed, as in Go.
             _ => return self.globalize(Pax::parse(meta.body, meta.body_offset, limits)?, limits, globals),
         }
@@ -99,6 +100,11 @@ impl Headers {
             link: self.link.take().or_else(|| pax.as_mut().and_then(|pax| pax.link.take().flatten())),
             pax,
         })
+    }
+
+    /// The archive that they are of has ended.
+    pub(super) fn forget_globals(&mut self) {
+        self.global = None;
     }
 
     /// Nothing may be left over at the end.

@@ -2,13 +2,13 @@
 
 use super::blocks::{BLOCK, Blocks, is_zero, padding};
 use super::draft::{Draft, Framing, Holes};
-use super::header::Fields;
+use super::header::{self, Fields};
 use super::pending::{Headers, Meta, is_meta};
 use super::sparse::{Lines, Map, Old};
-use super::{End, Entry, Source, Strictness, limit, malformed};
-use crate::helper::fault::Result;
+use super::{End, Entry, Source, Strictness, foreign, limit, malformed};
+use crate::helper::fault::{Fault, Result};
 use crate::options::Limits;
-use crate::report::{EntryKind, EntryRef, Limit, Malformed};
+use crate::report::{Cause, EntryKind, EntryRef, Limit, Malformed};
 use bytes::Bytes;
 
 /// Reads entries from a stream of blocks. After an error it can still name the entry, but not go on.
@@ -23,7 +23,12 @@ pub(crate) struct Reader<S> {
     naming: Naming,
     state: State,
     stop: bool,
+    /// Blocks of zeros in a row that were just passed over.
+    zeros: u64,
 }
+
+/// Blocks of zeros that end an archive.
+const MARKER: u64 = 2;
 
 /// What is left of the current body.
 #[derive(Clone, Copy, Default)]
@@ -55,7 +60,11 @@ enum State {
 enum Next {
     Meta(Fields),
     Entry(Draft, Holes),
-    End { marker: bool },
+    /// A block of zeros that ends nothing.
+    Zeros,
+    End {
+        marker: bool,
+    },
 }
 
 impl<S: Source> Reader<S> {
@@ -70,6 +79,7 @@ impl<S: Source> Reader<S> {
             naming: Naming { index: 0, offset: 0, path: Vec::new(), kind: EntryKind::Unknown, due: true },
             state: State::Start,
             stop: false,
+            zeros: 0,
         }
     }
 
@@ -83,9 +93,10 @@ impl<S: Source> Reader<S> {
         loop {
             let offset = self.blocks.position();
             self.naming.expect(self.index, offset, self.pending.name_so_far());
-            match self.step(offset)? {
+            match self.step(offset).map_err(|fault| self.unless_foreign(fault))? {
                 Next::Meta(fields) => self.extend(&fields, offset)?,
                 Next::Entry(draft, holes) => return self.enter(draft, holes, offset).map(Some),
+                Next::Zeros => self.pass_zeros()?,
                 Next::End { marker } => {
                     self.pending.check_empty()?;
                     self.state = State::Ended { marker };
@@ -119,10 +130,12 @@ impl<S: Source> Reader<S> {
     /// Reads the source to its end, if that is wanted, after [`next`](Reader::next) has answered `None`.
     pub(crate) fn finish(&mut self) -> Result<End> {
         if self.has_stopped() {
-            return Ok(End { marker: true, trailing: 0, trailing_data: false });
+            return Ok(End { marker: true, ..End::default() });
         }
-        let (trailing, trailing_data) = self.blocks.drain()?;
-        Ok(End { marker: self.state == State::Ended { marker: true }, trailing, trailing_data })
+        let marker = self.state == State::Ended { marker: true };
+        let (trailing, first) = self.blocks.drain()?;
+        let archive = first.as_ref().is_some_and(|block| header::check(block).is_ok());
+        Ok(End { marker, trailing, trailing_data: first.is_some(), archive })
     }
 
     /// Bytes of the uncompressed stream consumed.
@@ -153,10 +166,11 @@ impl<S: Source> Reader<S> {
     }
 
     fn step(&mut self, offset: u64) -> Result<Next> {
-        let Some(block) = self.blocks.block()? else { return Ok(Next::End { marker: false }) };
+        let Some(block) = self.blocks.block()? else { return Ok(Next::End { marker: self.zeros >= MARKER }) };
         if is_zero(block) {
-            return self.zero_block(offset);
+            return if self.strictness.ignore_zeros { Ok(Next::Zeros) } else { self.zero_block(offset) };
         }
+        self.zeros = 0;
         let fields = Fields::parse(block).map_err(|what| malformed(what, offset))?;
         if is_meta(fields.flag) {
             return Ok(Next::Meta(fields));
@@ -171,6 +185,13 @@ impl<S: Source> Reader<S> {
         Ok(Next::Entry(draft, holes))
     }
 
+    /// The first header is none: perhaps the archive is something else, which says more.
+    fn unless_foreign(&self, fault: Fault) -> Fault {
+        let bad = matches!(fault.cause, Cause::Malformed { what: Malformed::Checksum | Malformed::Truncated, .. });
+        let known = bad.then(|| foreign::recognise(self.blocks.only()?)).flatten();
+        known.map_or(fault, |(looks_like, begins)| Cause::NotTar { looks_like, begins }.into())
+    }
+
     /// Two make the end; so does one at the end of the stream, as in Go, but that is no marker.
     fn zero_block(&mut self, offset: u64) -> Result<Next> {
         match self.blocks.block()? {
@@ -178,6 +199,16 @@ impl<S: Source> Reader<S> {
             Some(block) if is_zero(block) => Ok(Next::End { marker: true }),
             Some(_) => Err(malformed(Malformed::StrayZeroBlock, offset)),
         }
+    }
+
+    /// As GNU tar passes over them. An archive has ended where there are two, and its global headers with it.
+    fn pass_zeros(&mut self) -> Result<()> {
+        self.pending.check_empty()?;
+        self.zeros += 1;
+        if self.zeros == MARKER {
+            self.pending.forget_globals();
+        }
+        Ok(())
     }
 
     /// Reads an extended header. Its length is in its own block: nothing applies to a meta header.

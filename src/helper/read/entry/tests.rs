@@ -1,6 +1,7 @@
 //! Bytes in, entries out.
 
 mod build;
+mod ends;
 mod go;
 mod limits;
 mod random;

@@ -37,7 +37,11 @@ const fn limits() -> Limits {
 }
 
 fn strictness() -> impl Strategy<Value = Strictness> {
-    any::<(bool, bool)>().prop_map(|(sizes, pax_globals)| Strictness { sizes, pax_globals })
+    any::<(bool, bool, bool)>().prop_map(|(sizes, pax_globals, ignore_zeros)| Strictness {
+        sizes,
+        pax_globals,
+        ignore_zeros,
+    })
 }
 
 fn number() -> impl Strategy<Value = String> {

@@ -5,7 +5,7 @@ use crate::helper::read::entry::{Strictness, Time};
 use crate::options::Limits;
 use crate::report::{Cause, EntryKind, EventKind, Malformed, Refusal};
 
-const GLOBALS: Strictness = Strictness { sizes: false, pax_globals: true };
+const GLOBALS: Strictness = Strictness { sizes: false, pax_globals: true, ignore_zeros: false };
 
 #[test]
 fn rule_1_extended_headers_apply_to_the_next_entry_only() {
@@ -25,6 +25,14 @@ fn rule_1_second_x_replaces_first() {
 }
 
 #[test]
+fn rule_1_an_upper_case_x_is_an_x() {
+    let tar = tar().meta(b'X', &pax(&[("path", "long"), ("uid", "7")])).file(b"a", b"1").file(b"b", b"2").end();
+    let entries = tar.entries();
+    assert_eq!((tar.names(), entries[0].uid, entries[1].uid), (vec!["long".into(), "b".into()], 7, 0o1750));
+    super::build::tar().meta(b'X', b"5 path\n").file(b"a", b"").malformed(Malformed::PaxRecord, 512);
+}
+
+#[test]
 fn rule_1_second_long_name_replaces_first() {
     let tar = tar().meta(b'L', b"first\0").meta(b'L', b"second\0").file(b"a", b"").end();
     assert_eq!(tar.names(), ["second"]);
@@ -40,15 +48,16 @@ fn rule_1_long_name_and_link_stop_at_nul() {
 #[test]
 fn rule_1_extended_headers_never_apply_to_a_meta_header() {
     // The sizes and names of x would derail L, K, g and the second x, if they applied.
+    // Solaris' X is an x.
     let lie = [("size", "5120"), ("path", "x"), ("linkpath", "y")];
-    for flag in [b'L', b'K', b'g', b'x'] {
+    for flag in [b'L', b'K', b'g', b'x', b'X'] {
         let body = if flag == b'L' || flag == b'K' { b"name\0".to_vec() } else { pax(&[("gid", "1")]) };
         let tar = tar().pax(&lie).meta(flag, &body).raw(head(b'0', b"f"), &[0; 5120]).file(b"next", b"").end();
         let names = tar.read().entries.iter().map(|(entry, _)| entry.path.clone()).collect::<Vec<_>>();
         match flag {
             b'L' => assert_eq!(names, [b"name".to_vec(), b"next".to_vec()]),
             // The lie is replaced: 5120 zeros after the entry are the end of the archive.
-            b'x' => assert_eq!(names, [b"f".to_vec()]),
+            b'x' | b'X' => assert_eq!(names, [b"f".to_vec()]),
             _ => assert_eq!(names, [b"x".to_vec(), b"next".to_vec()]),
         }
     }
@@ -166,7 +175,7 @@ fn rule_11_types() {
         (b'6', EntryKind::Fifo),
         (b'D', EntryKind::Directory),
         (b'V', EntryKind::Other(b'V')),
-        (b'X', EntryKind::Other(b'X')),
+        (b'Z', EntryKind::Other(b'Z')),
         (0xff, EntryKind::Other(0xff)),
     ] {
         let entry = tar().raw(head(flag, b"n").link(b"t"), b"").end().entry();
@@ -259,7 +268,7 @@ fn trap_header_only_types_have_no_body() {
         assert_eq!((entries[0].size, entries[0].stored), (0, 0));
         assert_eq!(entries[0].events, [EventKind::HeaderOnlySize(700)]);
         assert_eq!(tar.names(), ["n", "next"]);
-        let strict = tar.read_with(Limits::default(), Strictness { sizes: true, pax_globals: false });
+        let strict = tar.read_with(Limits::default(), Strictness { sizes: true, ..Strictness::default() });
         assert_eq!(strict.fault.map(|fault| fault.cause), Some(Cause::Refused(Refusal::HeaderOnlySize)));
         assert_eq!(strict.current.map(|current| current.path), Some(b"n".to_vec()));
     }

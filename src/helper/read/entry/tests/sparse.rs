@@ -1,7 +1,7 @@
 //! Sparse files in their four formats.
 
 use super::build::*;
-use crate::helper::read::entry::{Entry, Region};
+use crate::helper::read::entry::{Entry, Region, Strictness};
 use crate::report::{Cause, Malformed};
 
 fn region((offset, length): &(u64, u64)) -> Region {
@@ -198,7 +198,7 @@ fn trap_sparse_map_longer_than_the_body() {
 fn rule_1_sparse_records_are_never_global() {
     let records = [("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "0"), ("GNU.sparse.name", "g")];
     let tar = tar().global(&records).file(b"f", b"1").end();
-    let strictness = crate::helper::read::entry::Strictness { sizes: false, pax_globals: true };
+    let strictness = Strictness { pax_globals: true, ..Strictness::default() };
     let outcome = tar.read_with(crate::options::Limits::default(), strictness);
     assert_eq!((outcome.fault, &outcome.entries[0].0.path[..]), (None, &b"f"[..]));
 }

@@ -43,6 +43,15 @@ fn trap_pax_numbers() {
         ("size", "-1", Malformed::NegativeNumber),
         ("uid", "-1", Malformed::NegativeNumber),
         ("gid", "-1", Malformed::NegativeNumber),
+        ("size", "+1", Malformed::PaxValue),
+        ("uid", "+5", Malformed::PaxValue),
+        ("gid", "+5", Malformed::PaxValue),
+        ("uid", "-0", Malformed::NegativeNumber),
+        ("mtime", "+5", Malformed::PaxValue),
+        ("atime", "+5.5", Malformed::PaxValue),
+        ("ctime", "+5", Malformed::PaxValue),
+        ("GNU.sparse.size", "+5", Malformed::PaxValue),
+        ("GNU.sparse.map", "+0,1", Malformed::PaxValue),
         ("size", "0x10", Malformed::PaxValue),
         ("size", "1 ", Malformed::PaxValue),
         ("size", "9223372036854775808", Malformed::NumberRange),
@@ -193,7 +202,7 @@ fn trap_ends() {
     assert_eq!(tar().end().read().end, Some(marked));
     let zeros = End { trailing: 10240, ..marked };
     assert_eq!(tar().end().bytes(&[0; 10240]).read().end, Some(zeros));
-    let data = End { trailing: 1024, trailing_data: true, ..marked };
+    let data = End { trailing: 1024, trailing_data: true, archive: true, ..marked };
     assert_eq!(tar().end().file(b"a", b"").bytes(&[0; 512]).read().end, Some(data));
 }
 
