@@ -16,7 +16,7 @@ pub(crate) struct Socket {
     name: Option<Name>,
 }
 
-/// Of an inode, so that another's socket that has come to the name is left alone.
+/// Which inode it is, so that another's socket that has come to the name is left alone.
 #[derive(Debug)]
 struct Name {
     path: PathBuf,

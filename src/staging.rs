@@ -107,8 +107,8 @@ struct Taken {
 }
 
 impl Staging {
-    /// In the directory that this place is in, its result an empty directory in it: with mode 0755, or owner and mode
-    /// of the empty directory that it will take the place of.
+    /// Makes one in the directory that this place is in, with an empty directory as its result: with mode 0755, or owner and
+    /// mode of the empty directory that it will take the place of.
     pub(crate) fn beside(place: &Place, emptier: Emptier) -> Result<(Staging, Made), Error> {
         let staging = Staging::inside(&place.parent, emptier)?;
         let failed = |errno: Errno| Error::io_at(ErrorKind::Root, "making", &place.path, errno.into());

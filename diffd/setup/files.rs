@@ -31,7 +31,7 @@ impl Change {
         Ok(Staged { beside, path })
     }
 
-    /// As it was.
+    /// Puts it back as it was.
     ///
     /// # Errors
     ///

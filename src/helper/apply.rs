@@ -46,7 +46,7 @@ use lower::Lowers;
 use marks::Marks;
 use metadata::{Setter, Softened};
 use mode::Mode;
-use place::{Memo, Place};
+use place::{Memo, Placement};
 use policy::Policy;
 use purse::Purse;
 use remove::Remover;
@@ -149,7 +149,7 @@ impl<'a> Applier<'a> {
         }
         self.tree.dirs.implied_at(self.policy.clamp(entry.mtime));
         let place = self.place(path, &entry)?;
-        let left_out = matches!(place, Place::Skip | Place::Plink { .. });
+        let left_out = matches!(place, Placement::Skip | Placement::Plink { .. });
         if !left_out {
             self.tree.dirs.begin();
         }
@@ -157,22 +157,22 @@ impl<'a> Applier<'a> {
             self.tree.journal.listed(&entry, path);
         }
         match place {
-            Place::Skip => self.tree.journal.counts.skipped += 1,
-            Place::Plink { name } => {
+            Placement::Skip => self.tree.journal.counts.skipped += 1,
+            Placement::Plink { name } => {
                 self.tree.journal.counts.skipped += 1;
                 self.keep_plink(entry, &path[name], reader)?;
             }
-            Place::Root => self.root_entry(entry)?,
-            Place::Whiteout { parent, name } => {
+            Placement::Root => self.root_entry(entry)?,
+            Placement::Whiteout { parent, name } => {
                 self.tree.journal.counts.whiteouts += 1;
                 self.mode.whiteout(&mut self.tree, parent, &path[name])?;
             }
-            Place::Opaque { directory } => {
+            Placement::Opaque { directory } => {
                 self.tree.journal.counts.whiteouts += 1;
                 self.mode.opaque(&mut self.tree, directory)?;
             }
-            Place::NothingToHide => self.tree.journal.counts.whiteouts += 1,
-            Place::At { parent, name } => self.create(entry, parent, path, name, reader)?,
+            Placement::NothingToHide => self.tree.journal.counts.whiteouts += 1,
+            Placement::At { parent, name } => self.create(entry, parent, path, name, reader)?,
         }
         self.tree.relieve()?;
         Ok(())

@@ -38,13 +38,13 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Where in the run.
+    /// The part of the run that it failed in.
     pub stage: Stage,
-    /// On which entry.
+    /// The entry that it failed on, where that is known.
     pub entry: Option<EntryRef>,
     /// After which entry, where it failed before anything was known of the next: no header came, or a bad one.
     pub after: Option<EntryRef>,
-    /// In which call, where a call failed.
+    /// The call, where one failed.
     pub operation: Option<Operation>,
     /// Why.
     pub cause: Cause,
@@ -91,7 +91,7 @@ pub enum Cause {
     },
     /// The compressed stream is damaged.
     Compressed {
-        /// In which format.
+        /// Its format.
         format: crate::options::Compression,
         /// What is wrong.
         what: Damage,

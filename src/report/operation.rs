@@ -79,9 +79,9 @@ calls! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Operation {
-    /// Which.
+    /// The call itself.
     pub call: Call,
-    /// On which file.
+    /// The file that it was on.
     pub on: Operand,
     /// Its other arguments, escaped as `strace(1)` does; at most 4096 bytes of them.
     pub rest: String,

@@ -107,7 +107,7 @@ pub(crate) struct Dirs {
     entries: u64,
     /// Directories that were there get their times back.
     put_back: bool,
-    /// Of the entry at hand.
+    /// The time of the entry at hand.
     time: Time,
     begun: bool,
 }

@@ -50,7 +50,7 @@ pub(crate) enum Special<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Making<'a> {
     pub(crate) what: Special<'a>,
-    /// Of a node.
+    /// The mode of a node; a symlink has none.
     pub(crate) mode: u32,
     pub(crate) ours: Ours,
     pub(crate) inherit: Inherit,

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use std::ops::Range;
 
 /// Where an entry goes.
-pub(super) enum Place {
+pub(super) enum Placement {
     /// Left out.
     Skip,
     /// A pseudo-link of aufs, kept out of sight for hardlinks to it.
@@ -45,14 +45,14 @@ pub(super) struct Memo {
 }
 
 impl Applier<'_> {
-    pub(super) fn place(&mut self, path: &[u8], entry: &Entry) -> Result<Place> {
+    pub(super) fn place(&mut self, path: &[u8], entry: &Entry) -> Result<Placement> {
         if let Some(place) = self.remembered(path) {
             return Ok(place);
         }
-        let Some((name, above)) = self.stripped(path)? else { return Ok(Place::Skip) };
+        let Some((name, above)) = self.stripped(path)? else { return Ok(Placement::Skip) };
         let marker = self.mode.marker(&name);
         if !self.selection.takes_all() && !self.selects(path, &above, &name, &marker) {
-            return Ok(Place::Skip);
+            return Ok(Placement::Skip);
         }
         let marker = marker.map_err(refused)?;
         let Some((_, parents)) = name.parts.split_last() else { return root_place(entry.kind, name.clamped) };
@@ -60,23 +60,23 @@ impl Applier<'_> {
             Marker::Aufs => {
                 self.tree.journal.event(EventKind::SkippedAufs);
                 match plnk(&name.parts) {
-                    Some(_) if entry.kind == EntryKind::File => Place::Plink { name: name.last },
-                    _ => Place::Skip,
+                    Some(_) if entry.kind == EntryKind::File => Placement::Plink { name: name.last },
+                    _ => Placement::Skip,
                 }
             }
             Marker::Whiteout(hidden) => match self.existing(self.destination, parents)? {
-                Some(parent) => Place::Whiteout { parent, name: hidden },
-                None => Place::NothingToHide,
+                Some(parent) => Placement::Whiteout { parent, name: hidden },
+                None => Placement::NothingToHide,
             },
             Marker::Opaque => match self.marked(parents)? {
-                Some(directory) => Place::Opaque { directory },
-                None => Place::NothingToHide,
+                Some(directory) => Placement::Opaque { directory },
+                None => Placement::NothingToHide,
             },
             Marker::None => {
                 let parent = self.resolve(self.destination, parents, self.mode.implied())?;
                 let parent = parent.unwrap_or(self.destination);
                 self.remember(path, parent);
-                Place::At { parent, name: name.last }
+                Placement::At { parent, name: name.last }
             }
         })
     }
@@ -133,13 +133,13 @@ impl Applier<'_> {
 
     /// The parent of the entry before, if this one's is written the same and nothing that could lead it
     /// elsewhere has happened in between.
-    fn remembered(&self, path: &[u8]) -> Option<Place> {
+    fn remembered(&self, path: &[u8]) -> Option<Placement> {
         let plain = path.strip_suffix(b"/").unwrap_or(path);
         let (dir, name) = split_plain(plain)?;
         let parent = self.memo.node.filter(|_| self.memo.generation == self.tree.dirs.generation())?;
         let marker = self.mode.suspects(&path[name.clone()]);
         let fits = path.len() <= self.options.limits.name_bytes as usize;
-        (dir == self.memo.prefix && !marker && fits).then_some(Place::At { parent, name })
+        (dir == self.memo.prefix && !marker && fits).then_some(Placement::At { parent, name })
     }
 
     fn remember(&mut self, path: &[u8], parent: NodeId) {
@@ -175,9 +175,9 @@ impl Applier<'_> {
 }
 
 /// Rule 3: what is at the root is a directory.
-fn root_place(kind: EntryKind, clamped: bool) -> Result<Place> {
+fn root_place(kind: EntryKind, clamped: bool) -> Result<Placement> {
     match kind {
-        EntryKind::Directory => Ok(Place::Root),
+        EntryKind::Directory => Ok(Placement::Root),
         _ if clamped => Err(refused(Refusal::ClampedToRoot)),
         _ => Err(refused(Refusal::RootNotDirectory)),
     }

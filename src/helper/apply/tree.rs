@@ -45,14 +45,14 @@ impl Tree<'_> {
 
     /// Waits until all files handed over are written; fails if one could not be.
     pub(super) fn settle(&mut self) -> Result<()> {
-        let outcome = self.writers.drain();
-        self.journal.counts.files += outcome.files;
-        self.journal.counts.skipped += outcome.skipped;
-        for (entry, what) in outcome.softened {
+        let settled = self.writers.drain();
+        self.journal.counts.files += settled.files;
+        self.journal.counts.skipped += settled.skipped;
+        for (entry, what) in settled.softened {
             self.journal.tell_of(Some(entry), what);
         }
-        self.journal.count_events(outcome.excess);
-        match outcome.failure {
+        self.journal.count_events(settled.excess);
+        match settled.failure {
             Some((entry, fault)) => {
                 self.journal.blame(entry);
                 Err(fault)

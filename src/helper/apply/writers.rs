@@ -100,12 +100,12 @@ struct State {
     /// Writers with nothing to do, and whether the reader waits: nobody else is woken, since each wake is a call.
     idle: usize,
     awaited: bool,
-    outcome: Outcome,
+    settled: Settled,
 }
 
 /// What the writers did since they were last asked.
 #[derive(Default)]
-pub(crate) struct Outcome {
+pub(crate) struct Settled {
     pub(crate) files: u64,
     /// Files left out, where something is mounted.
     pub(crate) skipped: u64,
@@ -234,10 +234,10 @@ impl Writers {
     }
 
     /// Waits until every file is written, and tells what happened since the last time.
-    pub(crate) fn drain(&self) -> Outcome {
+    pub(crate) fn drain(&self) -> Settled {
         self.submit(self.open.borrow_mut().take());
         let mut state = self.shared.wait_until(|state| state.pending.is_empty());
-        std::mem::take(&mut state.outcome)
+        std::mem::take(&mut state.settled)
     }
 
     /// Waits until every file is written; what happened is still to be asked for.
@@ -246,7 +246,7 @@ impl Writers {
         drop(self.shared.wait_until(|state| state.pending.is_empty()));
     }
 
-    /// Whether one of them has failed: then the outcome is worth asking for.
+    /// Whether one of them has failed: then what came of them is worth asking for.
     pub(crate) fn failed(&self) -> bool {
         self.shared.failed.load(Ordering::Relaxed)
     }
@@ -295,13 +295,13 @@ impl Shared {
     }
 
     fn write(&self, batch: Batch, maker: &Maker) {
-        let mut outcome = Outcome::default();
+        let mut settled = Settled::default();
         let (number, bytes) = (batch.number, batch.bytes);
         // What is queued is up to thousands of files: nobody wants them once the parent is gone.
         if number.is_multiple_of(CHECK)
             && let (Some(first), Err(cause)) = (batch.jobs.first(), maker.remover.watch.check())
         {
-            outcome.failure = Some((first.named(), cause.into()));
+            settled.failure = Some((first.named(), cause.into()));
             self.failed.store(true, Ordering::Relaxed);
         }
         for job in batch.jobs {
@@ -310,15 +310,15 @@ impl Shared {
             }
             match maker.write_file(&batch.handle, batch.inherit, &job) {
                 Ok(softened) => {
-                    outcome.files += 1;
-                    outcome.softened.extend(softened.into_iter().map(|what| (job.named(), what)));
+                    settled.files += 1;
+                    settled.softened.extend(softened.into_iter().map(|what| (job.named(), what)));
                 }
                 Err(fault) if maker.remover.leaves(&fault) => {
-                    outcome.skipped += 1;
-                    outcome.softened.push((job.named(), EventKind::MountSkipped));
+                    settled.skipped += 1;
+                    settled.softened.push((job.named(), EventKind::MountSkipped));
                 }
                 Err(fault) => {
-                    outcome.failure = Some((job.named(), fault));
+                    settled.failure = Some((job.named(), fault));
                     self.failed.store(true, Ordering::Relaxed);
                 }
             }
@@ -326,7 +326,7 @@ impl Shared {
         // The directory's handle is given back before anybody hears that the batch is done.
         drop(batch.handle);
         let mut state = self.lock();
-        state.outcome.add(outcome);
+        state.settled.add(settled);
         state.bytes -= bytes;
         state.pending.retain(|pending| *pending != number);
         // This writer takes what is next; another is needed only if there is more than that.
@@ -341,9 +341,9 @@ impl Shared {
     }
 }
 
-impl Outcome {
-    /// Puts two outcomes together. Of several failures, the first in the archive counts.
-    fn add(&mut self, other: Outcome) {
+impl Settled {
+    /// Puts two of them together. Of several failures, the first in the archive counts.
+    fn add(&mut self, other: Settled) {
         self.files += other.files;
         self.skipped += other.skipped;
         self.excess += other.excess;

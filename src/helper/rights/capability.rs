@@ -53,7 +53,7 @@ impl Capability {
 pub(super) mod tests {
     use super::*;
 
-    /// Of this version, for `cap_chown` and, where there is a second word, `cap_mac_override`.
+    /// Makes one of this version, for `cap_chown` and, where there is a second word, `cap_mac_override`.
     pub(crate) fn value(version: u32, root: Option<u32>) -> Vec<u8> {
         let words: &[u32] = if version == 1 { &[1, 0] } else { &[1, 0, 1, 0] };
         let words = [&[version << 24 | EFFECTIVE], words].concat().into_iter().chain(root);

@@ -103,8 +103,8 @@ impl Untar {
     ///
     /// # Errors
     ///
-    /// Any; an error of the source comes before all others ([`ErrorKind::Read`]). Outside a tokio runtime
-    /// [`ErrorKind::Options`].
+    /// As [`spawn`](Untar::spawn) and [`Session::finish`]; [`ErrorKind::Read`] if the source fails, which comes before all
+    /// others; [`ErrorKind::Options`] outside a tokio runtime.
     ///
     /// # Panics
     ///

@@ -18,7 +18,7 @@ const ON_THE_WAY: usize = 8;
 /// What is set as a directory is left.
 pub(crate) enum Due {
     Metadata(Metadata),
-    /// Of one that no entry lists.
+    /// The time of one that no entry lists.
     Time(Time, Unlisted),
 }
 

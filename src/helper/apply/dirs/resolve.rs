@@ -149,10 +149,10 @@ impl Dirs {
             } else {
                 let missing = if walk.links > 0 { missing.behind_a_link() } else { missing };
                 match self.step(walk.at, &name, missing, make, leave)? {
-                    Step::Dir(id) => walk.at = id,
-                    Step::Nothing => return Ok(None),
-                    Step::Link(target, link) => walk.follow(name, &target, link),
-                    Step::Blocked(fault) => {
+                    Met::Dir(id) => walk.at = id,
+                    Met::Nothing => return Ok(None),
+                    Met::Link(target, link) => walk.follow(name, &target, link),
+                    Met::Blocked(fault) => {
                         let (dir, blocking) = walk.back_out(name);
                         walk.at = self.replace(dir, &blocking, missing, fault, make, leave)?;
                     }
@@ -165,39 +165,39 @@ impl Dirs {
         Ok(Some(walk.at))
     }
 
-    fn step(&mut self, at: NodeId, name: &[u8], missing: Missing, make: Maker<'_>, leave: Leaver<'_>) -> Result<Step> {
+    fn step(&mut self, at: NodeId, name: &[u8], missing: Missing, make: Maker<'_>, leave: Leaver<'_>) -> Result<Met> {
         match self.child(at, name) {
-            Some(Child::Dir(id)) => return Ok(Step::Dir(id)),
-            Some(Child::Whiteout) if !missing.is_made() => return Ok(Step::Nothing),
+            Some(Child::Dir(id)) => return Ok(Met::Dir(id)),
+            Some(Child::Whiteout) if !missing.is_made() => return Ok(Met::Nothing),
             Some(Child::Leaf(batch)) => self.writers.wait(batch),
             _ => {}
         }
         let over_whiteout = self.child(at, name) == Some(Child::Whiteout);
         let handle = self.handle(at, leave)?;
         match open::directory(&handle, name, self.cross_mounts) {
-            Ok(opened) => return self.add(at, name, opened, false, leave).map(Step::Dir),
+            Ok(opened) => return self.add(at, name, opened, false, leave).map(Met::Dir),
             Err(fault) => match fault.errno() {
-                Some(Errno::ENOENT) if missing == Missing::Nothing => return Ok(Step::Nothing),
+                Some(Errno::ENOENT) if missing == Missing::Nothing => return Ok(Met::Nothing),
                 Some(Errno::ENOENT) if missing == Missing::Refuse => return Err(self.lacking(at, name)),
                 Some(Errno::ENOENT) => {}
                 Some(Errno::ENOTDIR | Errno::ELOOP) => match open::link_target(&handle, name)? {
-                    Some(target) => return Ok(Step::Link(target, self.note_link(at, name)?)),
-                    None if !missing.is_made() => return Ok(Step::Nothing),
+                    Some(target) => return Ok(Met::Link(target, self.note_link(at, name)?)),
+                    None if !missing.is_made() => return Ok(Met::Nothing),
                     None if over_whiteout => {}
-                    None => return Ok(Step::Blocked(fault)),
+                    None => return Ok(Met::Blocked(fault)),
                 },
                 _ => return Err(fault),
             },
         }
         let like = match self.below(at, name)? {
-            Lower::Absent if missing == Missing::Hold && self.known_below(at) => return Ok(Step::Nothing),
+            Lower::Absent if missing == Missing::Hold && self.known_below(at) => return Ok(Met::Nothing),
             Lower::Absent => None,
             Lower::Directory(metadata) => Some(metadata),
-            Lower::Link(target, ..) => return Ok(Step::Link(target, self.note_link(at, name)?)),
-            Lower::Other(..) if missing == Missing::Hold => return Ok(Step::Nothing),
+            Lower::Link(target, ..) => return Ok(Met::Link(target, self.note_link(at, name)?)),
+            Lower::Other(..) if missing == Missing::Hold => return Ok(Met::Nothing),
             Lower::Other(..) => {
                 let fault = Fault::as_if(Errno::ENOTDIR);
-                return Ok(Step::Blocked(fault));
+                return Ok(Met::Blocked(fault));
             }
         };
         let inherit = self.node(at).inherit;
@@ -215,7 +215,7 @@ impl Dirs {
                 }
             }
         }
-        Ok(Step::Dir(id))
+        Ok(Met::Dir(id))
     }
 
     fn add_implied(&mut self, at: NodeId, name: &[u8], opened: OwnedFd, leave: Leaver<'_>) -> Result<NodeId> {
@@ -272,10 +272,11 @@ impl Dirs {
     }
 }
 
-enum Step {
+/// What a path leads to at one of its names.
+enum Met {
     Dir(NodeId),
     Link(Vec<u8>, u32),
-    /// By something that is neither a directory nor a link.
+    /// Something that is neither a directory nor a link.
     Blocked(Fault),
     Nothing,
 }
