@@ -50,6 +50,7 @@ use place::{Memo, Placement};
 use policy::Policy;
 use purse::Purse;
 use remove::Remover;
+use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -100,6 +101,7 @@ impl<'a> Applier<'a> {
             held: dealt.removal,
             puts_times_back: mode.puts_times_back(),
             marks: mode.marks(),
+            untimed: Cell::default(),
         };
         let maker = Maker { setter, remover, no_overwrite_dir_nondir: options.no_overwrite_dir_nondir };
         let writers = Rc::new(Writers::new(dealt.writers, maker.clone()));
@@ -187,7 +189,7 @@ impl<'a> Applier<'a> {
         let counts = &mut self.tree.journal.counts;
         (counts.directories, counts.whiteouts) = (before.directories, before.whiteouts);
         counts.skipped += 1;
-        self.tree.journal.event(EventKind::MountSkipped);
+        self.tree.journal.events(self.tree.maker.remover.told());
         Ok(())
     }
 

@@ -29,6 +29,7 @@ use crate::report::Call;
 use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -174,7 +175,7 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
 
 fn remover() -> Remover {
     let mounts = crate::options::Mounts::Cross;
-    Remover { watch: watch(), mounts, held: 256, puts_times_back: false, marks: None }
+    Remover { watch: watch(), mounts, held: 256, puts_times_back: false, marks: None, untimed: Cell::default() }
 }
 
 fn watch() -> Watch {

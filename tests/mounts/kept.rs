@@ -1,6 +1,8 @@
 //! Directories that stay because a mount below them is left out: what they are like, and what they hide.
 
-use untar_in_root::OverlayPrefix;
+use std::os::unix::fs::PermissionsExt;
+
+use untar_in_root::{OverlayPrefix, Owner};
 
 use super::*;
 use crate::support::run::{apply, dated, over};
@@ -95,6 +97,30 @@ fn rule_14_directories_on_the_way_to_a_mount_have_their_times_again() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Not ours: its time is told to be what it became, and nothing fails.
+#[test]
+fn rule_15_a_time_on_the_way_to_a_mount_that_may_not_be_put_back_is_an_event() {
+    if !need_root() {
+        return;
+    }
+    for (what, archive) in [("a whiteout", Tarball::new().whiteout("d")), ("a file", Tarball::new().file("d", "1"))] {
+        let scratch = Scratch::new();
+        let dest = with_mount(&scratch, "d/m");
+        fs::write(dest.join("d/f"), "old").expect("file");
+        std::os::unix::fs::chown(dest.join("d"), Some(54_321), None).expect("owner");
+        fs::set_permissions(dest.join("d"), fs::Permissions::from_mode(0o777)).expect("mode");
+        let report = apply(&dest, &archive.build(), |o| {
+            (o.mode, o.jail.mounts) = (Mode::Layer, Mounts::Skip);
+            o.jail.user_namespace = UserNamespace::Single;
+            o.owner = Owner::Caller;
+        });
+        let told: Vec<_> = report.expect("applied").events.into_iter().map(|event| event.what).collect();
+        assert_eq!(told, [EventKind::MountSkipped, EventKind::TimesIgnored { errno: 1 }], "{what}");
+        let tree = Tree::read(&dest);
+        assert!(tree.has("d/m") && !tree.has("d/f"), "{what}: {}", line(&tree));
+    }
 }
 
 /// An upper directory in which something is mounted, over a lower one.

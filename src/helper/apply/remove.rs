@@ -11,12 +11,13 @@ use crate::helper::open;
 use crate::helper::read::input::Watch;
 use crate::helper::sys::fstat;
 use crate::options::Mounts;
-use crate::report::{Call, Cause, Descriptor};
+use crate::report::{Call, Cause, Descriptor, EventKind};
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -37,6 +38,8 @@ pub(crate) struct Remover {
     pub(crate) puts_times_back: bool,
     /// Overlay mode: the one that was to go hides what the lower layers have in it.
     pub(crate) marks: Option<Marks>,
+    /// One of them is another's, whose times are not for us to set; to be told of the entry at hand.
+    pub(crate) untimed: Cell<bool>,
 }
 
 /// A directory on the way down.
@@ -57,6 +60,12 @@ impl Remover {
     /// What is mounted is in the way, and is to be left out.
     pub(crate) fn leaves(&self, fault: &Fault) -> bool {
         self.mounts == Mounts::Skip && matches!(fault.cause, Cause::CrossesMount | Cause::MountPoint { .. })
+    }
+
+    /// What is told of an entry that was left out.
+    pub(crate) fn told(&self) -> impl Iterator<Item = EventKind> {
+        let untimed = self.untimed.take().then_some(EventKind::TimesIgnored { errno: Errno::EPERM as i32 });
+        [EventKind::MountSkipped].into_iter().chain(untimed)
     }
 
     /// Removes `name` in `dir`, whatever it is. False if it was not there. If mounts are left out, an error for one below
@@ -147,8 +156,10 @@ impl Remover {
             marks.set_opaque(handle)?;
         }
         match time.map_or(Ok(()), |time| futimens(handle, &TimeSpec::UTIME_OMIT, &time)) {
-            // Another's: the entry's own event says that it stays.
-            Err(Errno::EPERM) => Ok(()),
+            Err(Errno::EPERM) => {
+                self.untimed.set(true);
+                Ok(())
+            }
             set => set.call(Call::Utimensat, || on(Descriptor::Directory).with("NULL, <times>, 0")),
         }
     }

@@ -315,7 +315,7 @@ impl Shared {
                 }
                 Err(fault) if maker.remover.leaves(&fault) => {
                     settled.skipped += 1;
-                    settled.softened.push((job.named(), EventKind::MountSkipped));
+                    settled.softened.extend(maker.remover.told().map(|what| (job.named(), what)));
                 }
                 Err(fault) => {
                     settled.failure = Some((job.named(), fault));
