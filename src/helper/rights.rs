@@ -164,14 +164,14 @@ impl Attribute {
         })
     }
 
-    /// Why it is refused.
-    pub(crate) fn refusal(&self, setting: &Setting) -> Fault {
+    /// Why it is refused; `offset`: where its entry's header begins.
+    pub(crate) fn refusal(&self, setting: &Setting, offset: u64) -> Fault {
         match &self.meaning {
             Meaning::Acl(Some(acl)) => match setting.owners.acl(acl) {
                 Err(refusal) => Cause::Refused(refusal).into(),
-                Ok(_) => Cause::Malformed { what: Malformed::Acl, offset: 0 }.into(),
+                Ok(_) => Cause::Malformed { what: Malformed::Acl, offset }.into(),
             },
-            Meaning::Acl(None) => Cause::Malformed { what: Malformed::Acl, offset: 0 }.into(),
+            Meaning::Acl(None) => Cause::Malformed { what: Malformed::Acl, offset }.into(),
             // As the kernel would.
             _ => Fault::attribute(&self.name, Errno::EPERM),
         }
@@ -278,8 +278,8 @@ fn decide_other(class: Class, setting: &Setting) -> Ruling {
     }
 }
 
-/// Of a file that is there: the system's, or a setting of the file system and not of the file; not an archive's to clear
-/// or to be given from a lower directory.
+/// Whether an attribute of a file that is there is the system's, or a setting of the file system and not of the file: not
+/// an archive's to clear or to be given from a lower directory.
 pub(crate) fn is_masked(name: &[u8]) -> bool {
     match class(name) {
         Class::Label | Class::System | Class::RawAcl | Class::Layout | Class::Foreign => true,

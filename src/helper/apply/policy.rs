@@ -70,7 +70,7 @@ impl Policy {
             if self.usable_modes && entry.kind == EntryKind::Directory {
                 attribute.let_owner_use();
             }
-            if let Some((name, value)) = self.attribute(attribute, events)? {
+            if let Some((name, value)) = self.attribute(attribute, entry.offset, events)? {
                 attributes.push((name, value));
             }
         }
@@ -79,7 +79,12 @@ impl Policy {
     }
 
     /// The attribute's name and value on disk, if it goes there.
-    fn attribute(&self, attribute: Attribute, events: &mut Vec<EventKind>) -> Result<Option<(CString, Vec<u8>)>> {
+    fn attribute(
+        &self,
+        attribute: Attribute,
+        offset: u64,
+        events: &mut Vec<EventKind>,
+    ) -> Result<Option<(CString, Vec<u8>)>> {
         let name = attribute.name.clone();
         let on_disk = match rights::decide(&attribute, &self.setting) {
             Ruling::Kept | Ruling::Mapped => name,
@@ -92,7 +97,7 @@ impl Policy {
                 events.push(EventKind::XattrDropped { name });
                 return Ok(None);
             }
-            Ruling::Refused => return Err(attribute.refusal(&self.setting)),
+            Ruling::Refused => return Err(attribute.refusal(&self.setting, offset)),
         };
         let value = attribute.value(&self.setting)?;
         // A name with NUL is malformed long before.
