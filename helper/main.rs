@@ -10,6 +10,7 @@ mod json;
 mod listing;
 mod patient;
 mod patterns;
+mod proc;
 mod progress;
 mod run;
 mod screen;

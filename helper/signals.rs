@@ -131,7 +131,7 @@ pub(crate) fn status_of(signal: Signal) -> u8 {
 
 /// The mask of ignored signals; asking the kernel by `sigaction(2)` would take `unsafe`.
 fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = crate::proc::status();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
     u64::from_str_radix(mask.trim(), 16).unwrap_or(0)
 }

@@ -2,6 +2,7 @@
 
 use super::{Item, State};
 use crate::exit::Exit;
+use crate::proc;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -19,7 +20,7 @@ pub(super) fn item(scratch: &Path) -> Item {
     let made =
         ["", "lower", "upper", "work", "merged"].iter().try_for_each(|name| std::fs::create_dir(place.join(name)));
     let status = made
-        .and_then(|()| this_program())
+        .and_then(|()| proc::this_program())
         .and_then(|program| Command::new(program).arg("check").arg("--mount-here").arg(&place).output());
     let output = match status {
         Ok(output) => output,
@@ -41,14 +42,6 @@ pub(super) fn item(scratch: &Path) -> Item {
             remedy: None,
         },
         _ => Item { what, state: State::No, detail: said, remedy: Some(remedy) },
-    }
-}
-
-/// Where something else than a procfs is mounted there, or nothing, the name may be anybody's program.
-fn this_program() -> std::io::Result<&'static str> {
-    match nix::sys::statfs::statfs("/proc")?.filesystem_type() {
-        nix::sys::statfs::PROC_SUPER_MAGIC => Ok("/proc/self/exe"),
-        _ => Err(std::io::Error::other("/proc is not mounted")),
     }
 }
 
