@@ -110,6 +110,15 @@ pub(crate) struct Configure {
     pub(crate) docker_config: PathBuf,
 }
 
+#[cfg(test)]
+impl Configure {
+    /// What these words ask for, the first of which is the command's name.
+    pub(crate) fn of<T: Into<std::ffi::OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Configure {
+        let command = <Configure as clap::Args>::augment_args(clap::Command::new("configure"));
+        <Configure as clap::FromArgMatches>::from_arg_matches(&command.get_matches_from(words)).expect("what clap took")
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Whose {
     /// containerd by itself, under Docker with the containerd image store or under a kubelet

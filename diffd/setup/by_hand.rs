@@ -20,7 +20,7 @@ pub(super) fn by_hand(asked: &Configure, socket: &str) -> Result<String, String>
     })
 }
 
-/// Of a distribution that is still on containerd 1.7; they bring their own, which is not asked.
+/// Whether it is for a distribution that is still on containerd 1.7; they bring their own, which is not asked.
 fn is_of_one(asked: &Configure) -> bool {
     let version = asked.containerd_version.as_deref().and_then(Version::parse);
     version.is_some_and(|version| !version.merges_imports())
@@ -38,19 +38,12 @@ fn template(name: &str, of_one: bool, tables: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        configure: Configure,
-    }
 
     #[test]
     fn templates_of_others_are_printed() {
         let text = |whose: &str, more: &[&str]| {
             let words = ["configure", "--dry-run", "--for", whose].into_iter().chain(more.iter().copied());
-            by_hand(&Line::parse_from(words).configure, "/run/s").expect("text")
+            by_hand(&Configure::of(words), "/run/s").expect("text")
         };
         let k3s = text("k3s", &[]);
         assert!(k3s.contains("\n{{ template \"base\" . }}\n") && k3s.contains("k3s/agent/containerd\""), "{k3s}");

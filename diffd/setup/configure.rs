@@ -229,13 +229,6 @@ fn imports(text: String, pattern: &str) -> Result<String, String> {
 mod tests {
     use super::*;
     use crate::setup::tables::NAME;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        configure: Configure,
-    }
 
     fn run(dir: &Path, version: &str, act: &str) -> Result<(), String> {
         run_for("containerd", dir, version, act)
@@ -244,7 +237,7 @@ mod tests {
     fn run_for(whose: &str, dir: &Path, version: &str, act: &str) -> Result<(), String> {
         let docker = dir.join("daemon.json");
         let (config, drop_in) = (dir.join("config.toml"), dir.join("conf.d"));
-        let line = Line::parse_from([
+        let asked = Configure::of([
             "configure".as_ref(),
             act.as_ref(),
             "--containerd-version".as_ref(),
@@ -258,7 +251,7 @@ mod tests {
             "--for".as_ref(),
             whose.as_ref(),
         ]);
-        configure(&line.configure, Path::new("/run/s"))
+        configure(&asked, Path::new("/run/s"))
     }
 
     #[test]
