@@ -315,6 +315,46 @@ fn a_hostile_helper_holds_up_no_other_task() {
     }
 }
 
+/// Bytes that are heard before others have their turn: tokio lets a task go on 128 times, each a look at 16 KiB here. And
+/// the other may miss a turn.
+const IN_A_TURN: u64 = 2 * 128 * (16 << 10);
+
+#[test]
+fn others_have_their_turns_while_a_helper_says_more_than_can_be_heard() {
+    if !need_tool("python3") {
+        return;
+    }
+    for wish in ["flood-listed", "flood-large-listed"] {
+        let scratch = Scratch::new();
+        let mut untar = Untar::open(scratch.dir("dest")).expect("root").program(Program::at(fake(&scratch, wish)));
+        let options = untar.options_mut();
+        options.limits.entries = u64::MAX;
+        // Reached if nobody else has a turn.
+        options.jail.limits.timeout = Some(AN_END);
+        let heard = Arc::<AtomicU64>::default();
+        let (hears, canceller) = (Arc::clone(&heard), untar.canceller());
+        let untar = untar.on_listed(move |entry| _ = hears.fetch_add(entry.path.len() as u64, Ordering::Relaxed));
+        let runtime = one_thread();
+        let other = runtime.spawn(async move {
+            let (mut before, mut turns) = (0, Vec::new());
+            while turns.len() < 2 {
+                let now = heard.load(Ordering::Relaxed);
+                if now > before {
+                    turns.push(now - before);
+                }
+                before = now;
+                tokio::task::yield_now().await;
+            }
+            canceller.cancel();
+            turns
+        });
+        let error = runtime.block_on(untar.apply_async(source(&archive(), Then::Stalls))).expect_err(wish);
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{wish}: {error:?}");
+        let turns = runtime.block_on(other).expect("its turns");
+        assert!(turns.iter().all(|bytes| *bytes <= IN_A_TURN), "{wish}: {turns:?}");
+    }
+}
+
 #[test]
 fn outside_a_runtime_it_is_an_error_and_no_panic() {
     let scratch = Scratch::new();

@@ -248,12 +248,15 @@ fn a_flood_is_cancelled_from_elsewhere() {
     }
     let scratch = Scratch::new();
     let (path, dest) = (fake(&scratch, "flood-listed"), scratch.dir("dest"));
+    let (told, hears) = std::sync::mpsc::channel();
     let untar = asking(Untar::open(dest).expect("root").program(Program::at(path)), |options| {
-        (options.list, options.limits.entries) = (true, u64::MAX);
+        options.limits.entries = u64::MAX;
     });
+    let untar = untar.on_listed(move |_| _ = told.send(()));
     let canceller = untar.canceller();
     let cancels = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
+        // It is under way.
+        hears.iter().take(100).for_each(drop);
         canceller.cancel();
     });
     let start = Instant::now();

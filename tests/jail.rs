@@ -13,7 +13,7 @@ use untar_in_root::{ErrorKind, Options, Program, Session};
 
 use crate::support::child::{Job, Said};
 use crate::support::privilege::{need_root, need_tool};
-use crate::support::process::my_helper_on;
+use crate::support::process::{my_helper_on, wait_until_at_rest};
 use crate::support::run::{literal, untar};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
@@ -37,12 +37,7 @@ impl Stopped {
         }
         let pid = my_helper_on(dest).expect("the helper");
         // Writers are still busy when the first progress is told.
-        let mut looks = 0;
-        while looks < 3 {
-            assert!(Instant::now() < deadline, "the helper comes to no rest");
-            looks = if all_sleep(pid) { looks + 1 } else { 0 };
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until_at_rest(pid);
         Stopped { _session: session, proc: format!("/proc/{pid}").into() }
     }
 
@@ -64,15 +59,6 @@ impl Stopped {
         let points = |line: &str| line.split(' ').nth(4).expect("mount point").to_owned();
         self.read("mountinfo").lines().map(points).collect()
     }
-}
-
-/// Whether every thread waits for something.
-fn all_sleep(pid: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
-    threads.map(|thread| thread.expect("a thread").path().join("stat")).all(|stat| {
-        let stat = fs::read_to_string(stat).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
-    })
 }
 
 fn identity(path: &Path) -> (u64, u64) {

@@ -28,7 +28,7 @@ use nix::libc;
 use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
-use support::privilege::need_root;
+use support::privilege::{is_at_least, need_root};
 use support::run::{self, layer, program_path};
 use support::scratch::Scratch;
 use support::tarball::Tarball;
@@ -407,10 +407,4 @@ fn root_of_the_helper_on(dest: &Path) -> PathBuf {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-fn is_at_least(major: u32, minor: u32) -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("release");
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }

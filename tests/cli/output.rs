@@ -1,14 +1,16 @@
 //! What is shown, and when.
 
 use super::{Dest, can_run, program, run};
+use crate::support::process::PATIENCE;
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 #[test]
 fn success_says_nothing() {
@@ -49,21 +51,33 @@ fn progress_without_a_terminal_is_lines() {
         return;
     }
     let dest = Dest::new();
-    let archive = Tarball::new().file("a", vec![7; 1 << 20]).file("b", "x").build();
+    let entry = Tarball::new().file("a", vec![7; 100_000]).no_end().build();
+    let archive = [&entry[..], &[0; 1024]].concat();
     assert!(run(["--progress=auto", &dest.path.display().to_string()], &archive).err.is_empty());
     let mut command = program();
     command.args(["--progress"]).arg(&dest.path);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
     let mut stdin = child.stdin.take().expect("stdin");
-    for half in archive.chunks(archive.len() / 2 + 512) {
-        stdin.write_all(half).expect("write");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    let lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+    let (tell, told) = mpsc::channel();
+    let reads = std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| _ = tell.send(line)));
+    // The first one comes while there is still more.
+    let begun = Instant::now();
+    let first = std::iter::repeat_with(|| {
+        assert!(begun.elapsed() < PATIENCE, "no line is told");
+        stdin.write_all(&entry).expect("write");
+        told.recv_timeout(Duration::from_millis(5)).ok()
+    });
+    let first = first.flatten().next().expect("a line");
+    stdin.write_all(&[0; 1024]).expect("write");
     drop(stdin);
-    let output = child.wait_with_output().expect("the program");
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !err.contains('\r') && !err.contains('\x1b'), "{err:?}");
-    assert!(err.lines().last().is_some_and(|line| line.contains("MiB, ") && line.contains("entries, ")), "{err:?}");
+    assert!(child.wait().expect("the program").success());
+    reads.join().expect("its lines");
+    let lines: Vec<String> = [first].into_iter().chain(told).collect();
+    assert!(lines.len() > 1, "{lines:?}");
+    for line in lines {
+        assert!(line.contains("B, ") && line.contains(" entries, ") && !line.contains(['\r', '\x1b']), "{line:?}");
+    }
 }
 
 #[test]

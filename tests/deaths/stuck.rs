@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use super::outlived::{MODES, Place, Source, archive, can_run, command};
 use crate::support::doomed::{Doomed, ENDS, Pace, Tally, feed, random, send, sleep_up_to, word};
 use crate::support::privilege::{need_root, need_tools, skip};
-use crate::support::process::is_gone;
+use crate::support::process::{is_gone, wait_until, wait_until_at_rest};
 use crate::support::run::{copy_program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
@@ -34,7 +34,7 @@ fn no_stopped_helper_outlives_its_parent() {
         let (mut doomed, _feeder) = place.start(mode, Source::Endless);
         let helper = doomed.helper();
         // Before it has begun it cannot be tied to anything.
-        wait_until(|| said_of(helper, "status").contains("NoNewPrivs:\t1"));
+        wait_until("it is confined", || said_of(helper, "status").contains("NoNewPrivs:\t1"));
         sleep_up_to(40);
         send(helper, Signal::STOP);
         tally.kill(doomed, ENDS[random(2) as usize]);
@@ -65,7 +65,7 @@ fn no_stopped_helper_that_became_another_user_outlives_its_parent() {
         let words = [&words[..], &[word(&program), "--userns", "0:100000:1000", word(&dest), "-"]].concat();
         let mut doomed = Doomed::of("another user", command(&words).stdin(stdin));
         let helper = doomed.helper();
-        wait_until(|| said_of(helper, "status").contains("NoNewPrivs:\t1"));
+        wait_until("it is confined", || said_of(helper, "status").contains("NoNewPrivs:\t1"));
         send(helper, Signal::STOP);
         tally.kill(doomed, end);
     }
@@ -75,15 +75,6 @@ fn no_stopped_helper_that_became_another_user_outlives_its_parent() {
 /// What `/proc` says of a process.
 fn said_of(pid: u32, file: &str) -> String {
     fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()
-}
-
-#[track_caller]
-fn wait_until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// One thread is held, so that sooner or later all others wait for it, and nobody looks for the parent.
@@ -97,7 +88,7 @@ fn no_helper_whose_threads_wait_for_each_other_outlives_its_parent() {
         for which in 0..4 {
             let (mut doomed, _feeder) = place.start(("threads", &["--writers", "4"]), Source::Endless);
             let thread = hold_one(doomed.helper(), which);
-            thread::sleep(Duration::from_millis(100));
+            wait_until_at_rest(doomed.helper());
             tally.kill(doomed, end);
             _ = waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
         }
@@ -113,7 +104,7 @@ fn hold_one(helper: u32, which: usize) -> Pid {
         tasks.sort_unstable();
         tasks
     };
-    wait_until(|| tasks().len() > 2);
+    wait_until("it has threads", || tasks().len() > 2);
     // Writers are started as they are needed: where the file system is quick there may be none yet.
     let tasks = tasks();
     let thread = Pid::from_raw(tasks[which % tasks.len()]);
@@ -143,8 +134,7 @@ fn no_helper_that_waits_for_a_file_system_outlives_its_parent() {
         let (program, dest) = (program_path(), scratch.join("dest"));
         let words = ["setsid", word(&program), "--cross-mounts", word(&dest), word(&archive)];
         let mut doomed = Doomed::of("a dead file system", &mut command(&words));
-        doomed.helper();
-        thread::sleep(Duration::from_millis(100));
+        wait_until_at_rest(doomed.helper());
         tally.kill(doomed, end);
     }
     drop(nobody);
@@ -196,7 +186,7 @@ fn no_helper_begins_whose_parent_is_gone_before() {
     drop(ours);
     // Nobody has hung up on descriptor 1.
     let mut helper = helper_by_hand(their_control, their_standard_error);
-    wait_until(|| is_gone(helper.id()));
+    wait_until("it ends", || is_gone(helper.id()));
     assert!(!helper.wait().expect("its end").success());
 }
 
@@ -208,7 +198,7 @@ fn a_helper_that_cannot_be_tied_to_its_parent_still_ends_with_it_at_the_next_loo
     let said = write.try_clone().expect("a copy");
     let mut helper = helper_by_hand(their_control, write);
     // It waits for its request.
-    wait_until(|| said_of(helper.id(), "stat").contains(") S "));
+    wait_until("it sleeps", || said_of(helper.id(), "stat").contains(") S "));
     (&said).write_all(b"x").expect("room");
     read.read_exact(&mut [0]).expect("what was said");
     drop(read);

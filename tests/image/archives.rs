@@ -121,10 +121,13 @@ fn archives_that_are_hostile() {
         ("no archive", vec![7; 5000]),
         ("empty", Vec::new()),
     ] {
-        match flat(&scratch, "oci-archive:", &archive, "") {
+        let outcome = flat(&scratch, "oci-archive:", &archive, "");
+        if what == "through a link" {
             // A link in the root of a chroot leads to its root.
-            Ok(seen) => assert!(what == "through a link" && seen == SAMPLE, "{what}: {seen}"),
-            Err(error) => assert!(!error.to_string().contains('\n'), "{what}: {error}"),
+            assert_eq!(outcome.expect(what), SAMPLE);
+        } else {
+            let error = outcome.expect_err(what).to_string();
+            assert!(!error.contains('\n'), "{what}: {error}");
         }
         assert_eq!(std::fs::read(scratch.join("victim")).expect("victim"), b"untouched", "{what}");
     }

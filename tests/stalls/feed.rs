@@ -12,7 +12,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use untar_in_root::{Error, Report, Untar};
 
 use super::archives::Archive;
-use crate::support::process::my_helper_on;
+use crate::support::process::{all_wait, my_helper_on};
 
 /// By what way the bytes come.
 #[derive(Clone, Copy, Debug)]
@@ -101,16 +101,10 @@ impl Stall<'_> {
         let Some(pid) = *self.helper.get_or_init(|| my_helper_on(self.dest)) else { return };
         let mut asleep = 0;
         while asleep < 3 && begun.elapsed() < Duration::from_secs(5) {
-            asleep = if all_sleep(pid) { asleep + 1 } else { 0 };
+            asleep = if all_wait(pid) { asleep + 1 } else { 0 };
             std::thread::sleep(Duration::from_micros(300));
         }
     }
-}
-
-fn all_sleep(pid: u32) -> bool {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let state = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-    tasks.map(state).all(|stat| stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('S')))
 }
 
 /// Applies the archive as it comes through this door.

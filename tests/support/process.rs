@@ -38,6 +38,29 @@ pub fn is_gone(pid: u32) -> bool {
     }
 }
 
+/// Whether every thread of it waits for something or is held.
+pub fn all_wait(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let state = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+    tasks
+        .map(state)
+        .all(|stat| stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['S', 'D', 't'])))
+}
+
+/// Waits until it has come to rest, in several looks one after the other: between two things to do a thread sleeps, too.
+///
+/// # Panics
+/// When it does not.
+#[track_caller]
+pub fn wait_until_at_rest(pid: u32) {
+    let mut looks = 0;
+    while looks < 3 {
+        wait_until("the process comes to rest", || all_wait(pid));
+        std::thread::sleep(Duration::from_millis(5));
+        looks = if all_wait(pid) { looks + 1 } else { 0 };
+    }
+}
+
 /// Is there nobody in this process group, or only remains? Whoever was to reap them may take his time.
 pub fn is_group_gone(group: u32) -> bool {
     let stats = fs::read_dir("/proc").expect("proc").flatten();
