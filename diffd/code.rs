@@ -42,7 +42,7 @@ fn of_failure(failure: &Failure) -> Code {
     match (&failure.cause, failure.stage) {
         // It wants more memory than any layer is given.
         (Cause::Compressed { what: Damage::Memory, .. }, _) => Code::FailedPrecondition,
-        (Cause::Malformed { .. } | Cause::Compressed { .. }, _) => Code::DataLoss,
+        (Cause::Malformed { .. } | Cause::Compressed { .. } | Cause::NotTar { .. } | Cause::Empty, _) => Code::DataLoss,
         // What this machine may spend on it, and not what is in it.
         (Cause::Limit { limit: Limit::Timeout | Limit::Memory, .. }, _) => Code::ResourceExhausted,
         (Cause::Limit { .. } | Cause::Refused(_) | Cause::PathEscapes | Cause::LinkEscapes, _) => {
@@ -81,8 +81,13 @@ fn is_the_layers(errno: i32, stage: Stage, operation: Option<&Operation>) -> boo
 }
 
 fn of_number(errno: i32) -> Code {
-    use libc::{EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC};
-    if [ENOSPC, EDQUOT, ENOMEM, EMFILE, ENFILE].contains(&errno) { Code::ResourceExhausted } else { Code::Internal }
+    use libc::{EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC};
+    // EAGAIN: no process or thread is to be had.
+    if [ENOSPC, EDQUOT, EAGAIN, ENOMEM, EMFILE, ENFILE].contains(&errno) {
+        Code::ResourceExhausted
+    } else {
+        Code::Internal
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +104,7 @@ mod tests {
 
     #[test]
     fn each_stage_and_cause_has_a_code_that_says_whose_fault_it_is() {
-        let cases: [(&[&str], &str, Code); 28] = [
+        let cases: [(&[&str], &str, Code); 30] = [
             (&ALL, "{ Malformed = { what = 'Checksum', offset = 0 } }", Code::DataLoss),
             (&ALL, "{ Compressed = { format = 'Gzip', what = 'Corrupt', offset = 0 } }", Code::DataLoss),
             (&ALL, "{ Compressed = { format = 'Zstd', what = 'Memory', offset = 0 } }", Code::FailedPrecondition),
@@ -114,7 +119,9 @@ mod tests {
             (&ALL, "{ LinkTargetMissing = { target = [120] } }", Code::FailedPrecondition),
             (&ALL, "{ Attribute = { name = [120], errno = 1 } }", Code::FailedPrecondition),
             (&ALL, "'Cancelled'", Code::Cancelled),
-            (&ALL, "{ Thread = 11 }", Code::ResourceExhausted),
+            (&ALL, "{ NotTar = { looks_like = 'Zip', begins = [80, 75] } }", Code::DataLoss),
+            (&ALL, "'Empty'", Code::DataLoss),
+            (&ALL, "{ Os = 11 }", Code::ResourceExhausted),
             (&ALL, "{ Descriptors = { limit = 9, used = 9 } }", Code::ResourceExhausted),
             (&ALL, "{ Os = 28 }", Code::ResourceExhausted),
             (&ALL, "{ Os = 122 }", Code::ResourceExhausted),

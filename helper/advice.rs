@@ -9,7 +9,7 @@ pub(crate) fn options(advice: Advice, command: &str) -> Option<String> {
     let args = Args::command();
     let args = args.find_subcommand(command).unwrap_or(&args);
     let takes = |long: &str| args.get_arguments().any(|arg| arg.get_long() == Some(long));
-    let fits = |option: &&str| option.split([' ', '=']).filter_map(|word| word.strip_prefix("--")).all(takes);
+    let fits = |option: &&str| option.split([' ', '=', ',']).filter_map(|word| word.strip_prefix("--")).all(takes);
     let fitting: Vec<&str> = of_advice(advice)?.split(" | ").filter(fits).collect();
     let (last, before) = fitting.split_last()?;
     Some(if before.is_empty() { (*last).to_owned() } else { format!("{} or {last}", before.join(", ")) })

@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use untar_in_root::image::{
-    BadJson, Description, Difference, Execution, Flattened, Form, History, Image, Layer, LayerDir, Layers, Opener,
-    ParsePlatformError, Platform, Problem, Removed, Source, Step, Store, StoreProblem, Unpack, Verified, What,
+    BadJson, Contents, Description, Difference, Execution, Flattened, Form, History, Image, Layer, LayerDir, Layers,
+    LeftOut, Opener, ParsePlatformError, Platform, Problem, Removed, Source, Step, Store, StoreProblem, Unpack,
+    Verified, What, Why,
 };
 use untar_in_root::{
     Advice, BadPattern, Call, Canceller, Cause, Compression, Confinement, Damage, Descriptor, DeviceNumber, Devices,
     Digest, Durability, EntryCounts, EntryKind, EntryRef, Error, ErrorKind, Escaped, EscapingNames, Event, EventKind,
-    Failure, Fallback, IdRange, Isolation, Jail, LayerRef, Limit, Limits, Listed, Lower, Malformed, Mode, Mounts,
-    MountsBelow, Namespace, Operand, Operation, Options, Overlay, OverlayPrefix, Owner, ParseDigestError, Parts,
-    Pending, ProcessLimits, Program, Progress, Purpose, Refusal, Report, RootSwitch, Running, Sandbox, Session, Stage,
-    Times, Untar, UserNamespace, UserNamespaceReport, Wall, Xattrs,
+    Failure, Fallback, IdRange, Isolation, Jail, LayerRef, Limit, Limits, Listed, LooksLike, Lower, Malformed,
+    MapRefusal, Mode, Mounts, MountsBelow, Namespace, Operand, Operation, Options, Overlay, OverlayPrefix, Owner,
+    ParseDigestError, Parts, Pending, ProcessLimits, Program, Progress, Purpose, Refusal, Report, RootSwitch, Running,
+    Sandbox, Session, Stage, Times, Untar, UserNamespace, UserNamespaceReport, Wall, Xattrs,
 };
 
 use crate::support::run::{line, program};
@@ -55,15 +56,15 @@ fn what_runs_is_moved_to_other_threads() {
 fn what_is_told_and_asked_for_is_shared_between_threads() {
     all!(shared: Advice BadPattern Call Canceller Cause Compression Confinement Damage Descriptor DeviceNumber Devices
         Digest Durability EntryCounts EntryKind EntryRef Error ErrorKind Escaped<'_> EscapingNames Event EventKind Failure
-        Fallback IdRange Isolation Jail LayerRef Limit Limits Listed Lower Malformed Mode Mounts MountsBelow Namespace
+        Fallback IdRange Isolation Jail LayerRef Limit Limits Listed LooksLike Lower Malformed MapRefusal Mode Mounts MountsBelow Namespace
         Operand Operation Options Overlay OverlayPrefix Owner ParseDigestError ProcessLimits Program Progress Purpose
         Refusal Report RootSwitch Sandbox Stage Times UserNamespace UserNamespaceReport Wall Xattrs);
 }
 
 #[test]
 fn an_image_is_shared_between_threads() {
-    all!(shared: BadJson Description Difference Execution Flattened Form History Image Layer LayerDir Layers Opener ParsePlatformError Platform Problem
-        Removed Source Step Store StoreProblem Unpack<'_> Verified What);
+    all!(shared: BadJson Contents Description Difference Execution Flattened Form History Image Layer LayerDir Layers LeftOut Opener ParsePlatformError Platform Problem
+        Removed Source Step Store StoreProblem Unpack<'_> Verified What Why);
 }
 
 /// What the source calls public, but for the helper's side, where nothing is.

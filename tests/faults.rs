@@ -261,7 +261,7 @@ fn a_header_that_does_not_come_is_no_entry() {
         let tar = (0..entries).fold(Tarball::new(), |tar, i| tar.file(format!("f{i}"), "1"));
         let mut bytes = tar.build();
         bytes.truncate(entries * 1024);
-        [&bytes[..], &[b'x'; 100]].concat()
+        [&bytes[..], b"x", &[0; 99]].concat()
     };
     let error = |bytes: &[u8]| apply(Scratch::new().path(), bytes, literal).expect_err("cut short");
     // There is none before it.

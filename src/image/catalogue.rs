@@ -31,10 +31,10 @@ impl Catalogue {
     fn join(&mut self, at: usize) -> usize {
         let names: Vec<String> = self.items[at].names.iter().map(|name| full_name(name)).collect();
         let mut owners = names.iter().map(|name| self.owners.get(name).copied().flatten());
-        if let Some(first) = owners.next().flatten() {
-            if owners.all(|owner| owner == Some(first)) {
-                return first;
-            }
+        if let Some(first) = owners.next().flatten()
+            && owners.all(|owner| owner == Some(first))
+        {
+            return first;
         }
         for name in names {
             self.owners.entry(name).and_modify(|owner| *owner = owner.filter(|owner| *owner == at)).or_insert(Some(at));

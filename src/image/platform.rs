@@ -64,7 +64,11 @@ impl Platform {
         }
         match (&wanted.variant, &has.variant) {
             (wanted, has) if wanted == has => Some(EXACT),
-            (Some(variant), has) => below(wanted.architecture, variant, has.as_deref()),
+            (Some(variant), has) => below(wanted.architecture, variant, has.as_deref())
+                // Whoever wants `amd64` and names no variant takes v3 if there is nothing else; "armv6l" names one.
+                .or_else(|| {
+                    (self.variant.is_none() && wanted.architecture != "arm" && has.is_some()).then_some(BEYOND)
+                }),
             (None, Some(variant)) => Some(match variant.as_str() {
                 "v7" => 1,
                 "v6" => 2,

@@ -75,7 +75,7 @@ impl Source {
 /// What follows a path: a colon, or `@` and a digest or a number.
 fn ends_path(rest: &[u8]) -> bool {
     match rest.strip_prefix(b"@") {
-        Some(behind) if behind.is_empty() => false,
+        Some(b"") => false,
         Some(behind) => behind.starts_with(b"sha256:") || behind.iter().all(u8::is_ascii_digit),
         None => rest.first() == Some(&b':'),
     }

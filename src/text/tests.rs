@@ -78,7 +78,7 @@ fn calls_that_fail_say_what_to_do() {
         (Apply, Call::Openat, ENOTDIR, "not a directory"),
         (Apply, Call::Unlinkat, EPERM, "it may belong to another"),
         (Finish, Call::Syncfs, EIO, "finishing: "),
-        (Enter, Call::Unshare, EPERM, "let it make a user namespace"),
+        (Enter, Call::Unshare, EPERM, "CAP_SYS_ADMIN, the caller's or a user namespace's"),
         (Enter, Call::Unshare, ENOSPC, "user.max_user_namespaces"),
         (Enter, Call::PivotRoot, EINVAL, "entering the root: "),
         (Enter, Call::PivotRoot, EINVAL, "a chroot may be allowed"),

@@ -78,7 +78,7 @@ fn a_caller_without_rights_is_told_so() {
     let copy = dest.scratch.join("program");
     copy_program(PROGRAM.as_ref(), &copy);
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy).args(["--userns", "never"]);
-    super::feed(command.arg(&dest.path), b"").ended(3, "CAP_SYS_ADMIN");
+    super::feed(command.arg(&dest.path), b"").ended(3, "CAP_SYS_CHROOT");
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn inspect_of_an_archive_unpacks_no_layer() {
     let layout = Layout::new()
         .layer(&tar().file("large", &noise), Packing::Plain)
         .layer(&tar().file("small", "s"), Packing::Gzip)
-        .layer(&tar().file("{", &[noise.clone(), noise.clone()].concat()), Packing::Plain);
+        .layer(&tar().file("{", [noise.clone(), noise.clone()].concat()), Packing::Plain);
     layout.write(&scratch.join("oci"));
     let archives = [pack(&scratch.join("oci")).build(), layout.docker_archive("x:1").build()];
     for archive in archives.iter().cloned().chain(archives.iter().map(|archive| gz(archive))) {

@@ -1,7 +1,7 @@
 //! Why a run failed, as a test expects it: by the types that an importer has, never by their debug text.
 
 use rustix::io::Errno;
-use untar_in_root::{Call, Cause, Damage, Error, Failure, Limit, Malformed, Refusal};
+use untar_in_root::{Call, Cause, Damage, Error, Failure, Limit, LooksLike, Malformed, Refusal};
 
 /// A cause. What depends on where the archive is (an offset, a name, the value of a limit) is left out, unless it is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub enum Expected {
     /// At this byte of the uncompressed stream.
     MalformedAt(Malformed, u64),
     Compressed(Damage),
+    NotTar(LooksLike),
     PathEscapes,
     LinkEscapes,
     LinkTargetMissing,
@@ -37,6 +38,7 @@ impl Expected {
             (Expected::Malformed(want), Cause::Malformed { what, .. }) => want == *what,
             (Expected::MalformedAt(want, at), Cause::Malformed { what, offset }) => (want, at) == (*what, *offset),
             (Expected::Compressed(want), Cause::Compressed { what, .. }) => want == *what,
+            (Expected::NotTar(want), Cause::NotTar { looks_like, .. }) => want == *looks_like,
             (Expected::PathEscapes, Cause::PathEscapes) => true,
             (Expected::LinkEscapes, Cause::LinkEscapes) => true,
             (Expected::LinkTargetMissing, Cause::LinkTargetMissing { .. }) => true,
@@ -89,6 +91,12 @@ impl From<Malformed> for Expected {
 impl From<(Malformed, u64)> for Expected {
     fn from((malformed, offset): (Malformed, u64)) -> Expected {
         Expected::MalformedAt(malformed, offset)
+    }
+}
+
+impl From<LooksLike> for Expected {
+    fn from(looks_like: LooksLike) -> Expected {
+        Expected::NotTar(looks_like)
     }
 }
 

@@ -42,7 +42,7 @@ def flood(many):
 CONFINEMENT = bytes(13)
 # Seconds and nanoseconds of each.
 TIMES = bytes(5 * 2)
-REPORT = bytes(17) + CONFINEMENT + TIMES
+REPORT = bytes(18) + CONFINEMENT + TIMES
 NO_FAILURE, FAILURE = b"\x00", b"\x01\x04\x00\x00\x00\x07"
 NEED_ID_MAP = frame(body=b"\x00")
 STARTED = frame(body=b"\x01" + CONFINEMENT)
@@ -58,13 +58,13 @@ FRAMES = {
     "M": NEED_ID_MAP, "S": STARTED, "P": PROGRESS, "L": listed(), "l": listed(xattrs=300), "E": EVENT,
     "W": frame(body=b"\x06"), "R": frame(body=b"\x05" + REPORT + NO_FAILURE), "F": frame(body=b"\x05" + REPORT + FAILURE),
     # What is as large as a frame can be, and larger in memory.
-    "e": frame(body=b"\x04\x00\x06" + bytes_of(b"n" * 1_000_000)),
+    "e": frame(body=b"\x04\x00\x09" + bytes_of(b"n" * 1_000_000)),
     "m": frame(body=b"\x01" + bytes(3) + bytes_of(bytes(1_000_000)) + bytes(9)),
     "f": frame(body=b"\x05" + REPORT + b"\x01\x04\x00\x00\x01" + b"\x00\x03\x00" + bytes_of(b"\x01" * 300_000) * 2
-               + b"\x00\x0b" + bytes_of(b"\xff" * 300_000)),
+               + b"\x00\x0c" + bytes_of(b"\xff" * 300_000)),
     "x": listed(b"\x01" * 1_000_000),
     "r": frame(body=b"\x05" + bytes(15) + b"\xfc" + struct.pack("<I", 500_000) + b"\x00\x03" * 500_000
-               + bytes(1) + CONFINEMENT + TIMES + NO_FAILURE),
+               + bytes(2) + CONFINEMENT + TIMES + NO_FAILURE),
 }
 
 if wish.startswith("say-"):

@@ -25,9 +25,10 @@ const NAMED: [(&str, &str); 8] = [
 const VALUES: [&str; 6] = ["7", "7:8", "7:8:9", "word", "sha256:0", "/dir"];
 
 /// The options of other programs that our pages name.
-const OF_OTHERS: [&str; 10] = [
+const OF_OTHERS: [&str; 11] = [
     "fix-perms",
     "for",
+    "format",
     "locked",
     "map-auto",
     "map-root-user",

@@ -36,6 +36,9 @@ pub(super) enum Placement {
     NothingToHide,
 }
 
+/// A name, and the components that were taken off before it.
+type Stripped<'n> = (Name<'n>, Vec<&'n [u8]>);
+
 /// The last parent, so that a run of files in one directory resolves it once.
 #[derive(Default)]
 pub(super) struct Memo {
@@ -98,8 +101,8 @@ impl Applier<'_> {
         }
     }
 
-    /// The name folded and stripped, if anything is left of it, and the components that were taken off.
-    fn stripped<'n>(&mut self, path: &'n [u8]) -> Result<Option<(Name<'n>, Vec<&'n [u8]>)>> {
+    /// The name folded and stripped, if anything is left of it.
+    fn stripped<'n>(&mut self, path: &'n [u8]) -> Result<Option<Stripped<'n>>> {
         let mut name = fold(path, self.options.escaping_names, &self.options.limits)?;
         if name.clamped {
             self.tree.journal.event(EventKind::Clamped);

@@ -66,7 +66,7 @@ fn layer(documents: &Documents, descriptor: Descriptor, diff_id: Digest, manifes
     let (compression, refusal) = match media::layer(&descriptor.media_type) {
         Err(problem) => (None, Some(problem.shortened())),
         Ok(kind) if (kind.is_foreign || urls.count() > 0) && documents.files().lacks(&file) => {
-            let what = [&[descriptor.media_type.clone()], urls.items()].concat().join(" ");
+            let what = [std::slice::from_ref(&descriptor.media_type), urls.items()].concat().join(" ");
             (None, Some(Problem::Foreign(what).shortened()))
         }
         Ok(kind) => (Some(kind.compression), None),

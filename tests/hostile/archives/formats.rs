@@ -4,7 +4,7 @@ use super::super::case::{Case, bytes, case};
 use super::tar;
 use crate::support::expected::Expected;
 use crate::support::tarball::{Checksum, Dialect, LongNames, SparseFormat, Tarball};
-use untar_in_root::{Limit, Malformed, Refusal};
+use untar_in_root::{Limit, LooksLike, Malformed, Refusal};
 
 fn pax(record: &[u8]) -> Tarball {
     tar().file("f", "1").with(|e| _ = e.pax_raw(record))
@@ -60,8 +60,8 @@ fn headers() -> Vec<Case> {
         bytes("a block of noise", (0..512).map(|i| (i * 7 % 251) as u8).collect()).malformed(Malformed::Checksum),
         bytes("zeros only", vec![0; 10_240]).tree(""),
         bytes("a program", b"\x7fELF\x02\x01\x01".iter().copied().chain([0; 4_000]).collect())
-            .malformed(Malformed::Checksum),
-        bytes("text", b"#!/bin/sh\nrm -rf /\n".repeat(100)).malformed(Malformed::Checksum),
+            .malformed(LooksLike::Program),
+        bytes("text", b"#!/bin/sh\nrm -rf /\n".repeat(100)).malformed(LooksLike::Script),
         case("base-256 in all fields", tar().file("f", "1").with(|e| _ = e.base256())).tree("f=1"),
         case(
             "a mode in base-256 that is negative",

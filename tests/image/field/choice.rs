@@ -159,18 +159,17 @@ fn choice_in_a_docker_archive_without_names() {
         let layer = tar().file("which", at.to_string()).build();
         let diff_ids = [crate::support::layout::digest(&layer)];
         let config = json!({ "os": "linux", "architecture": "amd64", "rootfs": { "diff_ids": diff_ids } });
-        archive = archive.file(name, config.to_string()).file(&format!("{at}.tar"), &layer);
+        archive = archive.file(name, config.to_string()).file(format!("{at}.tar"), &layer);
         manifest.push(json!({ "Config": name, "RepoTags": null, "Layers": [format!("{at}.tar")] }));
     }
     let file = scratch.file("docker.tar", archive.file("manifest.json", json!(manifest).to_string()).build());
     assert!(
         matches!(problem(meant(&file, "")), Problem::Several(words) if words == ["@0 (linux/amd64)", "@1 (linux/amd64)", "@2 (linux/amd64)"])
     );
-    for at in 0..3 {
+    for (at, name) in names.iter().enumerate() {
         let image = meant(&file, &format!(":@{at}")).expect("opened");
         assert_eq!(which(&image), at.to_string());
-        for reference in
-            [format!("@{at}"), format!(":{}", names[at]), format!(":{}", image.id()), format!("@{}", image.id())]
+        for reference in [format!("@{at}"), format!(":{name}"), format!(":{}", image.id()), format!("@{}", image.id())]
         {
             assert_eq!(meant(&file, &reference).expect("opened").id(), image.id(), "{reference}");
         }

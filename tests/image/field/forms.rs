@@ -14,9 +14,9 @@ fn docker(inside: &str, members: &str) -> Tarball {
     let name = format!("{}.json", digest(config.as_bytes()).trim_start_matches("sha256:"));
     let manifest = json!([{ "Config": format!("{inside}{name}"), "RepoTags": ["app:1"], "Layers": [format!("{inside}layer.tar")] }]);
     tar()
-        .file(&format!("{members}{name}"), config)
-        .file(&format!("{members}layer.tar"), layer)
-        .file(&format!("{members}manifest.json"), manifest.to_string())
+        .file(format!("{members}{name}"), config)
+        .file(format!("{members}layer.tar"), layer)
+        .file(format!("{members}manifest.json"), manifest.to_string())
 }
 
 fn opened(scratch: &Scratch, archive: &Tarball, reference: &str) -> Result<Image, Error> {
