@@ -151,7 +151,7 @@ fn no_helper_outlives_its_parent_in_any_mode() {
                 let (mut doomed, _feeder) = place.start(mode, source);
                 // Mostly in the middle, sometimes before there is a helper.
                 if random(5) > 0 {
-                    doomed.helper();
+                    doomed.helper_or_end();
                 }
                 sleep_up_to(100);
                 tally.kill(doomed, end);
@@ -211,7 +211,7 @@ fn no_helper_outlives_its_parent_in_the_middle_of_an_image_or_a_store() {
             let place = scratch.dir(format!("{number} {source} {option:?}"));
             let mut doomed = Doomed::of(format!("{source} {option:?}"), &mut run(&place, "root"));
             if number > 1 {
-                doomed.helper();
+                doomed.helper_or_end();
             }
             sleep_up_to(if number > 1 { 20 } else { alone });
             tally.kill(doomed, end);

@@ -65,6 +65,18 @@ impl Doomed {
             thread::sleep(Duration::from_millis(1));
         }
     }
+
+    /// Waits until there is a helper; what reads a file may be over before anybody looks.
+    ///
+    /// # Panics
+    /// When neither comes.
+    pub fn helper_or_end(&mut self) {
+        let (pid, deadline) = (self.child.id(), Instant::now() + PATIENCE);
+        while helper_of(pid).is_none() && !is_over(pid) {
+            assert!(Instant::now() < deadline, "{}: no helper", self.name);
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// What became of those who were killed.
@@ -131,9 +143,21 @@ fn members_of(session: u32) -> Vec<u32> {
 }
 
 fn is_alive_in(pid: u32, session: u32) -> bool {
+    let (state, of) = state_and_session(pid);
+    !matches!(state.as_str(), "" | "Z" | "X") && of.parse() == Ok(session)
+}
+
+/// Of a child that nobody has waited for.
+fn is_over(pid: u32) -> bool {
+    matches!(state_and_session(pid).0.as_str(), "" | "Z" | "X")
+}
+
+/// Empty of what is not there: proc_pid_stat(5).
+fn state_and_session(pid: u32) -> (String, String) {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    matches!(fields[..], [state, _, _, of, ..] if !matches!(state, "Z" | "X") && of.parse() == Ok(session))
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let mut next = |skipped| fields.nth(skipped).unwrap_or_default().to_owned();
+    (next(0), next(2))
 }
 
 /// A random number below this one.
