@@ -5,6 +5,7 @@ use super::cause::name_of;
 use super::errno::Number;
 use crate::report::{Advice, Event, EventKind};
 use std::fmt::{self, Display, Formatter};
+use std::io::{self, ErrorKind};
 
 impl Display for Event {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -55,15 +56,7 @@ impl Display for EventKind {
                 write!(f, "mode 0{mode:o} widened: its owner may read, write and enter it")
             }
             EventKind::TimesIgnored { errno } => write!(f, "times not set: {}", Number(*errno)),
-            EventKind::NoThread { errno } => {
-                write!(f, "a thread could not be started, and the work was done without it: {}", Number(*errno))?;
-                let by_filter =
-                    std::io::Error::from_raw_os_error(*errno).kind() == std::io::ErrorKind::PermissionDenied;
-                match by_filter {
-                    true => f.write_str(": a filter on system calls that is older than the C library forbids clone3"),
-                    false => write!(f, ": {}", Advice::Threads),
-                }
-            }
+            EventKind::NoThread { errno } => no_thread(*errno, f),
             EventKind::MountSkipped => f.write_str("left out: something is mounted there or below"),
             EventKind::DeviceSkipped { errno } => write!(f, "device left out: {}", Number(*errno)),
             EventKind::DevicePlaceholder { errno } => {
@@ -78,5 +71,15 @@ impl Display for EventKind {
                 f.write_str("its mode and times were not set: it is no longer the directory that was made")
             }
         }
+    }
+}
+
+fn no_thread(errno: i32, f: &mut Formatter<'_>) -> fmt::Result {
+    write!(f, "a thread could not be started, and the work was done without it: {}", Number(errno))?;
+    match io::Error::from_raw_os_error(errno).kind() {
+        ErrorKind::PermissionDenied => {
+            f.write_str(": a filter on system calls that is older than the C library forbids clone3")
+        }
+        _ => write!(f, ": {}", Advice::Threads),
     }
 }
