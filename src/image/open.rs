@@ -102,7 +102,7 @@ impl Opener {
     /// # Errors
     ///
     /// [`ErrorKind::Image`](crate::ErrorKind::Image) and others with a [`Problem`](super::Problem);
-    /// [`ErrorKind::Read`](crate::ErrorKind::Read); for archives, any of the helper.
+    /// [`ErrorKind::Read`](crate::ErrorKind::Read); for archives, those of [`Untar::apply`](crate::Untar::apply).
     pub fn open(&self) -> Result<Image, Error> {
         let files = self.files()?;
         let reference = self.source.reference.as_deref();
