@@ -2,38 +2,22 @@
 //! can be made. What is there is taken, and told.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
 
 use nix::libc;
 use rustix::io::Errno;
 use untar_in_root::{Advice, Call, Cause, ErrorKind, RootSwitch};
 
-use crate::support::child::{Job, Said};
+use crate::support::child::Said;
 use crate::support::container::Contained;
 use crate::support::privilege::{need_root, need_tools};
-use crate::support::scratch::Scratch;
+use crate::support::setting::Setting;
 use crate::support::tarball::Tarball;
 use crate::support::tree::Tree;
 
-struct Setting {
-    scratch: Scratch,
-    dest: PathBuf,
-    archive: PathBuf,
-}
-
 impl Setting {
-    fn new(archive: &Tarball) -> Setting {
-        let scratch = Scratch::new();
-        let dest = scratch.dir("dest");
-        let archive = scratch.file("archive.tar", archive.build());
-        fs::set_permissions(&archive, fs::Permissions::from_mode(0o644)).expect("mode");
-        Setting { scratch, dest, archive }
-    }
-
-    fn run(&self, who: &Contained, options: &str) -> Said {
-        let words = format!("{options} {}", who.words());
-        Job::new(&self.dest, &self.archive, &words).behind(&who.prefix()).run(&self.scratch)
+    fn run_as(&self, who: &Contained, options: &str) -> Said {
+        self.run(&who.prefix(), &format!("{options} {}", who.words()))
     }
 
     /// Exit status, standard output and standard error of the command line.
@@ -78,7 +62,7 @@ fn in_an_ordinary_container_it_is_the_chroot_with_owners_and_all() {
     }
     for isolation in ["", "chroot"] {
         let setting = Setting::new(&owned());
-        let report = setting.run(&Contained::root(), isolation).leads_to(TREE);
+        let report = setting.run_as(&Contained::root(), isolation).leads_to(TREE);
         let confinement = report.confinement;
         assert_eq!((confinement.root, confinement.user_namespace), (RootSwitch::Chroot, None), "{isolation}");
         let fallback = confinement.fallback.expect("told");
@@ -98,13 +82,13 @@ fn a_chroot_needs_no_other_capability_than_its_own() {
     }
     let plain = Tarball::new().file("f", "1");
     for (without, isolation) in [("chown", ""), ("setfcap", ""), ("setuid", "chroot"), ("mknod", "")] {
-        let report = Setting::new(&plain).run(&Contained::root_but(&[without]), isolation).leads_to("f=1");
+        let report = Setting::new(&plain).run_as(&Contained::root_but(&[without]), isolation).leads_to("f=1");
         assert_eq!(report.confinement.root, RootSwitch::Chroot, "without {without}");
     }
     // No filter, but nobody may map uid 0 without this capability.
     let setting = Setting::new(&plain);
     let who = Contained::root_but(&["setfcap"]);
-    let said = Job::new(&setting.dest, &setting.archive, "").behind(&who.prefix()).run(&setting.scratch);
+    let said = setting.run(&who.prefix(), "");
     assert_eq!(said.leads_to("f=1").confinement.root, RootSwitch::Chroot);
 }
 
@@ -114,10 +98,10 @@ fn what_was_asked_for_and_cannot_be_had_is_refused_with_what_is_wanting() {
         return;
     }
     for (options, call) in [("pivot", Call::Unshare), ("single", Call::Unshare), ("pivot never", Call::Unshare)] {
-        let failed = Setting::new(&owned()).run(&Contained::root(), options).fails(ErrorKind::Root);
+        let failed = Setting::new(&owned()).run_as(&Contained::root(), options).fails(ErrorKind::Root);
         failed.because((call, Errno::PERM));
     }
-    let failed = Setting::new(&owned()).run(&Contained::root_but(&["sys_chroot"]), "").fails(ErrorKind::Root);
+    let failed = Setting::new(&owned()).run_as(&Contained::root_but(&["sys_chroot"]), "").fails(ErrorKind::Root);
     assert_eq!(failed.because((Call::Unshare, Errno::PERM)).advice(), Some(Advice::AllowUserNamespaces));
 }
 
@@ -129,7 +113,7 @@ fn overlay_marks_are_those_that_can_be_set() {
     }
     let layer = Tarball::new().dir("d").opaque("d").whiteout("gone").file("d/f", "1");
     let setting = Setting::new(&layer);
-    setting.run(&Contained::root(), "overlay").succeeds();
+    setting.run_as(&Contained::root(), "overlay").succeeds();
     let tree = Tree::read(&setting.dest);
     assert_eq!(tree.get("d", "xattr.user.overlay.opaque"), "y");
     let gone = fs::symlink_metadata(setting.dest.join("gone")).expect("a whiteout");

@@ -1,7 +1,6 @@
 //! The same archive as root, as root of a user namespace, and as an unprivileged user with one id or with many.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -9,9 +8,10 @@ use untar_in_root::{
     Call, Descriptor, EntryKind, ErrorKind, Event, EventKind, Failure, IdRange, Operand, Report, RootSwitch, Stage,
 };
 
-use crate::support::child::{Job, Said};
+use crate::support::child::Said;
 use crate::support::privilege::{need_root, need_tools, need_userns};
 use crate::support::scratch::Scratch;
+use crate::support::setting::Setting;
 use crate::support::tarball::{Entry, Tarball};
 use crate::support::tree::Tree;
 
@@ -55,30 +55,12 @@ fn softened(report: &Report) {
     assert!(told(|what| matches!(what, EventKind::DeviceSkipped { .. })), "{:?}", report.events);
 }
 
-struct Setting {
-    scratch: Scratch,
-    dest: PathBuf,
-    archive: PathBuf,
-}
-
 impl Setting {
-    fn new(archive: &Tarball) -> Setting {
-        let scratch = Scratch::new();
-        let dest = scratch.dir("dest");
-        let archive = scratch.file("archive.tar", archive.build());
-        fs::set_permissions(&archive, fs::Permissions::from_mode(0o644)).expect("mode");
-        Setting { scratch, dest, archive }
-    }
-
     /// The destination is nobody's.
     fn for_nobody(archive: &Tarball) -> Setting {
         let setting = Setting::new(archive);
         chown(&setting.dest, Some(NOBODY), Some(NOBODY)).expect("chown");
         setting
-    }
-
-    fn run(&self, prefix: &[&str], options: &str) -> Said {
-        Job::new(&self.dest, &self.archive, options).behind(prefix).run(&self.scratch)
     }
 
     fn owner(&self, path: &str) -> (String, String) {

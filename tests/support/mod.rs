@@ -10,5 +10,6 @@ pub mod privilege;
 pub mod process;
 pub mod run;
 pub mod scratch;
+pub mod setting;
 pub mod tarball;
 pub mod tree;

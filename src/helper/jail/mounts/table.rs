@@ -31,8 +31,9 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Reads the one of the working directory, which is open as `dir`. `whole`: it is the root of its mount, so what lies on that and
-    /// not below the directory says that somebody renames it meanwhile ([`Cause::Exchanged`](crate::report::Cause::Exchanged)).
+    /// Reads the one of the working directory, which is open as `dir`. `whole`: it is the root of its mount, so what lies
+    /// on that and not below the directory says that somebody renames it meanwhile
+    /// ([`Cause::Exchanged`](crate::report::Cause::Exchanged)).
     pub(crate) fn of(dir: &OwnedFd, whole: bool) -> Result<Table> {
         let cwd = nix::unistd::getcwd().call(Call::Getcwd, || GETCWD)?;
         let cwd = cwd.as_os_str().as_bytes();
