@@ -1,10 +1,10 @@
 //! What unpacking costs by containerd's own differ and by ours, on the same machine: the `Apply` calls of an image by
-//! themselves, and its whole import. As root, on a quiet machine: `just bench-differ [ROUNDS]`. Rounds are taken in turn;
+//! themselves, and its whole import. As root, on a quiet machine: `just bench-differ [ROUNDS] [trixie|forky]`. Rounds are taken in turn;
 //! of each the median is told, and the ratio. In memory, and neither `unpigz` nor `igzip` is in containerd's path, unless
-//! `MACHINE_DISK` names a directory to work in, and `MACHINE_MORE` a tree of programs to lay over the machine's root.
+//! `MACHINE_DISK` names a directory to work in (20 GB, nothing is removed), and `MACHINE_MORE` a tree of programs to lay over the machine's root.
 #![allow(unreachable_pub, clippy::print_stdout)]
 
-use chroots::RELEASES;
+use chroots::{RELEASES, Release};
 use interface::diff::ApplyRequest;
 use interface::diff::diff_client::DiffClient;
 use interface::types::{Descriptor, Mount};
@@ -65,7 +65,9 @@ struct Taken {
 
 fn main() {
     let rounds = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(7);
-    for release in RELEASES {
+    let named = |release: &Release| std::env::args().any(|word| word == release.name());
+    let all = !RELEASES.iter().any(named);
+    for release in RELEASES.into_iter().filter(|release| all || named(release)) {
         let Some(machine) = Machine::start(release) else { return };
         let _running =
             [machine.differ("c", &[]), machine.containerd("c", Differ::Ours), machine.containerd("w", Differ::Walking)];
@@ -89,7 +91,7 @@ fn measure(machine: &Machine, runtime: &Runtime, sides: &mut [Side; 2], image: &
     for round in 0..rounds {
         for (side, taken) in sides.iter_mut().zip(&mut taken) {
             taken.import.push(import(machine, side.containerd, image, round));
-            taken.apply.push(apply(machine, runtime, side, image));
+            taken.apply.push(apply(machine, runtime, side, image, round));
         }
     }
     let [ours, walking] = taken.map(|taken| (median(taken.apply), median(taken.import)));
@@ -117,14 +119,26 @@ impl Image {
     }
 }
 
-/// In a namespace of its own; its snapshots go afterwards, its content stays for the calls.
+fn on_disk() -> bool {
+    std::env::var_os("MACHINE_DISK").is_some()
+}
+
+/// What was written before is on the disk, so that nobody waits for another's writing.
+fn settle() {
+    let status = std::process::Command::new("sync").status().expect("sync");
+    assert!(status.success(), "sync: {status}");
+}
+
+/// In a namespace of its own; its content stays for the calls. Its snapshots go afterwards if they are in memory: ext4
+/// makes files several times as slowly for a minute after many were removed (it looks for inodes not recently deleted).
 fn import(machine: &Machine, containerd: &str, image: &Image, round: usize) -> f64 {
     let namespace = image.namespace(round);
     let ctr = |command: &[&str]| machine.run(&words(&machine.ctr(containerd, &namespace, command)));
+    settle();
     let begun = Instant::now();
     ctr(&["images", "import", "--base-name", "localhost/t", &image.archive]);
     let took = begun.elapsed().as_secs_f64();
-    if round > 0 {
+    if round > 0 && !on_disk() {
         let names = ctr(&["images", "ls", "-q"]);
         names.lines().for_each(|name| _ = ctr(&["images", "rm", "--sync", name]));
     }
@@ -132,13 +146,14 @@ fn import(machine: &Machine, containerd: &str, image: &Image, round: usize) -> f
 }
 
 /// All layers of the image, each over those before it, as the overlayfs snapshotter would mount them.
-fn apply(machine: &Machine, runtime: &Runtime, side: &mut Side, image: &Image) -> f64 {
-    let place = "/var/d/apply";
+fn apply(machine: &Machine, runtime: &Runtime, side: &mut Side, image: &Image, round: usize) -> f64 {
+    let place = &format!("/var/d/apply/{}-{}", side.containerd, image.namespace(round));
     for number in 0..image.layers.len() {
         for dir in ["fs", "work"] {
             fs::create_dir_all(machine.path(&format!("{place}/{number}/{dir}"))).expect("snapshot");
         }
     }
+    settle();
     let begun = Instant::now();
     for (number, layer) in image.layers.iter().enumerate() {
         let request =
@@ -148,7 +163,9 @@ fn apply(machine: &Machine, runtime: &Runtime, side: &mut Side, image: &Image) -
         runtime.block_on(side.client.apply(request)).expect("applied");
     }
     let took = begun.elapsed().as_secs_f64();
-    fs::remove_dir_all(machine.path(place)).expect("removed");
+    if !on_disk() {
+        fs::remove_dir_all(machine.path(place)).expect("removed");
+    }
     took
 }
 
