@@ -61,13 +61,17 @@ pub(crate) fn run(args: &Check) -> Exit {
         }],
     };
     items.push(overlay::item(&scratch.0));
-    let code = if tried.is_ok() { exit::DONE } else { exit::JAIL };
-    show(&mut screen, args, &items, code, &parent);
+    let code = exit_code(tried.as_ref().ok());
+    show(&mut screen, args, &items, tried.as_ref().ok(), &parent);
     drop(scratch);
     match screen.finish() {
         Err(error) if code == exit::DONE => Exit::Code(Trouble::Output(error).exit()),
         _ => Exit::Code(code),
     }
+}
+
+fn exit_code(report: Option<&Report>) -> u8 {
+    if report.is_some() { exit::DONE } else { exit::JAIL }
 }
 
 /// A directory that is gone with the value.
@@ -144,8 +148,8 @@ fn rights() -> &'static str {
              profile that permit unshare, mount and pivot_root; CAP_SYS_CHROOT is enough for chroot"
         }
         false => {
-            "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces>0, \
-             AppArmor's kernel.apparmor_restrict_unprivileged_userns=0; in a container its seccomp profile)"
+            "user namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces>0, AppArmor's \
+             kernel.apparmor_restrict_unprivileged_userns=0; in a container its seccomp profile); only root needs none"
         }
     }
 }
@@ -259,7 +263,7 @@ fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
     ]
 }
 
-fn show(screen: &mut Screen, args: &Check, items: &[Item], code: u8, dir: &Path) {
+fn show(screen: &mut Screen, args: &Check, items: &[Item], report: Option<&Report>, dir: &Path) {
     let system = nix::sys::utsname::uname().ok();
     let kernel = system.as_ref().and_then(|system| system.release().to_str()).unwrap_or_default();
     if args.json {
@@ -269,8 +273,9 @@ fn show(screen: &mut Screen, args: &Check, items: &[Item], code: u8, dir: &Path)
                 json!({ "what": item.what, "state": word(item.state), "detail": item.detail, "remedy": item.remedy })
             })
             .collect();
-        let value = json!({ "ok": code == exit::DONE, "exit": code, "error": null, "kernel": kernel,
-            "dir": dir.to_string_lossy(), "items": items });
+        let confinement = report.map(|report| json::plain(&report.confinement));
+        let value = json!({ "ok": report.is_some(), "exit": exit_code(report), "error": null, "kernel": kernel,
+            "dir": dir.to_string_lossy(), "confinement": confinement, "items": items });
         screen.print(&json::line(&value));
         return;
     }

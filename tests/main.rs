@@ -18,6 +18,7 @@ mod deaths;
 mod debian_root;
 mod destination;
 mod differential;
+mod environments;
 mod examples;
 mod fault_table;
 mod faults;

@@ -12,7 +12,7 @@ use crate::support::tarball::Tarball;
 
 /// Another view of this machine: `/`, without what is mounted on it but the scratch directory, in which `"$R"/proc` is
 /// what `fake` makes of it.
-fn in_a_root_without_proc(scratch: &Scratch, fake: &str, program: &[&str]) -> Output {
+pub fn in_a_root_without_proc(scratch: &Scratch, fake: &str, program: &[&str]) -> Command {
     let root = scratch.dir("view");
     let place = scratch.path().display();
     let script = format!(
@@ -22,7 +22,7 @@ fn in_a_root_without_proc(scratch: &Scratch, fake: &str, program: &[&str]) -> Ou
     );
     let mut command = Command::new("timeout");
     command.args(["60", "unshare", "-m", "--propagation", "private", "sh", "-c", &script, "sh"]).args(program);
-    command.output().expect("a root")
+    command
 }
 
 fn report(output: &Output) -> Value {
@@ -53,8 +53,9 @@ fn a_list_of_mounts_that_the_kernel_has_not_written_covers_nothing_up() {
             "mkdir $R/proc/self; {fake}; mkdir $R{0}; mount -t tmpfs t $R{0}; touch $R{0}/secret",
             below.display()
         );
-        let output =
-            in_a_root_without_proc(&scratch, &fake, &[text(&program_path()), "--json", text(&dest), text(&tar)]);
+        let program = program_path();
+        let words = [text(&program), "--json", text(&dest), text(&tar)];
+        let output = in_a_root_without_proc(&scratch, &fake, &words).output().expect("a root");
         let report = report(&output);
         let confinement = &report["report"]["confinement"];
         assert_eq!(confinement["mounts"], "covered", "{fake}: {report}");
@@ -76,7 +77,8 @@ fn a_program_in_the_place_of_ours_is_not_run() {
     );
     for arguments in [&["check", text(&dest)][..], &[text(&dest), text(&tar)]] {
         let program = program_path();
-        let output = in_a_root_without_proc(&scratch, &fake, &[&[text(&program)], arguments].concat());
+        let words = [&[text(&program)], arguments].concat();
+        let output = in_a_root_without_proc(&scratch, &fake, &words).output().expect("a root");
         assert!(!ran.exists(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(std::fs::read(dest.join("f")).expect("applied"), b"x");

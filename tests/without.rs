@@ -68,24 +68,7 @@ const ALL: &[Without] = &[
     Without { name: "listxattrat", calls: &[465], expect: FULL },
     Without { name: "clone3", calls: &[libc::SYS_clone3], expect: FULL },
     // Last, for everything at once.
-    Without {
-        name: "all-of-them",
-        calls: &[
-            libc::SYS_openat2,
-            libc::SYS_open_tree,
-            libc::SYS_move_mount,
-            libc::SYS_mount_setattr,
-            libc::SYS_landlock_create_ruleset,
-            452,
-            457,
-            458,
-            465,
-            libc::SYS_close_range,
-            libc::SYS_statx,
-            libc::SYS_clone3,
-        ],
-        expect: Expect { landlock: false, ..FULL },
-    },
+    Without { name: "all-of-them", calls: &support::container::NEWER, expect: Expect { landlock: false, ..FULL } },
 ];
 
 /// How a call is kept back: by a kernel that lacks it, or by a container's filter.

@@ -1,5 +1,5 @@
-//! An ordinary container's capabilities and filter, as docker and Kubernetes give them to uid 0, and those of a pod that
-//! runs as another user.
+//! An ordinary container's capabilities and filter, as docker and Kubernetes give them to uid 0, those of a pod that runs
+//! as another user, and other rights and calls that people lack.
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -48,15 +48,74 @@ const MOUNTING: [i64; 12] = [
     libc::SYS_mount_setattr,
 ];
 
+/// What kernels and filters of some years ago do not know.
+pub const NEWER: [i64; 12] = [
+    libc::SYS_openat2,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_landlock_create_ruleset,
+    452, // fchmodat2
+    457, // statmount
+    458, // listmount
+    465, // listxattrat
+    libc::SYS_close_range,
+    libc::SYS_statx,
+    libc::SYS_clone3,
+];
+
 const ARGUMENTS: &str = "UNTAR_CONTAINED_ARGUMENTS";
 const FORBIDDEN: &str = "UNTAR_CONTAINED_WITHOUT";
+
+/// Which calls somebody's filter keeps back.
+#[derive(Clone, Debug)]
+enum Filter {
+    /// A container's, and these besides, by number.
+    Container(Vec<i64>),
+    /// A new user namespace: `kernel.unprivileged_userns_clone=0` and AppArmor's rule come to the same.
+    UserNamespaces,
+    /// `NEWER`, with this error number.
+    Newer(i32),
+}
+
+impl Filter {
+    fn words(&self) -> String {
+        match self {
+            Filter::Container(besides) => {
+                besides.iter().fold("contained".to_owned(), |words, call| format!("{words} without={call}"))
+            }
+            Filter::UserNamespaces => "user-namespaces".to_owned(),
+            Filter::Newer(errno) => format!("newer={errno}"),
+        }
+    }
+
+    fn parse(words: &str) -> Filter {
+        let numbers = words.split(' ').filter_map(|word| word.strip_prefix("without="));
+        match words.strip_prefix("newer=") {
+            Some(errno) => Filter::Newer(errno.parse().expect("an error number")),
+            None if words == "user-namespaces" => Filter::UserNamespaces,
+            None => Filter::Container(numbers.map(|call| call.parse().expect("a number")).collect()),
+        }
+    }
+
+    fn install(&self) {
+        match self {
+            Filter::Container(besides) => forbid(besides),
+            Filter::UserNamespaces => {
+                let space = || vec![making(libc::CLONE_NEWUSER)];
+                install([(libc::SYS_unshare, space()), (libc::SYS_clone, space())].into(), libc::EPERM);
+                install([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS);
+            }
+            Filter::Newer(errno) => install(NEWER.map(|call| (call, Vec::new())).into(), *errno),
+        }
+    }
+}
 
 /// Who somebody is.
 #[derive(Clone, Debug)]
 pub struct Contained {
     setpriv: Vec<String>,
-    /// Calls besides, by number: with EPERM.
-    forbidden: Vec<i64>,
+    filter: Filter,
 }
 
 impl Contained {
@@ -64,15 +123,31 @@ impl Contained {
     pub fn root_but(without: &[&str]) -> Contained {
         let kept = FOURTEEN.iter().filter(|name| !without.contains(name)).map(|name| format!(",+{name}"));
         let bounding = format!("--bounding-set=-all{}", kept.collect::<String>());
-        Contained { setpriv: vec![bounding, "--inh-caps=-all".into()], forbidden: Vec::new() }
+        Contained { setpriv: vec![bounding, "--inh-caps=-all".into()], filter: Filter::Container(Vec::new()) }
     }
 
     pub fn root() -> Contained {
         Contained::root_but(&[])
     }
 
-    /// Another user, without any right: `runAsNonRoot`, `allowPrivilegeEscalation: false`.
-    pub fn user(id: u32) -> Contained {
+    /// `runAsNonRoot`, `allowPrivilegeEscalation: false`: another user in a container, without any right.
+    pub fn pod(id: u32) -> Contained {
+        let mut pod = Contained::user(id, Filter::Container(Vec::new()));
+        pod.setpriv.push("--no-new-privs".into());
+        pod
+    }
+
+    /// A user of a machine on which only root makes user namespaces.
+    pub fn without_user_namespaces(id: u32) -> Contained {
+        Contained::user(id, Filter::UserNamespaces)
+    }
+
+    /// Whoever this process is, on a kernel or under a filter that answers so to newer calls.
+    pub fn without_newer_calls(errno: i32) -> Contained {
+        Contained { setpriv: Vec::new(), filter: Filter::Newer(errno) }
+    }
+
+    fn user(id: u32, filter: Filter) -> Contained {
         let words = [
             format!("--reuid={id}"),
             format!("--regid={id}"),
@@ -80,13 +155,7 @@ impl Contained {
             "--bounding-set=-all".into(),
             "--inh-caps=-all".into(),
         ];
-        Contained { setpriv: words.into(), forbidden: Vec::new() }
-    }
-
-    /// Its filter forbids these, too.
-    pub fn without(mut self, calls: &[i64]) -> Contained {
-        self.forbidden.extend(calls);
-        self
+        Contained { setpriv: words.into(), filter }
     }
 
     /// What comes before a command.
@@ -94,9 +163,9 @@ impl Contained {
         ["setpriv"].into_iter().chain(self.setpriv.iter().map(String::as_str)).collect()
     }
 
-    /// The option of a child in `support::child` that installs the filter.
+    /// The option of a child in `support::child` that installs the filter of a container.
     pub fn words(&self) -> String {
-        self.forbidden.iter().fold("contained".to_owned(), |words, call| format!("{words} without={call}"))
+        self.filter.words()
     }
 
     /// The command line in such a container; its binaries are copied to where everybody may execute them.
@@ -116,8 +185,7 @@ impl Contained {
         let mut command = Command::new("setpriv");
         command.args(&self.setpriv).arg(&test);
         command.args(["--exact", "support::container::becomes_the_program", "--nocapture", "--quiet"]);
-        command.env(ARGUMENTS, serde_json::to_string(arguments).expect("JSON"));
-        command.env(FORBIDDEN, serde_json::to_string(&self.forbidden).expect("JSON"));
+        command.env(ARGUMENTS, serde_json::to_string(arguments).expect("JSON")).env(FORBIDDEN, self.filter.words());
         command
     }
 }
@@ -127,8 +195,7 @@ impl Contained {
 fn becomes_the_program() {
     let Ok(arguments) = env::var(ARGUMENTS) else { return };
     let arguments: Vec<String> = serde_json::from_str(&arguments).expect("arguments");
-    let forbidden: Vec<i64> = serde_json::from_str(&env::var(FORBIDDEN).expect("calls")).expect("calls");
-    forbid(&forbidden);
+    Filter::parse(&env::var(FORBIDDEN).expect("calls")).install();
     let program: PathBuf = env::current_exe().expect("this program").with_file_name("untar-in-root");
     let error = Command::new(program).args(arguments).env_remove(ARGUMENTS).exec();
     panic!("{error}");
@@ -141,14 +208,17 @@ fn becomes_the_program() {
 pub fn forbid(besides: &[i64]) {
     let calls = MOUNTING.iter().chain(besides).map(|call| (*call, Vec::new()));
     // Any new namespace.
-    let spaces = [libc::CLONE_NEWNS, libc::CLONE_NEWUSER].map(|flag| {
-        let bits = flag.cast_unsigned().into();
-        let has = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits), bits);
-        SeccompRule::new(vec![has.expect("a condition")]).expect("a rule")
-    });
+    let spaces = [libc::CLONE_NEWNS, libc::CLONE_NEWUSER].map(making);
     let rules = calls.chain([(libc::SYS_clone, spaces.into())]).collect();
     install(rules, libc::EPERM);
     install([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS);
+}
+
+/// Any call whose first argument has this flag.
+fn making(flag: i32) -> SeccompRule {
+    let bits = flag.cast_unsigned().into();
+    let has = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits), bits);
+    SeccompRule::new(vec![has.expect("a condition")]).expect("a rule")
 }
 
 fn install(rules: std::collections::BTreeMap<i64, Vec<SeccompRule>>, errno: i32) {
