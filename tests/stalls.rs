@@ -9,13 +9,16 @@ mod archives;
 mod feed;
 
 use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use untar_in_root::{Options, Report};
 
 use crate::support::privilege::need_root;
+use crate::support::process::wait_until;
 use crate::support::run::{layer, untar};
 use crate::support::scratch::Scratch;
+use crate::support::tarball::{Tarball, bz2, gz, xz, zst};
 use crate::support::tree::{But, Tree, assert_same};
 use archives::Archive;
 use feed::{Door, Pieces, feed};
@@ -100,6 +103,9 @@ fn rounds() -> Option<usize> {
 
 const WRITERS: [u32; 3] = [1, 2, 8];
 
+type Pack = fn(&[u8]) -> Vec<u8>;
+const PACKED: [(&str, Pack); 5] = [("plain", <[u8]>::to_vec), ("gzip", gz), ("zstd", zst), ("xz", xz), ("bzip2", bz2)];
+
 /// Every size of pieces; the rest goes round.
 fn matrix(archives: &[Archive], test: &str) {
     let (mut tally, mut turn) = (Tally::default(), 0);
@@ -163,6 +169,38 @@ fn a_source_that_trickles_is_read_to_its_end() {
         }
     }
     tally.tell("300 files that trickle");
+}
+
+/// What is waiting to be written with more is written when there is no more.
+#[test]
+fn before_the_source_stalls_its_last_file_is_on_disk() {
+    if !need_root() {
+        return;
+    }
+    // Decoded in the reader's thread, and in one of its own.
+    for size in [100, 20_000] {
+        let files = |from: usize| {
+            let files = (from..from + 101).fold(Tarball::new(), |tar, i| tar.file(format!("d/{i}"), vec![b'x'; size]));
+            files.no_end().build()
+        };
+        for (format, pack) in PACKED {
+            let place = Scratch::new();
+            let (read, mut write) = std::io::pipe().expect("pipe");
+            let untar = untar(place.path(), |options| options.writers = std::num::NonZeroU32::new(2));
+            let (first, rest) = (pack(&files(0)), pack(&[files(101), vec![0; 1024]].concat()));
+            std::thread::scope(|scope| {
+                let run = scope.spawn(|| untar.apply_fd(std::os::fd::OwnedFd::from(read)));
+                write.write_all(&first).expect("the first half");
+                let last = place.join("d/100");
+                let there = || std::fs::metadata(&last).is_ok_and(|file| file.len() == size as u64);
+                wait_until(&format!("{format}, {size} bytes: the last file"), there);
+                write.write_all(&rest).expect("the rest");
+                drop(write);
+                let report = run.join().expect("the run").expect("applied");
+                assert_eq!(report.entries.files, 202, "{format}");
+            });
+        }
+    }
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub fn fuzz_decode(data: &[u8]) {
     let mut buffer = vec![0; 64 << 10];
     let mut total = 0;
     while total < MOST {
-        match decoder.fill(&mut buffer) {
+        match decoder.fill(&mut buffer, || ()) {
             Ok(0) | Err(_) => break,
             Ok(filled) => total += filled,
         }

@@ -95,7 +95,7 @@ fn by_stream(decoder: Decoder, threaded: bool, bytes: &mut Vec<u8>) -> (Option<F
 fn by_fills(mut decoder: Decoder, length: usize, bytes: &mut Vec<u8>) -> Result<()> {
     let mut buffer = vec![0; length];
     while bytes.len() < MOST {
-        match decoder.fill(&mut buffer)? {
+        match decoder.fill(&mut buffer, || ())? {
             0 => return Ok(()),
             filled => bytes.extend_from_slice(&buffer[..filled]),
         }

@@ -98,11 +98,16 @@ impl Decoder {
     }
 
     /// Fills `buffer` as far as the stream goes, or as it has come: what is there is not held back while
-    /// the source is stalled. 0 at the end.
-    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    /// the source is stalled. 0 at the end. Calls `waits` before it waits for the source.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8], waits: impl Fn()) -> Result<usize> {
         let mut filled = 0;
+        // It says nothing before it waits.
+        let mut told = self.format == Compression::Xz;
+        if told {
+            waits();
+        }
         while filled < buffer.len() && self.failed.is_none() {
-            self.patience.set(filled == 0);
+            self.patience.set(told && filled == 0);
             match self.inner.read(&mut buffer[filled..]) {
                 Ok(0) => {
                     self.ended = true;
@@ -117,6 +122,10 @@ impl Decoder {
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && filled > 0 => break,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && !told => {
+                    waits();
+                    told = true;
+                }
                 Err(e) => self.failed = Some(damage(&e, self.format, self.bytes_in())),
             }
         }

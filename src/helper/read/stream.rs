@@ -5,8 +5,8 @@
 //!
 //! - Chunks on their way to the reader are taken by it, those on their way to the digest by that thread; both threads wait for nothing else of the decoder's.
 //! - The reader holds the chunk at hand and the body at hand, which is far less than there is (`Content`).
-//! - What the reader holds back to make a batch of is handed over to the writers before the decoder waits: `relieve`. Called where the
-//!   decoder is in the reader's thread, sent to it after the last chunk where it is not.
+//! - What the reader holds back to make a batch of is handed over to the writers before the decoder waits, for the source
+//!   too: `relieve`. Called where the decoder is in the reader's thread, sent to it after the last chunk where it is not.
 //! - The writers have the rest. They wait for the kernel only.
 
 use super::decode::Decoder;
@@ -80,8 +80,8 @@ enum Work {
 /// What the decoder's thread has to say.
 enum Sent {
     Chunk(Bytes),
-    /// It is about to wait for memory.
-    Starved,
+    /// It is about to wait, for memory or for the source.
+    Waits,
     /// The end of the stream is said, not concluded from silence.
     End,
     Failed(Fault),
@@ -196,7 +196,7 @@ fn received(receiver: &Receiver<Sent>, relieve: &Relieve) -> Result<Option<Bytes
     loop {
         match receiver.recv() {
             Ok(Sent::Chunk(chunk)) => return Ok(Some(chunk)),
-            Ok(Sent::Starved) => relieve(),
+            Ok(Sent::Waits) => relieve(),
             Ok(Sent::End) => return Ok(None),
             Ok(Sent::Failed(fault)) => return Err(fault),
             Err(_) => return Err(gone()),
@@ -222,14 +222,14 @@ struct Decoding {
 }
 
 impl Decoding {
-    fn next(&mut self, relieve: impl FnOnce()) -> Result<Option<Bytes>> {
+    fn next(&mut self, relieve: impl Fn()) -> Result<Option<Bytes>> {
         if self.decoder.ended() {
             self.end();
             return Ok(None);
         }
         let kept = self.kept.take();
-        let buffer = self.kept.insert(self.pool.next(kept, relieve));
-        let filled = self.decoder.fill(buffer.bytes())?;
+        let buffer = self.kept.insert(self.pool.next(kept, &relieve));
+        let filled = self.decoder.fill(buffer.bytes(), &relieve)?;
         self.bytes += filled as u64;
         self.told.bytes_tar.store(self.bytes, Ordering::Relaxed);
         self.bound()?;
@@ -270,7 +270,7 @@ impl Decoding {
     /// Decodes until the end, an error, or nobody listens any more.
     fn run(mut self: Box<Self>, sender: &SyncSender<Sent>) {
         loop {
-            let (sent, last) = match self.next(|| drop(sender.send(Sent::Starved))) {
+            let (sent, last) = match self.next(|| drop(sender.send(Sent::Waits))) {
                 Ok(Some(chunk)) => (Sent::Chunk(chunk), false),
                 Ok(None) => (Sent::End, true),
                 Err(fault) => (Sent::Failed(fault), true),

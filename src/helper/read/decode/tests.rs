@@ -124,7 +124,7 @@ fn stalled_at(bytes: &[u8], at: &[usize]) -> (Vec<u8>, Option<Cause>) {
     };
     let (mut out, mut buffer) = (Vec::new(), vec![0; 70_000]);
     loop {
-        match decoder.fill(&mut buffer) {
+        match decoder.fill(&mut buffer, || ()) {
             Ok(0) => return (out, None),
             Ok(filled) => out.extend_from_slice(&buffer[..filled]),
             Err(fault) => return (out, Some(fault.cause)),
@@ -184,11 +184,33 @@ fn what_has_come_is_handed_on_before_anybody_waits() {
             let mut decoder = Decoder::open(input, Compression::Detect).expect("a decoder");
             let (mut out, mut buffer) = (Vec::new(), vec![0; length]);
             while out.len() < one.len() {
-                let filled = decoder.fill(&mut buffer).expect("more");
+                let filled = decoder.fill(&mut buffer, || ()).expect("more");
                 out.extend_from_slice(&buffer[..filled]);
             }
             assert_eq!(decoder.bytes_in(), first.len() as u64, "{format:?}, {length} at once: it waited");
             assert!(out == one, "{format:?}, {length} at once");
+        }
+    }
+}
+
+/// Whoever gave something to be finished hears of it before the wait, and is not troubled without one; xz may wait at any time.
+#[test]
+fn who_waits_says_so_first() {
+    let one = content(10_000, 3);
+    for format in FORMATS {
+        let first = member(format, &one, 1);
+        let bytes = [&first[..], &first].concat();
+        for stall in [false, true] {
+            let pieces = [Piece { length: first.len(), stall: false }, Piece { length: first.len(), stall }];
+            let input = Input::scripted(Script::new(&bytes, &pieces));
+            let mut decoder = Decoder::open(input, Compression::Detect).expect("a decoder");
+            let (mut had, mut buffer, told) = (0, vec![0; 1000], std::cell::Cell::new(None));
+            while had < one.len() || decoder.bytes_in() == first.len() as u64 {
+                let filled = decoder.fill(&mut buffer, || told.set(Some(had))).expect("more");
+                had += filled;
+            }
+            let want = (stall || format == Compression::Xz).then_some(one.len());
+            assert_eq!(told.get(), want, "{format:?}, stall: {stall}");
         }
     }
 }
@@ -203,13 +225,13 @@ fn what_failed_stays_failed() {
             Decoder::open(Input::scripted(Script::whole(&bytes)), Compression::Detect).expect("a decoder");
         let mut buffer = vec![0; 100_000];
         let first = loop {
-            match decoder.fill(&mut buffer) {
+            match decoder.fill(&mut buffer, || ()) {
                 Ok(0) => panic!("{format:?}: an end"),
                 Ok(_) => {}
                 Err(fault) => break fault,
             }
         };
-        assert_eq!(decoder.fill(&mut buffer), Err(first), "{format:?}");
+        assert_eq!(decoder.fill(&mut buffer, || ()), Err(first), "{format:?}");
     }
 }
 
