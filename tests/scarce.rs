@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::{need_root, skip};
 use crate::support::run::program_path;
 use crate::support::scratch::Scratch;
@@ -76,6 +77,33 @@ fn where_there_is_room_for_the_helper_alone_it_does_all_in_one_thread_and_names_
         let tree = Tree::read(&dest);
         assert_eq!(tree.paths().iter().filter(|path| path.contains("/f")).count(), 900, "{most}");
         assert_eq!(err.contains(NAMED), most < 100, "{most}: {err}");
+    }
+}
+
+/// Each layer needs those below it, so that its helper waits for them.
+#[test]
+fn layers_side_by_side_are_done_with_whatever_processes_there_are() {
+    let Some(group) = Group::of_processes("layers") else { return };
+    let scratch = Scratch::new();
+    let layers = (1..=12).fold(Layout::new(), |layout, i| {
+        let tar = Tarball::new().file(format!("d/{i}"), vec![b'x'; 100_000]).whiteout(format!("d/{}", i - 1));
+        layout.layer(&tar, Packing::Gzip)
+    });
+    let layout = scratch.join("oci");
+    layers.write(&layout);
+    let args = |words: &[&str]| words.iter().map(PathBuf::from).collect::<Vec<_>>();
+    // This process; its thread for signals; from then on threads for layers and their helpers, one after the other or not.
+    for most in 3..=24 {
+        let place = scratch.join("layers");
+        let mut words = args(&["image", "--jobs", "6"]);
+        words.extend([layout.clone(), "--layers".into(), place.clone()]);
+        let output = group.run(most, &words.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{most}: {err}");
+        for i in 1..=12 {
+            assert!(place.join(format!("{i}/d/{i}")).exists(), "{most}: layer {i}");
+        }
+        fs::remove_dir_all(place).expect("scratch");
     }
 }
 

@@ -9,6 +9,7 @@ use crate::kind::ErrorKind;
 use crate::linux::open_root;
 use crate::options::{Durability, Mode};
 use crate::report::Report;
+use crate::session::Untar;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -71,7 +72,8 @@ impl Unpack<'_> {
                 durability => durability,
             };
             let beginning = if index == 0 { beginning } else { Beginning::There };
-            layers.push(self.apply(index, root, Mode::Layer, durability, |untar| untar.beginning(beginning))?);
+            let shape = |untar: Untar| untar.beginning(beginning);
+            layers.push(self.apply(index, root, Mode::Layer, durability, shape, || ())?);
         }
         Ok(Flattened { layers })
     }

@@ -7,7 +7,7 @@
 //! complete. What comes out is thus the same as one after the other, by construction and not by repair.
 
 use super::Unpack;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Turn};
 use super::staged::Staged;
 use super::unpack::{What, without_sync};
 use crate::beginning::Beginning;
@@ -16,6 +16,7 @@ use crate::kind::ErrorKind;
 use crate::opened::Opened;
 use crate::options::{Durability, Mode, Overlay, OverlayPrefix};
 use crate::report::Report;
+use crate::session::Untar;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -119,19 +120,26 @@ impl Unpack<'_> {
         let schedule = Arc::new(Schedule::new(complete, self.jobs, self.canceller.clone()));
         let reports: Vec<Mutex<Option<Report>>> = slots.iter().map(|_| Mutex::new(None)).collect();
         slots.iter().enumerate().filter(|(_, slot)| slot.found).for_each(|(index, _)| self.tell(index, What::Found));
-        schedule.run(|index| {
+        schedule.run(|index, turn| {
             let lower = match index {
                 0 => vec![nothing.clone()],
                 index => slots[..index].iter().rev().map(|slot| slot.dir.clone()).collect(),
             };
-            let report = self.one(index, &slots[index], lower, &schedule)?;
+            let report = self.one(index, &slots[index], lower, &schedule, turn)?;
             *reports[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
             Ok(())
         })?;
         Ok(reports.into_iter().map(|report| report.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
     }
 
-    fn one(&self, index: usize, slot: &Slot, lower: Vec<Opened>, schedule: &Arc<Schedule>) -> Result<Report, Error> {
+    fn one(
+        &self,
+        index: usize,
+        slot: &Slot,
+        lower: Vec<Opened>,
+        schedule: &Arc<Schedule>,
+        turn: &Turn<'_>,
+    ) -> Result<Report, Error> {
         let prefix = match &self.options.mode {
             Mode::Overlay(overlay) => overlay.prefix,
             _ => OverlayPrefix::Auto,
@@ -147,7 +155,8 @@ impl Unpack<'_> {
             schedule.wait_below(index);
         };
         let beginning = if index == 0 { Beginning::Bottom } else { Beginning::Made };
-        self.apply(index, root, mode, durability, |untar| untar.beginning(beginning).lowers_later(lower, wait))
+        let shape = |untar: Untar| untar.beginning(beginning).lowers_later(lower, wait);
+        self.apply(index, root, mode, durability, shape, || turn.pass())
     }
 }
 

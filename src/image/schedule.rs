@@ -23,39 +23,55 @@ struct State {
     complete: Vec<bool>,
     /// The next that nobody has taken.
     next: usize,
+    /// The layer that has been taken last, until it has its helper.
+    beginning: Option<usize>,
     /// Layers that are at work, those that wait left out.
     working: usize,
     /// Layers that were worked on and are no longer.
     ended: usize,
-    /// Layers that wait for those below: each has a helper.
-    below: usize,
-    /// Layers that found no process for a helper, and wait for one.
-    starved: BTreeSet<usize>,
     /// Layers whose thread has ended, to be a process less.
     back: BTreeSet<usize>,
     failure: Option<Error>,
 }
 
+/// A layer that has been taken, and its right to a process: one layer has it after the other. So whoever waits for those
+/// below has no process that one of them still lacks.
+pub(super) struct Turn<'a> {
+    schedule: &'a Schedule,
+    index: usize,
+}
+
+impl Turn<'_> {
+    /// It has what it takes: the next may have its turn.
+    pub(super) fn pass(&self) {
+        let mut state = self.schedule.lock();
+        state.pass(self.index);
+        self.schedule.changed.notify_all();
+    }
+}
+
+impl State {
+    fn pass(&mut self, index: usize) {
+        if self.beginning == Some(index) {
+            self.beginning = None;
+        }
+    }
+}
+
 impl Schedule {
     /// `complete` are those that need no work.
     pub(super) fn new(complete: Vec<bool>, jobs: usize, canceller: Canceller) -> Schedule {
-        let state = State {
-            complete,
-            next: 0,
-            working: 0,
-            ended: 0,
-            below: 0,
-            starved: BTreeSet::new(),
-            back: BTreeSet::new(),
-            failure: None,
-        };
+        let (beginning, back, failure) = Default::default();
+        let state = State { complete, next: 0, beginning, working: 0, ended: 0, back, failure };
         Schedule { state: Mutex::new(state), changed: Condvar::new(), jobs, canceller }
     }
 
-    /// Works on all of them, in as many threads as can be had; the first error ends it.
-    pub(super) fn run(&self, work: impl Fn(usize) -> Result<(), Error> + Sync) -> Result<(), Error> {
+    /// Works on all of them, in as many threads as can be had; the first error ends it. Who works passes his turn on as
+    /// soon as he has his process, or takes none.
+    pub(super) fn run(&self, work: impl Fn(usize, &Turn<'_>) -> Result<(), Error> + Sync) -> Result<(), Error> {
         let open = self.lock().complete.iter().filter(|complete| !**complete).count();
         let threads = open.min(self.jobs.saturating_mul(WAITING));
+        let work = |index| work(index, &Turn { schedule: self, index });
         let some = || {
             while let Some(index) = self.take() {
                 let Some(result) = self.patiently(index, || work(index)) else { return };
@@ -92,25 +108,24 @@ impl Schedule {
         }
     }
 
-    /// The lowest layer is the first to try again, since others may wait for it.
+    /// Keeps its turn, so that no process goes to a layer above.
     fn starve(&self, index: usize, ended: usize) -> Starved {
         let mut state = self.lock();
         state.working -= 1;
-        state.starved.insert(index);
         self.changed.notify_all();
         let then = loop {
             match state.working {
                 _ if state.failure.is_some() => break Starved::Fails,
-                _ if state.starved.first() != Some(&index) => state = self.wait(state),
                 _ if state.ended != ended => break Starved::Again,
-                0 if state.below > 0 => break Starved::Fails,
                 0 => break Starved::Leaves,
                 _ => state = self.wait(state),
             }
         };
-        state.starved.remove(&index);
         match then {
-            Starved::Leaves => _ = state.back.insert(index),
+            Starved::Leaves => {
+                state.pass(index);
+                state.back.insert(index);
+            }
             Starved::Again | Starved::Fails => state.working += 1,
         }
         self.changed.notify_all();
@@ -123,7 +138,6 @@ impl Schedule {
     pub(super) fn wait_below(&self, index: usize) {
         let mut state = self.lock();
         state.working -= 1;
-        state.below += 1;
         self.changed.notify_all();
         while state.failure.is_none() && !state.complete[..index].iter().all(|complete| *complete) {
             state = self.wait(state);
@@ -131,7 +145,6 @@ impl Schedule {
         while state.failure.is_none() && state.working >= self.jobs {
             state = self.wait(state);
         }
-        state.below -= 1;
         state.working += 1;
     }
 
@@ -147,13 +160,12 @@ impl Schedule {
             if state.back.is_empty() && state.next >= state.complete.len() {
                 return None;
             }
-            // Those that starve come first.
-            if state.working < self.jobs && state.starved.is_empty() {
+            if state.working < self.jobs && state.beginning.is_none() {
+                let index = state.back.pop_first().unwrap_or(state.next);
+                state.next = state.next.max(index + 1);
                 state.working += 1;
-                return state.back.pop_first().or_else(|| {
-                    state.next += 1;
-                    Some(state.next - 1)
-                });
+                state.beginning = Some(index);
+                return Some(index);
             }
             state = self.wait(state);
         }
@@ -163,6 +175,7 @@ impl Schedule {
         let mut state = self.lock();
         state.working -= 1;
         state.ended += 1;
+        state.pass(index);
         match result {
             Ok(()) => state.complete[index] = true,
             Err(error) => {
@@ -219,7 +232,8 @@ mod tests {
         for jobs in [1, 2, 7] {
             let schedule = Schedule::new(vec![false; 40], jobs, Canceller::default());
             let (working, order) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-            let work = |index: usize| {
+            let work = |index: usize, turn: &Turn<'_>| {
+                turn.pass();
                 assert!(working.fetch_add(1, Ordering::SeqCst) < jobs);
                 working.fetch_sub(1, Ordering::SeqCst);
                 schedule.wait_below(index);
@@ -237,7 +251,7 @@ mod tests {
     fn the_first_failure_ends_all_that_wait() {
         let canceller = Canceller::default();
         let schedule = Schedule::new(vec![false; 10], 4, canceller.clone());
-        let result = schedule.run(|index| match index {
+        let work = |index| match index {
             0 => {
                 std::thread::sleep(std::time::Duration::from_millis(50));
                 Err(Error::of(ErrorKind::Archive))
@@ -246,24 +260,32 @@ mod tests {
                 schedule.wait_below(index);
                 Err(Error::of(ErrorKind::Cancelled))
             }
+        };
+        let result = schedule.run(|index, turn| {
+            turn.pass();
+            work(index)
         });
         assert_eq!(result.expect_err("failed").kind(), ErrorKind::Archive);
         assert!(canceller.is_cancelled());
     }
 
-    /// With room for so many helpers beside any number of threads.
+    fn lacking() -> Error {
+        Error::io(ErrorKind::Helper, "starting", std::io::Error::from(std::io::ErrorKind::WouldBlock))
+    }
+
+    /// With room for so many helpers beside any number of threads, and each waiting with its own for those below.
     #[test]
     fn layers_wait_for_each_others_processes() {
-        let lacking = || Error::io(ErrorKind::Helper, "starting", std::io::Error::from(std::io::ErrorKind::WouldBlock));
         for room in [1, 2, 5] {
             let schedule = Schedule::new(vec![false; 30], 4, Canceller::default());
             let (free, done) = (AtomicUsize::new(room), Mutex::new(Vec::new()));
-            let work = |index: usize| {
+            let work = |index: usize, turn: &Turn<'_>| {
                 let one_less = |free: usize| free.checked_sub(1);
                 if free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err() {
                     return Err(lacking());
                 }
-                std::thread::yield_now();
+                turn.pass();
+                schedule.wait_below(index);
                 done.lock().expect("done").push(index);
                 free.fetch_add(1, Ordering::SeqCst);
                 Ok(())
@@ -281,13 +303,9 @@ mod tests {
         let caller = std::thread::current().id();
         let schedule = Schedule::new(vec![false; 9], 3, Canceller::default());
         let order = Mutex::new(Vec::new());
-        let work = |index: usize| {
+        let work = |index: usize, _: &Turn<'_>| {
             if std::thread::current().id() != caller {
-                return Err(Error::io(
-                    ErrorKind::Helper,
-                    "starting",
-                    std::io::Error::from(std::io::ErrorKind::WouldBlock),
-                ));
+                return Err(lacking());
             }
             order.lock().expect("order").push(index);
             Ok(())
@@ -299,7 +317,7 @@ mod tests {
     #[test]
     fn what_is_complete_is_not_done_again() {
         let schedule = Schedule::new(vec![true, false, true], 2, Canceller::default());
-        schedule.run(|index| if index == 1 { Ok(()) } else { Err(Error::of(ErrorKind::Helper)) }).expect("one");
-        Schedule::new(vec![], 2, Canceller::default()).run(|_| Ok(())).expect("none");
+        schedule.run(|index, _| if index == 1 { Ok(()) } else { Err(Error::of(ErrorKind::Helper)) }).expect("one");
+        Schedule::new(vec![], 2, Canceller::default()).run(|_, _| Ok(())).expect("none");
     }
 }

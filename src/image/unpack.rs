@@ -11,6 +11,7 @@ use crate::purse::Purse;
 use crate::report::{Event, EventKind, LayerRef, Progress, Report};
 use crate::session::Untar;
 use std::fmt;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -153,8 +154,8 @@ impl Unpack<'_> {
         error.in_layer(LayerRef { number, of, diff_id: self.image.layers()[index].diff_id })
     }
 
-    /// Applies one layer. It passes through this process: what is digested is what is applied, whoever writes to
-    /// the file meanwhile.
+    /// Applies one layer; `begun` is called once there is a helper. It passes through this process: what is digested is
+    /// what is applied, whoever writes to the file meanwhile.
     pub(super) fn apply(
         &self,
         index: usize,
@@ -162,9 +163,10 @@ impl Unpack<'_> {
         mode: Mode,
         durability: Durability,
         shape: impl FnOnce(Untar) -> Untar,
+        begun: impl Fn(),
     ) -> Result<Report, Error> {
         self.tell(index, What::Begun);
-        let result = self.apply_blob(index, root, mode, durability, shape);
+        let result = self.apply_blob(index, root, mode, durability, shape, begun);
         let report = result.map_err(|error| self.locate(index, error))?;
         self.tell(index, What::Done(Box::new(report.clone())));
         Ok(report)
@@ -177,6 +179,7 @@ impl Unpack<'_> {
         mode: Mode,
         durability: Durability,
         shape: impl FnOnce(Untar) -> Untar,
+        begun: impl Fn(),
     ) -> Result<Report, Error> {
         let layer = &self.image.layers()[index];
         let blob = self.blob(index)?;
@@ -197,7 +200,8 @@ impl Unpack<'_> {
             untar = untar.on_progress(tell);
         }
         let read = |error| Error::io_at(ErrorKind::Read, "reading", layer.file.as_ref(), error);
-        let reader = blob.reader().map_err(read)?;
+        // Nothing is read before the helper is there.
+        let reader = Told { reader: blob.reader().map_err(read)?, begun: Some(begun) };
         let mut report = shape(untar).apply(reader).map_err(|error| match error.kind() {
             // Whatever a damaged blob looks like to the helper: that it is damaged says more.
             ErrorKind::Archive | ErrorKind::Entry | ErrorKind::Refused | ErrorKind::Limit => {
@@ -210,6 +214,19 @@ impl Unpack<'_> {
             report.events.insert(0, Event { entry: None, what });
         }
         Ok(report)
+    }
+}
+
+/// A reader that tells of its first read.
+struct Told<R, F> {
+    reader: R,
+    begun: Option<F>,
+}
+
+impl<R: Read, F: Fn()> Read for Told<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.begun.take().into_iter().for_each(|begun| begun());
+        self.reader.read(buffer)
     }
 }
 

@@ -65,7 +65,9 @@ impl Held<'_> {
         let reports = unpack.stack(&slots, &staged)?;
         // The listings, several at a time as well.
         let complete = slots.iter().map(|slot| slot.found).collect();
-        Schedule::new(complete, unpack.jobs, unpack.canceller.clone()).run(|at| {
+        Schedule::new(complete, unpack.jobs, unpack.canceller.clone()).run(|at, turn| {
+            // No process.
+            turn.pass();
             let tree = &slots[at].dir;
             let record = LayerRecord {
                 below: at.checked_sub(1).map(|below| chain[below].to_string()),
