@@ -104,6 +104,8 @@ pub mod helper;
 pub mod image;
 #[cfg(target_os = "linux")]
 mod inode;
+#[cfg(all(target_os = "linux", any(feature = "helper", feature = "image")))]
+mod marks;
 #[cfg(target_os = "linux")]
 mod namespace;
 #[cfg(target_os = "linux")]

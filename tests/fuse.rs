@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use untar_in_root::image::{Problem, Store, StoreProblem};
 use untar_in_root::{EventKind, Mode, OverlayPrefix};
 
 use crate::support::privilege::{need_root, need_tools, skip};
@@ -46,6 +47,8 @@ fn an_upper_directory_on_fuse_overlayfs_has_marks_as_attributes() {
     let report = apply(&upper, &archive.build(), |o| o.mode = Mode::Overlay(over([&below]))).expect("applied");
     let told: Vec<_> = report.events.iter().map(|event| &event.what).collect();
     assert_eq!((told, report.user_marks), (vec![&EventKind::UserMarks], true));
+    // A device tried as a whiteout would hide it all.
+    assert_eq!(line(&Tree::read(&upper)), "a/ a/f= a/s/ a/s/n=n t=");
     // As it lies on the disk below: x says that there are whiteouts of this form.
     for (path, name, want) in [
         ("t", "user.overlay.whiteout", b'y'),
@@ -74,6 +77,18 @@ fn trusted_marks_on_fuse_overlayfs_are_refused_by_name() {
     assert_eq!(error.advice(), Some(untar_in_root::Advice::UserMarks), "{error}");
     // What it says.
     run(OverlayPrefix::User).expect("applied");
+}
+
+/// What its layers hide would be in sight wherever they are mounted.
+#[test]
+fn a_store_on_fuse_overlayfs_is_refused_by_name() {
+    let scratch = Scratch::new();
+    let Some(fuse) = fuse(&scratch) else { return };
+    let error = Store::open_or_make(fuse.join("store")).expect_err("refused");
+    assert_eq!(error.image_problem(), Some(&Problem::Store(StoreProblem::Marks)), "{error}");
+    assert_eq!(fs::read_dir(fuse.join("store")).expect("store").count(), 0);
+    // What it says.
+    Store::open_or_make(scratch.join("store")).expect("elsewhere");
 }
 
 #[test]

@@ -38,6 +38,7 @@ use crate::canceller::Canceller;
 use crate::error::Detail;
 use crate::error::Error;
 use crate::kind::ErrorKind;
+use crate::marks;
 use crate::opened::Opened;
 use crate::options::Mode;
 use crate::report::{Advice, Digest};
@@ -145,6 +146,10 @@ impl Store {
     /// Makes one, or waits for who is making it.
     fn make(dir: Opened) -> Result<Store, Error> {
         whoever_reads_back()?;
+        let is_trusted = may_trust() && marks::can_be_trusted(&dir);
+        if !is_trusted && !marks::are_seen(&dir) {
+            return Err(Problem::Store(StoreProblem::Marks).at(dir.path()));
+        }
         let foreign = state::names(dir.as_fd(), dir.path())?.iter().any(|name| !UNFINISHED.iter().any(|n| name == n));
         if foreign {
             // It may have been completed since, and be in use.
@@ -163,8 +168,7 @@ impl Store {
         state::make_part(&dir, "layers")?;
         state::make_part(&dir, "images")?;
         // Last, so that a store without it is only one that is being made.
-        let user = userxattr(&Mode::Literal, &[]) || !has_capability(CAP_SYS_ADMIN);
-        let marks = if user { "user" } else { "trusted" };
+        let marks = if is_trusted { "trusted" } else { "user" };
         let text = format!("{VERSION}\nmarks {marks}\n");
         state::write_whole(dir.as_fd(), "version", dir.path(), text.as_bytes())?;
         Store::at(dir.clone())?.ok_or_else(|| none(dir.path()))
@@ -253,6 +257,11 @@ impl Store {
             std::thread::sleep(PATIENCE);
         }
     }
+}
+
+/// Whether this process may set marks in `trusted.`.
+fn may_trust() -> bool {
+    !userxattr(&Mode::Literal, &[]) && has_capability(CAP_SYS_ADMIN)
 }
 
 /// The name of an image's record.

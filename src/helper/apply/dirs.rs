@@ -14,6 +14,7 @@ mod links;
 mod names;
 mod resolve;
 
+pub(crate) use anchors::is_fuse;
 pub(crate) use deferred::Unlisted;
 pub(crate) use handles::{Due, Leaver, Leaving};
 pub(crate) use id::NodeId;

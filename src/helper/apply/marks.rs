@@ -24,6 +24,10 @@ impl Marks {
         }
     }
 
+    pub(super) fn are_trusted(&self) -> bool {
+        self.trusted
+    }
+
     pub(super) fn set_opaque(&self, dir: &OwnedFd) -> Result<()> {
         self.set(dir, self.opaque, b"y")
     }

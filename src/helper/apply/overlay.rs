@@ -1,7 +1,7 @@
 //! Overlay mode: the destination is a fresh upper directory. Linux `Documentation/filesystems/overlayfs.rst`.
 
 use super::create::Spot;
-use super::dirs::{Child, Missing, NodeId};
+use super::dirs::{Child, Missing, NodeId, is_fuse};
 use super::lower::{Lower, Lowers};
 use super::made;
 use super::marks::Marks;
@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknodat};
-use std::cell::Cell;
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -28,8 +28,7 @@ pub(super) struct Overlay {
     lowers: Rc<Lowers>,
     no_overwrite_dir_nondir: bool,
     keep_directory_symlink: bool,
-    /// Whiteouts can be devices here, where that had to be tried.
-    takes_devices: Cell<Option<bool>>,
+    is_fuse: OnceCell<bool>,
 }
 
 impl Overlay {
@@ -39,7 +38,7 @@ impl Overlay {
             lowers,
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
             keep_directory_symlink: options.keep_directory_symlink,
-            takes_devices: Cell::new(None),
+            is_fuse: OnceCell::new(),
         }
     }
 
@@ -80,8 +79,8 @@ impl Overlay {
 
     /// A character device 0:0, which needs no capability since Linux 5.8; the attribute form where the file
     /// system or a security module refuses the device.
-    fn make_whiteout(&self, tree: &mut Tree<'_>, dir: &OwnedFd, name: &[u8]) -> Result<()> {
-        if !self.takes_devices(tree, dir)? {
+    fn make_whiteout(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        if !self.takes_devices(dir) {
             return self.marks.set_whiteout(dir, &made::file(dir, name, 0)?);
         }
         match make_device(dir, OsStr::from_bytes(name)) {
@@ -92,22 +91,10 @@ impl Overlay {
         }
     }
 
-    /// To fuse-overlayfs the device is a whiteout of its own: the call answers ENOENT, and nothing can be made at that
-    /// name any more. So a name that nobody needs is tried first on file systems of its kind.
-    fn takes_devices(&self, tree: &mut Tree<'_>, dir: &OwnedFd) -> Result<bool> {
-        if let Some(known) = self.takes_devices.get() {
-            return Ok(known);
-        }
-        let mut takes = true;
-        if tree.dirs.renumbers(dir)? {
-            let name = made::passing_name();
-            match make_device(dir, OsStr::new(&name)) {
-                Ok(()) => remove::remove_one(dir, name.as_bytes())?,
-                Err(errno) => takes = errno != Errno::ENOENT && !refuses_devices(errno),
-            }
-        }
-        self.takes_devices.set(Some(takes));
-        Ok(takes)
+    /// To fuse-overlayfs the device is a whiteout of its own: the call answers ENOENT, and hides the whole directory. So it is
+    /// not tried there, which is told by what it keeps for itself besides: marks in `trusted.`.
+    fn takes_devices(&self, dir: &OwnedFd) -> bool {
+        self.marks.are_trusted() || !*self.is_fuse.get_or_init(|| is_fuse(dir))
     }
 
     pub(super) fn whiteout(&self, tree: &mut Tree<'_>, parent: NodeId, name: &[u8]) -> Result<()> {
@@ -127,10 +114,10 @@ impl Overlay {
 
     fn write_whiteout(&self, tree: &mut Tree<'_>, parent: NodeId, name: &[u8]) -> Result<()> {
         let handle = tree.open(parent)?;
-        match self.make_whiteout(tree, &handle, name) {
+        match self.make_whiteout(&handle, name) {
             Err(fault) if fault.errno() == Some(Errno::EEXIST) => {
                 tree.remove_lower(parent, name)?;
-                self.make_whiteout(tree, &handle, name)?;
+                self.make_whiteout(&handle, name)?;
             }
             result => result?,
         }

@@ -4,6 +4,7 @@ use super::landlock;
 use super::root::Inside;
 use super::seccomp;
 use crate::helper::fault::{Attempt, Fault, Result};
+use crate::marks;
 use crate::options::{Isolation, Mode, Options, OverlayPrefix, Owner};
 use crate::report::{Call, Confinement, RootSwitch};
 use caps::{CapSet, Capability, CapsHashSet};
@@ -40,7 +41,7 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
     };
     let wanted = initial && wants_trusted_marks(&options.mode);
-    let trusted_marks = asks_for_trusted_marks(&options.mode) || wanted && takes_trusted_marks(&inside.root);
+    let trusted_marks = asks_for_trusted_marks(&options.mode) || wanted && marks::can_be_trusted(&inside.root);
     let marks_fell_back = wanted && !trusted_marks;
     let capabilities = reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
     prctl::set_no_new_privs().call(Call::Prctl, || "PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0")?;
@@ -109,15 +110,6 @@ pub(crate) fn wants_trusted_marks(mode: &Mode) -> bool {
 
 fn asks_for_trusted_marks(mode: &Mode) -> bool {
     matches!(mode, Mode::Overlay(overlay) if overlay.prefix == OverlayPrefix::Trusted)
-}
-
-/// Whether one can be set here: not on every file system (fuse-overlayfs keeps them for itself), nor without
-/// CAP_SYS_ADMIN. Replacing what is not there changes nothing and is refused for the same reasons.
-fn takes_trusted_marks(root: &OwnedFd) -> bool {
-    use rustix::fs::{XattrFlags, fsetxattr};
-    use rustix::io::Errno;
-    let tried = fsetxattr(root, c"trusted.overlay.untar-in-root", b"y", XattrFlags::REPLACE);
-    !matches!(tried, Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS))
 }
 
 /// All five sets, to those of `wanted` that are held, which it returns. The order matters: the bounding set can be

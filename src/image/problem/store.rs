@@ -12,6 +12,8 @@ pub enum StoreProblem {
     Version,
     /// A directory of the store is not there.
     Incomplete,
+    /// The file system shows nobody the attributes by which a layer hides what is below it (fuse-overlayfs).
+    Marks,
     /// An image's name in a store has 1 to 512 bytes, and this one has not.
     Name,
     /// Something is no directory, or a symlink to one.
@@ -40,6 +42,12 @@ impl fmt::Display for StoreProblem {
             StoreProblem::NotAStore => return f.write_str("this is no store: it has no readable file `version`"),
             StoreProblem::Version => return f.write_str("this store is of another version"),
             StoreProblem::Incomplete => return f.write_str("this directory of the store is not there"),
+            StoreProblem::Marks => {
+                return f.write_str(
+                    "this file system shows nobody overlayfs's attributes (fuse-overlayfs keeps them for itself), so layers \
+                     mounted here would show what they hide: keep the store on another",
+                );
+            }
             StoreProblem::Name => return f.write_str("a name in a store has 1 to 512 bytes"),
             StoreProblem::NotADirectory => "this is no directory, or a symlink to one".to_owned(),
             StoreProblem::NotAFile => "this is no regular file, or a symlink to one".to_owned(),

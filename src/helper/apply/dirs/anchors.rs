@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 const RENUMBERING: [u64; 9] = [
     0x794c_7630, // overlayfs
     0x6173_7566, // aufs
-    0x6573_5546, // FUSE, virtiofs
+    FUSE,
     0x4d44,      // vfat, msdos
     0x2011_bab0, // exFAT
     0x0102_1997, // 9p
@@ -22,6 +22,9 @@ const RENUMBERING: [u64; 9] = [
     0xfe53_4d42, // SMB2
     0x786f_4256, // vboxsf
 ];
+
+/// virtiofs, too.
+const FUSE: u64 = 0x6573_5546;
 
 /// What a directory was given, to be told by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,11 @@ impl Anchors {
         self.known.push((device, renumbers));
         renumbers
     }
+}
+
+/// Whether it lies on FUSE.
+pub(crate) fn is_fuse(handle: &OwnedFd) -> bool {
+    rustix::fs::fstatfs(handle).is_ok_and(|stat| kind(&stat) == FUSE)
 }
 
 /// The field has another type on each architecture; the numbers have 32 bits.
