@@ -4,6 +4,7 @@ mod board;
 
 use crate::args::{Image, When};
 use crate::exit::{self, Exit};
+use crate::inspect;
 use crate::json;
 use crate::patient;
 use crate::patterns;
@@ -20,6 +21,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use untar_in_root::image::{Image as Opened, Layers, Opener, Store, Unpack};
 use untar_in_root::{Canceller, Escaped, Program, Report};
+
+/// What came of it.
+struct Done {
+    /// What the image was taken in place of, as text and as JSON.
+    passed_over: Vec<(String, Value)>,
+    made: Made,
+}
 
 /// What has been made.
 enum Made {
@@ -56,7 +64,7 @@ pub(crate) fn run(args: &Image) -> Exit {
     }
 }
 
-fn make(args: &Image, canceller: &Canceller) -> Result<Made, Trouble> {
+fn make(args: &Image, canceller: &Canceller) -> Result<Done, Trouble> {
     let program = Program::this()?;
     let mut options = args.options();
     patterns::add(&args.selection, &mut options)?;
@@ -76,14 +84,14 @@ fn make(args: &Image, canceller: &Canceller) -> Result<Made, Trouble> {
     if let Some(board) = board.clone() {
         unpack = unpack.on_step(move |step| board.lock().unwrap_or_else(PoisonError::into_inner).step(step));
     }
-    let mut made = apply(args, &image, unpack);
-    if let Ok(made) = &mut made {
-        patterns::in_all_layers(&mut made.reports());
-    }
+    let made = apply(args, &image, unpack);
     if let Some(board) = board {
         board.lock().unwrap_or_else(PoisonError::into_inner).end();
     }
-    made
+    let mut made = made?;
+    patterns::in_all_layers(&mut made.reports());
+    let passed_over = image.passed_over().iter().map(|one| (inspect::instead_of(one), inspect::reason(one)));
+    Ok(Done { passed_over: passed_over.collect(), made })
 }
 
 fn apply(args: &Image, image: &Opened, unpack: Unpack<'_>) -> Result<Made, Trouble> {
@@ -134,21 +142,24 @@ fn board(args: &Image, image: &Opened) -> Option<Board> {
     }
 }
 
-fn tell(args: &Image, screen: &mut Screen, result: Result<Made, Trouble>) -> Exit {
+fn tell(args: &Image, screen: &mut Screen, result: Result<Done, Trouble>) -> Exit {
     let result = result.map_err(|trouble| trouble.of("image"));
     let code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);
     match &result {
-        Ok(made) => {
+        Ok(Done { made, passed_over }) => {
             let reports: Vec<&Report> = match made {
                 Made::Root(reports) => reports.iter().collect(),
                 Made::Layers(layers, _) => layers.dirs.iter().filter_map(|dir| dir.report.as_ref()).collect(),
             };
             if !args.quiet {
+                passed_over.iter().for_each(|(text, _)| screen.say(text));
                 reports.first().into_iter().for_each(|report| unmapped(screen, report, None));
                 reports.iter().for_each(|report| remarks(screen, report));
             }
             if args.json {
-                screen.print(&json::line(done(made)));
+                let mut value = done(made);
+                value["passed_over"] = passed_over.iter().map(|(_, value)| value.clone()).collect();
+                screen.print(&json::line(value));
             } else if let Made::Layers(layers, dir) = made {
                 mount_line(screen, layers, dir, args.quiet);
             }

@@ -23,7 +23,10 @@ pub(crate) fn run(args: &Inspect) -> Exit {
         Err(errno) => return fail(&mut screen, args, &Trouble::Signals(errno.into())),
     };
     match look(args, canceller) {
-        Ok((images, left_out)) => show(&mut screen, args, &images, &left_out),
+        Ok((images, left_out)) => {
+            let left_out: Vec<&LeftOut> = images.iter().flat_map(Image::passed_over).chain(&left_out).collect();
+            show(&mut screen, args, &images, &left_out)
+        }
         Err(trouble) => match caught.signal() {
             Some(signal) => Exit::Signal(signal),
             None => fail(&mut screen, args, &trouble.of("inspect")),
@@ -48,7 +51,7 @@ fn look(args: &Inspect, canceller: Canceller) -> Result<(Vec<Image>, Vec<LeftOut
     Ok((contents.images, contents.left_out))
 }
 
-fn show(screen: &mut Screen, args: &Inspect, images: &[Image], left_out: &[LeftOut]) -> Exit {
+fn show(screen: &mut Screen, args: &Inspect, images: &[Image], left_out: &[&LeftOut]) -> Exit {
     if args.json {
         screen.print(&json::line(Inspected { images, left_out }));
     } else {
@@ -84,7 +87,7 @@ fn show(screen: &mut Screen, args: &Inspect, images: &[Image], left_out: &[LeftO
 /// The one object of a success, made image by image: a thousand of them would take ten times what the library keeps.
 struct Inspected<'a> {
     images: &'a [Image],
-    left_out: &'a [LeftOut],
+    left_out: &'a [&'a LeftOut],
 }
 
 impl Serialize for Inspected<'_> {
@@ -94,7 +97,7 @@ impl Serialize for Inspected<'_> {
         map.serialize_entry("error", &Value::Null)?;
         map.serialize_entry("exit", &exit::DONE)?;
         map.serialize_entry("images", &Each(self.images, |image: &Image| object(image, &budget.describe(image))))?;
-        map.serialize_entry("left_out", &Each(self.left_out, reason))?;
+        map.serialize_entry("left_out", &Each(self.left_out, |one: &&LeftOut| reason(one)))?;
         map.serialize_entry("ok", &true)?;
         map.end()
     }
@@ -146,10 +149,20 @@ fn passed_over(one: &LeftOut) -> String {
     let (what, why) = why(one);
     // An error is escaped already.
     let why = if matches!(one.why, Why::Beside(_)) { Escaped(why.as_bytes()).to_string() } else { why };
+    format!("{what:<9} {}: {why}", who(one))
+}
+
+/// The same of what an image was chosen in place of.
+pub(crate) fn instead_of(one: &LeftOut) -> String {
+    let (what, why) = why(one);
+    format!("note: another image is taken in place of {}, which is {what}: {why}", who(one))
+}
+
+fn who(one: &LeftOut) -> String {
     let names = one.names.iter().map(|name| Escaped(name.as_bytes()).to_string());
     let platform = one.platform.as_ref().map(|platform| format!("({platform})"));
     let who: Vec<String> = names.chain(one.digest.map(|digest| digest.to_string())).chain(platform).collect();
-    format!("{what:<9} {}: {why}", who.join(" "))
+    who.join(" ")
 }
 
 fn why(one: &LeftOut) -> (&'static str, String) {
@@ -161,7 +174,7 @@ fn why(one: &LeftOut) -> (&'static str, String) {
     }
 }
 
-fn reason(one: &LeftOut) -> Value {
+pub(crate) fn reason(one: &LeftOut) -> Value {
     let (what, why) = why(one);
     json!({
         "names": one.names,

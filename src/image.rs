@@ -111,6 +111,7 @@ pub struct Image {
     layers: Vec<Layer>,
     config: Arc<[u8]>,
     files: Option<Arc<Files>>,
+    passed_over: Arc<[LeftOut]>,
 }
 
 /// Where the files of an image are, and what keeps them there.
@@ -171,7 +172,8 @@ impl Layer {
 impl Image {
     fn new(digest: Option<Digest>, config: Configuration, layers: Vec<Layer>) -> Image {
         let Configuration { id, bytes, platform, demands_features, .. } = config;
-        Image { names: Vec::new(), digest, id, platform, demands_features, layers, config: bytes, files: None }
+        let (names, passed_over) = (Vec::new(), Arc::default());
+        Image { names, digest, id, platform, demands_features, layers, config: bytes, files: None, passed_over }
     }
 
     fn named(self, names: Vec<String>) -> Image {
@@ -205,6 +207,13 @@ impl Image {
     #[must_use]
     pub fn platform(&self) -> &Platform {
         &self.platform
+    }
+
+    /// What is listed, was meant as well and would have fitted, but is damaged or not there: the first twelve. It is
+    /// known of an image that was chosen among several ([`Opener::open`]).
+    #[must_use]
+    pub fn passed_over(&self) -> &[LeftOut] {
+        &self.passed_over
     }
 
     /// The bottom one first.

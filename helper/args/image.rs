@@ -24,8 +24,8 @@ Sources:
   PATH[:REF]                 any of them, found out
   -                          an archive from standard input; with a name docker-archive:-:REF
 
-REF is a tag, a name, the digest of a manifest, an index or a configuration (sha256:…, NAME@sha256:…), or @N, the N-th
-that is listed, from 0. PATH@sha256:… and PATH@N do as well.";
+REF is a tag, a name, the digest of a manifest, an index or a configuration (sha256:…, NAME@sha256:…, or the 12 digits
+that docker prints of an image ID), or @N, the N-th that is listed, from 0. PATH@sha256:… and PATH@N do as well.";
 
 const IMAGE_EXAMPLES: &str = "\
 Examples:

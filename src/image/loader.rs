@@ -60,7 +60,7 @@ impl Candidate {
 
 /// What became of reading one.
 pub(super) enum Outcome {
-    Image(Image),
+    Image(Box<Image>),
     /// A file of it is not there.
     Absent(Error),
     /// It is no image.
@@ -72,7 +72,7 @@ impl Outcome {
     /// A broken image breaks only itself; what is too much altogether, or cannot be read at all, ends the search.
     fn of(result: Result<Image, Error>) -> Result<Outcome, Error> {
         let error = match result {
-            Ok(image) => return Ok(Outcome::Image(image)),
+            Ok(image) => return Ok(Outcome::Image(Box::new(image))),
             Err(error) => error,
         };
         match (error.image_problem(), error.kind()) {

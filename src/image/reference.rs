@@ -10,6 +10,8 @@ pub(super) enum Reference<'a> {
     Number(usize),
     /// `sha256:…`, its digits alone, or `NAME@sha256:…`: the digest decides, whatever anything is called.
     Digest(Digest),
+    /// `sha256:` and the digits that a digest begins with: the one that does, whatever anything is called.
+    Short(&'a str),
     /// A tag, a name, or the name of a configuration in a docker archive.
     Name(&'a str),
 }
@@ -20,6 +22,9 @@ impl Reference<'_> {
         if let Ok(digest) = digest::parse(behind) {
             return Reference::Digest(digest);
         }
+        if let ("", Some(digits)) = (name, behind.strip_prefix("sha256:").and_then(short)) {
+            return Reference::Short(digits);
+        }
         let number = text.strip_prefix('@').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
         match (number.and_then(|digits| digits.parse().ok()), Digest::from_hex(text)) {
             (Some(number), _) if name.is_empty() => Reference::Number(number),
@@ -27,6 +32,13 @@ impl Reference<'_> {
             _ => Reference::Name(text),
         }
     }
+}
+
+/// As much of a digest as docker prints, or more of it.
+pub(super) fn short(text: &str) -> Option<&str> {
+    const PRINTED: usize = 12;
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    Some(text).filter(|text| digits && (PRINTED..64).contains(&text.len()))
 }
 
 /// The name with all that it leaves unsaid: `debian`, `debian:latest` and `docker.io/library/debian:latest` are one.
@@ -57,6 +69,9 @@ mod tests {
         for (text, number) in [("@0", 0), ("@17", 17)] {
             assert_eq!(Reference::parse(text), Reference::Number(number));
         }
+        for text in [format!("sha256:{}", &hex[..12]), format!("@sha256:{}", &hex[..12])] {
+            assert_eq!(Reference::parse(&text), Reference::Short(&hex[..12]));
+        }
         let upper = hex.to_uppercase();
         for text in [
             "latest",
@@ -66,6 +81,9 @@ mod tests {
             "@99999999999999999999999",
             "a@0",
             "app@sha256:0",
+            "sha256:abababababa",
+            "app@sha256:abababababab",
+            "abababababab",
             &format!("{hex}.json"),
             &upper,
         ] {

@@ -9,11 +9,12 @@ use super::item::Item;
 use super::loader::{Candidate, Loader, Outcome};
 use super::platform::Platform;
 use super::problem::Problem;
-use super::reference::{Reference, full_name};
-use super::{Image, oci::INDEX};
+use super::reference::{Reference, full_name, short};
+use super::{Image, digest, oci::INDEX};
 use crate::error::Error;
 use crate::report::Digest;
-use std::collections::{HashMap, HashSet};
+use fitting::Chosen;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,16 +34,36 @@ pub(super) fn one(
     }
     let chosen = match (&candidates[..], wanted) {
         ([], _) => return Err(Problem::Empty.at(place)),
-        ([_], None) => 0,
+        ([_], None) => Chosen { candidate: 0, passed_over: Vec::new() },
         _ => fitting::choose(&mut loader, &candidates, wanted)?,
     };
-    let outcome = loader.load(&candidates[chosen])?;
-    let same = candidates.iter().filter(|candidate| loader.is_same(candidate, &candidates[chosen]));
-    let names = Names::of(documents, same)?.owned();
-    match loader.into_outcomes().swap_remove(outcome) {
-        Outcome::Image(image) => Ok(image.named(names)),
-        Outcome::Beside(what) => Err(Problem::Artifact(what).at(place)),
-        Outcome::Absent(error) | Outcome::Broken(error) => Err(error),
+    read(loader, &candidates, chosen)
+}
+
+/// The chosen one, with all its names, and those that were passed over for it.
+fn read(mut loader: Loader<'_>, candidates: &[Candidate], chosen: Chosen) -> Result<Image, Error> {
+    let documents = loader.documents;
+    let mut line = |at: &usize| -> Result<Line, Error> {
+        let candidate = &candidates[*at];
+        Ok(Line::of(Ok(loader.load(candidate)?), candidate))
+    };
+    let mut own = line(&chosen.candidate)?;
+    let mut besides = chosen.passed_over.iter().map(&mut line).collect::<Result<Vec<_>, _>>()?;
+    for (beside, at) in besides.iter_mut().zip(&chosen.passed_over) {
+        beside.names.add(documents, &candidates[*at])?;
+    }
+    let mut same = candidates.iter().filter(|candidate| loader.is_same(candidate, &candidates[chosen.candidate]));
+    same.try_for_each(|candidate| own.names.add(documents, candidate))?;
+    let mut outcomes = loader.into_outcomes().into_iter().map(Some).collect::<Vec<_>>();
+    let place = documents.files().name();
+    match own.read(&mut outcomes) {
+        Some(Ok(image)) => {
+            let left_out = |line: Line| line.read(&mut outcomes).and_then(Result::err);
+            Ok(Image { passed_over: besides.into_iter().filter_map(left_out).collect(), ..image })
+        }
+        Some(Err(LeftOut { why: Why::Absent(error) | Why::Broken(error), .. })) => Err(error),
+        Some(Err(LeftOut { why: Why::Beside(what), .. })) => Err(Problem::Artifact(what).at(place)),
+        None => Err(Problem::Empty.at(place)),
     }
 }
 
@@ -54,6 +75,10 @@ fn meant(loader: &mut Loader<'_>, reference: Option<&str>) -> Result<Vec<Candida
     let found = match Reference::parse(text) {
         Reference::Number(number) => loader.expand(catalogue.lines.get(number).copied())?,
         Reference::Digest(digest) => digested(loader, &digest)?,
+        Reference::Short(digits) => {
+            let all = loader.expand(catalogue.all())?;
+            beginning(loader, all, digits)?
+        }
         Reference::Name(name) => named(loader, name)?,
     };
     if found.is_empty() {
@@ -78,8 +103,34 @@ fn named(loader: &mut Loader<'_>, name: &str) -> Result<Vec<Candidate>, Error> {
         let look = || item.names.iter().any(|own| full_name(own) == wanted);
         *known.entry(Arc::as_ptr(item)).or_insert_with(look)
     };
-    all.retain(|candidate| candidate.path.iter().any(&mut has));
-    Ok(all)
+    let mut is_called = |candidate: &Candidate| candidate.path.iter().any(&mut has);
+    match short(name).filter(|_| !all.iter().any(&mut is_called)) {
+        Some(digits) => beginning(loader, all, digits),
+        None => {
+            all.retain(is_called);
+            Ok(all)
+        }
+    }
+}
+
+/// Those of the one digest that begins so: of a manifest, of an index around it, or of a configuration.
+fn beginning(loader: &mut Loader<'_>, all: Vec<Candidate>, digits: &str) -> Result<Vec<Candidate>, Error> {
+    let (mut known, mut found) = (BTreeSet::new(), Vec::new());
+    for candidate in all.into_iter().filter(|candidate| candidate.beside().is_none()) {
+        let outcome = loader.load(&candidate)?;
+        let id = loader.outcome(outcome).image().map(Image::id);
+        let digests = candidate.path.iter().filter_map(|item| item.digest()).chain(id);
+        let begun: Vec<Digest> = digests.filter(|digest| digest::hex(digest).starts_with(digits)).collect();
+        if !begun.is_empty() {
+            known.extend(begun);
+            found.push(candidate);
+        }
+    }
+    if known.len() > 1 {
+        let words = known.iter().map(Digest::to_string).collect();
+        return Err(Problem::Several(words).at(loader.documents.files().name()));
+    }
+    Ok(found)
 }
 
 /// Of a manifest, of an index around it, or of a configuration, which is what docker calls the image's ID.
@@ -113,12 +164,6 @@ struct Names {
 }
 
 impl Names {
-    fn of<'a>(documents: &Documents, mut candidates: impl Iterator<Item = &'a Candidate>) -> Result<Names, Error> {
-        let mut names = Names::default();
-        candidates.try_for_each(|candidate| names.add(documents, candidate))?;
-        Ok(names)
-    }
-
     /// Pays for each before it is looked at: an index may have as many as images, and each image has all of them.
     fn add(&mut self, documents: &Documents, candidate: &Candidate) -> Result<(), Error> {
         for name in candidate.names() {
@@ -137,10 +182,32 @@ impl Names {
 
 /// What is listed once or more often, in the making.
 struct Line {
+    /// The number of its outcome, or what it is if it is no image.
     outcome: Result<usize, String>,
     names: Names,
     digest: Option<Digest>,
     platform: Option<Platform>,
+}
+
+impl Line {
+    /// Of this candidate, without its names.
+    fn of(outcome: Result<usize, String>, candidate: &Candidate) -> Line {
+        let (digest, platform) = (candidate.own().digest(), candidate.platform().cloned());
+        Line { outcome, names: Names::default(), digest, platform }
+    }
+
+    /// The image, or what is said of it in its place; takes the outcome, of which there is one.
+    fn read(self, outcomes: &mut [Option<Outcome>]) -> Option<Result<Image, LeftOut>> {
+        let names = self.names.owned();
+        let why = match self.outcome.map(|number| outcomes[number].take()) {
+            Ok(Some(Outcome::Image(image))) => return Some(Ok(image.named(names))),
+            Ok(Some(Outcome::Absent(error))) => Why::Absent(error),
+            Ok(Some(Outcome::Broken(error))) => Why::Broken(error),
+            Ok(Some(Outcome::Beside(what))) | Err(what) => Why::Beside(what),
+            Ok(None) => return None,
+        };
+        Some(Err(LeftOut { names, digest: self.digest, platform: self.platform, why }))
+    }
 }
 
 /// Everything that can be read as an image, each once, and what else there is.
@@ -151,32 +218,19 @@ pub(super) fn all(documents: &Documents, catalogue: &Catalogue) -> Result<Conten
     for candidate in loader.expand(catalogue.all())? {
         let outcome = candidate.beside().map_or_else(|| loader.load(&candidate).map(Ok), |what| Ok(Err(what)))?;
         let next = lines.len();
-        let at = match outcome {
-            Ok(number) => *known.entry(number).or_insert(next),
-            Err(_) => next,
-        };
+        let at = outcome.as_ref().map_or(next, |number| *known.entry(*number).or_insert(next));
         if at == next {
-            let (digest, platform) = (candidate.own().digest(), candidate.platform().cloned());
-            lines.push(Line { outcome, names: Names::default(), digest, platform });
+            lines.push(Line::of(outcome, &candidate));
         }
         lines[at].names.add(documents, &candidate)?;
     }
     let mut outcomes: Vec<Option<Outcome>> = loader.into_outcomes().into_iter().map(Some).collect();
     let mut contents = Contents { images: Vec::new(), left_out: Vec::new() };
-    for Line { outcome, names, digest, platform } in lines {
-        let names = names.owned();
-        let why = match outcome.map(|number| outcomes[number].take()) {
-            Ok(Some(Outcome::Image(image))) => {
-                contents.images.push(image.named(names));
-                continue;
-            }
-            Ok(Some(Outcome::Absent(error))) => Why::Absent(error),
-            Ok(Some(Outcome::Broken(error))) => Why::Broken(error),
-            Ok(Some(Outcome::Beside(what))) | Err(what) => Why::Beside(what),
-            // Each outcome has one line.
-            Ok(None) => continue,
-        };
-        contents.left_out.push(LeftOut { names, digest, platform, why });
+    for read in lines.into_iter().filter_map(|line| line.read(&mut outcomes)) {
+        match read {
+            Ok(image) => contents.images.push(image),
+            Err(left_out) => contents.left_out.push(left_out),
+        }
     }
     Ok(contents)
 }

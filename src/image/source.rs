@@ -30,7 +30,8 @@ pub struct Source {
     /// The directory or file; `-` is standard input, for archives.
     pub path: PathBuf,
     /// A tag, a name (`docker.io/library/debian:12`), the digest of a manifest, index or configuration (`sha256:…`, also
-    /// behind a name: `debian@sha256:…`), or `@N`, the N-th that is listed, from 0. Without it there must be one image for
+    /// behind a name: `debian@sha256:…`; alone its first 12 digits or more are enough, without `sha256:` where nothing is
+    /// called so), or `@N`, the N-th that is listed, from 0. Without it there must be one image for
     /// the platform.
     pub reference: Option<String>,
 }

@@ -23,6 +23,8 @@ struct Survey<'a, 'b> {
     exact: HashSet<usize>,
     /// Those that fit and are not there.
     absent: Vec<usize>,
+    /// Those that fit and are broken.
+    broken: Vec<usize>,
     /// Those that do not fit.
     others: Vec<usize>,
     /// The first that is no image.
@@ -38,29 +40,41 @@ struct Choice {
     outcome: Option<usize>,
 }
 
+/// What has been chosen.
+pub(super) struct Chosen {
+    pub(super) candidate: usize,
+    /// Some of those that were asked for as well, and are broken or not there.
+    pub(super) passed_over: Vec<usize>,
+}
+
 /// The candidate for this platform, or for this machine.
 pub(super) fn choose(
     loader: &mut Loader<'_>,
     candidates: &[Candidate],
     wanted: Option<&Platform>,
-) -> Result<usize, Error> {
+) -> Result<Chosen, Error> {
     let host = Platform::host();
     let platform = wanted.unwrap_or(&host);
     let mut survey = Survey::new(loader, candidates, platform);
     (0..candidates.len()).try_for_each(|candidate| survey.look(candidate))?;
-    match survey.decide()? {
-        Some(candidate) => Ok(candidate),
+    let candidate = match survey.decide()? {
+        Some(candidate) => candidate,
         // One platform is there, and no other was asked for.
-        None if wanted.is_none() => survey.only()?.ok_or(()).or_else(|()| survey.nothing()),
-        None => survey.nothing(),
-    }
+        None if wanted.is_none() => survey.only()?.ok_or(()).or_else(|()| survey.nothing())?,
+        None => survey.nothing()?,
+    };
+    let mut passed_over = [survey.absent, survey.broken].concat();
+    passed_over.retain(|other| *other != candidate);
+    passed_over.sort_unstable();
+    passed_over.truncate(ENOUGH);
+    Ok(Chosen { candidate, passed_over })
 }
 
 impl<'a, 'b> Survey<'a, 'b> {
     fn new(loader: &'a mut Loader<'b>, candidates: &'a [Candidate], platform: &'a Platform) -> Survey<'a, 'b> {
         let (best, groups, exact) = Default::default();
-        let (absent, others, beside) = Default::default();
-        Survey { loader, candidates, platform, best, groups, exact, absent, others, beside }
+        let (absent, broken, others, beside) = Default::default();
+        Survey { loader, candidates, platform, best, groups, exact, absent, broken, others, beside }
     }
 
     fn look(&mut self, at: usize) -> Result<(), Error> {
@@ -85,7 +99,10 @@ impl<'a, 'b> Survey<'a, 'b> {
                 self.absent.push(at);
                 return Ok(());
             }
-            Outcome::Broken(_) => rank.unwrap_or(LAST),
+            Outcome::Broken(_) => {
+                self.broken.push(at);
+                rank.unwrap_or(LAST)
+            }
             Outcome::Image(image) => match rank.or_else(|| image.fits(self.platform)) {
                 Some(rank) => rank,
                 None => {

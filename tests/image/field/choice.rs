@@ -117,6 +117,41 @@ fn choice_by_digest_is_by_no_name() {
     is(meant(&dir, &format!("@{}", one.config)), &one);
 }
 
+/// `docker images` prints twelve digits, `docker images --no-trunc` all.
+#[test]
+fn choice_by_the_first_digits_of_a_digest() {
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let (one, two) = (image("one").write(&dir), image("two").write(&dir));
+    for written in [&one, &two] {
+        for digest in [&written.config, &written.manifest] {
+            let digits = digest.trim_start_matches("sha256:");
+            for length in [12, 13, 63] {
+                for reference in [":", "@sha256:", ":sha256:"] {
+                    is(meant(&dir, &format!("{reference}{}", &digits[..length])), written);
+                }
+            }
+            let short = format!(":{}", &digits[..11]);
+            assert!(matches!(problem(meant(&dir, &short)), Problem::NoReference { .. }), "{short}");
+        }
+    }
+    // A tag of that name comes before digits alone, and not before a digest.
+    let digits = one.config.trim_start_matches("sha256:")[..12].to_owned();
+    let named = image("named").tagged(&digits).write(&dir);
+    is(meant(&dir, &format!(":{digits}")), &named);
+    is(meant(&dir, &format!(":sha256:{digits}")), &one);
+    // Digits that two begin with are a question, and its words are answers.
+    relist(&dir, |manifests| {
+        for last in ["0", "1"] {
+            let mut absent = manifests[0].clone();
+            absent["digest"] = format!("sha256:{}{last}", "e".repeat(63)).into();
+            manifests.push(absent);
+        }
+    });
+    let Problem::Several(words) = problem(meant(&dir, &format!(":{}", "e".repeat(12)))) else { panic!("one of two") };
+    assert_eq!(words, ["0", "1"].map(|last| format!("sha256:{}{last}", "e".repeat(63))));
+}
+
 /// Whatever the question says can be typed.
 #[test]
 fn choice_is_asked_for_in_words_that_are_accepted() {

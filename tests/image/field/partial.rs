@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::support::layout::blob_path;
+use crate::support::privilege::need_root;
+use crate::support::run::program_path;
 use untar_in_root::image::Why;
 
 /// Two platforms below one tag, of which one has lost this.
@@ -96,6 +98,44 @@ fn partial_damage_stays_with_what_is_damaged() {
         let contents = opener(&dir).contents().expect(what);
         assert_eq!((contents.images.len(), contents.left_out.len()), (1, 1), "{what}");
         assert_eq!(contents.left_out[0].names, ["bad"], "{what}");
+    }
+}
+
+/// Two tags, of which one cannot be opened: whoever names neither hears why there was no question.
+#[test]
+fn partial_what_an_image_is_taken_in_place_of_is_told() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    for (what, word, damage) in [
+        ("absent", "absent", (|blob: &Path| fs::remove_file(blob).expect("blob")) as fn(&Path)),
+        ("damaged", "broken", |blob: &Path| fs::write(blob, "{").expect("blob")),
+    ] {
+        let dir = scratch.join(what);
+        let (own, _) = architectures();
+        let good = of("good", own).write(&dir);
+        assert!(open(&dir).expect("opened").passed_over().is_empty());
+        let bad = of("bad", own).write(&dir);
+        damage(&blob_path(&dir, &bad.manifest));
+        is(open(&dir), &good);
+        let image = open(&dir).expect("opened");
+        let [left_out] = image.passed_over() else { panic!("{:?}", image.passed_over()) };
+        assert_eq!((left_out.names[0].as_str(), left_out.digest), ("bad", Some(bad.manifest.parse().expect("digest"))));
+        // Whoever names one means it.
+        assert!(meant(&dir, ":good").expect("opened").passed_over().is_empty());
+        for (options, quiet) in [(&["--json"][..], false), (&["--json", "-q"], true)] {
+            let root = scratch.join("root");
+            let mut command = std::process::Command::new(program_path());
+            let output = command.arg("image").args(options).args([&dir, &root]).output().expect("the program");
+            let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let note =
+                format!("another image is taken in place of bad {} (linux/{own}), which is {word}: ", bad.manifest);
+            assert_eq!((output.status.code(), err.contains(&note)), (Some(0), !quiet), "{err}");
+            let value: Value = serde_json::from_str(&out).expect("JSON");
+            assert_eq!((&value["passed_over"][0]["why"], &value["passed_over"][1]), (&word.into(), &Value::Null));
+            fs::remove_dir_all(root).expect("scratch");
+        }
     }
 }
 
