@@ -8,6 +8,7 @@ mod flatten;
 mod foreign;
 mod inspect;
 mod partly;
+mod producers;
 mod random;
 mod repaired;
 mod rootless;

@@ -15,7 +15,7 @@ use std::path::Path;
 use untar_in_root::image::{Image, Platform, Problem};
 use untar_in_root::{Error, ErrorKind};
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// An image that is known again by its one file.
 fn image(name: &str) -> Layout {
@@ -28,24 +28,24 @@ fn of(name: &str, architecture: &'static str) -> Layout {
 }
 
 /// This machine's architecture, and another.
-fn architectures() -> (&'static str, &'static str) {
+pub fn architectures() -> (&'static str, &'static str) {
     let own: &'static str = Platform::host().architecture.leak();
     (own, if own == "amd64" { "arm64" } else { "amd64" })
 }
 
-fn json_at(path: &Path) -> Value {
+pub fn json_at(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("file")).expect("JSON")
 }
 
 /// Changes what `index.json` lists.
-fn relist(dir: &Path, change: impl FnOnce(&mut Vec<Value>)) {
+pub fn relist(dir: &Path, change: impl FnOnce(&mut Vec<Value>)) {
     let mut index = json_at(&dir.join("index.json"));
     change(index["manifests"].as_array_mut().expect("manifests"));
     fs::write(dir.join("index.json"), index.to_string()).expect("index.json");
 }
 
 /// Puts all that is listed into one index, listed under one tag.
-fn nest(dir: &Path, tag: &str) -> String {
+pub fn nest(dir: &Path, tag: &str) -> String {
     let mut digest = String::new();
     relist(dir, |manifests| {
         for manifest in manifests.iter_mut() {
