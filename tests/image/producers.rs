@@ -39,8 +39,9 @@ fn opens(write: Write) {
     let opener = opener(&source).staging_in(scratch.dir("staging"));
     let contents = opener.contents().unwrap_or_else(|error| panic!("{source}: {error}"));
     let (here, _) = architectures();
-    let own = contents.images.iter().filter(|image| image.platform().architecture == here);
-    assert_eq!(own.count(), 1, "{source}: {contents:?}");
+    let own = contents.images.iter().filter(|image| image.platform().architecture == here).count();
+    // What was written elsewhere is for one machine.
+    assert!(own == 1 || contents.images.len() == 1, "{source}: {contents:?}");
     let image = opener.open().unwrap_or_else(|error| panic!("{source}: {error}"));
     flatten(&image, &scratch.join("root")).unwrap_or_else(|error| panic!("{source}: {error}"));
     assert_eq!(line(&scratch.join("root")), TREE, "{source}");
@@ -63,6 +64,15 @@ producers! {
     producers_buildah_oci: "buildah", "1.28.2", "by it: `push … oci:DIR`", real::buildah_oci;
     producers_buildah_docker_archive: "buildah", "1.28.2", "by it: `push … docker-archive:FILE`", real::buildah_docker_archive;
     producers_umoci: "umoci", "0.4.7", "by it: `insert`", real::umoci;
+    producers_docker_20: "docker", "20.10.24", "by it: `save`", |_| real::fixture("docker-20.10.24-save");
+    producers_docker_26: "docker", "26.1.5", "by it: `save`, containerd's store, with attestation", |_| real::fixture("docker-26.1.5-save");
+    producers_docker_28: "docker", "28.5.2", "by it: `save`, containerd's store, with attestation", |_| real::fixture("docker-28.5.2-save");
+    producers_ctr_export: "ctr", "1.6.20", "by it: `image export`", |_| real::fixture("ctr-1.6.20-export");
+    producers_ctr_partial: "ctr", "1.6.20", "by it: `image export`, one platform of two", |_| real::fixture("ctr-1.6.20-export-partial");
+    producers_ctr_all: "ctr", "1.7.24", "by it: `image export --all-platforms`, with attestation", |_| real::fixture("ctr-1.7.24-export");
+    producers_buildx_oci_13: "buildx", "0.13.1", "by it: `--output type=oci`, with attestation", |_| real::fixture("buildx-0.13.1-oci");
+    producers_buildx_oci_29: "buildx", "0.29.1", "by it: `--output type=oci`, with attestation", |_| real::fixture("buildx-0.29.1-oci");
+    producers_buildx_docker: "buildx", "0.13.1", "by it: `--output type=docker`", |_| real::fixture("buildx-0.13.1-docker");
     producers_ko_tarball: "ko", "0.18", "by hand: `build --tarball`", by_hand::ko_tarball;
     producers_ko_layout: "ko", "0.18", "by hand: `build --oci-layout-path`, two platforms", by_hand::ko_layout;
     producers_kaniko_tarball: "kaniko", "1.24", "by hand: `--tar-path`", by_hand::kaniko_tarball;
@@ -75,8 +85,6 @@ producers! {
     producers_nix_layered: "nix", "24.05", "by hand: `dockerTools.buildLayeredImage`", by_hand::nix_layered;
     producers_nix_streamed: "nix", "24.05", "by hand: `dockerTools.streamLayeredImage`", by_hand::nix_streamed;
     producers_buildpacks: "buildpacks", "lifecycle 0.20", "by hand: `export -layout`", by_hand::buildpacks;
-    producers_buildx_oci: "buildx", "0.16", "by hand: `--output type=oci`, with attestations", by_hand::buildx_oci;
-    producers_buildx_docker: "buildx", "0.16", "by hand: `--output type=docker`, with attestations", by_hand::buildx_docker;
     producers_cosign: "cosign", "2.4", "by hand: `save`, with signature and attestation", by_hand::cosign;
     producers_docker_25: "docker", "25.0.0", "by hand: `save`, a manifest without layers beside one with", by_hand::docker_25;
 }

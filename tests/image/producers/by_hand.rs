@@ -1,8 +1,8 @@
 //! Images as producers write them that cannot be had here, after their sources and what they have written.
 
-use super::super::field::{INDEX, architectures, json_at, nest, relist};
+use super::super::field::{architectures, json_at, nest, relist};
 use super::{Layout, Packing, Scratch, Tarball, image, layers, tar};
-use crate::support::layout::{Document, Written, blob, blob_path, digest, pack};
+use crate::support::layout::{Document, blob, blob_path, digest, pack};
 use crate::support::tarball::gz;
 use serde_json::{Value, json};
 use std::fs;
@@ -65,10 +65,10 @@ fn file(scratch: &Scratch, bytes: impl AsRef<[u8]>) -> Option<String> {
 }
 
 /// A layout in a directory; `more` changes what its index lists.
-fn layout(scratch: &Scratch, more: impl FnOnce(&Path, &Written)) -> Option<String> {
+fn layout(scratch: &Scratch, more: impl FnOnce(&Path)) -> Option<String> {
     let dir = scratch.join("layout");
-    let written = image().write(&dir);
-    more(&dir, &written);
+    image().write(&dir);
+    more(&dir);
     Some(dir.display().to_string())
 }
 
@@ -92,7 +92,7 @@ pub(super) fn ko_tarball(scratch: &Scratch) -> Option<String> {
 }
 
 pub(super) fn ko_layout(scratch: &Scratch) -> Option<String> {
-    layout(scratch, |dir, _| {
+    layout(scratch, |dir| {
         other(dir);
         nest(dir, "x");
         bare(dir);
@@ -110,13 +110,13 @@ pub(super) fn jib_docker(scratch: &Scratch) -> Option<String> {
 }
 
 pub(super) fn jib_oci(scratch: &Scratch) -> Option<String> {
-    let dir = layout(scratch, |_, _| ())?;
+    let dir = layout(scratch, |_| ())?;
     file(scratch, pack(Path::new(&dir)).build())
 }
 
 /// An index of what is not at `blobs`, and no `oci-layout`.
 pub(super) fn apko(scratch: &Scratch) -> Option<String> {
-    let dir = layout(scratch, |_, _| ())?;
+    let dir = layout(scratch, |_| ())?;
     let index = json_at(&Path::new(&dir).join("index.json"));
     file(scratch, GGCR.archive().file("index.json", index.to_string()).build())
 }
@@ -135,7 +135,7 @@ pub(super) fn rules_docker(scratch: &Scratch) -> Option<String> {
 }
 
 pub(super) fn rules_oci(scratch: &Scratch) -> Option<String> {
-    layout(scratch, |dir, _| bare(dir))
+    layout(scratch, |dir| bare(dir))
 }
 
 pub(super) fn oci_load(scratch: &Scratch) -> Option<String> {
@@ -168,50 +168,9 @@ pub(super) fn buildpacks(scratch: &Scratch) -> Option<String> {
     Some(dir.display().to_string())
 }
 
-/// An image, and beside it in an index of their own what was said of how it was made.
-fn attested(scratch: &Scratch) -> String {
-    let dir = layout(scratch, |dir, written| {
-        let statement = json!({ "subject": [{ "digest": written.manifest }] }).to_string();
-        let mut layer = blob(dir, statement.as_bytes(), "application/vnd.in-toto+json");
-        layer["annotations"] = json!({ "in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2" });
-        let rootfs = json!({ "type": "layers", "diff_ids": [digest(statement.as_bytes())] });
-        let config = json!({ "architecture": "unknown", "os": "unknown", "config": {}, "rootfs": rootfs }).to_string();
-        let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer],
-            "config": blob(dir, config.as_bytes(), CONFIG) });
-        let mut note = blob(dir, manifest.to_string().as_bytes(), MANIFEST);
-        note["platform"] = json!({ "architecture": "unknown", "os": "unknown" });
-        note["annotations"] = json!({ "vnd.docker.reference.type": "attestation-manifest",
-            "vnd.docker.reference.digest": written.manifest });
-        relist(dir, |manifests| manifests[0]["annotations"] = Value::Null);
-        let images = json_at(&dir.join("index.json"))["manifests"].clone();
-        let inner = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [images[0], note] });
-        let mut inner = blob(dir, inner.to_string().as_bytes(), INDEX);
-        inner["annotations"] = json!({ "io.containerd.image.name": "docker.io/library/app:latest",
-            "org.opencontainers.image.ref.name": "latest" });
-        relist(dir, |manifests| *manifests = vec![inner]);
-    });
-    dir.expect("a layout")
-}
-
-pub(super) fn buildx_oci(scratch: &Scratch) -> Option<String> {
-    let dir = attested(scratch);
-    file(scratch, pack(Path::new(&dir)).build())
-}
-
-/// The same with a `manifest.json` of the same blobs, for docker.
-pub(super) fn buildx_docker(scratch: &Scratch) -> Option<String> {
-    let dir = attested(scratch);
-    let written = image().write(&scratch.join("again"));
-    let name = |digest: &String| format!("blobs/sha256/{}", digest.trim_start_matches("sha256:"));
-    let layers: Vec<String> = written.layers.iter().map(name).collect();
-    let manifest =
-        json!([{ "Config": name(&written.config), "RepoTags": ["docker.io/library/app:latest"], "Layers": layers }]);
-    file(scratch, pack(Path::new(&dir)).file("manifest.json", manifest.to_string()).build())
-}
-
 /// `cosign save`: what has been signed, and beside it the signature and a statement, typed as images are.
 pub(super) fn cosign(scratch: &Scratch) -> Option<String> {
-    layout(scratch, |dir, _| {
+    layout(scratch, |dir| {
         let beside = |media_type: &str, kind: &str| {
             let payload = json!({ "critical": { "type": kind } }).to_string();
             let mut layer = blob(dir, payload.as_bytes(), media_type);
