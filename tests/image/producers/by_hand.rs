@@ -135,7 +135,7 @@ pub(super) fn rules_docker(scratch: &Scratch) -> Option<String> {
 }
 
 pub(super) fn rules_oci(scratch: &Scratch) -> Option<String> {
-    layout(scratch, |dir| bare(dir))
+    layout(scratch, bare)
 }
 
 pub(super) fn oci_load(scratch: &Scratch) -> Option<String> {
