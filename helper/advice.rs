@@ -38,7 +38,7 @@ fn of_advice(advice: Advice) -> Option<&'static str> {
         Advice::AllowUserNamespaces => "--userns auto, with --isolation auto",
         Advice::PowerlessNamespace => "--userns never",
         Advice::MountRights => "--userns auto | --isolation auto",
-        Advice::ChrootRight => "--userns auto",
+        Advice::ChrootRight => "--userns auto | --isolation beneath",
         Advice::OtherIsolation => "--isolation auto",
         Advice::LeaveDevices => "--devices skip | --devices placeholder",
         Advice::UnmappedOwner | Advice::RefusedMap => "--chown | --no-same-owner | --ignore-chown-errors",

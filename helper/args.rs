@@ -107,7 +107,7 @@ impl Args {
             image.check()?;
         }
         self.writing.check()?;
-        self.jail.check()?;
+        self.jail.check(self.writing.owner())?;
         self.output.check()
     }
 

@@ -229,7 +229,7 @@ fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
     vec![
         item(
             "any owner",
-            failed(|what| matches!(what, EventKind::OwnerIgnored { .. })),
+            failed(|what| matches!(what, EventKind::OwnerIgnored { .. } | EventKind::CallersOwn)),
             State::Partly,
             "CAP_CHOWN, or subordinate ids (see user namespace); else use --no-same-owner or --ignore-chown-errors",
         ),

@@ -238,8 +238,15 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
 
 /// A weaker switch of root than was asked for, and what was skipped or softened.
 pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
-    if let Some(fallback) = report.confinement.fallback.as_ref().filter(|fallback| fallback.errno.is_some()) {
-        screen.say(&format_args!("note: confined by {} only, because {fallback}", report.confinement.root));
+    let root = report.confinement.root;
+    match report.confinement.fallback.as_ref().filter(|fallback| fallback.errno.is_some()) {
+        // What that is worth: SECURITY.md.
+        Some(fallback) if root == RootSwitch::Beneath => screen.say(&format_args!(
+            "note: no root was entered, because {fallback}; Landlock and a filter keep the helper below it, and one that was \
+             taken over could find out which names exist elsewhere"
+        )),
+        Some(fallback) => screen.say(&format_args!("note: confined by {root} only, because {fallback}")),
+        None => {}
     }
     mounts(screen, report);
     for event in report.events.iter().take(WARNINGS) {
@@ -267,7 +274,9 @@ pub(crate) fn unmapped(screen: &mut Screen, report: &Report, trouble: Option<&Tr
 fn mounts(screen: &mut Screen, report: &Report) {
     let c = &report.confinement;
     match c.mounts {
-        MountsBelow::InSight if c.root == RootSwitch::Chroot && !c.mounts_below.is_empty() => {
+        MountsBelow::InSight
+            if matches!(c.root, RootSwitch::Chroot | RootSwitch::Beneath) && !c.mounts_below.is_empty() =>
+        {
             let names: Vec<_> =
                 c.mounts_below.iter().take(WARNINGS).map(|point| format!("{:?}", Escaped(point))).collect();
             screen.say(&format_args!("note: mounted below, in the helper's sight: {}", names.join(", ")));

@@ -30,12 +30,13 @@ pub use at_start::at_start;
 
 use crate::linux::own::{ARGV0, mark_initialised};
 use crate::options::{Mode, Options};
-use crate::report::{Cause, Confinement, EventKind, Failure, Purpose, Report, Stage};
+use crate::report::{Cause, Confinement, EventKind, Failure, Report, Stage, UserNamespaceReport};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::Applier;
 use fault::Fault;
 use feed::{Sink, failure, feed, read_failure};
-use jail::{confine, lifeline, limits, root, userns};
+use jail::root::{Entrance, Inside};
+use jail::{confine, lifeline, limits, userns};
 use list::Lister;
 use nix::errno::Errno;
 use read::decode;
@@ -123,21 +124,10 @@ fn work(
     report: &mut Report,
     started: Instant,
 ) -> Result<(), Box<Failure>> {
+    reporter.configure(request.options.limits.events, request.options.progress);
+    let watch = Watch::new(control, request.options.jail.limits.timeout_ms());
+    let Entered { inside, user_namespace, files, initial } = enter(request, reporter)?;
     let options = &request.options;
-    reporter.configure(options.limits.events, options.progress);
-    let watch = Watch::new(control, options.jail.limits.timeout_ms());
-    let at = |stage| move |fault| failure(stage, fault, None);
-
-    let user_namespace = userns::enter(&options.jail, reporter).map_err(at(Stage::Enter))?;
-    let files = limits::bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
-    // Looked for in /proc, which is out of reach later.
-    let initial = confine::wants_trusted_marks(&options.mode)
-        && user_namespace.is_none()
-        && confine::can_set_trusted()
-        && crate::namespace::is_first();
-    let needs = if user_namespace.is_some() { Purpose::InNewNamespace } else { Purpose::Usual };
-    let inside = root::enter(options.jail.isolation, &request.lowers, options.jail.mounts)
-        .map_err(|fault| at(Stage::Enter)(fault.meant(needs)))?;
     report.times.enter = elapsed(started);
 
     let mark = Instant::now();
@@ -167,6 +157,39 @@ fn work(
     let mut applier = Applier::new(confined, request, watch, reporter, files).map_err(at(Stage::Apply))?;
     applier.enter_destination(&request.destination).map_err(not_entered)?;
     process(&mut applier, input, options, threaded, report, mark)
+}
+
+/// What has come of entering the root, and what cannot be found out once that is done.
+struct Entered {
+    inside: Inside,
+    user_namespace: Option<UserNamespaceReport>,
+    /// How many descriptors there may be.
+    files: usize,
+    /// Marks in `trusted.` may be tried: this is the first user namespace.
+    initial: bool,
+}
+
+fn enter(request: &Request, reporter: &mut Reporter) -> Result<Entered, Box<Failure>> {
+    let options = &request.options;
+    let beneath = confine::may_stay_beneath(options);
+    let userns::Entered { report: user_namespace, refused } =
+        userns::enter(&options.jail, beneath, reporter).map_err(at(Stage::Enter))?;
+    let files = limits::bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
+    // Looked for in /proc, which is out of reach later.
+    let initial = confine::wants_trusted_marks(&options.mode)
+        && user_namespace.is_none()
+        && confine::can_set_trusted()
+        && crate::namespace::is_first();
+    let (isolation, mounts) = (options.jail.isolation, options.jail.mounts);
+    let entrance = Entrance { isolation, lowers: &request.lowers, mounts, beneath, refused };
+    let in_new = user_namespace.is_some();
+    let inside =
+        entrance.enter().map_err(|fault| at(Stage::Enter)(if in_new { fault.in_new_namespace() } else { fault }))?;
+    Ok(Entered { inside, user_namespace, files, initial })
+}
+
+fn at(stage: Stage) -> impl Fn(Fault) -> Box<Failure> {
+    move |fault| failure(stage, fault, None)
 }
 
 /// From descriptor 0 to the end, whatever takes the entries.

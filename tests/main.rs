@@ -8,6 +8,7 @@ mod as_strace;
 mod asynchronous;
 mod atomic;
 mod bad_helpers;
+mod beneath;
 mod bombs;
 mod bounds;
 mod builders;

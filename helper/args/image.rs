@@ -137,7 +137,7 @@ impl Image {
     pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
         self.selection.check((self.source != "-").then_some(Path::new("")))?;
         self.owners.check()?;
-        self.jail.check()?;
+        self.jail.check(self.owners.given())?;
         // clap takes a requirement for met where it conflicts with what is there.
         if self.name.is_some() && self.store.is_none() {
             return Err((ErrorKind::MissingRequiredArgument, "--name is for images in a store: --store DIR".into()));

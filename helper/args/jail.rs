@@ -5,9 +5,18 @@ use clap::error::ErrorKind;
 use untar_in_root::{Isolation, Mounts, Options, UserNamespace, Wall};
 
 const ISOLATIONS: &[Word<Isolation>] = &[
-    ("auto", "pivot_root(2), in a user namespace if need be, or chroot(2) with a note", Isolation::Auto),
+    (
+        "auto",
+        "pivot_root(2), in a user namespace if need be, or chroot(2) with a note; for a user who can have neither, beneath",
+        Isolation::Auto,
+    ),
     ("pivot", "pivot_root(2) or failure", Isolation::Pivot),
     ("chroot", "chroot(2) even where pivoting would work", Isolation::Chroot),
+    (
+        "beneath",
+        "no new root: Landlock, and steps beneath open directories; all belongs to the caller",
+        Isolation::Beneath,
+    ),
 ];
 
 const MOUNTS: &[Word<Mounts>] = &[
@@ -27,6 +36,10 @@ const WALLS: &[Word<Wall>] = &[
 #[command(next_help_heading = "Confinement")]
 pub(crate) struct Jail {
     /// How ROOT is entered
+    ///
+    /// With `beneath` ROOT is not entered: Landlock (Linux 5.19) and the system-call filter, both required, keep all that is
+    /// written and read below it. A decoder that an archive has taken over can find out which names exist elsewhere. Owners,
+    /// set-id bits, file capabilities, devices, and the times of symlinks and FIFOs are left out, with a warning.
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = values::words(ISOLATIONS))]
     isolation: Isolation,
 
@@ -78,12 +91,29 @@ pub(crate) struct Jail {
 }
 
 impl Jail {
-    pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+    /// `owner`: the option that says who owns what is made, if one does.
+    pub(super) fn check(&self, owner: Option<&str>) -> Result<(), (ErrorKind, String)> {
+        if self.isolation == Isolation::Beneath {
+            self.check_beneath(owner)?;
+        }
         if self.landlock_paths && self.landlock == Wall::Off {
             let words = "--landlock-paths needs Landlock; leave --landlock off out";
             return Err((ErrorKind::ArgumentConflict, words.into()));
         }
         Ok(())
+    }
+
+    fn check_beneath(&self, owner: Option<&str>) -> Result<(), (ErrorKind, String)> {
+        let words = if let Some(option) = owner {
+            format!("with --isolation beneath all belongs to the caller, so {option} means nothing; leave one out")
+        } else if !matches!(self.userns, UserNamespace::Auto | UserNamespace::Never) {
+            "--isolation beneath does without a user namespace; leave --userns out".into()
+        } else if self.landlock == Wall::Off {
+            "--isolation beneath is nothing without Landlock; leave --landlock off out".into()
+        } else {
+            return Ok(());
+        };
+        Err((ErrorKind::ArgumentConflict, words))
     }
 
     pub(super) fn set(&self, options: &mut Options) {

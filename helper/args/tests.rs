@@ -113,6 +113,7 @@ fn each_option_means_one_thing() {
         (&["--security-xattrs", "allow"], |o| o.security_xattrs = true),
         (&["--clamp-mtime=-5"], |o| o.clamp_mtime = Some(-5)),
         (&["--isolation", "chroot"], |o| o.jail.isolation = Isolation::Chroot),
+        (&["--isolation", "beneath"], |o| o.jail.isolation = Isolation::Beneath),
         (&["--userns", "single"], |o| o.jail.user_namespace = UserNamespace::Single),
         (&["--userns", "0:100:9"], |o| {
             o.jail.user_namespace =
@@ -186,7 +187,7 @@ fn wrong_words_are_told_what_to_do() {
         (&["root", "--userns", "0:0:2,1:5:1"], "0:0:2 and 1:5:1 of --userns overlap"),
         (&["root", "--userns", "0:5:2,2:6:1"], "0:5:2 and 2:6:1 of --userns overlap on disk"),
         (&["root", "--userns", "maybe"], "auto, never, single"),
-        (&["root", "--isolation", "jail"], "[possible values: auto, pivot, chroot]"),
+        (&["root", "--isolation", "jail"], "[possible values: auto, pivot, chroot, beneath]"),
         (&["root", "--max-total-bytes", "1Q"], "K, M, G or T"),
         (&["root", "--max-total-bytes", "99999999999T"], "too large"),
         (&["root", "--max-total-bytes", "iB"], "K, M, G or T"),

@@ -53,6 +53,11 @@ impl Writing {
         self.metadata.check()
     }
 
+    /// The option that says who owns what is made, if one does.
+    pub(super) fn owner(&self) -> Option<&'static str> {
+        self.owners.given()
+    }
+
     pub(super) fn set(&self, options: &mut Options) {
         self.layer.set(options);
         self.destination.set(options);
@@ -192,6 +197,16 @@ impl Owners {
             values::check_map(option, ranges, false).map_err(|words| (ErrorKind::ValueValidation, words))?;
         }
         Ok(())
+    }
+
+    /// The first of them that was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.chown.is_some(), "--chown"),
+            (!self.uid_map.is_empty(), "--uid-map"),
+            (!self.gid_map.is_empty(), "--gid-map"),
+        ];
+        given.into_iter().find_map(|(given, option)| given.then_some(option))
     }
 
     pub(super) fn set(&self, options: &mut Options) {

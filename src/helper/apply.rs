@@ -21,6 +21,7 @@ mod purse;
 pub(super) mod remove;
 mod tree;
 mod unchangeable;
+mod usable;
 mod whiteout;
 pub(super) mod writers;
 
@@ -37,7 +38,7 @@ use crate::helper::reporter::Reporter;
 use crate::helper::rights::Namespace;
 use crate::helper::selection::Selection;
 use crate::options::{Durability, Mounts, Options, Owner};
-use crate::report::{Cause, EntryCounts, EntryKind, EventKind, Failure, Refusal};
+use crate::report::{Cause, EntryCounts, EntryKind, EventKind, Failure, Refusal, RootSwitch};
 use crate::wire::Request;
 use aufs::Plinks;
 use dirs::{Dirs, Implied, Missing, NodeId};
@@ -92,7 +93,8 @@ impl<'a> Applier<'a> {
         let cross_mounts = options.jail.mounts == Mounts::Cross;
         let dealt = Descriptors::share(files, used, threads(options.writers, confined.processors))?;
         let setter = setter(options, &confined);
-        let mode = Mode::new(options, Marks::new(confined.trusted_marks), || {
+        let own = setter.beneath.then_some(confined.own.0);
+        let mode = Mode::new(options, Marks::new(confined.trusted_marks), setter.beneath, || {
             Lowers::new(confined.lowers, unfinished, dealt.lowers, watch.clone())
         })?;
         let remover = Remover {
@@ -102,6 +104,7 @@ impl<'a> Applier<'a> {
             puts_times_back: mode.puts_times_back(),
             marks: mode.marks(),
             untimed: Cell::default(),
+            own,
         };
         let maker = Maker { setter, remover, no_overwrite_dir_nondir: options.no_overwrite_dir_nondir };
         let writers = Rc::new(Writers::new(dealt.writers, maker.clone()));
@@ -109,7 +112,7 @@ impl<'a> Applier<'a> {
         let purse = Purse::new(&options.limits, watch.clone());
         let dirs = Dirs::new(root, cross_mounts, mode.lowers(), Rc::clone(&writers), watch)?;
         let made = request.root != Beginning::There;
-        let dirs = dirs.bound(&options.limits, &dealt).unlisted(mode.puts_times_back(), made);
+        let dirs = dirs.bound(&options.limits, &dealt).unlisted(mode.puts_times_back(), made).bound_by_modes(own)?;
         let mut journal = Journal::new(reporter);
         if confined.marks_fell_back {
             journal.tell_of(None, EventKind::UserMarks);
@@ -120,7 +123,7 @@ impl<'a> Applier<'a> {
             mode,
             bottom: request.root == Beginning::Bottom,
             destination: NodeId::ROOT,
-            policy: Policy::new(options, confined.own.0, namespace),
+            policy: Policy::new(options, confined.own, namespace, setter.beneath),
             selection: Selection::new(options)?,
             memo: Memo::default(),
             plinks: Plinks::default(),
@@ -259,12 +262,14 @@ impl<'a> Sink<'a> for Applier<'a> {
 }
 
 fn setter(options: &Options, confined: &Confined) -> Setter {
+    let beneath = confined.report.root == RootSwitch::Beneath;
     Setter {
         own: confined.own,
         ignore_chown_errors: options.ignore_chown_errors,
         xattrs: options.xattrs,
-        group_from_directory: confined.group_from_directory && options.owner != Owner::Caller,
+        group_from_directory: confined.group_from_directory && options.owner != Owner::Caller && !beneath,
         sync: options.durability == Durability::PerFile,
+        beneath,
     }
 }
 

@@ -60,6 +60,14 @@ impl Fault {
         self
     }
 
+    /// Makes the same fault, of a call that wants what the new user namespace gives, if it is for nothing else.
+    pub(crate) fn in_new_namespace(mut self) -> Fault {
+        if let Some(Operation { purpose: purpose @ Purpose::Usual, .. }) = &mut self.operation {
+            *purpose = Purpose::InNewNamespace;
+        }
+        self
+    }
+
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self.cause {
             Cause::Os(errno) => Some(Errno::from_raw(errno)),

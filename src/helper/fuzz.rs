@@ -175,7 +175,15 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
 
 fn remover() -> Remover {
     let mounts = crate::options::Mounts::Cross;
-    Remover { watch: watch(), mounts, held: 256, puts_times_back: false, marks: None, untimed: Cell::default() }
+    Remover {
+        watch: watch(),
+        mounts,
+        held: 256,
+        puts_times_back: false,
+        marks: None,
+        untimed: Cell::default(),
+        own: None,
+    }
 }
 
 fn watch() -> Watch {
@@ -200,6 +208,7 @@ pub(super) fn dirs_of(root: &OwnedFd) -> Dirs {
         xattrs: crate::options::Xattrs::None,
         group_from_directory: false,
         sync: false,
+        beneath: false,
     };
     let maker = Maker { setter, remover: remover(), no_overwrite_dir_nondir: false };
     Dirs::new(root.try_clone().expect("descriptor"), true, None, Rc::new(Writers::new(0, maker)), watch())

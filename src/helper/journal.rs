@@ -12,21 +12,30 @@ pub(crate) struct Journal<'a> {
     noted: Vec<EventKind>,
     /// The entry that a writer failed on, if that is what failed.
     elsewhere: Option<EntryRef>,
+    /// What is told once in a run and has been.
+    once: Vec<EventKind>,
 }
 
 impl<'a> Journal<'a> {
     pub(crate) fn new(reporter: &'a mut Reporter) -> Journal<'a> {
-        Journal { reporter, counts: EntryCounts::default(), noted: Vec::new(), elsewhere: None }
+        Journal { reporter, counts: EntryCounts::default(), noted: Vec::new(), elsewhere: None, once: Vec::new() }
     }
 
     /// Takes note of something about the entry at hand.
     pub(crate) fn event(&mut self, what: EventKind) {
-        self.noted.push(what);
+        match what {
+            EventKind::CallersOwn | EventKind::LinksUntimed if self.once.contains(&what) => {}
+            EventKind::CallersOwn | EventKind::LinksUntimed => {
+                self.once.push(what.clone());
+                self.reporter.event(None, what);
+            }
+            what => self.noted.push(what),
+        }
     }
 
     /// Takes note of several things about it.
     pub(crate) fn events(&mut self, what: impl IntoIterator<Item = EventKind>) {
-        self.noted.extend(what);
+        what.into_iter().for_each(|what| self.event(what));
     }
 
     /// Tells what was noted about an entry.

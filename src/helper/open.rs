@@ -1,43 +1,175 @@
-//! One step of a path, from an open directory: never following a link, never leaving the mount unasked.
+//! The one room in which a confined helper opens anything: one step of a path, from an open directory, never following a
+//! link, never leaving the mount unasked.
+//!
+//! What `openat2(2)` is told lies in one table that never changes, so that a filter, which sees nothing of it but where it
+//! lies, can tell ours from another's. Where no root is entered nothing is opened in any other way ([`only_by_table`]).
 
-use crate::helper::fault::{Attempt, Fault, Result, at};
-use crate::helper::sys;
+use crate::helper::fault::{Attempt, Fault, Octal, Result, at};
+use crate::helper::sys::{self, How};
 use crate::report::{Call, Cause, Descriptor};
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{OFlag, ResolveFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// There is no `openat2` (before Linux 5.6, or a filter keeps it back).
 static OLD_KERNEL: AtomicBool = AtomicBool::new(false);
+/// Set where everything is opened by the table: whether mounts are crossed then.
+static ONLY_BY_TABLE: OnceLock<bool> = OnceLock::new();
+
+/// What is opened, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A directory, on this mount.
+    Directory,
+    /// A directory, where no mount is in question or all may be crossed.
+    Across,
+    /// By its path alone: what is never opened, and a directory that was left.
+    Path,
+    /// A new file, to be written, with this mode; with [`PRIVATE`] where everything is opened by the table.
+    New(u32),
+    /// A new file without a name.
+    Nameless,
+    /// A new file whose name is taken away at once.
+    Passing,
+    /// A file that is there, of a lower layer.
+    Lower,
+}
+
+/// The mode of a file of which nobody else has anything, or not yet.
+pub(crate) const PRIVATE: u32 = 0o600;
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const NEW: OFlag = OFlag::O_CREAT.union(OFlag::O_EXCL).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const NAMELESS: OFlag = OFlag::O_RDWR.union(OFlag::O_TMPFILE).union(OFlag::O_CLOEXEC);
+const LOWER: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+
+const BENEATH: ResolveFlag = ResolveFlag::RESOLVE_BENEATH.union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+const HERE: ResolveFlag = BENEATH.union(ResolveFlag::RESOLVE_NO_XDEV);
+
+/// All that is ever opened where no root is entered. It lies in read-only memory.
+static TABLE: [How; 6] = [
+    How::new(DIRECTORY, 0, HERE),
+    How::new(DIRECTORY, 0, BENEATH),
+    How::new(PATH, 0, HERE),
+    How::new(OFlag::O_WRONLY.union(NEW), PRIVATE, HERE),
+    How::new(NAMELESS, PRIVATE, HERE),
+    How::new(OFlag::O_RDWR.union(NEW), PRIVATE, HERE),
+];
+/// The entry that crosses mounts.
+const ACROSS: usize = 1;
+
+impl Way {
+    /// Its entry in the table, where it has one.
+    fn how(self, cross_mounts: bool) -> Option<&'static How> {
+        let row = match self {
+            Way::Across if cross_mounts => ACROSS,
+            Way::Directory | Way::Across => 0,
+            Way::Path => 2,
+            Way::New(_) => 3,
+            Way::Nameless => 4,
+            Way::Passing => 5,
+            // There are none without a mount namespace.
+            Way::Lower => return None,
+        };
+        TABLE.get(row)
+    }
+
+    /// What `openat(2)` is told: flags, as strace prints them too, and the mode of what is made.
+    fn flags(self) -> (OFlag, &'static str, Option<u32>) {
+        match self {
+            Way::Directory | Way::Across => (DIRECTORY, "O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY", None),
+            Way::Path => (PATH, "O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH", None),
+            Way::New(mode) => {
+                (OFlag::O_WRONLY | NEW, "O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC", Some(mode & 0o777))
+            }
+            Way::Nameless => (NAMELESS, "O_RDWR|O_CLOEXEC|O_TMPFILE", Some(PRIVATE)),
+            Way::Passing => (OFlag::O_RDWR | NEW, "O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC", Some(PRIVATE)),
+            Way::Lower => (LOWER, "O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC", None),
+        }
+    }
+}
+
+/// Where the entries of the table lie, for a filter.
+pub(crate) fn table(cross_mounts: bool) -> impl Iterator<Item = *const How> {
+    let used = move |(row, _): &(usize, &How)| cross_mounts || *row != ACROSS;
+    TABLE.iter().enumerate().filter(used).map(|(_, how)| std::ptr::from_ref(how))
+}
+
+/// From now on everything is opened by the table; an error where there is no `openat2`.
+pub(crate) fn only_by_table(root: &OwnedFd, cross_mounts: bool) -> Result<()> {
+    // Nobody changes it, who does not run code of his own already; where the kernel can seal it, nobody at all.
+    sys::seal(&TABLE);
+    let tried = by_how(root, b".", &TABLE[0]);
+    tried
+        .map(drop)
+        .map_err(|errno| Fault::os(errno, Call::Openat2, at(Descriptor::Root, ".").with(told(Way::Directory))))?;
+    let _ = ONLY_BY_TABLE.set(cross_mounts);
+    Ok(())
+}
+
+/// Opens `name` in `dir`.
+pub(crate) fn by(dir: &OwnedFd, name: &[u8], way: Way) -> Result<OwnedFd, Errno> {
+    if let Some(cross_mounts) = ONLY_BY_TABLE.get() {
+        return by_how(dir, name, way.how(*cross_mounts).ok_or(Errno::EACCES)?);
+    }
+    let (flags, _, mode) = way.flags();
+    openat(dir, OsStr::from_bytes(name), flags, mode.map_or(Mode::empty(), Mode::from_bits_truncate))
+}
+
+fn by_how(dir: &OwnedFd, name: &[u8], how: &'static How) -> Result<OwnedFd, Errno> {
+    OsStr::from_bytes(name).with_nix_path(|name| sys::openat2(dir.as_fd(), name, how))?
+}
+
+/// The error of [`by`]: `of` says what the directory is of.
+#[cold]
+pub(crate) fn failed(errno: Errno, way: Way, of: Descriptor, name: &[u8]) -> Fault {
+    if ONLY_BY_TABLE.get().is_some() {
+        return Fault::os(errno, Call::Openat2, at(of, name).with(told(way)));
+    }
+    let (_, flags, mode) = way.flags();
+    let arguments = match mode {
+        Some(mode) => at(of, name).with(format_args!("{flags}, {}", Octal(mode))),
+        None => at(of, name).with(flags),
+    };
+    Fault::os(errno, Call::Openat, arguments)
+}
+
+/// The arguments of `openat2(2)` behind the name.
+fn told(way: Way) -> String {
+    let (_, flags, mode) = way.flags();
+    let mode = mode.map_or_else(String::new, |_| format!(" mode={},", Octal(PRIVATE)));
+    let xdev = if way == Way::Across && ONLY_BY_TABLE.get() == Some(&true) { "" } else { "RESOLVE_NO_XDEV|" };
+    format!("{{flags={flags},{mode} resolve={xdev}RESOLVE_NO_MAGICLINKS|RESOLVE_BENEATH}}, 24")
+}
 
 /// Opens the directory `name` in `dir`. `ENOTDIR` or `ELOOP` if it is something else.
 pub(crate) fn directory(dir: &OwnedFd, name: &[u8], cross_mounts: bool) -> Result<OwnedFd> {
+    if cross_mounts {
+        return by(dir, name, Way::Across).map_err(|errno| failed(errno, Way::Across, Descriptor::Directory, name));
+    }
     // Asked once: another thread may find out meanwhile.
     let old = OLD_KERNEL.load(Ordering::Relaxed);
-    let opened = if cross_mounts || old {
-        openat(dir, OsStr::from_bytes(name), DIRECTORY, Mode::empty())
-    } else {
-        let resolve = ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        openat2(dir.as_fd(), OsStr::from_bytes(name), OpenHow::new().flags(DIRECTORY).resolve(resolve))
-    };
+    let opened = if old { by(dir, name, Way::Directory) } else { by_how(dir, name, &TABLE[0]) };
     match opened {
-        Ok(fd) if cross_mounts || !old || same_mount(dir, &fd) => Ok(fd),
+        Ok(fd) if !old || same_mount(dir, &fd) => Ok(fd),
         Ok(_) | Err(Errno::EXDEV) => match mounted(dir, name) {
             // What is no directory is not entered, whatever is allowed.
             Some(file @ Cause::MountPoint { directory: false }) => Err(file.into()),
             _ => Err(Cause::CrossesMount.into()),
         },
-        Err(errno) if sys::is_absent(errno) && !cross_mounts && !old => {
+        Err(errno) if sys::is_absent(errno) && !old && ONLY_BY_TABLE.get().is_none() => {
             OLD_KERNEL.store(true, Ordering::Relaxed);
             directory(dir, name, cross_mounts)
         }
-        Err(errno) => Err(not_opened(errno, name, cross_mounts || old)),
+        Err(errno) if old => Err(failed(errno, Way::Directory, Descriptor::Directory, name)),
+        Err(errno) => Err(Fault::os(errno, Call::Openat2, at(Descriptor::Directory, name).with(told(Way::Directory)))),
     }
 }
 
@@ -73,17 +205,6 @@ pub(crate) fn is_mount(dir: &OwnedFd, name: &[u8]) -> bool {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     statx(dir, OsStr::from_bytes(name), flags, StatxFlags::empty())
         .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
-}
-
-#[cold]
-fn not_opened(errno: Errno, name: &[u8], old: bool) -> Fault {
-    const FLAGS: &str = "O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY";
-    let arguments = at(Descriptor::Directory, name);
-    if old {
-        return Fault::os(errno, Call::Openat, arguments.with(FLAGS));
-    }
-    let how = format!("{{flags={FLAGS}, resolve=RESOLVE_NO_XDEV|RESOLVE_NO_MAGICLINKS|RESOLVE_BENEATH}}, 24");
-    Fault::os(errno, Call::Openat2, arguments.with(how))
 }
 
 /// The text of the symlink `name` in `dir`; `None` if it is something else or not there.

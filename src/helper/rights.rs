@@ -14,7 +14,7 @@ pub(crate) use owners::Owners;
 
 use crate::helper::apply::attribute::{ACL_ACCESS, ACL_DEFAULT};
 use crate::helper::fault::{Fault, Result};
-use crate::options::{IdRange, Mode, Options};
+use crate::options::{IdRange, Mode, Options, Owner};
 use crate::report::{Cause, Malformed, UserNamespaceReport};
 use acl::Acl;
 use capability::Capability;
@@ -139,6 +139,14 @@ impl Attribute {
         }
     }
 
+    /// The mode as an access ACL has it for the owner.
+    pub(crate) fn owners_mode(&self, mode: u32) -> u32 {
+        let Meaning::Acl(Some(acl)) = &self.meaning else { return mode };
+        let of_owner = acl.entries.iter().find(|entry| entry.tag == acl::Tag::UserObj);
+        let of_owner = of_owner.filter(|_| self.name == ACL_ACCESS.to_bytes());
+        of_owner.map_or(mode, |entry| mode & !0o700 | u32::from(entry.permissions & 7) << 6)
+    }
+
     /// An access ACL, which decides over the mode, gives the owner everything.
     pub(crate) fn let_owner_use(&mut self) {
         if let Meaning::Acl(Some(acl)) = &mut self.meaning
@@ -189,6 +197,8 @@ pub(crate) struct Setting {
     security: bool,
     /// An upper directory is written.
     overlay: bool,
+    /// No root was entered, and no capability is there that could set anything.
+    beneath: bool,
 }
 
 /// The user namespace that the helper has made.
@@ -211,13 +221,14 @@ impl Namespace {
 }
 
 impl Setting {
-    pub(crate) fn new(options: &Options, own: u32, namespace: Namespace) -> Setting {
+    pub(crate) fn new(options: &Options, own: u32, namespace: Namespace, beneath: bool) -> Setting {
         Setting {
-            owners: Owners::new(&options.owner, own),
+            owners: Owners::new(if beneath { &Owner::Caller } else { &options.owner }, own),
             namespace,
             trusted: options.trusted_xattrs,
             security: options.security_xattrs,
             overlay: matches!(options.mode, Mode::Overlay(_)),
+            beneath,
         }
     }
 
@@ -230,6 +241,7 @@ impl Setting {
     fn by_consent(&self, consent: bool, outcome: Ruling) -> Ruling {
         match self.namespace {
             _ if !consent => Ruling::Dropped,
+            _ if self.beneath => Ruling::Refused,
             Namespace::Callers => outcome,
             Namespace::OneId | Namespace::Ranges => Ruling::Refused,
         }
@@ -253,6 +265,7 @@ pub(crate) enum Ruling {
 /// The table.
 pub(crate) fn decide(attribute: &Attribute, setting: &Setting) -> Ruling {
     match &attribute.meaning {
+        Meaning::Capability(_) if setting.beneath => Ruling::Dropped,
         Meaning::Capability(capability) => {
             let root = capability.and_then(|capability| setting.owners.namespace_root(capability.root()));
             root.map_or(Ruling::Dropped, |_| setting.by_owners())

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, ResolveFlag};
 use std::ffi::{CStr, OsStr};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -87,6 +88,44 @@ pub(crate) fn mount_set(tree: BorrowedFd<'_>, attributes: u64) -> Result<(), Err
         )
     };
     Errno::result(result).map(drop)
+}
+
+/// The kernel's `struct open_how`, first version.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct How {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+impl How {
+    pub(crate) const SIZE: usize = size_of::<How>();
+
+    pub(crate) const fn new(flags: OFlag, mode: u32, resolve: ResolveFlag) -> How {
+        How { flags: flags.bits().cast_unsigned() as u64, mode: mode as u64, resolve: resolve.bits() }
+    }
+}
+
+/// `openat2(2)`, which is told only what lies in read-only memory.
+pub(crate) fn openat2(dir: BorrowedFd<'_>, name: &CStr, how: &'static How) -> Result<OwnedFd, Errno> {
+    // SAFETY: the name is NUL-ended, `how` is readable for the size that is told; both live across the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), name.as_ptr(), std::ptr::from_ref(how), How::SIZE) };
+    let fd = Errno::result(result)?;
+    // SAFETY: the kernel has just made this descriptor for us, and its number is an int.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// `mseal(2)` (Linux 6.10): the pages that this lies in stay what they are, and where, for the life of the process.
+pub(crate) fn seal<T>(constant: &'static T) {
+    const SYS_MSEAL: libc::c_long = 462;
+    let address = std::ptr::from_ref(constant).addr();
+    // SAFETY: it reads a number.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    let from = address & !(page - 1);
+    // SAFETY: it changes no memory, and nobody ever unmaps or protects anew what a constant lies in.
+    unsafe { libc::syscall(SYS_MSEAL, from, (address + size_of::<T>() - from).next_multiple_of(page), 0) };
 }
 
 /// The kernel's `struct mnt_id_req`, first version.

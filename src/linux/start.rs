@@ -10,7 +10,7 @@ use crate::beginning::Beginning;
 use crate::error::{Detail, Error};
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::options::{Durability, IdRange, Jail, Mode, Options, UserNamespace};
+use crate::options::{Durability, IdRange, Isolation, Jail, Mode, Options, Owner, UserNamespace, Wall};
 use crate::plan::{Demand, Plan};
 use crate::program::Program;
 use crate::staging::{Emptier, Staging};
@@ -131,9 +131,28 @@ fn check(options: &Options, destination: &Path, digested: bool) -> Result<(), Er
         Options { include, exclude, .. } if length(include) + length(exclude) > PATTERNS => {
             "the patterns that select entries are more than 32 MiB"
         }
-        _ => return Ok(()),
+        _ => match contradicts_beneath(options) {
+            Some(wrong) => wrong,
+            None => return Ok(()),
+        },
     };
     Err(Error::new(ErrorKind::Options, Detail::Text(wrong)))
+}
+
+/// What cannot be had where no root is entered.
+fn contradicts_beneath(options: &Options) -> Option<&'static str> {
+    let jail = &options.jail;
+    if jail.isolation != Isolation::Beneath {
+        return None;
+    }
+    if matches!(options.owner, Owner::Mapped { .. } | Owner::Forced { .. }) {
+        return Some("without a new root (isolation beneath) all belongs to the caller, so no owner can be asked for");
+    }
+    if !matches!(jail.user_namespace, UserNamespace::Auto | UserNamespace::Never) {
+        return Some("isolation beneath does without a user namespace, so none can be asked for");
+    }
+    (jail.sandbox.landlock == Wall::Off)
+        .then_some("without a new root (isolation beneath) Landlock is what there is, so it cannot be off")
 }
 
 /// Of patterns, with what each takes beside its letters.

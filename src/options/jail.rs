@@ -66,13 +66,28 @@ impl ProcessLimits {
 #[non_exhaustive]
 pub enum Isolation {
     /// The best that is there: `pivot_root(2)`, in a user namespace where that takes one
-    /// ([`UserNamespace::Auto`]); else `chroot(2)`, as in an ordinary container, with the reason in the report.
+    /// ([`UserNamespace::Auto`]); else `chroot(2)`, as in an ordinary container; else, for a caller that is not root and
+    /// asks for no owners, [`Isolation::Beneath`]. The reason is in the report.
     #[default]
     Auto,
     /// `pivot_root(2)` or failure.
     Pivot,
     /// `chroot(2)`, even where pivoting would work.
     Chroot,
+    /// No new root, for a user without any right: every step is taken from an open directory with `openat2(2)`
+    /// (`RESOLVE_BENEATH`, `RESOLVE_NO_MAGICLINKS`, and `RESOLVE_NO_XDEV` unless mounts are crossed), links are followed by
+    /// this library itself, and no capability is kept. Landlock's path rules (Linux 5.19) and the filter on system calls
+    /// are required: without them the run fails before the archive is read, whatever [`Sandbox`] says of
+    /// [`Wall::BestEffort`]. A helper that was taken over writes nothing outside and reads nothing there, but can find out
+    /// which names exist, and what `stat(2)` tells of them.
+    ///
+    /// All that is made belongs to the caller ([`Owner::Caller`](crate::Owner::Caller) is implied), without set-id bits
+    /// and file capabilities, and symlinks and FIFOs have the time of the run: events, the first two and the last once
+    /// ([`EventKind::CallersOwn`](crate::EventKind::CallersOwn), [`EventKind::LinksUntimed`](crate::EventKind::LinksUntimed)).
+    /// Devices are not made. Directories of the caller's are writable for him until the run is over.
+    /// [`Owner::Mapped`](crate::Owner::Mapped), [`Owner::Forced`](crate::Owner::Forced), a user namespace and
+    /// [`Wall::Off`] for Landlock contradict it: [`ErrorKind::Options`](crate::ErrorKind::Options).
+    Beneath,
 }
 
 /// Whether the helper makes a user namespace of its own (`user_namespaces(7)`).

@@ -60,6 +60,8 @@ pub enum Advice {
     MountRights,
     /// No user namespace was made, and `CAP_SYS_CHROOT` is wanting.
     ChrootRight,
+    /// Where no root can be entered Landlock and the filter on system calls are what there is.
+    Landlock,
     /// Another way into the root may be allowed: [`Isolation::Auto`](crate::Isolation::Auto).
     OtherIsolation,
     /// The map goes beyond what the caller may map.

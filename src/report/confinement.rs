@@ -73,6 +73,8 @@ pub enum RootSwitch {
     ChrootInNamespace,
     /// `chroot(2)` alone.
     Chroot,
+    /// None: Landlock's path rules, and steps beneath open directories ([`Isolation::Beneath`](crate::Isolation::Beneath)).
+    Beneath,
 }
 
 /// Why a stronger switch of root is not in force.

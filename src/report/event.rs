@@ -67,6 +67,11 @@ pub enum EventKind {
         /// The attribute's name in the archive.
         name: Vec<u8>,
     },
+    /// Where no root is entered ([`Isolation::Beneath`](crate::Isolation::Beneath)): what the archive has of other owners
+    /// or with set-id bits belongs to the caller, without them. Told once in a run, of no entry.
+    CallersOwn,
+    /// The same: the times of symlinks and FIFOs are not set. Told once in a run, of no entry.
+    LinksUntimed,
     /// The owner was not set.
     OwnerIgnored {
         /// The user id.

@@ -62,7 +62,13 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::ChrootRight => {
             "neither a user namespace nor CAP_SYS_CHROOT is to be had here: allow the one (sysctl \
              kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp \
-             profile) or grant the other"
+             profile), grant the other, or do without a new root, which is weaker"
+        }
+        Advice::Landlock => {
+            "without a new root that must be there: Linux 5.19 or later with landlock in `lsm=`, and where a filter on system \
+             calls is around, landlock_*, openat2 and seccomp in it; or allow user namespaces (sysctl \
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp \
+             profile)"
         }
         Advice::OtherIsolation => "a chroot may be allowed",
         Advice::SubordinateIds => {

@@ -13,6 +13,7 @@ impl Display for RootSwitch {
             RootSwitch::Pivot => "pivot_root",
             RootSwitch::ChrootInNamespace => "chroot in a mount namespace of its own",
             RootSwitch::Chroot => "chroot",
+            RootSwitch::Beneath => "no new root, but steps beneath open directories",
         })
     }
 }

@@ -48,6 +48,12 @@ impl Display for EventKind {
             EventKind::XattrEscaped { name } => {
                 write!(f, "extended attribute {} renamed, so that overlayfs takes it for data", Quoted(name))
             }
+            EventKind::CallersOwn => f.write_str(
+                "all that is made belongs to the caller, without set-id bits, whatever the archive says: no root was entered",
+            ),
+            EventKind::LinksUntimed => {
+                f.write_str("times of symlinks and FIFOs are not set where no root was entered")
+            }
             EventKind::OwnerIgnored { uid, gid, errno } => {
                 write!(f, "owner {uid}:{gid} not set: {}", Number(*errno))
             }

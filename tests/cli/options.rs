@@ -124,7 +124,9 @@ fn isolation_is_as_asked() {
     }
     let dest = Dest::new();
     let archive = Tarball::new().file("f", "x").build();
-    for (how, want) in [("auto", "pivot"), ("pivot", "pivot"), ("chroot", "chroot_in_namespace")] {
+    for (how, want) in
+        [("auto", "pivot"), ("pivot", "pivot"), ("chroot", "chroot_in_namespace"), ("beneath", "beneath")]
+    {
         let ran = dest.run(&["--json", "--isolation", how], &archive).ended(0, "");
         assert_eq!((&ran.json()["report"]["confinement"]["root"], &*ran.err), (&want.into(), ""), "{how}");
     }

@@ -6,6 +6,7 @@
 #![cfg(target_arch = "x86_64")]
 
 mod attempts;
+mod beneath;
 pub mod captive;
 mod given;
 
@@ -22,6 +23,7 @@ use attempts::{ATTEMPTS, Verdict};
 use captive::{Answer, Captive};
 
 const BOTH: [Isolation; 2] = [Isolation::Pivot, Isolation::Chroot];
+const ALL: [Isolation; 3] = [Isolation::Pivot, Isolation::Chroot, Isolation::Beneath];
 
 fn walls(seccomp: Wall, landlock: Wall) -> Sandbox {
     let mut sandbox = Sandbox::default();
@@ -53,7 +55,7 @@ fn nothing_gets_out_of_a_helper_that_was_taken_over() {
     if !need_root() {
         return;
     }
-    for isolation in BOTH {
+    for isolation in ALL {
         let verdicts = try_all(isolation, walls(Wall::Required, Wall::Required));
         let killed = verdicts.values().filter(|v| matches!(v, Verdict::Killed(Signal::SIGSYS))).count();
         println!("breach, {isolation:?}: {} of {} got out, {killed} were killed", out(&verdicts).len(), verdicts.len());
@@ -67,7 +69,7 @@ fn a_helper_that_was_taken_over_gives_nothing_to_a_name() {
     if !need_root() {
         return;
     }
-    for isolation in BOTH {
+    for isolation in ALL {
         let sandbox = walls(Wall::Required, Wall::Required);
         let verdict = |attempt: given::Call| attempt(&mut Captive::take_on(isolation, sandbox, given::before));
         let verdicts: Vec<_> = given::CALLS.iter().map(|(name, attempt)| (*name, verdict(*attempt))).collect();
@@ -172,7 +174,7 @@ fn a_violation_is_told_as_one() {
     if !need_root() {
         return;
     }
-    for isolation in BOTH {
+    for isolation in ALL {
         let captive = Captive::take(isolation, walls(Wall::Required, Wall::Required));
         let error = captive.let_go_into(nix::libc::SYS_socket).expect_err("no helper lives through that");
         assert_eq!(error.kind(), ErrorKind::Confinement, "{error:?}");

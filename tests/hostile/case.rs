@@ -1,4 +1,4 @@
-//! A hostile archive, what may come of it, and the four settings in which that is tried.
+//! A hostile archive, what may come of it, and the six settings in which that is tried.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use untar_in_root::{
-    Call, Error, ErrorKind, IdRange, Isolation, Mode, Options, Program, Report, RootSwitch, Untar, UserNamespace,
+    Call, Error, ErrorKind, IdRange, Isolation, Mode, Options, Program, Refusal, Report, RootSwitch, Untar,
+    UserNamespace,
 };
 
 use crate::support::expected::Expected;
@@ -27,11 +28,19 @@ pub enum Setting {
     UserNamespace,
     /// Nobody in particular: a user namespace with one mapped id.
     Unprivileged,
+    /// Root, which enters no root.
+    Beneath,
+    /// Nobody in particular, the same.
+    UnprivilegedBeneath,
 }
 
 impl Setting {
     fn privileged(self) -> bool {
         matches!(self, Setting::Pivot | Setting::Chroot)
+    }
+
+    fn enters_no_root(self) -> bool {
+        matches!(self, Setting::Beneath | Setting::UnprivilegedBeneath)
     }
 
     fn configure(self, options: &mut Options) {
@@ -41,6 +50,7 @@ impl Setting {
             Setting::Chroot => options.jail.isolation = Isolation::Chroot,
             Setting::UserNamespace => options.jail.user_namespace = UserNamespace::Mapped { uids: map(), gids: map() },
             Setting::Unprivileged => options.jail.user_namespace = UserNamespace::Single,
+            Setting::Beneath | Setting::UnprivilegedBeneath => options.jail.isolation = Isolation::Beneath,
         }
     }
 }
@@ -77,6 +87,8 @@ pub struct Case {
     want_in_userns: Option<Outcome>,
     /// What is otherwise still where the user namespace has one id.
     want_with_one_id: Option<Outcome>,
+    /// What is otherwise where no root is entered: there are no devices, no other owners and no rights.
+    want_beneath: Option<Outcome>,
     /// Facts of the tree that a privileged run must have come to: path, field, value.
     facts: Vec<(&'static str, &'static str, &'static str)>,
 }
@@ -102,6 +114,7 @@ pub fn aimed(name: &'static str, archive: impl Fn(&Path) -> Vec<u8> + 'static) -
         want: None,
         want_in_userns: None,
         want_with_one_id: None,
+        want_beneath: None,
         facts: Vec::new(),
     }
 }
@@ -147,6 +160,11 @@ impl Case {
         self.wants(Outcome::Fails(ErrorKind::Refused, cause.into()))
     }
 
+    /// Of an owner that nobody can be, unless nobody's is asked for.
+    pub fn refused_owner(self, cause: Refusal) -> Case {
+        self.refused(cause).beneath(Outcome::Applied)
+    }
+
     pub fn malformed(self, cause: impl Into<Expected>) -> Case {
         self.wants(Outcome::Fails(ErrorKind::Archive, cause.into()))
     }
@@ -165,9 +183,21 @@ impl Case {
         self
     }
 
-    /// In a user namespace no device can be made.
+    /// Otherwise where no root is entered.
+    pub fn beneath(mut self, want: Outcome) -> Case {
+        self.want_beneath = Some(want);
+        self
+    }
+
+    /// Otherwise in a user namespace, and where no root is entered.
+    pub fn in_userns_and_beneath(self, want: Outcome) -> Case {
+        self.in_userns(want.clone()).beneath(want)
+    }
+
+    /// In a user namespace no device can be made, nor where no root is entered.
     pub fn without_devices(self) -> Case {
-        self.in_userns(Outcome::Fails(ErrorKind::Entry, Expected::Call(Call::Mknodat, Errno::PERM)))
+        let fails = Outcome::Fails(ErrorKind::Entry, Expected::Call(Call::Mknodat, Errno::PERM));
+        self.in_userns_and_beneath(fails)
     }
 
     /// In no user namespace such an owner can be had: none maps it.
@@ -181,9 +211,9 @@ impl Case {
         self
     }
 
-    /// In a user namespace no `trusted.*` attribute can be set, which is an error where it must be.
+    /// In a user namespace no `trusted.*` attribute can be set, nor where no root is entered, which is an error where it must be.
     pub fn without_marks(self) -> Case {
-        self.in_userns(Outcome::Fails(ErrorKind::Entry, Expected::Attribute(Errno::PERM)))
+        self.in_userns_and_beneath(Outcome::Fails(ErrorKind::Entry, Expected::Attribute(Errno::PERM)))
     }
 
     pub fn fact(mut self, path: &'static str, field: &'static str, value: &'static str) -> Case {
@@ -202,6 +232,9 @@ impl Case {
     }
 
     fn wanted(&self, setting: Setting) -> Option<&Outcome> {
+        if setting.enters_no_root() {
+            return self.want_beneath.as_ref().or(self.want.as_ref());
+        }
         let with_one_id = self.want_with_one_id.as_ref().filter(|_| setting == Setting::Unprivileged);
         let in_userns = self.want_in_userns.as_ref().filter(|_| !setting.privileged());
         with_one_id.or(in_userns).or(self.want.as_ref())
@@ -310,16 +343,19 @@ impl Expect {
             Setting::Pivot => c.root == RootSwitch::Pivot,
             Setting::Chroot => c.root == RootSwitch::ChrootInNamespace,
             Setting::UserNamespace | Setting::Unprivileged => c.user_namespace.is_some() && c.root == RootSwitch::Pivot,
+            Setting::Beneath | Setting::UnprivilegedBeneath => {
+                c.user_namespace.is_none() && c.root == RootSwitch::Beneath && c.capabilities.is_empty()
+            }
         };
         let kept = |name: &str| c.capabilities.iter().any(|kept| kept == name);
         let dropped =
             ["CAP_SYS_CHROOT", "CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_KILL"].iter().all(|name| !kept(name))
                 && (self.trusted || !kept("CAP_SYS_ADMIN"));
         let walls = c.no_new_privs
-            && c.mount_restricted
+            && (c.mount_restricted || setting.enters_no_root())
             && c.seccomp == self.seccomp
             && c.landlock_abi.is_some() == self.landlock
-            && c.landlock_paths == (self.landlock && setting == Setting::Chroot);
+            && c.landlock_paths == (self.landlock && (setting == Setting::Chroot || setting.enters_no_root()));
         (!(root && dropped && walls)).then(|| format!("confined otherwise than expected: {c:?}"))
     }
 }

@@ -1,4 +1,4 @@
-//! The table of hostile archives, in each of the four settings.
+//! The table of hostile archives, in each of the six settings.
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -41,14 +41,29 @@ fn hostile_archives_are_contained_in_a_user_namespace() {
     }
 }
 
-/// As root, this starts the tests once more as nobody: libtest has no other way to change who it is.
+#[test]
+fn hostile_archives_are_contained_where_no_root_is_entered() {
+    if need_root() {
+        run_all("hostile archives", &all(), Setting::Beneath, &program(), Expect::default());
+    }
+}
+
 #[test]
 fn hostile_archives_are_contained_without_privileges() {
-    if !need_userns() {
-        return;
+    if need_userns() {
+        as_nobody(Setting::Unprivileged);
     }
+}
+
+#[test]
+fn hostile_archives_are_contained_without_privileges_where_no_root_is_entered() {
+    as_nobody(Setting::UnprivilegedBeneath);
+}
+
+/// As root, this starts the tests once more as nobody: libtest has no other way to change who it is.
+fn as_nobody(setting: Setting) {
     if !is_root() {
-        return run_all("hostile archives", &all(), Setting::Unprivileged, &program(), Expect::default());
+        return run_all("hostile archives", &all(), setting, &program(), Expect::default());
     }
     let output = Command::new(env::current_exe().expect("this program"))
         .args([&test_name(), "--exact", "--nocapture"])

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use untar_in_root::{
-    Devices, Error, ErrorKind, Failure, IdRange, Isolation, Mode, Options, Program, Report, Untar, UserNamespace,
+    Devices, Error, ErrorKind, Failure, IdRange, Isolation, Mode, Mounts, Options, Owner, Program, Report, Untar,
+    UserNamespace,
 };
 
 use super::expected::Expected;
@@ -257,6 +258,9 @@ fn change(options: &mut Options, words: &str) {
             "overlay" => options.mode = Mode::Overlay(untar_in_root::Overlay::default()),
             "pivot" => options.jail.isolation = Isolation::Pivot,
             "chroot" => options.jail.isolation = Isolation::Chroot,
+            "beneath" => options.jail.isolation = Isolation::Beneath,
+            "forced" => options.owner = Owner::Forced { uid: 1, gid: 1 },
+            "skip" => options.jail.mounts = Mounts::Skip,
             "single" => options.jail.user_namespace = UserNamespace::Single,
             "never" => options.jail.user_namespace = UserNamespace::Never,
             "mapped" => {

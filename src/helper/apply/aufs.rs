@@ -10,18 +10,16 @@ use super::Applier;
 use super::create::Spot;
 use super::dirs::{Child, NodeId};
 use super::files::NewFile;
-use super::made::{self, passing_name};
+use super::made;
 use super::metadata::{Attributes, Metadata};
-use crate::helper::fault::{Attempt, Fault, Result, at, on};
+use crate::helper::fault::{Attempt, Fault, Result, on};
 use crate::helper::feed::Failed;
 use crate::helper::path::fold;
 use crate::helper::read::entry::{Entry, Reader, Region};
 use crate::helper::read::stream::Stream;
 use crate::report::{Call, Cause, Descriptor, Limit};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, Whence, lseek, unlinkat};
+use nix::unistd::{Whence, lseek};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::ops::Range;
@@ -167,29 +165,12 @@ impl Plinks {
     fn file(&mut self, root: &OwnedFd) -> Result<OwnedFd> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => nameless(root)?,
+            None => made::nameless(root)?,
         };
         let again = file.try_clone();
         self.file = Some(file);
         again.map_err(|error| Fault::as_if(Errno::from_raw(error.raw_os_error().unwrap_or_default())))
     }
-}
-
-/// A file of no name. Where the file system has none, one whose name is taken away at once.
-fn nameless(dir: &OwnedFd) -> Result<OwnedFd> {
-    let (flags, mode) = (OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::S_IRUSR | Mode::S_IWUSR);
-    if let Ok(file) = openat(dir, ".", OFlag::O_TMPFILE | flags, mode) {
-        return Ok(file);
-    }
-    let name = passing_name();
-    let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-    let file = openat(dir, &*name, flags, mode).call(Call::Openat, || {
-        at(Descriptor::Directory, &name).with("O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600")
-    })?;
-    // Whoever has put something else there could have removed it himself.
-    unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir)
-        .call(Call::Unlinkat, || at(Descriptor::Directory, &name).with("0"))?;
-    Ok(file)
 }
 
 /// Each name, ended by NUL, the length of its value, its value: in memory they could be what all entries may have.

@@ -9,17 +9,21 @@ use super::metadata::{self, Metadata};
 use super::overlay::Overlay;
 use super::refused;
 use super::tree::Tree;
-use crate::helper::fault::{Attempt, Result, at, on};
+use crate::helper::fault::{Attempt, Result, on};
+use crate::helper::open::{self, Way};
 use crate::helper::sys::fstat;
 use crate::inode;
 use crate::report::{Call, Descriptor, Refusal};
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode};
+use nix::sys::stat::FileStat;
 use std::os::fd::OwnedFd;
 
 impl Overlay {
     /// What a hardlink is to; a whiteout is nothing.
     pub(super) fn link_source(&self, tree: &mut Tree<'_>, spot: &Spot<'_>) -> Result<Option<FileStat>> {
+        // One of ours may be a file with an attribute.
+        if tree.dirs.child(spot.parent, spot.name) == Some(Child::Whiteout) {
+            return Ok(None);
+        }
         match spot.stat()? {
             Some(stat) if inode::is_whiteout(&stat) => Ok(None),
             Some(stat) => Ok(Some(stat)),
@@ -45,9 +49,8 @@ fn copy_up(tree: &mut Tree<'_>, spot: &Spot<'_>) -> Result<Option<FileStat>> {
 }
 
 fn copy_file(tree: &mut Tree<'_>, spot: &Spot<'_>, dir: &OwnedFd) -> Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let from = openat(dir, spot.path(), flags, Mode::empty())
-        .call(Call::Openat, || at(Descriptor::Lower, spot.name).with("O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC"))?;
+    let from = open::by(dir, spot.name, Way::Lower)
+        .map_err(|errno| open::failed(errno, Way::Lower, Descriptor::Lower, spot.name))?;
     let size = fstat(&from).call(Call::Fstat, || on(Descriptor::Lower).with("<stat>"))?.st_size.cast_unsigned();
     tree.purse.admit(size)?;
     let meta = lower::read_metadata(&from)?;

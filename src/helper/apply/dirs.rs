@@ -12,11 +12,12 @@ pub(crate) mod id;
 mod left;
 mod links;
 mod names;
+mod narrow;
 mod resolve;
 
 pub(crate) use anchors::is_fuse;
 pub(crate) use deferred::Unlisted;
-pub(crate) use handles::{Due, Leaver, Leaving};
+pub(crate) use handles::{Due, Leaver, Leaving, Parting};
 pub(crate) use id::NodeId;
 pub(crate) use resolve::{Implied, Missing};
 
@@ -35,6 +36,7 @@ use deferred::{Deferred, Waiting};
 use handles::{Open, Opened};
 use links::Links;
 use names::{Names, Table};
+use narrow::Narrow;
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -111,6 +113,7 @@ pub(crate) struct Dirs {
     /// The time of the entry at hand.
     time: Time,
     begun: bool,
+    narrow: Narrow,
 }
 
 impl Dirs {
@@ -140,6 +143,7 @@ impl Dirs {
             put_back: true,
             time: Time::default(),
             begun: false,
+            narrow: Narrow::default(),
         })
     }
 
@@ -177,7 +181,8 @@ impl Dirs {
     }
 
     /// Defers metadata until the directory is left.
-    pub(crate) fn defer(&mut self, id: NodeId, metadata: Metadata) {
+    pub(crate) fn defer(&mut self, id: NodeId, mut metadata: Metadata) {
+        self.narrow.defer(id, &mut metadata.mode);
         self.wait(id, Some(Deferred::new(Due::Metadata(metadata))));
         self.node_mut(id).dirty = true;
     }
@@ -248,6 +253,7 @@ impl Dirs {
     ) -> Result<NodeId> {
         // One that we made hands nothing down until its own attributes are set.
         let (inherit, time) = if fresh { Default::default() } else { found(&opened)? };
+        let narrow = if fresh { None } else { self.narrow.make_usable(&opened)? };
         // Without layers below, what we made holds nothing of theirs.
         let opaque = fresh && self.lowers.is_none();
         let id = self.free.pop().map_or_else(|| u32::try_from(self.nodes.len()), Ok);
@@ -261,6 +267,7 @@ impl Dirs {
         if self.put_back && !fresh {
             self.wait(id, Some(Deferred::Time(time, Unlisted::There)));
         }
+        self.narrow.note(id, narrow);
         self.keep(id, &Arc::new(opened), leave)?;
         Ok(id)
     }
@@ -274,6 +281,7 @@ impl Dirs {
         let mut stack = vec![id];
         while let Some(id) = stack.pop() {
             self.wait(id, None);
+            self.narrow.note(id, None);
             let node = std::mem::take(self.node_mut(id));
             self.node_mut(id).dead = true;
             self.free.push(id.0);

@@ -4,7 +4,7 @@
 
 use super::metadata::{self, Metadata};
 use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
-use crate::helper::open;
+use crate::helper::open::{self, Way};
 use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
 use crate::helper::sys::fstat;
@@ -12,8 +12,8 @@ use crate::inode;
 use crate::report::{Call, Cause, Descriptor};
 use crate::wire::{Channel, Down, Up};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, fstatat};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
@@ -215,8 +215,7 @@ fn is_xattr_whiteout(dir: &OwnedFd, name: &[u8], stat: &FileStat) -> bool {
     if !inode::is_regular(stat) || stat.st_size != 0 {
         return false;
     }
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    openat(dir, OsStr::from_bytes(name), flags, Mode::empty())
+    open::by(dir, name, Way::Lower)
         .is_ok_and(|file| has(&file, c"trusted.overlay.whiteout") || has(&file, c"user.overlay.whiteout"))
 }
 

@@ -5,13 +5,12 @@
 
 use super::attribute::{self, ACL_DEFAULT};
 use super::remove;
-use crate::helper::fault::{Attempt, Fault, Octal, Result, at, on, quoted};
-use crate::helper::open;
+use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
+use crate::helper::open::{self, Way};
 use crate::helper::sys::fstat;
 use crate::inode;
 use crate::report::{Call, Descriptor, Purpose};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, symlinkat, unlinkat};
 use rustix::fs::{AtFlags, StatxFlags, statx};
@@ -85,8 +84,7 @@ pub(crate) fn special(dir: &OwnedFd, name: &[u8], making: Making<'_>) -> Result<
             (kind, device)
         }
     };
-    let inode = openat(dir, path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
-        .call(Call::Openat, || at(Descriptor::Directory, name).with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH"))?;
+    let inode = opened(dir, name, Way::Path)?;
     let stat = fstat(&inode).call(Call::Fstat, || on(Descriptor::File).with("<stat>"))?;
     let same = inode::kind(&stat) == kind && stat.st_nlink <= 1 && (kind == SFlag::S_IFLNK || stat.st_rdev == device);
     if !same || !is_ours(dir, (stat.st_uid, stat.st_gid), ours, inherit)? {
@@ -127,11 +125,24 @@ fn special_in(own: &OwnedFd, making: Making<'_>) -> Result<Made> {
 
 /// Makes a regular file, which gives its descriptor; `EEXIST` is the caller's to handle.
 pub(crate) fn file(dir: &OwnedFd, name: &[u8], mode: u32) -> Result<OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(dir, OsStr::from_bytes(name), flags, Mode::from_bits_truncate(mode & 0o777)).call(Call::Openat, || {
-        let mode = Octal(mode & 0o777);
-        at(Descriptor::Directory, name).with(format_args!("O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, {mode}"))
-    })
+    opened(dir, name, Way::New(mode))
+}
+
+fn opened(dir: &OwnedFd, name: &[u8], way: Way) -> Result<OwnedFd> {
+    open::by(dir, name, way).map_err(|errno| open::failed(errno, way, Descriptor::Directory, name))
+}
+
+/// A file of no name, to be written and read. Where the file system has none, one whose name is taken away at once.
+pub(super) fn nameless(dir: &OwnedFd) -> Result<OwnedFd> {
+    if let Ok(file) = open::by(dir, b".", Way::Nameless) {
+        return Ok(file);
+    }
+    let name = passing_name();
+    let file = opened(dir, name.as_bytes(), Way::Passing)?;
+    // Whoever has put something else there could have removed it himself.
+    unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir)
+        .call(Call::Unlinkat, || at(Descriptor::Directory, &name).with("0"))?;
+    Ok(file)
 }
 
 /// Makes a directory and opens it; `EEXIST` is the caller's to handle. [`Cause::Exchanged`](crate::report::Cause) if what is there then is another.
@@ -201,19 +212,7 @@ fn is_ours(dir: &OwnedFd, (uid, gid): (u32, u32), ours: Ours, inherit: Inherit) 
 /// Whom a file made here belongs to, where that is not who the helper runs as (`mount -o uid=`, squashed ids): asked
 /// with one that cannot be another's, because making it has given its descriptor.
 fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
-    let nameless = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let file = match openat(dir, ".", nameless, Mode::empty()) {
-        Ok(file) => file,
-        Err(_) => {
-            let name = passing_name();
-            let file = file(dir, name.as_bytes(), 0)?;
-            // Whoever has put something else there could have removed it himself.
-            unlinkat(dir, &*name, UnlinkatFlags::NoRemoveDir)
-                .call(Call::Unlinkat, || at(Descriptor::Directory, &name).with("0"))?;
-            file
-        }
-    };
-    let stat = fstat(&file).call(Call::Fstat, || on(Descriptor::File).with("<stat>"))?;
+    let stat = fstat(nameless(dir)?).call(Call::Fstat, || on(Descriptor::File).with("<stat>"))?;
     Ok((stat.st_uid, stat.st_gid))
 }
 

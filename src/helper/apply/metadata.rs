@@ -7,6 +7,7 @@ use super::attribute::{self, ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
 use super::made::{self, Inherit, Ours};
 use super::unchangeable;
 use crate::helper::fault::{Attempt, Fault, Octal, Result, at, on};
+use crate::helper::open::PRIVATE;
 use crate::helper::read::entry::Time;
 use crate::helper::rights;
 use crate::helper::sys;
@@ -85,6 +86,9 @@ pub(crate) struct Setter {
     /// Files take their directory's group everywhere.
     pub(crate) group_from_directory: bool,
     pub(crate) sync: bool,
+    /// No root was entered: nothing is given to what is held by its path alone, files are made with another mode than
+    /// theirs, and the owner's own mode keeps him out.
+    pub(crate) beneath: bool,
 }
 
 /// What was softened.
@@ -103,10 +107,14 @@ impl Setter {
             attribute::remove(file, ACL_ACCESS)?;
         }
         let mode = allowed_mode(meta.mode, owned);
-        if inherit.acl || mode & 0o7000 != 0 {
+        // The kernel asks who may write a file for these.
+        let data = |(name, _): &&(CString, Vec<u8>)| self.beneath && name.to_bytes().starts_with(b"user.");
+        self.set_xattrs(file, meta.xattrs.iter().filter(data), &mut softened)?;
+        let made = if self.beneath { PRIVATE } else { mode & 0o777 };
+        if inherit.acl || mode != made {
             chmod(file, mode)?;
         }
-        self.set_xattrs(file, &meta.xattrs, &mut softened)?;
+        self.set_xattrs(file, meta.xattrs.iter().filter(|attribute| !data(attribute)), &mut softened)?;
         self.times(file, meta)?;
         Ok(softened)
     }
@@ -156,7 +164,7 @@ impl Setter {
         if now != mode {
             chmod(dir, mode)?;
         }
-        self.set_xattrs(dir, &meta.xattrs, &mut softened)?;
+        self.set_xattrs(dir, meta.xattrs.iter(), &mut softened)?;
         self.times(dir, meta)?;
         Ok(softened)
     }
@@ -205,7 +213,19 @@ impl Setter {
         }
     }
 
-    fn set_xattrs(&self, fd: &OwnedFd, xattrs: &[(CString, Vec<u8>)], softened: &mut Softened) -> Result<()> {
+    /// The owner's part of a directory's mode, once all is done; an ACL may have decided over the rest.
+    pub(crate) fn narrow_directory(&self, dir: &OwnedFd, owners: u32) -> Result<Softened> {
+        let stat = sys::fstat(dir).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
+        chmod(dir, stat.st_mode & 0o7077 | owners & 0o700)?;
+        self.sync_each(dir).map(|()| Softened::new())
+    }
+
+    fn set_xattrs<'x>(
+        &self,
+        fd: &OwnedFd,
+        xattrs: impl Iterator<Item = &'x (CString, Vec<u8>)>,
+        softened: &mut Softened,
+    ) -> Result<()> {
         for (name, value) in xattrs {
             let result = fsetxattr(fd, name, value, XattrFlags::empty()).map_err(nix_errno);
             self.xattr_result(result, name, value.len(), softened)?;

@@ -24,10 +24,15 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// `lowers`: opens the lower layers, if they are looked at.
-    pub(super) fn new(options: &Options, marks: Marks, lowers: impl FnOnce() -> Result<Lowers>) -> Result<Mode> {
+    /// `lowers`: opens the lower layers, if they are looked at. `beneath`: no root was entered.
+    pub(super) fn new(
+        options: &Options,
+        marks: Marks,
+        beneath: bool,
+        lowers: impl FnOnce() -> Result<Lowers>,
+    ) -> Result<Mode> {
         Ok(match options.mode {
-            options::Mode::Overlay(_) => Mode::Overlay(Overlay::new(options, marks, Rc::new(lowers()?))),
+            options::Mode::Overlay(_) => Mode::Overlay(Overlay::new(options, marks, Rc::new(lowers()?), beneath)),
             options::Mode::Layer => Mode::Layer { keeps_nondirs: options.no_overwrite_dir_nondir },
             options::Mode::Literal => Mode::Literal,
         })

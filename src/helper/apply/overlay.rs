@@ -29,16 +29,19 @@ pub(super) struct Overlay {
     no_overwrite_dir_nondir: bool,
     keep_directory_symlink: bool,
     is_fuse: OnceCell<bool>,
+    beneath: bool,
 }
 
 impl Overlay {
-    pub(super) fn new(options: &Options, marks: Marks, lowers: Rc<Lowers>) -> Overlay {
+    /// `beneath`: no root was entered, and no device is made.
+    pub(super) fn new(options: &Options, marks: Marks, lowers: Rc<Lowers>, beneath: bool) -> Overlay {
         Overlay {
             marks,
             lowers,
             no_overwrite_dir_nondir: options.no_overwrite_dir_nondir,
             keep_directory_symlink: options.keep_directory_symlink,
             is_fuse: OnceCell::new(),
+            beneath,
         }
     }
 
@@ -94,7 +97,7 @@ impl Overlay {
     /// To fuse-overlayfs the device is a whiteout of its own: the call answers ENOENT, and hides the whole directory. So it is
     /// not tried there, which is told by what it keeps for itself besides: marks in `trusted.`.
     fn takes_devices(&self, dir: &OwnedFd) -> bool {
-        self.marks.are_trusted() || !*self.is_fuse.get_or_init(|| is_fuse(dir))
+        !self.beneath && (self.marks.are_trusted() || !*self.is_fuse.get_or_init(|| is_fuse(dir)))
     }
 
     pub(super) fn whiteout(&self, tree: &mut Tree<'_>, parent: NodeId, name: &[u8]) -> Result<()> {

@@ -5,7 +5,7 @@ use super::metadata::Metadata;
 use crate::helper::fault::Result;
 use crate::helper::read::entry::{Entry, Time};
 use crate::helper::rights::{self, Attribute, Namespace, Ruling, Setting};
-use crate::options::{Options, Xattrs};
+use crate::options::{Options, Owner, Xattrs};
 use crate::report::{Cause, EntryKind, EventKind};
 use std::ffi::CString;
 
@@ -16,16 +16,22 @@ pub(crate) struct Policy {
     usable_modes: bool,
     xattrs: Xattrs,
     setting: Setting,
+    /// No root was entered: everything belongs to whoever the helper runs as.
+    beneath: bool,
+    /// To these, where that was not asked for.
+    own: Option<(u32, u32)>,
 }
 
 impl Policy {
-    /// `own`: the user that the helper runs as.
-    pub(crate) fn new(options: &Options, own: u32, namespace: Namespace) -> Policy {
+    /// `own`: who the helper runs as; `beneath`: no root was entered.
+    pub(crate) fn new(options: &Options, own: (u32, u32), namespace: Namespace, beneath: bool) -> Policy {
         Policy {
             clamp_mtime: options.clamp_mtime,
             usable_modes: options.usable_modes,
             xattrs: options.xattrs,
-            setting: Setting::new(options, own, namespace),
+            setting: Setting::new(options, own.0, namespace, beneath),
+            beneath,
+            own: (options.owner != Owner::Caller).then_some(own),
         }
     }
 
@@ -36,6 +42,9 @@ impl Policy {
         let owner = self.ids(entry.uid, entry.gid)?;
         if self.usable_modes && entry.kind == EntryKind::Directory {
             widen(entry, &mut events);
+        }
+        if self.beneath {
+            disown(entry, self.own, &mut events);
         }
         let xattrs = self.attributes(entry, &mut events)?;
         let atime = entry.atime.map_or(mtime, |atime| self.clamp(atime));
@@ -67,6 +76,11 @@ impl Policy {
         let mut attributes = Vec::new();
         for mut attribute in given(entry) {
             entry.mode = attribute.mode_without(entry.mode);
+            if self.beneath && !self.usable_modes && entry.kind == EntryKind::Directory {
+                // Until the run is over (`dirs/usable.rs`), which then goes by the mode.
+                entry.mode = attribute.owners_mode(entry.mode);
+                attribute.let_owner_use();
+            }
             if self.usable_modes && entry.kind == EntryKind::Directory {
                 attribute.let_owner_use();
             }
@@ -112,6 +126,16 @@ fn widen(entry: &mut Entry, events: &mut Vec<EventKind>) {
         events.push(EventKind::ModeWidened { mode: entry.mode });
         entry.mode |= ALL;
     }
+}
+
+/// Nobody is given anything, and what would be another's right is nobody's.
+fn disown(entry: &mut Entry, own: Option<(u32, u32)>, events: &mut Vec<EventKind>) {
+    const SET_ID: u32 = 0o6000;
+    let others = own.is_some_and(|(uid, gid)| (entry.uid, entry.gid) != (uid.into(), gid.into()));
+    if others || entry.mode & SET_ID != 0 {
+        events.push(EventKind::CallersOwn);
+    }
+    entry.mode &= !SET_ID;
 }
 
 /// All that the entry has, each once: of an ACL in two spellings the text, unless its names say nothing here.

@@ -6,6 +6,7 @@
 
 use super::marks::Marks;
 use super::unchangeable;
+use super::usable;
 use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::open;
 use crate::helper::read::input::Watch;
@@ -40,6 +41,8 @@ pub(crate) struct Remover {
     pub(crate) marks: Option<Marks>,
     /// One of them is another's, whose times are not for us to set; to be told of the entry at hand.
     pub(crate) untimed: Cell<bool>,
+    /// Whose directories are made writable for it: the mode keeps him out, since no root was entered.
+    pub(crate) own: Option<u32>,
 }
 
 /// A directory on the way down.
@@ -181,6 +184,7 @@ impl Remover {
     /// Opens a directory and removes all in it but directories.
     fn enter(&self, dir: &OwnedFd, name: &[u8]) -> Result<Level> {
         let handle = open::directory(dir, name, self.mounts == Mounts::Cross)?;
+        usable::make(&handle, self.own)?;
         let time = self.time_of(&handle)?;
         let (mut directories, mut mounted) = (Vec::new(), false);
         for (child, kind) in list(&handle)? {
@@ -243,13 +247,7 @@ pub(crate) fn list(handle: &OwnedFd) -> Result<Vec<(Vec<u8>, Option<Type>)>> {
 
 /// Reads names one after the other, from a directory in which nothing is removed meanwhile.
 pub(crate) fn each(handle: &OwnedFd, mut tell: impl FnMut(&[u8], Option<Type>) -> Result<()>) -> Result<()> {
-    let fresh = nix::fcntl::openat(
-        handle,
-        ".",
-        nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
-        nix::sys::stat::Mode::empty(),
-    )
-    .call(Call::Openat, || at(Descriptor::Directory, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
+    let fresh = open::directory(handle, b".", true)?;
     // Which of its calls fdopendir(3) failed in, it does not say.
     let mut dir = Dir::from_fd(fresh).map_err(Fault::as_if)?;
     for entry in dir.iter() {

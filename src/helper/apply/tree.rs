@@ -1,6 +1,6 @@
 //! What entries are made in and with, whatever the mode: known directories, content that is paid for, who tells of it.
 
-use super::dirs::{Dirs, Due, Leaving, NodeId, Unlisted};
+use super::dirs::{Dirs, Due, Leaving, NodeId, Parting, Unlisted};
 use super::files::{Maker, NewFile};
 use super::metadata::Setter;
 use super::purse::Purse;
@@ -143,9 +143,12 @@ impl Journal<'_> {
                 self.tell_of(Some(EntryRef::left(&left.path())), EventKind::DirectoryGone);
                 return Ok(());
             };
-            let softened = match left.due {
-                Due::Metadata(metadata) => setter.leave_directory(handle, metadata),
-                Due::Time(time, unlisted) => setter.date_directory(handle, *time, *unlisted != Unlisted::There),
+            let softened = match left.parting {
+                Parting::Due(Due::Metadata(metadata)) => setter.leave_directory(handle, metadata),
+                Parting::Due(Due::Time(time, unlisted)) => {
+                    setter.date_directory(handle, *time, *unlisted != Unlisted::There)
+                }
+                Parting::Narrow(owners) => setter.narrow_directory(handle, owners),
             };
             let softened = softened.map_err(|fault| unchangeable::told(fault, handle, None))?;
             for what in softened {

@@ -1,12 +1,12 @@
 //! Gives up rights, for good, before a byte of the archive is read: `capabilities(7)`, `PR_SET_NO_NEW_PRIVS`.
 
-use super::landlock;
+use super::landlock::{self, Paths, Restricted};
 use super::root::Inside;
-use super::seccomp;
+use super::seccomp::{self, Reach};
 use crate::helper::fault::{Attempt, Fault, Result};
 use crate::marks;
-use crate::options::{Isolation, Mode, Options, OverlayPrefix, Owner};
-use crate::report::{Call, Confinement, RootSwitch};
+use crate::options::{Isolation, Jail, Mode, Mounts, Options, OverlayPrefix, Owner, UserNamespace, Wall};
+use crate::report::{Call, Confinement, Purpose, RootSwitch};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::sched::sched_getaffinity;
@@ -40,19 +40,20 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         Ok(()) => true,
         Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
     };
-    let wanted = initial && wants_trusted_marks(&options.mode);
+    let beneath = inside.switch == RootSwitch::Beneath;
+    let wanted = initial && !beneath && wants_trusted_marks(&options.mode);
     let trusted_marks = asks_for_trusted_marks(&options.mode) || wanted && marks::can_be_trusted(&inside.root);
     let marks_fell_back = wanted && !trusted_marks;
-    let capabilities = reduce_capabilities(&needed(options, trusted_marks, inside.nodev))?;
+    let none = options.list || beneath;
+    let needed = if none { CapsHashSet::new() } else { needed(options, trusted_marks, inside.nodev) };
+    let capabilities = reduce_capabilities(&needed)?;
     prctl::set_no_new_privs().call(Call::Prctl, || "PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0")?;
-    let paths = options.jail.sandbox.landlock_paths || inside.switch != RootSwitch::Pivot;
-    let landlock = landlock::restrict(options.jail.sandbox.landlock, &inside.root, &inside.lowers, paths)?;
     let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     // std's own count reads /proc and /sys, which must not be looked for inside the root.
     let processors = sched_getaffinity(Pid::from_raw(0))
         .map_or(1, |set| (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
     let no_new_privs = prctl::get_no_new_privs().unwrap_or(false);
-    let seccomp = seccomp::restrict(options.jail.sandbox.seccomp)?;
+    let (landlock, seccomp) = walls(&options.jail, &inside)?;
     let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, below, group_from_directory, .. } =
         inside;
     let report = Confinement {
@@ -82,14 +83,29 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
     })
 }
 
+/// Landlock and the filter. Where no root is entered they are what there is, and required unless the filter was declined:
+/// what Landlock does not bind (owner, mode, times, attributes) the filter alone does.
+fn walls(jail: &Jail, inside: &Inside) -> Result<(Restricted, bool)> {
+    let sandbox = jail.sandbox;
+    let beneath = inside.switch == RootSwitch::Beneath;
+    let meant = |fault: Fault| if beneath { fault.meant(Purpose::Beneath) } else { fault };
+    let paths = match inside.switch {
+        RootSwitch::Beneath => Paths::Alone,
+        RootSwitch::Pivot if !sandbox.landlock_paths => Paths::None,
+        _ => Paths::Inside,
+    };
+    let landlock = landlock::restrict(sandbox.landlock, &inside.root, &inside.lowers, paths).map_err(meant)?;
+    let cross_mounts = jail.mounts == Mounts::Cross;
+    let reach = if beneath { Reach::Beneath { cross_mounts } } else { Reach::Root };
+    let filter = if beneath && sandbox.seccomp == Wall::BestEffort { Wall::Required } else { sandbox.seccomp };
+    let seccomp = seccomp::restrict(filter, reach).map_err(meant)?;
+    Ok((landlock, seccomp))
+}
+
 /// The capabilities that applying entries with these options takes. Where a device could be used, none is made:
 /// the policy for devices then applies.
 fn needed(options: &Options, trusted_marks: bool, nodev: bool) -> CapsHashSet {
-    let mut set = CapsHashSet::new();
-    if options.list {
-        return set;
-    }
-    set.extend([Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER, Capability::CAP_FSETID]);
+    let mut set = CapsHashSet::from([Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER, Capability::CAP_FSETID]);
     set.insert(Capability::CAP_SETFCAP);
     if nodev {
         set.insert(Capability::CAP_MKNOD);
@@ -173,6 +189,16 @@ pub(crate) fn can_enter() -> bool {
 /// Whether a user namespace of our own can be done without: a chroot takes one capability, as it is there in any container.
 pub(crate) fn can_do_without_namespace(isolation: Isolation) -> bool {
     holds(if isolation == Isolation::Pivot { Capability::CAP_SYS_ADMIN } else { Capability::CAP_SYS_CHROOT })
+}
+
+/// Whether no root need be entered where none can be: by whoever is not root, and asks for nothing that takes rights.
+pub(crate) fn may_stay_beneath(options: &Options) -> bool {
+    let jail = &options.jail;
+    jail.isolation == Isolation::Auto
+        && matches!(jail.user_namespace, UserNamespace::Auto | UserNamespace::Never)
+        && matches!(options.owner, Owner::Archive | Owner::Caller)
+        && jail.sandbox.landlock != Wall::Off
+        && !nix::unistd::geteuid().is_root()
 }
 
 /// Whether the parent, which has the helper's rights, may map uid 0 of the outer namespace: since Linux 5.12 that takes one of

@@ -1,5 +1,5 @@
 //! Landlock, the wall that does not depend on the switched root: `landlock(7)`. No network, no signals, no
-//! abstract sockets, always; with chroot also path rules, so that what is outside the root stays closed.
+//! abstract sockets, always; with chroot, and where no root is entered, also path rules, so that what is outside stays closed.
 
 use crate::helper::fault::{Fault, Result};
 use crate::options::Wall;
@@ -22,20 +22,39 @@ pub(crate) struct Restricted {
     pub(crate) paths: bool,
 }
 
+/// What is asked of it besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paths {
+    /// No path rules.
+    None,
+    /// Path rules for the root that was entered, and for the lower layers.
+    Inside,
+    /// Path rules that are all there is, since no root was entered.
+    Alone,
+}
+
+/// Hardlinks from one directory to another are a right of their own (`REFER`); below this none is ever made.
+const ALONE: u32 = ABI::V2 as u32;
+
 /// Restricts this thread and those it starts.
-pub(crate) fn restrict(wall: Wall, root: &OwnedFd, lowers: &[OwnedFd], paths: bool) -> Result<Restricted> {
+pub(crate) fn restrict(wall: Wall, root: &OwnedFd, lowers: &[OwnedFd], paths: Paths) -> Result<Restricted> {
     if wall == Wall::Off {
         return Ok(Restricted::default());
     }
     let restricted = rules(root, lowers, paths).map_err(|_| refused())?;
-    if wall == Wall::Required && restricted.abi.is_none() {
+    let least = match paths {
+        Paths::Alone => ALONE,
+        _ if wall == Wall::Required => 1,
+        _ => 0,
+    };
+    if restricted.abi.unwrap_or(0) < least {
         return Err(refused());
     }
     Ok(restricted)
 }
 
-fn rules(root: &OwnedFd, lowers: &[OwnedFd], paths: bool) -> Result<Restricted, RulesetError> {
-    let mut ruleset = Ruleset::default();
+fn rules(root: &OwnedFd, lowers: &[OwnedFd], wanted: Paths) -> Result<Restricted, RulesetError> {
+    let (mut ruleset, paths) = (Ruleset::default(), wanted != Paths::None);
     if paths {
         ruleset = ruleset.handle_access(AccessFs::from_all(WANTED))?;
     }
@@ -43,7 +62,10 @@ fn rules(root: &OwnedFd, lowers: &[OwnedFd], paths: bool) -> Result<Restricted, 
     let mut created = ruleset.create()?;
     if paths {
         // Everything but running programs and speaking to devices; REFER, or every hardlink is EXDEV.
-        let inside = AccessFs::from_all(WANTED) & !(AccessFs::Execute | AccessFs::IoctlDev);
+        let mut inside = AccessFs::from_all(WANTED) & !(AccessFs::Execute | AccessFs::IoctlDev);
+        if wanted == Paths::Alone {
+            inside &= !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock);
+        }
         created = created.add_rule(PathBeneath::new(root, inside))?;
         for lower in lowers {
             let read = AccessFs::ReadFile | AccessFs::ReadDir;

@@ -1,13 +1,16 @@
-//! Enters the root: namespace, propagation, bind, pivot, detach; or chroot. Man pages: `pivot_root(2)`,
-//! `mount_namespaces(7)`, `open_tree(2)`.
+//! Enters the root: namespace, propagation, bind, pivot, detach; or chroot; or nothing, where nothing can be entered. Man
+//! pages: `pivot_root(2)`, `mount_namespaces(7)`, `open_tree(2)`.
 
 use super::cover;
 use super::mounts;
 use super::top::{self, RESTRICTED, Top};
 use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
+use crate::helper::open;
 use crate::helper::sys::{self, fstat};
 use crate::options::{Isolation, Mounts};
-use crate::report::{Call, Cause, Descriptor, Fallback, MountsBelow, Namespace, Operand, Operation, RootSwitch};
+use crate::report::{
+    Call, Cause, Descriptor, Fallback, MountsBelow, Namespace, Operand, Operation, Purpose, RootSwitch,
+};
 use crate::wire::LowerName;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
@@ -19,9 +22,9 @@ use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Proof that the root has been entered; made only by [`enter`].
+/// Proof that the root has been entered, or that nothing else is opened from now on; made only by [`Entrance::enter`].
 pub(crate) struct Inside {
-    /// `/`, opened for reading.
+    /// The root, opened for reading.
     pub(crate) root: OwnedFd,
     pub(crate) switch: RootSwitch,
     pub(crate) fallback: Option<Fallback>,
@@ -52,27 +55,67 @@ fn setting(first: &str) -> String {
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
-/// Enters the working directory as the new root, taking handles of the lower layers along.
-pub(crate) fn enter(isolation: Isolation, lowers: &[LowerName], mounts: Mounts) -> Result<Inside> {
-    let root = openat(AT_FDCWD, ".", DIRECTORY, Mode::empty())
-        .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
-    let before = fstat(&root).call(Call::Fstat, || on(Descriptor::Root).with("<stat>"))?;
-    drop(root);
-    match separate() {
-        Ok(()) => {
-            let lowers = lowers.iter().map(hold_lower).collect::<Result<_>>()?;
-            confirm(switch_in_namespace(isolation, mounts)?, &before, lowers)
+/// How the working directory is entered as the new root, taking handles of the lower layers along.
+pub(crate) struct Entrance<'a> {
+    pub(crate) isolation: Isolation,
+    pub(crate) lowers: &'a [LowerName],
+    pub(crate) mounts: Mounts,
+    /// Where nothing else is to be had no root need be entered.
+    pub(crate) beneath: bool,
+    /// Why there is no user namespace, although it was needed.
+    pub(crate) refused: Option<Fault>,
+}
+
+impl Entrance<'_> {
+    pub(crate) fn enter(self) -> Result<Inside> {
+        if self.isolation == Isolation::Beneath {
+            return self.stay(Fault::os(Errno::UnknownErrno, Call::PivotRoot, PIVOT));
         }
-        // From a plain descriptor of a lower layer, `..` would reach the host.
-        Err(fault) if !lowers.is_empty() => Err(not_held(fault)),
-        Err(fault) if isolation == Isolation::Pivot => Err(fault),
-        Err(fault) => {
-            let mounts = mounts::below_cwd();
-            let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
-            change_root()?;
-            let (switch, fallback) = (RootSwitch::Chroot, Some(fallback_of(fault)));
-            confirm(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below }, &before, Vec::new())
+        match self.switch() {
+            Err(fault) if self.beneath && matches!(fault.errno(), Some(Errno::EPERM | Errno::EACCES)) => {
+                self.stay(fault)
+            }
+            switched => switched,
         }
+    }
+
+    fn switch(&self) -> Result<Inside> {
+        let Entrance { isolation, lowers, mounts, .. } = *self;
+        let root = openat(AT_FDCWD, ".", DIRECTORY, Mode::empty())
+            .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
+        let before = fstat(&root).call(Call::Fstat, || on(Descriptor::Root).with("<stat>"))?;
+        drop(root);
+        match separate() {
+            Ok(()) => {
+                let lowers = lowers.iter().map(hold_lower).collect::<Result<_>>()?;
+                confirm(switch_in_namespace(isolation, mounts)?, &before, lowers)
+            }
+            // From a plain descriptor of a lower layer, `..` would reach the host.
+            Err(fault) if !lowers.is_empty() => Err(not_held(fault)),
+            Err(fault) if isolation == Isolation::Pivot => Err(fault),
+            Err(fault) => {
+                let mounts = mounts::below_cwd();
+                let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
+                change_root()?;
+                let (switch, fallback) = (RootSwitch::Chroot, Some(fallback_of(fault)));
+                confirm(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below }, &before, Vec::new())
+            }
+        }
+    }
+
+    /// Enters nothing: from now on every step is taken from an open directory.
+    fn stay(self, why: Fault) -> Result<Inside> {
+        if !self.lowers.is_empty() {
+            return Err(not_held(Fault::as_if(Errno::EPERM)));
+        }
+        let root = openat(AT_FDCWD, ".", DIRECTORY, Mode::empty())
+            .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
+        let mounts = mounts::below_cwd();
+        let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
+        open::only_by_table(&root, self.mounts == Mounts::Cross).map_err(|fault| fault.meant(Purpose::Beneath))?;
+        let fallback = Some(fallback_of(self.refused.unwrap_or(why)));
+        let mounts = mounts.unwrap_or_default();
+        Ok(inside(root, Switched { switch: RootSwitch::Beneath, fallback, mounts, below }, Vec::new()))
     }
 }
 
@@ -274,9 +317,13 @@ fn confirm(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Resul
             return Err(Fault::exchanged(b"/"));
         }
     }
+    Ok(inside(root, switched, lowers))
+}
+
+fn inside(root: OwnedFd, switched: Switched, lowers: Vec<OwnedFd>) -> Inside {
     let flags = fstatvfs(&root).map(|s| s.flags()).unwrap_or(FsFlags::empty());
     let Switched { switch, fallback, mounts, below } = switched;
-    Ok(Inside {
+    Inside {
         root,
         switch,
         fallback,
@@ -287,5 +334,5 @@ fn confirm(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Resul
         below,
         group_from_directory: mounts.group_from_directory,
         _made_here: (),
-    })
+    }
 }

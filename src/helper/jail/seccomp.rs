@@ -1,9 +1,14 @@
 //! The system-call filter: an allow-list of what reading and applying takes; anything else ends the process.
-//! `seccomp(2)`. Paths, pointers and descriptors are beyond a filter: those are the switched root's business.
+//! `seccomp(2)`. Paths, pointers and descriptors are beyond a filter: those are the switched root's business. Where none
+//! was entered, less is allowed: nothing is opened but by the table of `open.rs`, known by where its entries lie, and owner,
+//! mode, times and attributes are given only to what is open for reading or writing. Nothing outside the root is, since that
+//! is what Landlock binds.
 
 mod tree;
 
 use crate::helper::fault::{Fault, Result};
+use crate::helper::open;
+use crate::helper::sys::How;
 use crate::options::Wall;
 use crate::report::Call;
 use nix::errno::Errno;
@@ -12,6 +17,15 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 use tree::Verdict;
+
+/// What a filter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Names lead nowhere but into the root that was entered.
+    Root,
+    /// No root was entered.
+    Beneath { cross_mounts: bool },
+}
 
 /// The calls that the helper makes once confined, whatever their arguments.
 const ALLOWED: &[libc::c_long] = &[
@@ -22,8 +36,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_close,
     libc::SYS_lseek,
     // Looking and opening, relative to open directories.
-    libc::SYS_openat,
-    libc::SYS_openat2,
     libc::SYS_newfstatat,
     libc::SYS_fstat,
     libc::SYS_statx,
@@ -32,13 +44,11 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getdents64,
     // Making and removing.
     libc::SYS_mkdirat,
-    libc::SYS_mknodat,
     libc::SYS_symlinkat,
     libc::SYS_unlinkat,
     // Metadata: read here, set below.
     libc::SYS_fgetxattr,
     libc::SYS_flistxattr,
-    SYS_LISTXATTRAT,
     libc::SYS_fsync,
     libc::SYS_syncfs,
     // Memory, threads and time.
@@ -66,6 +76,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_exit_group,
 ];
 
+/// And those that it makes inside a root.
+const ALLOWED_INSIDE: &[libc::c_long] = &[libc::SYS_openat, libc::SYS_openat2, libc::SYS_mknodat, SYS_LISTXATTRAT];
+
 /// The calls that change what their first argument leads to, which is never the archive: descriptor 0 can be a
 /// file of the host, and the attacker's own bytes, made set-uid there, would be the way out.
 const NOT_ON_THE_ARCHIVE: &[libc::c_long] = &[
@@ -74,13 +87,14 @@ const NOT_ON_THE_ARCHIVE: &[libc::c_long] = &[
     // It can be a connection of the host's.
     libc::SYS_sendto,
     libc::SYS_ftruncate,
-    libc::SYS_fchown,
-    libc::SYS_fchmod,
     libc::SYS_fsetxattr,
     libc::SYS_fremovexattr,
     // A copy of it would do as well.
     libc::SYS_dup,
 ];
+
+/// And inside a root.
+const NOT_ON_THE_ARCHIVE_INSIDE: &[libc::c_long] = &[libc::SYS_fchown, libc::SYS_fchmod];
 
 /// Calls of older ABIs that a libc may make in place of those above.
 #[cfg(target_arch = "x86_64")]
@@ -102,16 +116,16 @@ const CLONE_FLAGS: i32 = libc::CLONE_THREAD
     | libc::CLONE_NEWNET;
 
 /// Installs the filter for this thread and those it starts. True if the kernel says that it is in force.
-pub(crate) fn restrict(wall: Wall) -> Result<bool> {
-    restrict_on(std::env::consts::ARCH, wall)
+pub(crate) fn restrict(wall: Wall, reach: Reach) -> Result<bool> {
+    restrict_on(std::env::consts::ARCH, wall, reach)
 }
 
 /// On a processor that the compiler of filters does not know there is none, and the report says so.
-fn restrict_on(arch: &str, wall: Wall) -> Result<bool> {
+fn restrict_on(arch: &str, wall: Wall, reach: Reach) -> Result<bool> {
     if wall == Wall::Off {
         return Ok(false);
     }
-    match target(arch).and_then(filters).and_then(|filters| install(&filters)) {
+    match target(arch).and_then(|arch| filters(arch, reach)).and_then(|filters| install(&filters)) {
         Ok(()) => Ok(true),
         Err(fault) if wall == Wall::Required => Err(fault),
         Err(_) => Ok(false),
@@ -135,32 +149,50 @@ fn no_filter() -> Fault {
 }
 
 /// One program where the compiler's output allows it.
-fn filters(arch: TargetArch) -> Result<Vec<BpfProgram>> {
-    one(arch).map(|filter| vec![filter]).or_else(|_| two(arch).map(Vec::from))
+fn filters(arch: TargetArch, reach: Reach) -> Result<Vec<BpfProgram>> {
+    one(arch, reach).map(|filter| vec![filter]).or_else(|_| two(arch, reach).map(Vec::from))
+}
+
+/// Calls that are allowed, that are but on the archive, and that are answered with `ENOSYS`.
+fn calls(reach: Reach) -> [Vec<libc::c_long>; 3] {
+    let inside = |calls: &'static [libc::c_long]| if reach == Reach::Root { calls } else { &[] };
+    // The flags of clone3 are beyond a filter; libc falls back to clone.
+    let mut unknown = vec![libc::SYS_clone3];
+    if reach != Reach::Root {
+        // No call of ours: a libc looks into /proc as it gives memory back, and does without.
+        unknown.push(libc::SYS_openat);
+    }
+    [
+        [ALLOWED, OLDER, inside(ALLOWED_INSIDE)].concat(),
+        [NOT_ON_THE_ARCHIVE, inside(NOT_ON_THE_ARCHIVE_INSIDE)].concat(),
+        unknown,
+    ]
 }
 
 /// What the number decides is searched for; only calls with conditions are looked for in turn.
-fn one(arch: TargetArch) -> Result<BpfProgram> {
-    let plain = ALLOWED.iter().chain(OLDER).map(|call| (*call, Verdict::Allow));
-    let guarded = NOT_ON_THE_ARCHIVE.iter().map(|call| (*call, Verdict::NotOnTheArchive));
-    let rules = conditional()?;
+fn one(arch: TargetArch, reach: Reach) -> Result<BpfProgram> {
+    let rules = conditional(reach)?;
     let others = rules.keys().map(|call| (*call, Verdict::Other));
-    // The flags of clone3 are beyond a filter; libc falls back to clone.
-    let calls: Vec<_> = plain.chain(guarded).chain(others).chain([(libc::SYS_clone3, Verdict::Unknown)]).collect();
+    let verdicts = [Verdict::Allow, Verdict::NotOnTheArchive, Verdict::Unknown];
+    let by_number = calls(reach).into_iter().zip(verdicts);
+    let by_number = by_number.flat_map(|(calls, verdict)| calls.into_iter().map(move |call| (call, verdict)));
+    let all: Vec<_> = by_number.chain(others).collect();
     let compiled = compile(arch, rules, SeccompAction::KillProcess, SeccompAction::Allow)?;
-    tree::search_first(compiled, &calls).ok_or_else(no_filter)
+    tree::search_first(compiled, &all).ok_or_else(no_filter)
 }
 
-/// The same filter as two lists: one answers `clone3`, one is the allow-list. The kernel takes the stricter verdict.
-fn two(arch: TargetArch) -> Result<[BpfProgram; 2]> {
-    let clone3 = [(libc::SYS_clone3, Vec::new())].into();
-    let no_clone3 = compile(arch, clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.cast_unsigned()))?;
-    let mut rules = conditional()?;
-    for call in NOT_ON_THE_ARCHIVE {
-        rules.insert(*call, vec![all_of(vec![other_than(0, 0)?])?]);
+/// The same filter as two lists: one answers what is not known, one is the allow-list. The kernel takes the stricter verdict.
+fn two(arch: TargetArch, reach: Reach) -> Result<[BpfProgram; 2]> {
+    let [allowed, guarded, unknown] = calls(reach);
+    let answered = unknown.iter().map(|call| (*call, Vec::new())).collect();
+    let enosys = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    let answers = compile(arch, answered, SeccompAction::Allow, enosys)?;
+    let mut rules = conditional(reach)?;
+    for call in guarded {
+        rules.insert(call, vec![all_of(vec![other_than(0, 0)?])?]);
     }
-    rules.extend(ALLOWED.iter().chain(OLDER).chain([&libc::SYS_clone3]).map(|call| (*call, Vec::new())));
-    Ok([no_clone3, compile(arch, rules, SeccompAction::KillProcess, SeccompAction::Allow)?])
+    rules.extend(allowed.into_iter().chain(unknown).map(|call| (call, Vec::new())));
+    Ok([answers, compile(arch, rules, SeccompAction::KillProcess, SeccompAction::Allow)?])
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -175,8 +207,11 @@ fn compile(arch: TargetArch, rules: Rules, otherwise: SeccompAction, matched: Se
 }
 
 /// What is allowed only with certain arguments, other than those of `NOT_ON_THE_ARCHIVE`.
-fn conditional() -> Result<Rules> {
-    let mut rules = Rules::new();
+fn conditional(reach: Reach) -> Result<Rules> {
+    let mut rules = match reach {
+        Reach::Root => inside()?,
+        Reach::Beneath { cross_mounts } => beneath(cross_mounts)?,
+    };
     // Threads, never processes or namespaces.
     rules.insert(libc::SYS_clone, vec![masked(0, bits(CLONE_FLAGS), bits(libc::CLONE_THREAD))?]);
     // Neither a copy of the archive nor signals to a descriptor's owner (F_SETOWN, F_SETSIG).
@@ -190,19 +225,9 @@ fn conditional() -> Result<Rules> {
     // No memory that could be executed, and none of a file.
     rules.insert(libc::SYS_mprotect, vec![masked(2, bits(libc::PROT_EXEC), 0)?]);
     let anonymous = bits(libc::MAP_ANONYMOUS);
-    let plain = vec![
-        condition(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits(libc::PROT_EXEC)), 0)?,
-        condition(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(anonymous), anonymous)?,
-    ];
+    let plain = vec![flagged(2, bits(libc::PROT_EXEC), 0)?, flagged(3, anonymous, anonymous)?];
     rules.insert(libc::SYS_mmap, vec![all_of(plain)?]);
     rules.insert(libc::SYS_prctl, vec![equal(0, libc::PR_SET_NAME)?, equal(0, libc::PR_SET_VMA)?]);
-    // Metadata is given to what is held, never to a name, and not to the archive either.
-    let held = |flags| all_of(vec![other_than(0, 0)?, has(flags, libc::AT_EMPTY_PATH)?]);
-    rules.insert(libc::SYS_fchownat, vec![held(4)?]);
-    rules.insert(SYS_FCHMODAT2, vec![held(3)?]);
-    // futimens(3) has no name at all.
-    let nameless = all_of(vec![other_than(0, 0)?, condition(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?])?;
-    rules.insert(libc::SYS_utimensat, vec![nameless, held(3)?]);
     // Names are linked, not descriptors (AT_EMPTY_PATH), nor what a link in a /proc leads to (AT_SYMLINK_FOLLOW).
     rules.insert(libc::SYS_linkat, vec![equal(4, 0)?]);
     // abort(3) of the main thread.
@@ -211,9 +236,52 @@ fn conditional() -> Result<Rules> {
     Ok(rules)
 }
 
+/// Metadata is given to what is held, never to a name, and not to the archive either.
+fn inside() -> Result<Rules> {
+    let held = |flags| all_of(vec![other_than(0, 0)?, has(flags, libc::AT_EMPTY_PATH)?]);
+    Ok(Rules::from([
+        (libc::SYS_fchownat, vec![held(4)?]),
+        (SYS_FCHMODAT2, vec![held(3)?]),
+        (libc::SYS_utimensat, vec![nameless(None)?, held(3)?]),
+    ]))
+}
+
+/// Metadata is given to what is open for reading or writing: these calls answer `EBADF` where it is held by its path.
+fn beneath(cross_mounts: bool) -> Result<Rules> {
+    let opened = |how| all_of(vec![whole(2, how)?, whole(3, How::SIZE as u64)?]);
+    let opened = open::table(cross_mounts).map(|how| opened(how.addr() as u64)).collect::<Result<_>>()?;
+    // No set-id bits, for nobody but us would be who they are for; no devices and no sockets.
+    let set_id = u64::from(libc::S_ISUID | libc::S_ISGID);
+    let (kind, fifo) = (u64::from(libc::S_IFMT), u64::from(libc::S_IFIFO));
+    Ok(Rules::from([
+        (libc::SYS_openat2, opened),
+        (libc::SYS_mknodat, vec![masked(2, kind | set_id, fifo)?]),
+        (libc::SYS_fchmod, vec![all_of(vec![other_than(0, 0)?, flagged(1, set_id, 0)?])?]),
+        (libc::SYS_utimensat, vec![nameless(Some(0))?]),
+    ]))
+}
+
+/// `futimens(3)` has no name at all.
+fn nameless(flags: Option<i32>) -> Result<SeccompRule> {
+    let mut conditions = vec![other_than(0, 0)?, whole(1, 0)?];
+    if let Some(flags) = flags {
+        conditions.push(is(3, flags)?);
+    }
+    all_of(conditions)
+}
+
+/// All 64 bits of the argument are this.
+fn whole(argument: u8, value: u64) -> Result<SeccompCondition> {
+    condition(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
+}
+
 /// These bits of the argument are just those.
 fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule> {
-    rule(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
+    all_of(vec![flagged(argument, mask, value)?])
+}
+
+fn flagged(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition> {
+    condition(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
 }
 
 /// A C flag as a register holds it.
@@ -231,15 +299,11 @@ fn is(argument: u8, value: i32) -> Result<SeccompCondition> {
 
 /// The argument has this flag.
 fn has(argument: u8, flag: i32) -> Result<SeccompCondition> {
-    condition(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits(flag)), bits(flag))
+    flagged(argument, bits(flag), bits(flag))
 }
 
 fn other_than(argument: u8, value: i32) -> Result<SeccompCondition> {
     condition(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, bits(value))
-}
-
-fn rule(argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) -> Result<SeccompRule> {
-    all_of(vec![condition(argument, length, op, value)?])
 }
 
 fn all_of(conditions: Vec<SeccompCondition>) -> Result<SeccompRule> {
@@ -257,8 +321,8 @@ mod tests {
     /// No filter is installed here: the architecture is found wanting before.
     #[test]
     fn an_architecture_without_filters_is_told_or_refused() {
-        assert_eq!(restrict_on("s390x", Wall::BestEffort), Ok(false));
-        let fault = restrict_on("s390x", Wall::Required).expect_err("it was required");
+        assert_eq!(restrict_on("s390x", Wall::BestEffort, Reach::Root), Ok(false));
+        let fault = restrict_on("s390x", Wall::Required, Reach::Root).expect_err("it was required");
         assert_eq!(fault, no_filter());
         for arch in ["x86_64", "aarch64", "riscv64"] {
             target(arch).expect(arch);

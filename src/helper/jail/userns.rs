@@ -5,27 +5,38 @@ use super::lifeline;
 use crate::helper::fault::{Attempt, Fault, Result};
 use crate::helper::reporter::Reporter;
 use crate::namespace;
-use crate::options::{Jail, UserNamespace};
+use crate::options::{Isolation, Jail, UserNamespace};
 use crate::report::{Call, Namespace, UserNamespaceReport};
 use crate::wire::{Down, Up};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
-/// Makes and enters it if it is wanted or needed. Where it is only needed and cannot be had, what can be done without it is.
-pub(crate) fn enter(jail: &Jail, reporter: &mut Reporter) -> Result<Option<UserNamespaceReport>> {
+/// What came of it.
+#[derive(Default)]
+pub(crate) struct Entered {
+    pub(crate) report: Option<UserNamespaceReport>,
+    /// Why there is none, although it was needed: it is done without.
+    pub(crate) refused: Option<Fault>,
+}
+
+/// Makes and enters it if it is wanted or needed. Where it is only needed and cannot be had, what can be done without it
+/// is; `beneath`: that is anything.
+pub(crate) fn enter(jail: &Jail, beneath: bool, reporter: &mut Reporter) -> Result<Entered> {
     let spare = match &jail.user_namespace {
-        UserNamespace::Never => return Ok(None),
-        UserNamespace::Auto if confine::can_enter() => return Ok(None),
-        UserNamespace::Auto => confine::can_do_without_namespace(jail.isolation),
+        UserNamespace::Never => return Ok(Entered::default()),
+        UserNamespace::Auto if confine::can_enter() || jail.isolation == Isolation::Beneath => {
+            return Ok(Entered::default());
+        }
+        UserNamespace::Auto => beneath || confine::can_do_without_namespace(jail.isolation),
         _ => false,
     };
     if spare && !confine::can_be_mapped() {
-        return Ok(None);
+        return Ok(Entered::default());
     }
-    match unshare(CloneFlags::CLONE_NEWUSER) {
-        Err(_) if spare => return Ok(None),
-        made => made.call(Call::Unshare, || Namespace::User)?,
+    match unshare(CloneFlags::CLONE_NEWUSER).call(Call::Unshare, || Namespace::User) {
+        Err(fault) if spare => return Ok(Entered { report: None, refused: Some(fault) }),
+        made => made?,
     }
     reporter.send(&Up::NeedIdMap);
     match reporter.channel().receive() {
@@ -38,7 +49,8 @@ pub(crate) fn enter(jail: &Jail, reporter: &mut Reporter) -> Result<Option<UserN
     }
     become_root()?;
     lifeline::tie();
-    Ok(Some(UserNamespaceReport { uids: namespace::uids(), gids: namespace::gids() }))
+    let report = UserNamespaceReport { uids: namespace::uids(), gids: namespace::gids() };
+    Ok(Entered { report: Some(report), refused: None })
 }
 
 /// The namespace's root, where its maps have one: files are then made by an id that is mapped.

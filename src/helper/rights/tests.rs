@@ -88,7 +88,7 @@ fn setting(owner: &Owner, namespace: Namespace, consent: bool, overlay: bool) ->
     let mode = if overlay { Mode::Overlay(Overlay::default()) } else { Mode::Layer };
     let options =
         Options { trusted_xattrs: consent, security_xattrs: consent, owner: owner.clone(), mode, ..Options::default() };
-    Setting::new(&options, 0, namespace)
+    Setting::new(&options, 0, namespace, false)
 }
 
 fn letter(outcome: Ruling) -> char {
@@ -135,7 +135,7 @@ fn rule_13_a_capability_goes_where_the_owner_goes() {
     let value = |owner: &Owner, own, given| {
         let options = Options { owner: owner.clone(), ..Options::default() };
         let attribute = Attribute::new(b"security.capability".into(), given);
-        attribute.value(&Setting::new(&options, own, Namespace::Callers)).expect("a value")
+        attribute.value(&Setting::new(&options, own, Namespace::Callers, false)).expect("a value")
     };
     let [archive, mapped, forced, caller] = owners();
     for (owner, own, given, want) in [

@@ -55,6 +55,9 @@ fn of_refusal(refusal: Refusal) -> Option<Advice> {
 
 fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) -> Option<Advice> {
     let operation = failure.operation.as_ref();
+    if operation.is_some_and(|operation| operation.purpose == Purpose::Beneath) {
+        return Some(Advice::Landlock);
+    }
     match failure.stage {
         Stage::Enter => of_entering(operation?, errno),
         Stage::Read => of_reading(errno),

@@ -146,7 +146,7 @@ impl Drop for Captive {
     }
 }
 
-/// The helper whose root is this directory, once it waits for the archive.
+/// The helper whose root is this directory, or that works in it, once it waits for the archive.
 pub fn find(dest: &Path) -> Pid {
     // File systems in memory have the same numbers.
     let identity = |stat: fs::Metadata| (stat.dev(), stat.ino());
@@ -155,7 +155,8 @@ pub fn find(dest: &Path) -> Pid {
     loop {
         for entry in fs::read_dir("/proc").expect("/proc").flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let inside = fs::metadata(format!("/proc/{pid}/root")).is_ok_and(|stat| identity(stat) == want);
+            let is = |what| fs::metadata(format!("/proc/{pid}/{what}")).is_ok_and(|stat| identity(stat) == want);
+            let inside = is("root") || is("cwd");
             if inside && waits(pid) {
                 return Pid::from_raw(pid);
             }

@@ -22,11 +22,18 @@ pub(crate) enum Due {
     Time(Time, Unlisted),
 }
 
+/// What is done with a directory as it is left.
+pub(crate) enum Parting<'a> {
+    Due(&'a Due),
+    /// All is done in it and below, and it gets the owner's part of its mode.
+    Narrow(u32),
+}
+
 /// A directory that is left, and what was deferred until then.
 pub(crate) struct Leaving<'a> {
     /// `None`: it is no longer what it was.
     pub(crate) handle: Option<&'a OwnedFd>,
-    pub(crate) due: &'a Due,
+    pub(crate) parting: Parting<'a>,
     dirs: &'a Dirs,
     id: NodeId,
 }
@@ -120,7 +127,7 @@ impl Dirs {
         Ok(handle)
     }
 
-    fn used(&mut self, id: NodeId) -> Option<Arc<OwnedFd>> {
+    pub(super) fn used(&mut self, id: NodeId) -> Option<Arc<OwnedFd>> {
         let now = self.open.tick();
         match &mut self.node_mut(id).opened {
             Opened::Held(handle, used) => {
@@ -210,7 +217,7 @@ impl Dirs {
     pub(super) fn leave(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
         let Some(mut due) = self.due(id) else { return Ok(()) };
         let handle = self.used(id);
-        let left = leave(Leaving { handle: handle.as_deref(), due: &due, dirs: self, id });
+        let left = leave(Leaving { handle: handle.as_deref(), parting: Parting::Due(&due), dirs: self, id });
         if left.is_err() {
             self.open.unleft = Some(self.path(id));
         }
@@ -248,11 +255,26 @@ impl Dirs {
                     _ => self.leave(id, leave)?,
                 }
             }
+            self.narrow_down(id, leave)?;
             if id != NodeId::ROOT {
                 self.close(id);
             }
         }
         Ok(())
+    }
+
+    /// Nothing below it is needed any more.
+    fn narrow_down(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
+        let Some(owners) = self.narrow.take(id) else { return Ok(()) };
+        let handle = match self.handle(id, leave) {
+            Err(fault) if fault.errno().is_none() || self.open.unleft.is_some() => return Err(fault),
+            handle => handle.ok(),
+        };
+        let left = leave(Leaving { handle: handle.as_deref(), parting: Parting::Narrow(owners), dirs: self, id });
+        if left.is_err() {
+            self.open.unleft = Some(self.path(id));
+        }
+        left
     }
 
     /// Leaves a known directory and those below it that are still there, the deepest first.

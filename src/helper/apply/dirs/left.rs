@@ -4,9 +4,7 @@ use super::anchors::{Given, look};
 use super::handles::Opened;
 use super::{Dirs, NodeId, found};
 use crate::helper::fault::Result;
-use crate::helper::open;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use crate::helper::open::{self, Way};
 use std::os::fd::OwnedFd;
 
 impl Dirs {
@@ -23,7 +21,7 @@ impl Dirs {
             return Ok(Opened::Left(stat.st_dev, stat.st_ino));
         }
         let given = Given::of(&stat);
-        match openat(handle, ".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        match open::by(handle, b".", Way::Path) {
             Ok(path) if self.anchor(id) => Ok(Opened::Anchored(path, given)),
             _ => Ok(Opened::Adrift(given)),
         }

@@ -3,13 +3,15 @@
 
 use super::{Metadata, Setter, Softened, allowed_mode, both, nix_errno, set_id};
 use crate::helper::apply::attribute::ACL_ACCESS;
+use crate::helper::apply::files;
 use crate::helper::apply::made::{self, Inherit, Made, Making, Special};
 use crate::helper::fault::{Attempt, Fault, Octal, Result, at};
 use crate::helper::sys;
 use crate::options::Xattrs;
-use crate::report::{Call, Descriptor, EventKind};
+use crate::report::{Call, Descriptor, EventKind, Purpose};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
+use nix::sys::stat::SFlag;
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
 use rustix::fs::{Timespec, Timestamps, utimensat};
@@ -29,6 +31,12 @@ impl Setter {
         // The sticky bit at once: before Linux 6.6 it cannot be set later.
         let mode = within_acl(meta, false, meta.mode) & 0o1777;
         let making = Making { what, mode, ours: self.ours(), inherit };
+        if let Special::Node(kind, device) = what
+            && self.beneath
+            && kind != SFlag::S_IFIFO
+        {
+            return Err(no_device(dir, name, made::node(kind, mode, device)));
+        }
         match what {
             Special::Node(..) if inherit.acl => made::special_aside(dir, name, making),
             _ => made::special(dir, name, making),
@@ -38,6 +46,9 @@ impl Setter {
     /// Everything about one that was just made.
     pub(crate) fn new_special(&self, made: &Made, meta: &Metadata, inherit: Inherit) -> Result<Softened> {
         let mut softened = Softened::new();
+        if self.beneath {
+            return self.left_as_made(made, meta);
+        }
         let mut owned = true;
         if let Some((uid, gid)) = self.owner_to_set(meta, inherit.group) {
             let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -55,6 +66,18 @@ impl Setter {
         Ok(softened)
     }
 
+    /// Without a root of our own nothing is given to what is held by its path alone.
+    fn left_as_made(&self, made: &Made, meta: &Metadata) -> Result<Softened> {
+        let mut softened = vec![EventKind::LinksUntimed];
+        if !made.symlink && made.mode != meta.mode {
+            softened.push(EventKind::ModeIgnored { mode: meta.mode, errno: Errno::EOPNOTSUPP as i32 });
+        }
+        for (name, _) in &meta.xattrs {
+            softened.push(self.lost_attribute(name)?);
+        }
+        Ok(softened)
+    }
+
     /// No kernel sets an attribute through a path descriptor: `setxattrat(2)` answers `EBADF`.
     fn lost_attribute(&self, name: &CStr) -> Result<EventKind> {
         // user.* exists on files and directories only: xattr(7).
@@ -64,6 +87,16 @@ impl Setter {
         }
         Ok(EventKind::XattrUnsupported { name: name.to_bytes().into(), errno: errno as i32 })
     }
+}
+
+/// As the kernel answers who has no capability; the filter has another answer.
+fn no_device(dir: &OwnedFd, name: &[u8], rest: String) -> Fault {
+    let errno = match files::stat(dir, name) {
+        Ok(None) => Errno::EPERM,
+        Ok(Some(_)) => Errno::EEXIST,
+        Err(fault) => return fault,
+    };
+    Fault::os(errno, Call::Mknodat, at(Descriptor::Directory, name).with(rest)).meant(Purpose::Device)
 }
 
 /// The part of a mode that gives nobody more than was meant, though an ACL cannot be taken off or put on. With one

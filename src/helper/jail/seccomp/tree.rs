@@ -110,7 +110,10 @@ fn step(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Reach;
     use super::*;
+    use crate::helper::open;
+    use crate::helper::sys::How;
 
     /// Follows a filter as the kernel does: the verdict, and how many steps it took.
     fn follow(program: &[sock_filter], data: &[u32; 16]) -> (u32, usize) {
@@ -133,31 +136,67 @@ mod tests {
         }
     }
 
+    /// The verdict of the tree for these arguments, which is that of the lists; how many steps each took.
+    fn both(programs: &[BpfProgram; 3], data: &[u32; 16]) -> (u32, usize, usize) {
+        let [tree, answers, list] = programs;
+        let (new, old, first) = (follow(tree, data), follow(list, data), follow(answers, data));
+        // The kernel takes the stricter one: the lower as a signed number.
+        let stricter = first.0.cast_signed().min(old.0.cast_signed()).cast_unsigned();
+        assert_eq!(new.0, stricter, "{data:x?}");
+        (new.0, new.1, old.1 + first.1)
+    }
+
+    fn programs(reach: Reach) -> [BpfProgram; 3] {
+        let here = super::super::target(std::env::consts::ARCH).expect("filters");
+        let [answers, list] = super::super::two(here, reach).expect("lists");
+        [super::super::one(here, reach).expect("a tree"), answers, list]
+    }
+
     #[test]
     fn the_tree_says_what_the_lists_say_in_half_the_steps() {
-        let here = super::super::target(std::env::consts::ARCH).expect("filters");
-        let tree = super::super::one(here).expect("a tree");
-        let [no_clone3, list] = super::super::two(here).expect("lists");
-        let arch = tree[1].k;
-        let (mut in_tree, mut in_list) = (0, 0);
         // Values that conditions ask for, and others.
         let named = [libc::PR_SET_NAME, libc::PR_SET_VMA, libc::F_DUPFD_CLOEXEC].map(i32::cast_unsigned);
-        let others = [0, 1, 2, 3, 0x20, 0x22, 0x1000, 0x0001_0000, 0x003d_0f00, std::process::id()];
+        let others =
+            [0, 1, 2, 3, 0x18, 0x20, 0x22, 0x1000, 0x11ff, 0x19ed, 0x0001_0000, 0x003d_0f00, std::process::id()];
         let words = [&named[..], &others].concat();
-        for arch in [arch, 0x4000_0003, 0] {
-            for call in (0..600).chain([0x4000_0001, u32::MAX]) {
-                for (one, two) in words.iter().flat_map(|one| words.iter().map(move |two| (*one, *two))) {
-                    let data = [call, arch, 0, 0, one, 0, two, 0, one, 0, two, 0, one, 0, 0, 0];
-                    let (new, old, first) = (follow(&tree, &data), follow(&list, &data), follow(&no_clone3, &data));
-                    // The kernel takes the stricter one: the lower as a signed number.
-                    let stricter = first.0.cast_signed().min(old.0.cast_signed()).cast_unsigned();
-                    assert_eq!(new.0, stricter, "call {call} of {arch:#x} with {one:#x}, {two:#x}");
-                    in_tree += new.1;
-                    in_list += old.1 + first.1;
+        for reach in [Reach::Root, Reach::Beneath { cross_mounts: false }] {
+            let programs = programs(reach);
+            let (mut in_tree, mut in_list) = (0, 0);
+            for arch in [programs[0][1].k, 0x4000_0003, 0] {
+                for call in (0..600).chain([0x4000_0001, u32::MAX]) {
+                    for (one, two) in words.iter().flat_map(|one| words.iter().map(move |two| (*one, *two))) {
+                        let data = [call, arch, 0, 0, one, 0, two, 0, one, 0, two, 0, one, 0, 0, 0];
+                        let (_, new, old) = both(&programs, &data);
+                        in_tree += new;
+                        in_list += old;
+                    }
                 }
             }
+            assert!(in_tree * 2 < in_list, "{in_tree} steps against {in_list}");
         }
-        assert!(in_tree * 2 < in_list, "{in_tree} steps against {in_list}");
+    }
+
+    /// Where no root was entered nothing is opened but as a constant says that lies where it lies.
+    #[test]
+    fn only_what_lies_in_the_table_opens() {
+        let (here, across) = (Reach::Beneath { cross_mounts: false }, Reach::Beneath { cross_mounts: true });
+        let (opens, size) = (libc::SYS_openat2 as u32, How::SIZE as u32);
+        let count = |reach: Reach| {
+            let programs = programs(reach);
+            let verdict = |how: u64, size: u32| {
+                let (low, high) = (how as u32, (how >> 32) as u32);
+                both(&programs, &[opens, programs[0][1].k, 0, 0, 3, 0, 1, 0, low, high, size, 0, 0, 0, 0, 0]).0
+            };
+            let all: Vec<u64> = open::table(true).map(|how| how.addr() as u64).collect();
+            let opened = all.iter().filter(|how| verdict(**how, size) == libc::SECCOMP_RET_ALLOW).count();
+            for how in all {
+                for (how, size) in [(how + 1, size), (how - 8, size), (how ^ (1 << 33), size), (how, size + 8)] {
+                    assert_eq!(verdict(how, size), libc::SECCOMP_RET_KILL_PROCESS, "{reach:?}");
+                }
+            }
+            opened
+        };
+        assert_eq!((count(here), count(across)), (open::table(true).count() - 1, open::table(true).count()));
     }
 
     #[test]
