@@ -87,18 +87,14 @@ fn where_nothing_else_is_to_be_had_no_root_is_entered_and_that_is_told() {
     if !can_be_tried() {
         return;
     }
-    for (options, call, on) in
-        [("", Call::Unshare, Operand::Namespace(Namespace::User)), ("never", Call::Chroot, Operand::Nothing)]
-    {
-        let report = setting(&owned()).run_beneath(options).leads_to(OWNED);
-        assert_eq!(kinds(&report), [], "{options}");
-        let c = report.confinement;
-        assert_eq!((c.root, c.user_namespace, c.mounts), (RootSwitch::Beneath, None, MountsBelow::InSight));
-        assert!(c.landlock_paths && c.seccomp && c.no_new_privs && c.capabilities.is_empty());
-        let fallback = c.fallback.expect("told");
-        assert_eq!((fallback.operation.call, fallback.operation.on), (call, on));
-        assert_eq!(fallback.errno, Some(libc::EPERM));
-    }
+    let report = setting(&owned()).run_beneath("").leads_to(OWNED);
+    assert_eq!(kinds(&report), []);
+    let c = report.confinement;
+    assert_eq!((c.root, c.user_namespace, c.mounts), (RootSwitch::Beneath, None, MountsBelow::InSight));
+    assert!(c.landlock_paths && c.seccomp && c.no_new_privs && c.capabilities.is_empty());
+    let fallback = c.fallback.expect("told");
+    assert_eq!((fallback.operation.call, fallback.errno), (Call::Unshare, Some(libc::EPERM)));
+    assert_eq!(fallback.operation.on, Operand::Namespace(Namespace::User));
     let report = setting(&owned()).run_beneath("beneath").leads_to(OWNED);
     assert_eq!(report.confinement.fallback.expect("asked for").errno, None);
 }
@@ -288,6 +284,8 @@ fn what_takes_rights_is_refused_by_name() {
         let failure = failed.because((Call::Unshare, Errno::PERM));
         assert_eq!(failure.advice(), Some(Advice::AllowUserNamespaces), "{options}");
     }
+    // Who wants no user namespace is not given less than he could have.
+    setting(&owned()).run_beneath("never").fails(ErrorKind::Root).because((Call::Chroot, Errno::PERM));
     for options in ["beneath forced", "beneath single"] {
         let failed = setting(&owned()).run_beneath(options).fails(ErrorKind::Options);
         assert_eq!(failed.failure, None, "{options}");

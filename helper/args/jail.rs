@@ -46,10 +46,10 @@ pub(crate) struct Jail {
     /// Whether the helper makes a user namespace: auto, never, single, or id maps
     ///
     /// auto: only if the caller lacks the rights to enter ROOT; ids come from /etc/subuid and /etc/subgid where
-    /// newuidmap and newgidmap are installed, else only the caller's own id is mapped, to root. Where none can be made and
-    /// chroot(2) is allowed, as in an ordinary container, it goes on without.
+    /// newuidmap and newgidmap are installed, else only the caller's own id is mapped, to root. Where none can be made it goes
+    /// on without: by chroot(2) where that is allowed, as in an ordinary container, or for a user by --isolation beneath.
     ///
-    /// never: without the rights it fails.
+    /// never: without the rights it fails, unless --isolation beneath needs none.
     ///
     /// single: always, with the caller's own id as root and no other.
     ///

@@ -95,7 +95,7 @@ pub enum Isolation {
 #[non_exhaustive]
 pub enum UserNamespace {
     /// It makes one only if the caller lacks the capabilities to enter the root, and does without where none can be made
-    /// and `CAP_SYS_CHROOT` is there; ids come from `/etc/subuid` and
+    /// and `CAP_SYS_CHROOT` is there, or no root need be entered ([`Isolation::Auto`]); ids come from `/etc/subuid` and
     /// `/etc/subgid` through `newuidmap` and `newgidmap` where those are there, else the caller's one id
     /// becomes root.
     #[default]

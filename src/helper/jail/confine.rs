@@ -195,7 +195,7 @@ pub(crate) fn can_do_without_namespace(isolation: Isolation) -> bool {
 pub(crate) fn may_stay_beneath(options: &Options) -> bool {
     let jail = &options.jail;
     jail.isolation == Isolation::Auto
-        && matches!(jail.user_namespace, UserNamespace::Auto | UserNamespace::Never)
+        && jail.user_namespace == UserNamespace::Auto
         && matches!(options.owner, Owner::Archive | Owner::Caller)
         && jail.sandbox.landlock != Wall::Off
         && !nix::unistd::geteuid().is_root()
