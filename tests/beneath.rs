@@ -25,10 +25,6 @@ fn can_be_tried() -> bool {
     need_root() && need_tools(&["setpriv"])
 }
 
-fn user() -> Contained {
-    Contained::user(USER)
-}
-
 /// The destination is the user's.
 fn setting(archive: &Tarball) -> Setting {
     let setting = Setting::new(archive);
@@ -46,13 +42,14 @@ impl Setting {
     }
 
     fn run_without(&self, options: &str, calls: &[i64]) -> Said {
-        let who = user().without(calls);
+        let who = Contained::pod_without(USER, calls);
         self.run(&who.prefix(), &format!("{options} {}", who.words()))
     }
 
     /// Exit status, standard output and standard error of the command line.
     fn says_beneath(&self, without: &[i64], arguments: &[&str]) -> (i32, String, String) {
-        let output = user().without(without).command(&self.scratch, arguments).output().expect("the program");
+        let output =
+            Contained::pod_without(USER, without).command(&self.scratch, arguments).output().expect("the program");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         // libtest talks first.
         let out = text(output.stdout);
@@ -243,6 +240,11 @@ fn an_upper_directory_has_the_marks_that_a_user_can_set() {
         ["type", "size", "xattr.user.overlay.whiteout"].map(|field| tree.get("gone", field)),
         ["file", "0", "y"]
     );
+    // Trusted ones are root's, and no device is tried in their place.
+    let (dest, archive) = (setting.scratch.dir("other"), setting.archive.display().to_string());
+    give(&dest);
+    let (code, _, err) = setting.says_beneath(&[], &["--overlay=trusted", &dest.display().to_string(), &archive]);
+    assert!(code == 1 && err.contains("--overlay=user"), "{code}: {err}");
 }
 
 #[test]

@@ -137,6 +137,11 @@ impl Contained {
         pod
     }
 
+    /// The same where the filter keeps these calls back, too.
+    pub fn pod_without(id: u32, calls: &[i64]) -> Contained {
+        Contained { filter: Filter::Container(calls.into()), ..Contained::pod(id) }
+    }
+
     /// A user of a machine on which only root makes user namespaces.
     pub fn without_user_namespaces(id: u32) -> Contained {
         Contained::user(id, Filter::UserNamespaces)
