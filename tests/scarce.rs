@@ -45,8 +45,8 @@ impl Group {
 
     fn run_within(&self, words: &[&Path]) -> Output {
         // The shell that joins becomes the program.
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0).arg(program_path());
+        let mut shell = Command::new("timeout");
+        shell.args(["120", "sh", "-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0).arg(program_path());
         shell.args(words).output().expect("the program")
     }
 }

@@ -188,7 +188,8 @@ fn before_the_source_stalls_its_last_file_is_on_disk() {
             let (read, mut write) = std::io::pipe().expect("pipe");
             let untar = untar(place.path(), |options| options.writers = std::num::NonZeroU32::new(2));
             let (first, rest) = (pack(&files(0)), pack(&[files(101), vec![0; 1024]].concat()));
-            std::thread::scope(|scope| {
+            // What fails drops the pipe, so that the run ends.
+            std::thread::scope(move |scope| {
                 let run = scope.spawn(|| untar.apply_fd(std::os::fd::OwnedFd::from(read)));
                 write.write_all(&first).expect("the first half");
                 let last = place.join("d/100");
