@@ -44,7 +44,7 @@ struct Environment {
 const ROOT: u32 = 0;
 const USER: u32 = 65534;
 
-const ENVIRONMENTS: [Environment; 10] = [
+const ENVIRONMENTS: [Environment; 11] = [
     Environment {
         name: "root",
         owner: ROOT,
@@ -65,6 +65,15 @@ const ENVIRONMENTS: [Environment; 10] = [
         start: |place, words| Contained::pod(1000).command(&place.scratch, words),
         ids: "none made",
         cells: ["beneath"; 6],
+    },
+    Environment {
+        name: "the same without Landlock",
+        owner: 1000,
+        start: |place, words| {
+            Contained::pod_without(1000, &[libc::SYS_landlock_create_ruleset]).command(&place.scratch, words)
+        },
+        ids: "",
+        cells: ["exit 3"; 6],
     },
     Environment {
         name: "user with ids in `/etc/subuid` and `/etc/subgid`",
