@@ -136,10 +136,26 @@ fn hostile_archives() {
                 index % 8 == number % 8
             });
         }
-        for setting in [Setting::Pivot, Setting::Chroot] {
+        let beneath = without.expect.landlock && !without.calls.contains(&libc::SYS_openat2);
+        for setting in [Setting::Pivot, Setting::Chroot].into_iter().chain(beneath.then_some(Setting::Beneath)) {
             run_all(&format!("without {}", without.name), &cases, setting, &wrapper, without.expect);
         }
+        if !beneath {
+            no_root_is_entered_only_where_the_walls_stand(&wrapper, without.name);
+        }
     }
+}
+
+/// There is no older way to what is all that confines the helper then.
+fn no_root_is_entered_only_where_the_walls_stand(wrapper: &Program, name: &str) {
+    let scratch = Scratch::new();
+    let dest = scratch.dir("dest");
+    let mut untar = untar_in_root::Untar::open(&dest).expect("destination").program(wrapper.clone());
+    untar.options_mut().jail.isolation = Isolation::Beneath;
+    let error = untar.apply(&Tarball::new().file("f", "1").build()[..]).expect_err("a wall is missing");
+    assert_eq!(error.advice(), Some(untar_in_root::Advice::Landlock), "without {name}: {error}");
+    assert_eq!(fs::read_dir(&dest).expect("destination").count(), 0);
+    println!("without {name}, Beneath: {error}");
 }
 
 /// This program, in a directory that tells it what to take away.
