@@ -38,6 +38,7 @@ fn of_advice(advice: Advice) -> Option<&'static str> {
         Advice::AllowUserNamespaces => "--userns auto, with --isolation auto",
         Advice::PowerlessNamespace => "--userns never",
         Advice::MountRights => "--userns auto | --isolation auto",
+        Advice::AskNoOwners => "do without --chown, --uid-map and --gid-map",
         Advice::ChrootRight => "--userns auto | --isolation beneath",
         Advice::OtherIsolation => "--isolation auto",
         Advice::LeaveDevices => "--devices skip | --devices placeholder",

@@ -252,7 +252,7 @@ fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
             State::Partly,
             "another file system, or CAP_SETFCAP",
         ),
-        item("ACLs", attribute(b"system.posix_acl"), State::Partly, "a file system mounted with ACLs"),
+        item("ACLs", attribute(b"system.posix_acl"), State::Partly, "a file system mounted with ACLs, and any owner"),
         item(
             "trusted.* attributes",
             trusted.or_else(|| attribute(b"trusted.")),

@@ -30,7 +30,7 @@ pub use at_start::at_start;
 
 use crate::linux::own::{ARGV0, mark_initialised};
 use crate::options::{Mode, Options};
-use crate::report::{Cause, Confinement, EventKind, Failure, Report, Stage, UserNamespaceReport};
+use crate::report::{Cause, Confinement, EventKind, Failure, Purpose, Report, Stage, UserNamespaceReport};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::Applier;
 use fault::Fault;
@@ -173,7 +173,7 @@ fn enter(request: &Request, reporter: &mut Reporter) -> Result<Entered, Box<Fail
     let options = &request.options;
     let beneath = confine::may_stay_beneath(options);
     let userns::Entered { report: user_namespace, refused } =
-        userns::enter(&options.jail, beneath, reporter).map_err(at(Stage::Enter))?;
+        userns::enter(&options.jail, beneath, reporter).map_err(|fault| entering(fault, options))?;
     let files = limits::bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // Looked for in /proc, which is out of reach later.
     let initial = confine::wants_trusted_marks(&options.mode)
@@ -186,6 +186,11 @@ fn enter(request: &Request, reporter: &mut Reporter) -> Result<Entered, Box<Fail
     let inside =
         entrance.enter().map_err(|fault| at(Stage::Enter)(if in_new { fault.in_new_namespace() } else { fault }))?;
     Ok(Entered { inside, user_namespace, files, initial })
+}
+
+/// No user namespace is to be had, and nothing else will do.
+fn entering(fault: Fault, options: &Options) -> Box<Failure> {
+    at(Stage::Enter)(if confine::enters_for_owners(options) { fault.meant(Purpose::Owners) } else { fault })
 }
 
 fn at(stage: Stage) -> impl Fn(Fault) -> Box<Failure> {

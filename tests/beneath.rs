@@ -281,7 +281,9 @@ fn what_takes_rights_is_refused_by_name() {
     if !can_be_tried() {
         return;
     }
-    for options in ["forced", "pivot", "chroot", "single"] {
+    let failed = setting(&owned()).run_beneath("forced").fails(ErrorKind::Root);
+    assert_eq!(failed.because((Call::Unshare, Errno::PERM)).advice(), Some(Advice::AskNoOwners));
+    for options in ["pivot", "chroot", "single"] {
         let failed = setting(&owned()).run_beneath(options).fails(ErrorKind::Root);
         let failure = failed.because((Call::Unshare, Errno::PERM));
         assert_eq!(failure.advice(), Some(Advice::AllowUserNamespaces), "{options}");
@@ -305,6 +307,8 @@ fn what_takes_rights_is_refused_by_name() {
         assert_eq!(code, 3, "{err}");
         assert!(err.contains("a lower directory is held only in a mount namespace"), "{err}");
     }
+    let (code, _, err) = setting.says_beneath(&[], &["--chown", "1:1", dest, archive]);
+    assert!(code == 3 && err.contains("do without --chown, --uid-map and --gid-map"), "{code}: {err}");
     for (arguments, words) in [
         (["--chown", "1:1"], "--chown means nothing"),
         (["--uid-map", "0:1:1"], "--uid-map means nothing"),

@@ -60,6 +60,9 @@ pub enum Advice {
     MountRights,
     /// No user namespace was made, and `CAP_SYS_CHROOT` is wanting.
     ChrootRight,
+    /// Owners were asked for, which takes a user namespace; without them [`Isolation::Beneath`](crate::Isolation::Beneath)
+    /// is what there is.
+    AskNoOwners,
     /// Where no root can be entered Landlock and the filter on system calls are what there is.
     Landlock,
     /// Another way into the root may be allowed: [`Isolation::Auto`](crate::Isolation::Auto).

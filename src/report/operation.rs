@@ -109,6 +109,8 @@ pub enum Purpose {
     Unchangeable,
     /// A call that wants the rights which the user namespace gives that was made for this run.
     InNewNamespace,
+    /// A user namespace that is made for the owners that were asked for: without them no root need be entered.
+    Owners,
     /// A wall that must stand where no root is entered: [`Isolation::Beneath`](crate::Isolation::Beneath).
     Beneath,
 }

@@ -64,6 +64,11 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
              kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp \
              profile), grant the other, or do without a new root, which is weaker"
         }
+        Advice::AskNoOwners => {
+            "owners were asked for, which takes a user namespace, and none is to be had here (sysctl \
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces; in a \
+             container its seccomp profile); without them all can belong to the caller"
+        }
         Advice::Landlock => {
             "without a new root that must be there: Linux 5.19 or later with landlock in `lsm=`, and where a filter on system \
              calls is around, landlock_*, openat2 and seccomp in it; or allow user namespaces (sysctl \

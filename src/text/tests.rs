@@ -283,6 +283,7 @@ fn what_helps_depends_on_what_a_call_was_for() {
         (Stage::Enter, Call::Unshare, Purpose::Usual, Errno::EPERM, Advice::MountRights),
         (Stage::Enter, Call::Unshare, Purpose::InNewNamespace, Errno::EPERM, Advice::PowerlessNamespace),
         (Stage::Enter, Call::Chroot, Purpose::Usual, Errno::EPERM, Advice::ChrootRight),
+        (Stage::Enter, Call::Unshare, Purpose::Owners, Errno::EPERM, Advice::AskNoOwners),
         (Stage::Enter, Call::Openat2, Purpose::Beneath, Errno::EPERM, Advice::Landlock),
         (Stage::Confine, Call::LandlockRestrictSelf, Purpose::Beneath, Errno::EOPNOTSUPP, Advice::Landlock),
         (Stage::Apply, Call::Openat, Purpose::Usual, Errno::ESTALE, Advice::DisturbedOrUnstable),

@@ -193,10 +193,22 @@ pub(crate) fn can_do_without_namespace(isolation: Isolation) -> bool {
 
 /// Whether no root need be entered where none can be: by whoever is not root, and asks for nothing that takes rights.
 pub(crate) fn may_stay_beneath(options: &Options) -> bool {
+    may_stay_but_for_owners(options) && !asks_for_owners(options)
+}
+
+/// Whether the owners that are asked for are why a root must be entered.
+pub(crate) fn enters_for_owners(options: &Options) -> bool {
+    may_stay_but_for_owners(options) && asks_for_owners(options)
+}
+
+fn asks_for_owners(options: &Options) -> bool {
+    !matches!(options.owner, Owner::Archive | Owner::Caller)
+}
+
+fn may_stay_but_for_owners(options: &Options) -> bool {
     let jail = &options.jail;
     jail.isolation == Isolation::Auto
         && jail.user_namespace == UserNamespace::Auto
-        && matches!(options.owner, Owner::Archive | Owner::Caller)
         && jail.sandbox.landlock != Wall::Off
         && !nix::unistd::geteuid().is_root()
 }

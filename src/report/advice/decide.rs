@@ -71,6 +71,7 @@ fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) 
 fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
     let new_user = operation.on == Operand::Namespace(Namespace::User);
     match (operation.call, errno) {
+        _ if operation.purpose == Purpose::Owners => Some(Advice::AskNoOwners),
         (Call::Unshare, Errno::EPERM) if new_user => Some(Advice::AllowUserNamespaces),
         (Call::Unshare, Errno::ENOSPC | Errno::EUSERS) => Some(Advice::MoreNamespaces),
         (_, Errno::EPERM | Errno::EACCES) if operation.purpose == Purpose::InNewNamespace => {
