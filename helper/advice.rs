@@ -35,7 +35,7 @@ fn of_advice(advice: Advice) -> Option<&'static str> {
         Advice::AllowSizes => "do without --strict-sizes",
         Advice::AllowNamespaces => "do without --lower | do without --layers and --store",
         Advice::LayersInstead => "--layers",
-        Advice::AllowUserNamespaces => "--userns auto, with --isolation auto",
+        Advice::AllowUserNamespaces => "--userns auto, with --isolation auto | --isolation beneath",
         Advice::PowerlessNamespace => "--userns never",
         Advice::MountRights => "--userns auto | --isolation auto",
         Advice::AskNoOwners => "do without --chown, --uid-map and --gid-map",

@@ -356,6 +356,17 @@ fn root_stays_beneath_only_where_that_is_asked_for() {
     let failed = run("").fails(ErrorKind::Root);
     assert_eq!(failed.because((Call::Unshare, Errno::PERM)).advice(), Some(Advice::AllowUserNamespaces));
     assert_eq!(run("beneath").leads_to(OWNED).confinement.root, RootSwitch::Beneath);
+    // The hint names the way, and it helps.
+    let setting = Setting::new(&owned());
+    let (dest, archive) = (setting.dest.display().to_string(), setting.archive.display().to_string());
+    let says = |options: &[&str]| {
+        let arguments = [options, &[&dest, &archive]].concat();
+        let output = who.command(&setting.scratch, &arguments).output().expect("the program");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, err) = says(&[]);
+    assert!(code == Some(3) && err.contains("or --isolation beneath"), "{err}");
+    assert_eq!(says(&["--isolation", "beneath"]).0, Some(0));
 }
 
 #[test]
