@@ -25,7 +25,8 @@ const NAMED: [(&str, &str); 8] = [
 const VALUES: [&str; 6] = ["7", "7:8", "7:8:9", "word", "sha256:0", "/dir"];
 
 /// The options of other programs that our pages name.
-const OF_OTHERS: [&str; 11] = [
+const OF_OTHERS: [&str; 16] = [
+    "all-platforms",
     "fix-perms",
     "for",
     "format",
@@ -33,8 +34,12 @@ const OF_OTHERS: [&str; 11] = [
     "map-auto",
     "map-root-user",
     "numeric-owner",
+    "oci-layout-path",
+    "output",
     "path",
     "release",
+    "tar-path",
+    "tarball",
     "tool",
     "workspace",
 ];
