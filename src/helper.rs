@@ -11,6 +11,7 @@ mod jail;
 mod journal;
 mod list;
 mod open;
+mod pack;
 mod path;
 mod read;
 mod reporter;
@@ -23,7 +24,9 @@ mod sys;
 pub use fuzz::{BenchDirs, Seen, bench_reader, fuzz_entries};
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
-pub use fuzz::{fuzz_decode, fuzz_frames, fuzz_reader, fuzz_resolver, fuzz_stall};
+pub use fuzz::{
+    fuzz_decode, fuzz_encode, fuzz_frames, fuzz_header, fuzz_ignore, fuzz_reader, fuzz_resolver, fuzz_stall,
+};
 
 #[doc(hidden)]
 pub use at_start::at_start;

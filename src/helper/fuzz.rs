@@ -2,15 +2,23 @@
 
 #[cfg(fuzzing)]
 mod bench;
+mod encode;
 #[cfg(fuzzing)]
 mod entries;
+mod header;
+mod ignore;
 pub(super) mod script;
 mod stall;
 
 #[cfg(fuzzing)]
 pub use bench::{BenchDirs, bench_reader};
+pub use encode::fuzz_encode;
 #[cfg(fuzzing)]
 pub use entries::{Seen, fuzz_entries};
+pub use header::fuzz_header;
+#[cfg(test)]
+pub(super) use header::reads_back;
+pub use ignore::fuzz_ignore;
 pub use stall::fuzz_stall;
 #[cfg(test)]
 pub(super) use stall::same_decoded;
@@ -239,11 +247,31 @@ fn identity(fd: &OwnedFd) -> (u64, u64) {
 /// Bytes as small choices.
 struct Steps<'a>(&'a [u8]);
 
-impl Steps<'_> {
+impl<'a> Steps<'a> {
+    /// So many, or as many as there are.
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(length.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+
     fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
+    }
+
+    /// Up to eight bytes, with their number in front.
+    fn number(&mut self) -> u64 {
+        let length = usize::from(self.byte().unwrap_or_default() % 9);
+        let bytes = self.take(length);
+        bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    /// Any bytes, with their number in front.
+    fn text(&mut self) -> Vec<u8> {
+        let length = usize::from(self.byte().unwrap_or_default());
+        self.take(length).to_vec()
     }
 
     fn path(&mut self) -> Vec<&'static [u8]> {
@@ -323,6 +351,21 @@ mod tests {
     #[test]
     fn what_comes_in_stalled_pieces_is_decoded_as_in_one_go() {
         replay("stall", 3000, fuzz_stall);
+    }
+
+    #[test]
+    fn headers_are_read_as_they_were_written() {
+        replay("header", 20_000, fuzz_header);
+    }
+
+    #[test]
+    fn what_is_compressed_is_the_same_with_any_threads_and_comes_back() {
+        replay("encode", 300, fuzz_encode);
+    }
+
+    #[test]
+    fn what_is_not_listed_holds_nothing_that_is_wanted() {
+        replay("ignore", 20_000, fuzz_ignore);
     }
 
     #[test]

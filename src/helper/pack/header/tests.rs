@@ -1,0 +1,6 @@
+//! Headers beside those of Go, and read by everybody.
+
+mod go;
+mod readers;
+mod rules;
+mod sample;
