@@ -47,9 +47,10 @@ fn blocks(number: u64) -> u64 {
     if number % 16 == 1 { number } else { (number % (1 << 40)) / 512 * 512 }
 }
 
-/// A `%` is decoded: a name that has one is not for this record.
+/// A `%` is decoded: a name that has one is not for this record. The kernel has none of more than 255 bytes.
 fn plain(mut name: Vec<u8>) -> Vec<u8> {
     name.retain(|byte| *byte != b'%');
+    name.truncate(200);
     name
 }
 
