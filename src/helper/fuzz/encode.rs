@@ -61,7 +61,7 @@ fn decoded(blob: &[u8], format: Compression) -> Option<Vec<u8>> {
     let mut decoder = Decoder::open(Input::new(Arc::new(fd), Watch::new(control, None)), format).ok()?;
     let (mut content, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     loop {
-        match decoder.fill(&mut buffer).ok()? {
+        match decoder.fill(&mut buffer, || ()).ok()? {
             0 => return Some(content),
             filled => content.extend_from_slice(&buffer[..filled]),
         }
