@@ -7,6 +7,7 @@ mod image;
 mod jail;
 mod limits;
 mod output;
+mod pack;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -23,6 +24,7 @@ use untar_in_root::Options;
 pub(crate) use archive::Selection;
 pub(crate) use image::{Check, Command, Forget, Image, Inspect, Store, StoreArgs, StoreCommand};
 pub(crate) use output::When;
+pub(crate) use pack::{Pack, Selection as Packing};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -31,6 +33,7 @@ Examples:
   curl -s URL | untar-in-root --digest sha256:… DIR unpack what comes, if it is the right thing
   untar-in-root -t unknown.tar                      look into an archive without writing
   untar-in-root image oci:DIR:tag /srv/root         all layers of an image; `untar-in-root image --help`
+  untar-in-root pack /srv/root > root.tar           and the way back; `untar-in-root pack --help`
 ";
 
 /// Unpacks a tar archive or an image layer, from inside a process that sees nothing but the destination.
@@ -49,7 +52,7 @@ Examples:
 #[command(after_long_help = format!("{EXAMPLES}\n{}", exit::TABLE))]
 #[command(
     override_usage = "untar-in-root [OPTIONS] ROOT [ARCHIVE]\n       untar-in-root --list [OPTIONS] [[ROOT] ARCHIVE]\n       \
-        untar-in-root image|inspect|store|check …"
+        untar-in-root pack|image|inspect|store|check …"
 )]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -106,6 +109,9 @@ impl Args {
         if let Some(Command::Image(image)) = &self.command {
             image.check()?;
         }
+        if let Some(Command::Pack(pack)) = &self.command {
+            pack.check()?;
+        }
         self.writing.check()?;
         self.jail.check(self.writing.owner())?;
         self.output.check()
@@ -132,7 +138,7 @@ impl Args {
         self.source.set(&mut options);
         self.selection.set(&mut options);
         self.writing.set(&mut options);
-        self.jail.set(&mut options);
+        self.jail.set(&mut options.jail);
         self.limits.set(&mut options);
         self.output.set(&mut options);
         // Nobody would see it, and on large plain archives it costs more than all the rest.

@@ -25,7 +25,7 @@ Exit status:
   2    wrong usage
   3    the root could not be entered, the helper not be confined, or the helper died
   4    a digest is not the expected one
-  5    the disk is full, over quota, read-only or failing, or the archive could not be read
+  5    the disk is full, over quota, read-only or failing, or the archive could not be read or written
   128+N  ended by signal N";
 
 /// How the program ends.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
-use untar_in_root::{Advice, Digest, Error, Escaped, Listed, Report, Times};
+use untar_in_root::{Advice, Digest, Error, Escaped, Listed, Packed, Report, Times};
 
 /// One line of JSON for an entry of a listing.
 pub(crate) fn entry(listed: &Listed) -> Line<Value> {
@@ -72,6 +72,18 @@ pub(crate) fn report(report: &Report) -> Value {
     let mut value = plain(&bare);
     value["events"] = events.into();
     value["times"] = times(&report.times);
+    value
+}
+
+/// What was packed, likewise.
+pub(crate) fn packed(packed: &Packed) -> Value {
+    let events: Vec<Value> = packed.events.iter().map(plain).collect();
+    let mut bare = packed.clone();
+    bare.events = Vec::new();
+    let mut value = plain(&bare);
+    value["events"] = events.into();
+    value["times"] = times(&packed.times);
+    value["media_type"] = packed.media_type().into();
     value
 }
 

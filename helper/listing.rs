@@ -47,6 +47,7 @@ fn mode(entry: &Listed) -> String {
         EntryKind::CharDevice => 'c',
         EntryKind::BlockDevice => 'b',
         EntryKind::Fifo => 'p',
+        EntryKind::Socket => 's',
         EntryKind::Other(flag @ (b'V' | b'M')) => flag.into(),
         _ => '?',
     };

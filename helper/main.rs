@@ -8,6 +8,7 @@ mod image;
 mod inspect;
 mod json;
 mod listing;
+mod pack;
 mod patient;
 mod patterns;
 mod proc;
@@ -41,6 +42,7 @@ fn command_line() -> ExitCode {
     let exit = match &args.command {
         None => run::run(&args),
         Some(Command::Image(args)) => image::run(args),
+        Some(Command::Pack(args)) => pack::run(args),
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Store(args)) => store::run(args),
         Some(Command::Check(args)) => check::run(args),

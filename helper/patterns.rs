@@ -1,13 +1,13 @@
 //! Lists of patterns: a file, a line for each.
 
-use crate::args::Selection;
+use crate::args::{Packing, Selection};
 use crate::trouble::Trouble;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use untar_in_root::{Event, EventKind, Options, Report};
+use untar_in_root::{Event, EventKind, Options, PackOptions, Report};
 
 /// What the library takes in all.
 const MOST: u64 = 32 << 20;
@@ -16,6 +16,18 @@ const MOST: u64 = 32 << 20;
 pub(crate) fn add(selection: &Selection, options: &mut Options) -> Result<(), Trouble> {
     options.include.extend(read(&selection.include_from)?);
     options.exclude.extend(read(&selection.exclude_from)?);
+    Ok(())
+}
+
+/// The same for what is packed, and a `.dockerignore`.
+pub(crate) fn add_packing(selection: &Packing, options: &mut PackOptions) -> Result<(), Trouble> {
+    options.include.extend(read(&selection.include_from)?);
+    options.exclude.extend(read(&selection.exclude_from)?);
+    let read = |path: &PathBuf| {
+        let trouble = |error| Trouble::Patterns { path: path.clone(), error };
+        File::open(path).and_then(bytes).map_err(trouble)
+    };
+    options.dockerignore = selection.dockerignore.as_ref().map(read).transpose()?;
     Ok(())
 }
 
@@ -62,13 +74,17 @@ fn text(path: &Path) -> io::Result<String> {
     Ok(STANDARD_INPUT.get_or_init(|| text).clone())
 }
 
-fn whole(file: impl Read) -> io::Result<String> {
+fn bytes(file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST {
         return Err(io::Error::other("more than 32 MiB of patterns"));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    Ok(bytes)
+}
+
+fn whole(file: impl Read) -> io::Result<String> {
+    String::from_utf8(bytes(file)?).map_err(|error| {
         let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
         io::Error::other(format!("line {line} is not UTF-8; write ? in place of each byte that is not"))

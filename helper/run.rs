@@ -19,7 +19,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use untar_in_root::{Advice, Canceller, ErrorKind, Escaped, Listed, MountsBelow, Program, Report, RootSwitch, Untar};
+use untar_in_root::{Advice, Canceller, Confinement, ErrorKind, Escaped, Event, Listed, MountsBelow, Program};
+use untar_in_root::{Report, RootSwitch, Untar};
 
 /// Warnings that are shown; `--json` has more.
 const WARNINGS: usize = 30;
@@ -238,8 +239,13 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
 
 /// A weaker switch of root than was asked for, and what was skipped or softened.
 pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
-    let root = report.confinement.root;
-    match report.confinement.fallback.as_ref().filter(|fallback| fallback.errno.is_some()) {
+    remark(screen, &report.confinement, &report.events, report.event_count);
+}
+
+/// The same, of whatever a report is of.
+pub(crate) fn remark(screen: &mut Screen, confinement: &Confinement, events: &[Event], count: u64) {
+    let root = confinement.root;
+    match confinement.fallback.as_ref().filter(|fallback| fallback.errno.is_some()) {
         // What that is worth: SECURITY.md.
         Some(fallback) if root == RootSwitch::Beneath => screen.say(&format_args!(
             "note: no root was entered, because {fallback}; Landlock and a filter keep the helper below it, and one that was \
@@ -248,16 +254,16 @@ pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
         Some(fallback) => screen.say(&format_args!("note: confined by {root} only, because {fallback}")),
         None => {}
     }
-    mounts(screen, report);
-    for event in report.events.iter().take(WARNINGS) {
+    mounts(screen, confinement);
+    for event in events.iter().take(WARNINGS) {
         match advice::of_event(&event.what) {
             Some(option) => screen.say(&format_args!("warning: {event}; {option}")),
             None => screen.say(&format_args!("warning: {event}")),
         }
     }
-    let shown = u64::try_from(report.events.len().min(WARNINGS)).unwrap_or(u64::MAX);
-    if report.event_count > shown {
-        screen.say(&format_args!("{} more warnings; --json shows them", report.event_count - shown));
+    let shown = u64::try_from(events.len().min(WARNINGS)).unwrap_or(u64::MAX);
+    if count > shown {
+        screen.say(&format_args!("{} more warnings; --json shows them", count - shown));
     }
 }
 
@@ -271,8 +277,7 @@ pub(crate) fn unmapped(screen: &mut Screen, report: &Report, trouble: Option<&Tr
 }
 
 /// What is mounted below the root and could not be covered, unless it was to be crossed.
-fn mounts(screen: &mut Screen, report: &Report) {
-    let c = &report.confinement;
+fn mounts(screen: &mut Screen, c: &Confinement) {
     match c.mounts {
         MountsBelow::InSight
             if matches!(c.root, RootSwitch::Chroot | RootSwitch::Beneath) && !c.mounts_below.is_empty() =>

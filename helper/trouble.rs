@@ -22,6 +22,8 @@ pub(crate) enum Trouble {
     Scratch { dir: PathBuf, error: io::Error },
     /// Standard output is full, or closed.
     Output(io::Error),
+    /// A file that is to be made cannot be.
+    Made { path: PathBuf, error: io::Error },
     /// Signals could not be set up.
     Signals(io::Error),
 }
@@ -36,7 +38,7 @@ impl Trouble {
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Trouble::Run(error, _) => of_kind(error.kind()),
-            Trouble::Archive { .. } => exit::IO,
+            Trouble::Archive { .. } | Trouble::Made { .. } => exit::IO,
             Trouble::Patterns { .. } => exit::USAGE,
             Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + nix::libc::SIGPIPE as u8,
             Trouble::Output(_) => exit::IO,
@@ -50,7 +52,7 @@ impl Trouble {
             Trouble::Run(error, _) => format!("{:?}", error.kind()),
             Trouble::Archive { .. } => "Read".to_owned(),
             Trouble::Patterns { .. } => "Options".to_owned(),
-            Trouble::Output(_) => "Output".to_owned(),
+            Trouble::Output(_) | Trouble::Made { .. } => "Output".to_owned(),
             Trouble::Jail(_) | Trouble::Scratch { .. } => "Root".to_owned(),
             Trouble::Signals(_) => "Helper".to_owned(),
         }
@@ -60,6 +62,7 @@ impl Trouble {
         match self {
             Trouble::Run(error, _) => error.raw_os_error(),
             Trouble::Archive { error, .. }
+            | Trouble::Made { error, .. }
             | Trouble::Patterns { error, .. }
             | Trouble::Jail(error)
             | Trouble::Scratch { error, .. }
@@ -102,7 +105,7 @@ fn of_kind(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Options => exit::USAGE,
         ErrorKind::Digest => exit::DIGEST,
-        ErrorKind::Storage | ErrorKind::Read => exit::IO,
+        ErrorKind::Storage | ErrorKind::Read | ErrorKind::Write => exit::IO,
         ErrorKind::Root
         | ErrorKind::Confinement
         | ErrorKind::Helper
@@ -135,6 +138,9 @@ impl fmt::Display for Trouble {
                 "making a directory in {:?} to try things in: {error}; name another: untar-in-root check DIR",
                 Escaped(dir.as_os_str().as_bytes())
             ),
+            Trouble::Made { path, error } => {
+                write!(f, "writing {:?}: {error}", Escaped(path.as_os_str().as_bytes()))
+            }
             Trouble::Output(error) => write!(f, "writing to standard output: {error}"),
             Trouble::Signals(error) => write!(f, "setting signals up: {error}"),
         }
@@ -162,6 +168,7 @@ mod tests {
             (ErrorKind::Digest, 4),
             (ErrorKind::Storage, 5),
             (ErrorKind::Read, 5),
+            (ErrorKind::Write, 5),
         ] {
             assert_eq!(of_kind(kind), want, "{kind:?}");
         }

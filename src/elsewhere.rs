@@ -10,9 +10,9 @@ use crate::error::Error;
 use crate::fd::OwnedFd;
 use crate::kind::ErrorKind;
 use crate::opened::Opened;
-use crate::plan::Plan;
+use crate::plan::{PackPlan, Plan};
 use crate::program::Program;
-use crate::report::{Progress, Report};
+use crate::report::{Packed, Progress, Report};
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
@@ -63,6 +63,10 @@ pub(crate) fn run(_root: Root, _plan: Plan, _archive: OwnedFd, _each: &mut dyn F
 
 #[cfg(feature = "tokio")]
 pub(crate) async fn apply_async<A>(_root: Root, _plan: Plan, _archive: A) -> Result<Report, Error> {
+    unsupported()
+}
+
+pub(crate) fn start_packing(_root: Root, _plan: PackPlan, _archive: Option<OwnedFd>) -> Result<PackRun, Error> {
     unsupported()
 }
 
@@ -134,6 +138,36 @@ impl AsFd for Run {
 }
 
 /// No value either.
+#[derive(Debug)]
+pub(crate) enum PackRun {}
+
+impl PackRun {
+    pub(crate) fn progress(&self) -> Progress {
+        match *self {}
+    }
+
+    pub(crate) fn canceller(&self) -> Canceller {
+        match *self {}
+    }
+
+    pub(crate) fn check(&mut self) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(crate) fn take_pipe(&mut self) -> Option<OwnedFd> {
+        match *self {}
+    }
+
+    pub(crate) fn finish(self) -> Result<Packed, Error> {
+        match self {}
+    }
+}
+
+/// No value either.
 #[cfg(feature = "tokio")]
 #[derive(Debug)]
 pub(crate) enum Task {}
@@ -179,6 +213,7 @@ mod tests {
             spawn(root(), plan()).err(),
             start_fd(root(), plan(), file()).err(),
             run(root(), plan(), file(), &mut || ()).err(),
+            start_packing(root(), PackPlan::default(), None).err(),
         ];
         for error in errors {
             let error = error.expect("an error");

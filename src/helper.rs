@@ -10,6 +10,7 @@ mod holes;
 mod jail;
 mod journal;
 mod list;
+mod look;
 mod open;
 mod pack;
 mod path;
@@ -38,6 +39,7 @@ use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::Applier;
 use fault::Fault;
 use feed::{Sink, failure, feed, read_failure};
+use jail::right::Write;
 use jail::root::{Entrance, Inside};
 use jail::{confine, lifeline, limits, userns};
 use list::Lister;
@@ -101,20 +103,22 @@ fn run() -> ! {
     // Held to the end: no file that is made may get the number that the filter guards.
     let archive = Arc::new(archive);
     let exit = match control.try_clone() {
-        Ok(socket) => serve(&archive, control, Reporter::new(socket), started),
+        // The reporter has the number that the filter of packing lets it write to.
+        Ok(second) => serve(&archive, second, Reporter::new(control), started),
         Err(_) => 1,
     };
     sys::exit_now(exit)
 }
 
 fn serve(archive: &Arc<OwnedFd>, control: OwnedFd, mut reporter: Reporter, started: Instant) -> i32 {
-    let request = match reporter.channel().receive() {
-        Ok(Down::Request(request)) => request,
+    let request = reporter.channel().receive();
+    let mut report = Report::default();
+    let failure = match request {
+        Ok(Down::Request(request)) => work(archive, control, &request, &mut reporter, &mut report, started).err(),
+        Ok(Down::Pack(request)) => pack::work(archive, control, &request, &mut reporter, &mut report, started).err(),
         // Nobody is there, or nobody that could make sense of a reply.
         _ => return 1,
     };
-    let mut report = Report::default();
-    let failure = work(archive, control, &request, &mut reporter, &mut report, started).err();
     reporter.send(&Up::Reply(Box::new(Reply { report, failure: failure.map(|failure| *failure) })));
     0
 }
@@ -137,7 +141,7 @@ fn work(
     let mut confined = confine::drop_privileges(inside, options, initial).map_err(at(Stage::Confine))?;
     confined.report.user_namespace = user_namespace;
     report.confinement = confined.report.clone();
-    report.user_marks = matches!(options.mode, Mode::Overlay(_)) && !confined.trusted_marks;
+    report.user_marks = matches!(options.mode, Mode::Overlay(_)) && !confined.right.trusted_marks;
     report.times.confine = elapsed(mark);
     let confinement: Confinement = report.confinement.clone();
     reporter.hold(&Up::Started(Box::new(confinement)));
@@ -164,7 +168,7 @@ fn work(
 
 /// What has come of entering the root, and what cannot be found out once that is done.
 struct Entered {
-    inside: Inside,
+    inside: Inside<Write>,
     user_namespace: Option<UserNamespaceReport>,
     /// How many descriptors there may be.
     files: usize,

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Storage,
     /// The archive could not be read: the caller's reader or the descriptor failed.
     Read,
+    /// A packed archive could not be written: the caller's writer or the descriptor failed, or nobody reads it.
+    Write,
     /// The root is missing, not a directory, or cannot be entered.
     Root,
     /// Confinement could not be had, or the helper was stopped for violating it.

@@ -1,5 +1,5 @@
-//! Apply a tar stream or a container-image layer to a directory, from inside a process that can see nothing
-//! but that directory.
+//! Apply a tar stream or a container-image layer to a directory, or pack a directory into one, from inside a process that
+//! can see nothing but that directory.
 //!
 //! # From the top
 //!
@@ -29,10 +29,14 @@
 //! | write it in another asynchronous program | [`Session::into_parts`] |
 //! | start a run and wait for it later | [`Untar::start_fd`], a [`Pending`] |
 //! | look at what is in an archive | [`Untar::list`] |
+//! | pack a directory into a file, pipe or socket | [`Pack::to_fd`] |
+//! | read a directory as an archive | [`Pack::spawn`], a [`Packing`] that is an [`io::Read`](std::io::Read) |
 //! | end a run from another thread | [`Session::canceller`] |
 //! | have a directory appear whole or not at all | [`Untar::atomic`] |
 //! | let your own program be the helper | [`helper::init`], then [`Program::this`] |
 //! | let your own tests be it | [`helper_at_start!`], then [`Program::this`] |
+//!
+//! [`Pack`] is the way back: the helper enters a directory that it cannot change, and writes the archive.
 //!
 //! The parent treats the helper as compromised: its frames are bounded and checked, its events capped, and
 //! what the parent can know itself (bytes streamed, the digest of the archive) it does not ask. What is and
@@ -80,7 +84,7 @@ pub use program::Program;
 pub use report::*;
 #[cfg(feature = "tokio")]
 pub use session::Running;
-pub use session::{Parts, Pending, Session, Untar};
+pub use session::{Pack, PackParts, Packing, Parts, Pending, PendingPack, Session, Untar};
 pub use text::Escaped;
 
 // The seam. What the public types do is in one of two modules with the same functions; tests on Linux see both.

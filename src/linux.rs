@@ -5,6 +5,7 @@ mod feeder;
 mod idmap;
 pub(crate) mod opened;
 pub(crate) mod own;
+mod pack;
 mod root;
 mod run;
 mod source;
@@ -16,6 +17,7 @@ mod whiteouts;
 
 pub(crate) use opened::open_lower;
 pub(crate) use own::this_program;
+pub(crate) use pack::{PackRun, start_packing};
 pub(crate) use root::Root;
 #[cfg(feature = "image")]
 pub(crate) use root::open_root;

@@ -1,8 +1,10 @@
 //! What the caller asks for: plain data, trusted, sent to the helper as one request.
 
 mod jail;
+mod pack;
 
 pub use jail::{Isolation, Jail, Mounts, ProcessLimits, Sandbox, UserNamespace, Wall};
+pub use pack::{Encoding, PackOptions, PackOwner, PackXattrs, Tolerance, UnmappedIds};
 
 use crate::opened::Lower;
 use serde::{Deserialize, Serialize};
@@ -294,6 +296,8 @@ pub struct Limits {
     pub xattr_bytes: u32,
     /// Data regions of one sparse file; default 100,000.
     pub sparse_regions: u32,
+    /// In packing, files with several names, each of which is remembered; default 4 million. Applying remembers none.
+    pub hardlinks: u64,
     /// Events reported; the rest are counted, which is no error; default 1,000.
     pub events: u32,
 }
@@ -311,6 +315,7 @@ impl Default for Limits {
             xattrs: 256,
             xattr_bytes: 64 << 10,
             sparse_regions: 100_000,
+            hardlinks: 4_000_000,
             events: 1_000,
         }
     }

@@ -3,7 +3,7 @@
 use crate::beginning::Beginning;
 use crate::canceller::Canceller;
 use crate::opened::Opened;
-use crate::options::Options;
+use crate::options::{Options, PackOptions};
 use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{Digest, Listed, Progress};
@@ -29,6 +29,18 @@ pub(crate) struct Plan {
     pub(crate) beginning: Beginning,
     /// Only documents of up to so many bytes are wanted: other files are made without content.
     pub(crate) documents: Option<u64>,
+}
+
+/// What a packing is to be, but for its root.
+#[derive(Default)]
+pub(crate) struct PackPlan {
+    /// `None` is the present one.
+    pub(crate) program: Option<Program>,
+    pub(crate) options: PackOptions,
+    /// Inside the root; none is all of it.
+    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) canceller: Canceller,
 }
 
 /// What is wanted of the digest of the archive as it came.

@@ -8,15 +8,17 @@ mod event;
 mod failure;
 mod looks_like;
 mod operation;
+mod packed;
 
 pub use advice::Advice;
 pub use confinement::{Confinement, Fallback, MapRefusal, MountsBelow, RootSwitch, UserNamespaceReport};
 pub use digest::{Digest, ParseDigestError};
 pub use entry::{DeviceNumber, EntryKind, EntryRef, Listed};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, SourceChange};
 pub use failure::{BadPattern, Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
 pub use looks_like::LooksLike;
 pub use operation::{Call, Descriptor, Namespace, Operand, Operation, Purpose};
+pub use packed::Packed;
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

@@ -3,11 +3,13 @@
 #[cfg(unix)]
 mod fd;
 mod lower;
+mod pack;
 mod program;
 #[cfg(feature = "tokio")]
 mod running;
 mod untar;
 
+pub use pack::{Pack, PackParts, Packing, PendingPack};
 #[cfg(feature = "tokio")]
 pub use running::Running;
 pub use untar::Untar;

@@ -25,7 +25,7 @@
 
 use crate::beginning::Beginning;
 use crate::error::Garbled;
-use crate::options::Options;
+use crate::options::{Options, PackOptions};
 use crate::report::{Confinement, Event, Failure, Listed, Progress, Report};
 use bincode::config::standard;
 use bincode::error::DecodeError;
@@ -59,6 +59,16 @@ pub(crate) enum Down {
     IdMapDone(Result<(), IdMapFailure>),
     /// The lower directories are complete.
     LowersReady,
+    /// What to pack, in place of a request to apply.
+    Pack(Box<PackRequest>),
+}
+
+/// Everything that a helper is told that packs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PackRequest {
+    pub(crate) options: PackOptions,
+    /// Inside the root, in this order.
+    pub(crate) paths: Vec<Vec<u8>>,
 }
 
 /// Everything that the helper is told.

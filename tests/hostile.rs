@@ -3,7 +3,7 @@
 mod archives;
 mod attacker;
 pub mod beside;
-mod breach;
+pub mod breach;
 pub mod case;
 mod exchanged;
 mod swapped;

@@ -34,6 +34,7 @@ mod mounts;
 mod no_proc;
 mod ordinary_container;
 mod overlay;
+mod pack;
 mod privileges;
 mod renumbering;
 mod replays;

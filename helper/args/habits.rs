@@ -62,7 +62,7 @@ struct Reading {
 pub(super) fn answer(command: &Command, words: &[OsString]) -> Option<String> {
     let reading = Reading::of(command, words).filter(|reading| reading.habit)?;
     if reading.makes {
-        return Some("this is tar's command line, and untar-in-root only unpacks and lists".to_owned());
+        return Some("this is tar's command line; to make an archive: untar-in-root pack ROOT > ARCHIVE".to_owned());
     }
     let typed = reading.ours()?;
     let understood = command.clone().try_get_matches_from(&typed).is_ok();
@@ -266,7 +266,7 @@ mod tests {
         ] {
             assert_eq!(answered(words).as_deref(), Some(want), "{words}");
         }
-        assert!(answered("-czf a.tar.gz dir").is_some_and(|words| words.contains("only unpacks")));
+        assert!(answered("-czf a.tar.gz dir").is_some_and(|words| words.starts_with("pack ROOT")));
     }
 
     #[test]

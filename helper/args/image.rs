@@ -2,7 +2,7 @@
 
 use super::output::When;
 use super::values::{self, Word};
-use super::{archive, common, jail, limits, writing};
+use super::{archive, common, jail, limits, pack, writing};
 use clap::error::ErrorKind;
 use std::path::{Path, PathBuf};
 use untar_in_root::Options;
@@ -40,6 +40,8 @@ Examples:
 pub(crate) enum Command {
     /// Apply a whole image: all its layers, in one directory or one for each
     Image(Box<Image>),
+    /// Pack a directory into an archive
+    Pack(Box<pack::Pack>),
     /// Show what is in an image: platforms, layers, sizes, digests
     Inspect(Inspect),
     /// Look after a store of layers
@@ -159,7 +161,7 @@ impl Image {
         self.selection.set(&mut options);
         self.owners.set(&mut options);
         self.common.set(&mut options);
-        self.jail.set(&mut options);
+        self.jail.set(&mut options.jail);
         self.limits.set(&mut options);
         options
     }

@@ -2,7 +2,7 @@
 
 use super::values::{self, Word};
 use clap::error::ErrorKind;
-use untar_in_root::{Isolation, Mounts, Options, UserNamespace, Wall};
+use untar_in_root::{Isolation, Mounts, UserNamespace, Wall};
 
 const ISOLATIONS: &[Word<Isolation>] = &[
     (
@@ -63,9 +63,9 @@ pub(crate) struct Jail {
     /// With `refuse` and `skip` they are covered, in the helper's mount namespace. With `skip` a directory that is to go
     /// keeps the mount points below it, and what leads to them. With `cross` a decoder that an archive has
     /// taken over reaches all that is mounted there: through a /proc below ROOT files of the host as well.
-    #[arg(long, value_name = "POLICY", default_value = "refuse", value_parser = values::words(MOUNTS),
-          hide_short_help = true)]
-    mounts: Mounts,
+    /// Without the option they are refused, and skipped where a directory is packed.
+    #[arg(long, value_name = "POLICY", value_parser = values::words(MOUNTS), hide_short_help = true)]
+    mounts: Option<Mounts>,
 
     /// The same as --mounts cross
     #[arg(long, hide_short_help = true, conflicts_with = "mounts")]
@@ -116,16 +116,16 @@ impl Jail {
         Err((ErrorKind::ArgumentConflict, words))
     }
 
-    pub(super) fn set(&self, options: &mut Options) {
-        options.jail.isolation = self.isolation;
-        options.jail.user_namespace = self.userns.clone();
-        options.jail.sandbox.seccomp = self.seccomp;
-        options.jail.sandbox.landlock = self.landlock;
-        options.jail.sandbox.landlock_paths = self.landlock_paths;
-        options.jail.mounts = match (self.cross_mounts, self.one_file_system) {
+    pub(super) fn set(&self, jail: &mut untar_in_root::Jail) {
+        jail.isolation = self.isolation;
+        jail.user_namespace = self.userns.clone();
+        jail.sandbox.seccomp = self.seccomp;
+        jail.sandbox.landlock = self.landlock;
+        jail.sandbox.landlock_paths = self.landlock_paths;
+        jail.mounts = match (self.cross_mounts, self.one_file_system) {
             (true, _) => Mounts::Cross,
             (_, true) => Mounts::Skip,
-            _ => self.mounts,
+            _ => self.mounts.unwrap_or(jail.mounts),
         };
     }
 }

@@ -4,7 +4,7 @@ use super::values::{self, Word};
 use clap::error::ErrorKind;
 use untar_in_root::Options;
 
-const WHENS: &[Word<When>] = &[
+pub(super) const WHENS: &[Word<When>] = &[
     ("auto", "a bar, if standard error is a terminal", When::Auto),
     ("always", "a bar, or a line a second where there is no terminal", When::Always),
     ("never", "nothing", When::Never),

@@ -12,8 +12,8 @@ const PREFIXES: &[Word<OverlayPrefix>] = &[
     ("user", "user.overlay.*, for mounts with userxattr", OverlayPrefix::User),
 ];
 
-const CONSENT: &[Word<bool>] =
-    &[("drop", "they are dropped with a warning", false), ("allow", "they are set; this takes CAP_SYS_ADMIN", true)];
+pub(super) const CONSENT: &[Word<bool>] =
+    &[("drop", "they are dropped", false), ("allow", "they are kept; this takes CAP_SYS_ADMIN", true)];
 
 const ESCAPING: &[Word<EscapingNames>] = &[
     ("refuse", "the entry fails", EscapingNames::Refuse),
@@ -26,7 +26,7 @@ const ROOT_METADATA: &[Word<bool>] = &[
 ];
 
 /// The environment's idea of the latest time: <https://reproducible-builds.org/specs/source-date-epoch/>.
-const EPOCH: &str = "SOURCE_DATE_EPOCH";
+pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// What is written. Nothing in here says anything to --list, which refuses it.
 #[derive(Debug, clap::Args)]
@@ -270,6 +270,6 @@ impl Metadata {
     }
 }
 
-fn source_date_epoch() -> Option<i64> {
+pub(super) fn source_date_epoch() -> Option<i64> {
     std::env::var(EPOCH).ok()?.parse().ok()
 }

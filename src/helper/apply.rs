@@ -30,6 +30,7 @@ use crate::helper::fault::{Fault, Result};
 use crate::helper::feed::{Failed, Sink};
 use crate::helper::jail::confine::Confined;
 use crate::helper::jail::limits::Descriptors;
+use crate::helper::jail::right::Write;
 use crate::helper::journal::Journal;
 use crate::helper::read::entry::{Entry, Reader};
 use crate::helper::read::input::Watch;
@@ -80,7 +81,7 @@ pub(crate) struct Applier<'a> {
 impl<'a> Applier<'a> {
     /// Ready to apply, once the destination is entered. `files`: how many descriptors there may be.
     pub(crate) fn new(
-        confined: Confined,
+        confined: Confined<Write>,
         request: &'a Request,
         watch: Watch,
         reporter: &'a mut Reporter,
@@ -93,9 +94,9 @@ impl<'a> Applier<'a> {
         let cross_mounts = options.jail.mounts == Mounts::Cross;
         let dealt = Descriptors::share(files, used, threads(options.writers, confined.processors))?;
         let setter = setter(options, &confined);
-        let own = setter.beneath.then_some(confined.own.0);
-        let mode = Mode::new(options, Marks::new(confined.trusted_marks), setter.beneath, || {
-            Lowers::new(confined.lowers, unfinished, dealt.lowers, watch.clone())
+        let own = setter.beneath.then_some(confined.right.own.0);
+        let mode = Mode::new(options, Marks::new(confined.right.trusted_marks), setter.beneath, || {
+            Lowers::new(confined.right.lowers, unfinished, dealt.lowers, watch.clone())
         })?;
         let remover = Remover {
             watch: watch.clone(),
@@ -114,7 +115,7 @@ impl<'a> Applier<'a> {
         let made = request.root != Beginning::There;
         let dirs = dirs.bound(&options.limits, &dealt).unlisted(mode.puts_times_back(), made).bound_by_modes(own)?;
         let mut journal = Journal::new(reporter);
-        if confined.marks_fell_back {
+        if confined.right.marks_fell_back {
             journal.tell_of(None, EventKind::UserMarks);
         }
         Ok(Applier {
@@ -123,7 +124,7 @@ impl<'a> Applier<'a> {
             mode,
             bottom: request.root == Beginning::Bottom,
             destination: NodeId::ROOT,
-            policy: Policy::new(options, confined.own, namespace, setter.beneath),
+            policy: Policy::new(options, confined.right.own, namespace, setter.beneath),
             selection: Selection::new(options)?,
             memo: Memo::default(),
             plinks: Plinks::default(),
@@ -261,13 +262,13 @@ impl<'a> Sink<'a> for Applier<'a> {
     }
 }
 
-fn setter(options: &Options, confined: &Confined) -> Setter {
+fn setter(options: &Options, confined: &Confined<Write>) -> Setter {
     let beneath = confined.report.root == RootSwitch::Beneath;
     Setter {
-        own: confined.own,
+        own: confined.right.own,
         ignore_chown_errors: options.ignore_chown_errors,
         xattrs: options.xattrs,
-        group_from_directory: confined.group_from_directory && options.owner != Owner::Caller && !beneath,
+        group_from_directory: confined.right.group_from_directory && options.owner != Owner::Caller && !beneath,
         sync: options.durability == Durability::PerFile,
         beneath,
     }

@@ -1,11 +1,12 @@
 //! How this process comes to see nothing but the root, and to have no right that it does not need.
 
 pub(super) mod confine;
-mod cover;
+pub(super) mod cover;
 pub(super) mod landlock;
 pub(super) mod lifeline;
 pub(super) mod limits;
 pub(super) mod mounts;
+pub(super) mod right;
 pub(super) mod root;
 mod seccomp;
 mod top;

@@ -64,6 +64,11 @@ impl<'a> Journal<'a> {
         self.elsewhere.take()
     }
 
+    /// Tells of an entry that is being packed.
+    pub(crate) fn packing(&mut self, listed: Listed) {
+        self.reporter.listed(listed);
+    }
+
     pub(crate) fn listed(&mut self, entry: &Entry, path: &[u8]) {
         self.reporter.listed(listed(entry, path));
     }

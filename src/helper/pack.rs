@@ -1,7 +1,242 @@
-//! A tree to an archive.
+//! Packs the tree: `docs/pack-semantics.md`, rule by rule.
 
+mod archive;
+mod attributes;
+mod content;
 pub(crate) mod dockerignore;
 pub(crate) mod encode;
 pub(crate) mod header;
+mod links;
+mod names;
+mod open;
+mod output;
+mod owners;
+mod packer;
 #[cfg(test)]
 pub(in crate::helper) mod programs;
+mod select;
+mod start;
+mod walk;
+
+use crate::helper::elapsed;
+use crate::helper::fault::{Attempt, Fault, Result, on};
+use crate::helper::feed::failure;
+use crate::helper::jail::confine::{Confined, drop_to_reading};
+use crate::helper::jail::limits::{Descriptors, bound_process};
+use crate::helper::jail::right::Read;
+use crate::helper::jail::root::Entrance;
+use crate::helper::jail::userns;
+use crate::helper::journal::Journal;
+use crate::helper::look;
+use crate::helper::read::input::Watch;
+use crate::helper::reporter::Reporter;
+use crate::options::{Encoding, Mounts, Options, PackOptions};
+use crate::proc;
+use crate::report::{BadPattern, Call, Cause, Descriptor, EntryKind, EntryRef, EventKind, Failure};
+use crate::report::{Report, Stage};
+use crate::wire::{PackRequest, Up};
+use archive::{Archive, Failed};
+use dockerignore::{Bad, BadLine, Ignore};
+use encode::{Encoder, NoThread};
+use nix::errno::Errno;
+use open::Opener;
+use output::Output;
+use owners::Owners;
+use packer::{Packer, Rules};
+use select::Select;
+use start::{Finder, Start, fold};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the kernel has where nobody has changed it: `/proc/sys/fs/lease-break-time`.
+const LEASE: Duration = Duration::from_secs(45);
+
+/// From the request to the end of the archive.
+pub(super) fn work(
+    archive: &Arc<OwnedFd>,
+    control: OwnedFd,
+    request: &PackRequest,
+    reporter: &mut Reporter,
+    report: &mut Report,
+    started: Instant,
+) -> Result<(), Box<Failure>> {
+    let options = &request.options;
+    reporter.configure(options.limits.events, options.progress);
+    let watch = Watch::new(control, options.jail.limits.timeout_ms());
+    let at = |stage| move |fault| failure(stage, fault, None);
+
+    let userns::Entered { report: namespace, refused } =
+        userns::enter(&options.jail, false, reporter).map_err(at(Stage::Enter))?;
+    let files = bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
+    // It is in /proc, which is out of reach later.
+    let lease = lease_time();
+    let (isolation, mounts) = (options.jail.isolation, options.jail.mounts);
+    let entrance = Entrance { isolation, lowers: &[], mounts, beneath: false, refused };
+    let inside = entrance.enter::<Read>();
+    let inside =
+        inside.map_err(|fault| at(Stage::Enter)(if namespace.is_some() { fault.in_new_namespace() } else { fault }))?;
+    report.times.enter = elapsed(started);
+
+    let mark = Instant::now();
+    let mut confined = drop_to_reading(inside, &options.jail, options.trusted_xattrs).map_err(at(Stage::Confine))?;
+    confined.report.user_namespace = namespace;
+    report.confinement = confined.report.clone();
+    report.times.confine = elapsed(mark);
+    reporter.send(&Up::Started(Box::new(report.confinement.clone())));
+
+    let mark = Instant::now();
+    let opener = Opener::new(watch.clone(), confined.right.read_only, lease);
+    let output = Output::new(Arc::clone(archive), watch.clone());
+    let encoder = encoder(output, options, confined.processors).map_err(at(Stage::Write))?;
+    let archive = Archive::new(encoder, options.limits.total_bytes);
+    let done = Job { request, confined: &confined, files, watch }.run(archive, opener, reporter, report);
+    report.times.apply = elapsed(mark);
+    done
+}
+
+fn lease_time() -> Duration {
+    let seconds = proc::read("sys/fs/lease-break-time", 16).ok();
+    let seconds = seconds.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
+    seconds.map_or(LEASE, Duration::from_secs)
+}
+
+fn encoder(output: Output, options: &PackOptions, processors: usize) -> Result<Encoder<Output>> {
+    let encoding = match options.encoding {
+        Encoding::None => encode::Encoding::Plain,
+        Encoding::Gzip { level } => encode::Encoding::Gzip { level: level.into() },
+        Encoding::Zstd { level } => encode::Encoding::Zstd { level: level.into() },
+    };
+    let encoder = Encoder::new(output, encoding, processors);
+    // Without a thread zstd has other bytes: that is an error and no event.
+    let encoder = encoder.map_err(|error| {
+        let thread = error.get_ref().and_then(|inner| inner.downcast_ref::<NoThread>()).map(|lacking| lacking.errno);
+        Fault::from(Cause::Os(thread.or(error.raw_os_error()).unwrap_or(Errno::EINVAL as i32)))
+    })?;
+    Ok(if options.skip_digests { encoder.without_digests() } else { encoder })
+}
+
+/// A request, inside and confined.
+struct Job<'a> {
+    request: &'a PackRequest,
+    confined: &'a Confined<Read>,
+    /// How many descriptors there may be.
+    files: usize,
+    watch: Watch,
+}
+
+impl Job<'_> {
+    fn run(
+        self,
+        archive: Archive,
+        opener: Opener,
+        reporter: &mut Reporter,
+        report: &mut Report,
+    ) -> Result<(), Box<Failure>> {
+        let walking = |fault| failure(Stage::Walk, fault, None);
+        let options = &self.request.options;
+        let root = &self.confined.root;
+        let top =
+            look::of(root).call(Call::Statx, || on(Descriptor::Root).with("\"\", AT_EMPTY_PATH")).map_err(walking)?;
+        let ignore = options.dockerignore.as_deref().map(ignore).transpose().map_err(walking)?;
+        let patterns = patterns(options);
+        let mut select = Select::new(&patterns, ignore).map_err(walking)?;
+        self.named().for_each(|(_, name)| select.name(name));
+        let owners = Owners::new(&options.owner, options.unmapped_ids, self.confined.report.user_namespace.as_ref());
+        let rules = Rules { options, owners, covered: &self.confined.right.covered, top };
+        let journal = Journal::new(reporter);
+        let mut packer = Packer::new(rules, archive, journal, select, opener, self.watch.clone());
+        let packed = self.all(&mut packer, &top);
+        let (archive, mut journal, opener, select) = packer.finish();
+        if let Some(errno) = opener.times_change {
+            journal.tell_of(None, EventKind::AccessTimes { errno: errno as i32 });
+        }
+        if let Some(errno) = archive.lacking() {
+            journal.tell_of(None, EventKind::NoThread { errno });
+        }
+        let ended = end(archive, packed, report);
+        if ended.is_ok() {
+            select.tell_unmatched(&mut journal);
+        }
+        (report.entries, report.event_count) = (journal.counts, journal.number());
+        ended
+    }
+
+    /// What was asked for, and the name that it has before it is rebased.
+    fn named(&self) -> impl Iterator<Item = (&[u8], Vec<u8>)> {
+        let parts = |path: &[u8]| {
+            let parts = path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
+            fold(&parts.collect::<Vec<_>>())
+        };
+        self.request.paths.iter().map(move |path| (&path[..], parts(path)))
+    }
+
+    /// One path after the other, once all of them are known to be there.
+    fn all(&self, packer: &mut Packer<'_>, top: &look::Seen) -> Result<(), Box<Failure>> {
+        let used = self.confined.root.as_raw_fd().unsigned_abs() as usize + self.request.paths.len() + 8;
+        let dealt = Descriptors::share(self.files, used, 0).map_err(|fault| failure(Stage::Walk, fault, None))?;
+        let paths: Vec<_> = self.named().collect();
+        for (path, name) in &paths {
+            self.find(packer, top, path).map_err(|fault| {
+                failure(
+                    Stage::Walk,
+                    fault,
+                    Some(EntryRef { index: None, offset: None, ..EntryRef::new(0, 0, name, EntryKind::Unknown) }),
+                )
+            })?;
+        }
+        for (path, name) in &paths {
+            let start = self.find(packer, top, path).map_err(|fault| failure(Stage::Walk, fault, None))?;
+            if self.request.options.parents {
+                packer.parents_of(name, &mut |opener, path| {
+                    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+                    self.finder(opener, top).directory(&parts)
+                })?;
+            }
+            packer.tree(start, dealt.directories)?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, packer: &mut Packer<'_>, top: &look::Seen, path: &[u8]) -> Result<Start> {
+        self.finder(&mut packer.opener, top).find(path)
+    }
+
+    fn finder<'f>(&'f self, opener: &'f mut Opener, top: &'f look::Seen) -> Finder<'f> {
+        let cross = self.request.options.jail.mounts == Mounts::Cross;
+        Finder { root: &self.confined.root, seen: top, opener, cross }
+    }
+}
+
+/// The archive's end, or what keeps it from being taken for whole.
+fn end(archive: Archive, packed: Result<(), Box<Failure>>, report: &mut Report) -> Result<(), Box<Failure>> {
+    if let Err(failure) = packed {
+        report.bytes_tar = archive.position();
+        archive.give_up();
+        return Err(failure);
+    }
+    let sums = archive.finish().map_err(|failed| match failed {
+        Failed::Walking(fault) => failure(Stage::Walk, fault, None),
+        Failed::Writing(fault) => failure(Stage::Write, fault, None),
+    })?;
+    (report.bytes_tar, report.bytes_in) = (sums.size, sums.blob_size);
+    (report.diff_id, report.digest) = (sums.diff_id, sums.digest);
+    Ok(())
+}
+
+/// As the patterns of applying are given.
+fn patterns(options: &PackOptions) -> Options {
+    let (include, exclude) = (options.include.clone(), options.exclude.clone());
+    Options { include, exclude, limits: options.limits, ..Options::default() }
+}
+
+fn ignore(file: &[u8]) -> Result<Ignore> {
+    Ignore::parse(file).map_err(|BadLine { line, what }| {
+        let what = match what {
+            Bad::LoneException => BadPattern::LoneException,
+            Bad::Class => BadPattern::Class,
+            Bad::Escape => BadPattern::DanglingEscape,
+        };
+        Cause::Pattern { pattern: format!("line {line} of the .dockerignore file"), what }.into()
+    })
+}

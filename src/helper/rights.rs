@@ -7,6 +7,7 @@
 pub(super) mod acl;
 mod capability;
 mod owners;
+pub(super) mod packed;
 #[cfg(test)]
 mod tests;
 

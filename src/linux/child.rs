@@ -6,13 +6,14 @@ mod protocol;
 mod questions;
 mod reap;
 mod start;
+mod terms;
 
-pub(super) use start::{archive_pipe, spawned};
+pub(super) use start::{archive_pipe, set_nonblocking, spawned};
+pub(super) use terms::Terms;
 
 use crate::canceller::Canceller;
 use crate::error::{Error, Filtered, Garbled};
 use crate::kind::ErrorKind;
-use crate::options::Options;
 use crate::plan::Callbacks;
 use crate::program::Program;
 use crate::purse::Purse;
@@ -24,7 +25,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 use protocol::Protocol;
 use questions::Question;
-use start::{set_nonblocking, sockets};
+use start::sockets;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -64,7 +65,7 @@ pub(super) struct Child {
     pipe: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     tail: Vec<u8>,
-    options: Options,
+    terms: Terms,
     callbacks: Callbacks,
     protocol: Protocol,
     progress: Progress,
@@ -95,7 +96,7 @@ impl Child {
         root: &OwnedFd,
         archive: OwnedFd,
         pipe: Option<OwnedFd>,
-        options: Options,
+        terms: Terms,
         callbacks: Callbacks,
         shared: Shared,
     ) -> Result<Child, Error> {
@@ -109,10 +110,9 @@ impl Child {
         let attached = canceller.attach(move || {
             let _ = shutdown(second.as_raw_fd(), Shutdown::Both);
         });
-        let limit = options.jail.limits.timeout;
+        let limit = terms.jail.limits.timeout;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit.checked_add(GRACE)?));
-        let in_step = pipe.is_some() && options.stop_at_end;
-        let protocol = Protocol::new(&options, callbacks.lowers.is_some(), in_step);
+        let protocol = Protocol::new(&terms, callbacks.lowers.is_some());
         Ok(Child {
             deadline,
             expired: false,
@@ -124,7 +124,7 @@ impl Child {
             stderr: Some(stderr),
             tail: Vec::new(),
             protocol,
-            options,
+            terms,
             callbacks,
             progress: Progress::default(),
             kept: Kept::new(purse),

@@ -1,6 +1,6 @@
 //! A run begins: what contradicts itself is refused, what is to be made is made, the helper is started and asked.
 
-use super::child::{Child, Shared, archive_pipe};
+use super::child::{Child, Shared, Terms, archive_pipe};
 use super::opened::name_of_lower;
 use super::own::this_program;
 use super::root::Root;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The most bytes of patterns.
-const PATTERNS: usize = 32 << 20;
+pub(super) const PATTERNS: usize = 32 << 20;
 
 /// Starts the helper, to which the caller then writes the archive.
 pub(crate) fn spawn(root: Root, plan: Plan) -> Result<Run, Error> {
@@ -55,7 +55,8 @@ pub(super) fn start(root: Root, plan: Plan, archive: OwnedFd, pipe: Option<Owned
     let request =
         Request { destination, options: sent, lowers: named, lowers_later, root: beginning, in_step, documents };
     let shared = Shared { canceller: plan.canceller, purse: plan.purse };
-    let mut child = Child::spawn(&program, &root, archive, pipe, options, plan.callbacks, shared)?;
+    let terms = Terms::applying(&options, in_step);
+    let mut child = Child::spawn(&program, &root, archive, pipe, terms, plan.callbacks, shared)?;
     child.send(&Down::Request(Box::new(request)));
     let (hasher, expected_digest) = match plan.digest {
         Demand::None => (None, None),
@@ -110,20 +111,28 @@ fn take_lowers(options: &mut Options) -> Vec<Opened> {
     }
 }
 
+const NOT_INVERTIBLE: &str = "ranges of a user namespace's map overlap, inside or outside; the kernel takes only maps that \
+    can be read in both directions";
+
+/// Refuses a map that the kernel would.
+pub(super) fn check_jail(jail: &Jail) -> Result<(), Error> {
+    match &jail.user_namespace {
+        UserNamespace::Mapped { uids, gids } if !invertible(uids) || !invertible(gids) => {
+            Err(Error::new(ErrorKind::Options, Detail::Text(NOT_INVERTIBLE)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses options that contradict each other, before anything is started.
 fn check(options: &Options, destination: &Path, digested: bool) -> Result<(), Error> {
+    check_jail(&options.jail)?;
     let wrong = match options {
         Options { mode: Mode::Overlay(_), .. } if !destination.as_os_str().is_empty() => {
             "overlay mode writes a whole upper directory, so there is no destination inside it"
         }
         Options { durability: Durability::PerFile | Durability::FileSystem, list: true, .. } => {
             "a listing writes nothing, so it has no durability"
-        }
-        Options { jail: Jail { user_namespace: UserNamespace::Mapped { uids, gids }, .. }, .. }
-            if !invertible(uids) || !invertible(gids) =>
-        {
-            "ranges of a user namespace's map overlap, inside or outside; the kernel takes only maps that can be read in \
-             both directions"
         }
         Options { stop_at_end: true, .. } if digested => {
             "a run that stops at the archive's end does not see the rest, so it has no digest and no diff ID to expect"
@@ -156,7 +165,7 @@ fn contradicts_beneath(options: &Options) -> Option<&'static str> {
 }
 
 /// Of patterns, with what each takes beside its letters.
-fn length(patterns: &[String]) -> usize {
+pub(super) fn length(patterns: &[String]) -> usize {
     patterns.iter().map(|pattern| pattern.len() + 9).sum()
 }
 

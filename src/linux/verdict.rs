@@ -23,17 +23,19 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (_, Stage::Request) => ErrorKind::Protocol,
         (Cause::Os(_), Stage::Read) => ErrorKind::Read,
         (Cause::Os(errno), _) if FULL.contains(errno) => ErrorKind::Storage,
+        (Cause::Os(_), Stage::Write) => ErrorKind::Write,
         (Cause::Os(_) | Cause::Descriptors { .. } | Cause::Exchanged { .. } | Cause::Attribute { .. }, _) => {
             ErrorKind::Entry
         }
         (Cause::Malformed { .. } | Cause::Compressed { .. } | Cause::NotTar { .. } | Cause::Empty, _) => {
             ErrorKind::Archive
         }
-        (Cause::LinkTargetMissing { .. }, _) => ErrorKind::Entry,
+        (Cause::LinkTargetMissing { .. } | Cause::Source(_) | Cause::SameName { .. }, _) => ErrorKind::Entry,
         (
             Cause::PathEscapes
             | Cause::LinkEscapes
             | Cause::CrossesMount
+            | Cause::UnmappedId { .. }
             | Cause::MountPoint { .. }
             | Cause::Refused(_),
             _,

@@ -20,6 +20,8 @@ pub enum EntryKind {
     BlockDevice,
     /// A FIFO.
     Fifo,
+    /// A socket, which no archive holds: only packing tells of one.
+    Socket,
     /// Not known yet: only extended headers have come.
     Unknown,
     /// Anything else, by its type flag.

@@ -120,9 +120,71 @@ pub enum EventKind {
         /// The mode in the archive.
         mode: u32,
     },
+    /// Packing: it changed while it was read, so what the archive has of it is said here.
+    Source(SourceChange),
+    /// Packing: a socket was left out, since tar has no type for it.
+    SocketSkipped,
+    /// Packing: it could not be read and was left out ([`PackOptions::unreadable`](crate::PackOptions::unreadable)).
+    Unreadable {
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// Packing: another file system is mounted here and was entered ([`Mounts::Cross`](crate::Mounts::Cross)).
+    MountCrossed,
+    /// Packing: the extended attribute could not be read and was left out.
+    XattrUnreadable {
+        /// The attribute's name.
+        name: Vec<u8>,
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// Packing: a capability for the root of a user namespace that is not the archive's root was packed as it is
+    /// (`capabilities(7)`, version 3).
+    ForeignCapability {
+        /// That root's id.
+        root: u32,
+    },
+    /// Packing: its owner is outside the map, and 65534 took its place
+    /// ([`PackOptions::unmapped_ids`](crate::PackOptions::unmapped_ids)).
+    OwnerUnmapped {
+        /// The user id.
+        uid: u32,
+        /// The group id.
+        gid: u32,
+    },
+    /// Packing: its holes were packed as zeros, since their list is too long.
+    HolesFilled,
+    /// Packing: reading changes times of access, since they may not be kept here.
+    AccessTimes {
+        /// The kernel's answer.
+        errno: i32,
+    },
     /// A thread could not be started; the work was done on those that there were, or on one.
     NoThread {
         /// The kernel's answer.
         errno: i32,
     },
+}
+
+/// How a file has changed while it was packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum SourceChange {
+    /// It got shorter than it was when it was opened: zeros are in the archive from here on.
+    Shrank {
+        /// Byte of the file.
+        at: u64,
+    },
+    /// It got longer than it was when it was opened: what came behind is left out.
+    Grew {
+        /// Bytes of it that are in the archive.
+        size: u64,
+    },
+    /// Something else of it changed, or another file came to its name. A file is in the archive as it was read, unless it
+    /// is no longer what was listed: then it is left out.
+    Changed,
+    /// It was listed, and was gone when it was to be read: left out.
+    Vanished,
+    /// Somebody who holds a lease on it did not give it up in time: left out (`F_SETLEASE` in `fcntl(2)`).
+    Busy,
 }

@@ -7,7 +7,7 @@
 //! [`Refusal`] and a [`Limit`] ours. A *problem* is an image's, before any of it is unpacked. What is skipped or softened
 //! and ends nothing is an [`Event`](crate::Event). What may help is [`Advice`](crate::Advice), apart from all of these.
 
-use super::{EntryRef, LooksLike, Operation};
+use super::{EntryRef, LooksLike, Operation, SourceChange};
 use serde::{Deserialize, Serialize};
 #[cfg(target_os = "linux")]
 use std::{io, sync::OnceLock};
@@ -32,6 +32,10 @@ pub enum Stage {
     Apply,
     /// Directory metadata, synchronising.
     Finish,
+    /// Packing: finding and reading what is to be packed.
+    Walk,
+    /// Packing: compressing and writing the archive.
+    Write,
 }
 
 /// What went wrong in the helper: where, on which entry, in which call, and why.
@@ -143,6 +147,21 @@ pub enum Cause {
         /// Of text, the beginning of its first line, at most 64 bytes; else empty.
         begins: Vec<u8>,
     },
+    /// What is packed has changed while it was read, and that is to be an error:
+    /// [`PackOptions::changes`](crate::PackOptions::changes).
+    Source(SourceChange),
+    /// The owner of what is packed, or an id in its ACL, is outside the map.
+    UnmappedId {
+        /// It is a group.
+        group: bool,
+        /// Which.
+        id: u32,
+    },
+    /// Two files that are packed become one by their names: [`PackOptions::rebase`](crate::PackOptions::rebase).
+    SameName {
+        /// The name, at most 4096 bytes of it.
+        name: Vec<u8>,
+    },
     /// There is not one byte to unpack, and that is refused: [`Options::refuse_empty`](crate::Options::refuse_empty).
     Empty,
 }
@@ -202,6 +221,10 @@ pub enum BadPattern {
     DanglingEscape,
     /// More than 64 `{` within one another.
     TooDeep,
+    /// Of a `.dockerignore` file: a line with nothing but `!`.
+    LoneException,
+    /// Of a `.dockerignore` file: a `[` that begins no class.
+    Class,
 }
 
 /// How an archive can be malformed.
@@ -284,6 +307,8 @@ pub enum Limit {
     XattrName,
     /// `sparse_regions`
     SparseRegions,
+    /// `hardlinks`
+    Hardlinks,
     /// [`ProcessLimits::timeout`](crate::ProcessLimits::timeout), in milliseconds.
     Timeout,
     /// [`ProcessLimits::memory_bytes`](crate::ProcessLimits::memory_bytes)

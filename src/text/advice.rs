@@ -176,6 +176,7 @@ fn raise(f: &mut Formatter<'_>, limit: Limit) -> fmt::Result {
         Limit::Xattrs => ("raise Limits", "xattrs"),
         Limit::XattrBytes => ("raise Limits", "xattr_bytes"),
         Limit::SparseRegions => ("raise Limits", "sparse_regions"),
+        Limit::Hardlinks => ("raise Limits", "hardlinks"),
         Limit::Timeout => ("the source is slow or the archive large; raise ProcessLimits", "timeout"),
         Limit::Memory => ("raise ProcessLimits", "memory_bytes"),
         Limit::XattrName => return Advice::AttributeName.fmt(f),

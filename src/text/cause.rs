@@ -30,6 +30,11 @@ impl Display for Cause {
             Cause::NotTar { looks_like, begins } => {
                 write!(f, "this is {looks_like}, and no tar archive; it begins {}", Quoted(begins))
             }
+            Cause::Source(change) => change.fmt(f),
+            Cause::UnmappedId { group, id } => {
+                write!(f, "its {} id {id} is outside the map", if *group { "group" } else { "user" })
+            }
+            Cause::SameName { name } => write!(f, "two files would be packed as {}", Quoted(name)),
             Cause::Empty => f.write_str("the archive is empty: there is not one byte in it"),
             Cause::Compressed { format, what, offset } => {
                 write!(f, "damaged {} at byte {offset} of the archive: {what}", name_of(*format))
@@ -77,6 +82,8 @@ impl Display for BadPattern {
             BadPattern::UnclosedAlternates => "{ without }",
             BadPattern::DanglingEscape => "nothing follows the last backslash",
             BadPattern::TooDeep => "its braces are nested too deeply",
+            BadPattern::LoneException => "an exception of nothing",
+            BadPattern::Class => "[ begins no class",
         })
     }
 }
@@ -131,6 +138,7 @@ impl Display for Limit {
             Limit::XattrBytes => "bytes in one extended attribute",
             Limit::XattrName => "bytes in the name of an extended attribute",
             Limit::SparseRegions => "regions in one sparse file",
+            Limit::Hardlinks => "files with several names",
             Limit::Timeout => "milliseconds",
             Limit::Memory => "bytes of memory",
         })

@@ -96,6 +96,7 @@ fn of_kind(f: &mut Formatter<'_>, kind: ErrorKind) -> fmt::Result {
         ErrorKind::Digest => "a digest is not the expected one",
         ErrorKind::Storage => "the file system failed",
         ErrorKind::Read => "the archive could not be read",
+        ErrorKind::Write => "the archive could not be written",
         ErrorKind::Root => "the root could not be entered",
         ErrorKind::Confinement => "the helper could not be confined",
         ErrorKind::Helper => "the helper failed",

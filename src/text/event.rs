@@ -3,7 +3,7 @@
 use super::Quoted;
 use super::cause::name_of;
 use super::errno::Number;
-use crate::report::{Advice, Event, EventKind};
+use crate::report::{Advice, Event, EventKind, SourceChange};
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, ErrorKind};
 
@@ -26,18 +26,10 @@ impl Display for EventKind {
             EventKind::HeaderOnlySize(size) => {
                 write!(f, "its header says {size} bytes, but an entry of this type has no body")
             }
-            EventKind::NoEndMarker => {
-                f.write_str("the archive has no end-of-archive marker; it may have been cut short between two entries")
-            }
-            EventKind::CompressionDiffers { declared, found } => {
-                write!(f, "declared as {}, but its bytes are {}; read as that", name_of(*declared), name_of(*found))
-            }
-            EventKind::TrailingData { bytes } => {
-                write!(f, "{bytes} bytes, not all of them zero, follow the end-of-archive marker; they were ignored")
-            }
-            EventKind::AnotherArchive { bytes } => {
-                write!(f, "another archive follows the end-of-archive marker; its {bytes} bytes were ignored")
-            }
+            EventKind::NoEndMarker
+            | EventKind::CompressionDiffers { .. }
+            | EventKind::TrailingData { .. }
+            | EventKind::AnotherArchive { .. } => of_archive(self, f),
             EventKind::PatternUnmatched { pattern } => {
                 write!(f, "no name in the archive matches the pattern {}", Quoted(pattern.as_bytes()))
             }
@@ -68,6 +60,15 @@ impl Display for EventKind {
             EventKind::DevicePlaceholder { errno } => {
                 write!(f, "an empty file in place of the device: {}", Number(*errno))
             }
+            EventKind::Source(change) => change.fmt(f),
+            EventKind::SocketSkipped
+            | EventKind::Unreadable { .. }
+            | EventKind::MountCrossed
+            | EventKind::XattrUnreadable { .. }
+            | EventKind::ForeignCapability { .. }
+            | EventKind::OwnerUnmapped { .. }
+            | EventKind::HolesFilled
+            | EventKind::AccessTimes { .. } => of_packing(self, f),
             EventKind::Clamped => f.write_str("its name climbs above the destination and was kept inside"),
             EventKind::UserMarks => f.write_str(
                 "overlayfs's marks are user.overlay.* attributes, since trusted ones cannot be set here; mount it with \
@@ -76,6 +77,64 @@ impl Display for EventKind {
             EventKind::DirectoryGone => {
                 f.write_str("its mode and times were not set: it is no longer the directory that was made")
             }
+        }
+    }
+}
+
+/// What is told of an archive as a whole.
+fn of_archive(event: &EventKind, f: &mut Formatter<'_>) -> fmt::Result {
+    match event {
+        EventKind::NoEndMarker => {
+            f.write_str("the archive has no end-of-archive marker; it may have been cut short between two entries")
+        }
+        EventKind::CompressionDiffers { declared, found } => {
+            write!(f, "declared as {}, but its bytes are {}; read as that", name_of(*declared), name_of(*found))
+        }
+        EventKind::TrailingData { bytes } => {
+            write!(f, "{bytes} bytes, not all of them zero, follow the end-of-archive marker; they were ignored")
+        }
+        EventKind::AnotherArchive { bytes } => {
+            write!(f, "another archive follows the end-of-archive marker; its {bytes} bytes were ignored")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What only packing tells.
+fn of_packing(event: &EventKind, f: &mut Formatter<'_>) -> fmt::Result {
+    match event {
+        EventKind::SocketSkipped => f.write_str("left out: a socket, for which tar has no type"),
+        EventKind::Unreadable { errno } => write!(f, "left out: it cannot be read: {}", Number(*errno)),
+        EventKind::MountCrossed => f.write_str("another file system is mounted here, and was packed too"),
+        EventKind::XattrUnreadable { name, errno } => {
+            write!(f, "extended attribute {} left out: it cannot be read: {}", Quoted(name), Number(*errno))
+        }
+        EventKind::ForeignCapability { root } => {
+            write!(f, "its capability is for a user namespace whose root is {root}, and was packed as it is")
+        }
+        EventKind::OwnerUnmapped { uid, gid } => {
+            write!(f, "owner {uid}:{gid} is outside the map; 65534 took the place of what is")
+        }
+        EventKind::HolesFilled => f.write_str("its holes are too many for a list, and were packed as zeros"),
+        EventKind::AccessTimes { errno } => {
+            write!(f, "reading changes times of access, since they may not be kept here: {}", Number(*errno))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Display for SourceChange {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceChange::Shrank { at } => {
+                write!(f, "it got shorter while it was read; from byte {at} on there are zeros in its place")
+            }
+            SourceChange::Grew { size } => {
+                write!(f, "it got longer while it was read; what comes behind its {size} bytes is left out")
+            }
+            SourceChange::Changed => f.write_str("it changed while it was read"),
+            SourceChange::Vanished => f.write_str("left out: it was gone when it was to be read"),
+            SourceChange::Busy => f.write_str("left out: whoever holds a lease on it did not give it up"),
         }
     }
 }

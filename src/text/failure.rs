@@ -15,6 +15,8 @@ impl Display for Stage {
             Stage::Parse => "reading tar headers",
             Stage::Apply => "applying",
             Stage::Finish => "finishing",
+            Stage::Walk => "reading the tree",
+            Stage::Write => "writing the archive",
         })
     }
 }
@@ -29,6 +31,7 @@ impl Display for EntryKind {
             EntryKind::CharDevice => f.write_str("character device"),
             EntryKind::BlockDevice => f.write_str("block device"),
             EntryKind::Fifo => f.write_str("FIFO"),
+            EntryKind::Socket => f.write_str("socket"),
             EntryKind::Unknown => f.write_str("entry"),
             EntryKind::Other(flag) => write!(f, "type '{}'", flag.escape_ascii()),
         }

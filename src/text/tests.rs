@@ -183,6 +183,7 @@ fn limits_name_their_field_and_value() {
         (Limit::XattrBytes, "raise Limits::xattr_bytes"),
         (Limit::XattrName, "no attribute with a longer name"),
         (Limit::SparseRegions, "raise Limits::sparse_regions"),
+        (Limit::Hardlinks, "raise Limits::hardlinks"),
         (Limit::Timeout, "raise ProcessLimits::timeout"),
         (Limit::Memory, "raise ProcessLimits::memory_bytes"),
     ] {
@@ -369,7 +370,33 @@ fn the_rest_of_the_vocabulary() {
     ] {
         says(&refusal, &["refused: "]);
     }
-    for (stage, text) in [(Stage::Request, "request"), (Stage::Confine, "rights"), (Stage::Parse, "headers")] {
+    for (what, text) in [
+        (EventKind::SocketSkipped, "a socket"),
+        (EventKind::Unreadable { errno: 13 }, "EACCES"),
+        (EventKind::MountCrossed, "was packed too"),
+        (EventKind::XattrUnreadable { name: b"user.x".into(), errno: 5 }, "\"user.x\""),
+        (EventKind::ForeignCapability { root: 7 }, "root is 7"),
+        (EventKind::OwnerUnmapped { uid: 7, gid: 8 }, "7:8"),
+        (EventKind::HolesFilled, "zeros"),
+        (EventKind::AccessTimes { errno: 1 }, "EPERM"),
+        (EventKind::Source(SourceChange::Shrank { at: 7 }), "byte 7"),
+        (EventKind::Source(SourceChange::Grew { size: 7 }), "7 bytes"),
+        (EventKind::Source(SourceChange::Changed), "changed"),
+        (EventKind::Source(SourceChange::Vanished), "gone"),
+        (EventKind::Source(SourceChange::Busy), "lease"),
+    ] {
+        says(&what, &[text]);
+    }
+    says(&cause(Cause::SameName { name: b"a".into() }), &["\"a\""]);
+    says(&cause(Cause::UnmappedId { group: true, id: 7 }), &["group id 7 is outside the map"]);
+    says(&cause(Cause::Source(SourceChange::Changed)), &["changed"]);
+    for (stage, text) in [
+        (Stage::Walk, "tree"),
+        (Stage::Write, "writing"),
+        (Stage::Request, "request"),
+        (Stage::Confine, "rights"),
+        (Stage::Parse, "headers"),
+    ] {
         says(&stage, &[text]);
     }
     let kinds =

@@ -5,7 +5,7 @@
 //! code in the helper could do.
 #![cfg(target_arch = "x86_64")]
 
-mod attempts;
+pub mod attempts;
 mod beneath;
 pub mod captive;
 mod given;
@@ -38,7 +38,7 @@ fn try_all(isolation: Isolation, sandbox: Sandbox) -> BTreeMap<&'static str, Ver
 }
 
 /// What the host has mounted below the root: a `/proc`, and a tmpfs with a secret.
-fn with_mounts(dest: &std::path::Path) {
+pub fn with_mounts(dest: &std::path::Path) {
     for (name, kind) in [("proc", "proc"), ("data", "tmpfs")] {
         std::fs::create_dir(dest.join(name)).expect("directory");
         mount(kind, dest.join(name), kind, MountFlags::empty(), None).expect("mount");

@@ -97,7 +97,7 @@ pub struct Failed {
 }
 
 /// The kinds by number: they are told by their place here.
-const KINDS: [ErrorKind; 15] = [
+const KINDS: [ErrorKind; 16] = [
     ErrorKind::Archive,
     ErrorKind::Entry,
     ErrorKind::Refused,
@@ -113,6 +113,7 @@ const KINDS: [ErrorKind; 15] = [
     ErrorKind::Cancelled,
     ErrorKind::NotInitialised,
     ErrorKind::Options,
+    ErrorKind::Write,
 ];
 
 /// The report, or the number of the kind with failure and text.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use untar_in_root::Options;
 
 /// Fields whose option has neither their name nor, if they are limits, `max-` before it.
-const NAMED: [(&str, &str); 8] = [
+const NAMED: [(&str, &str); 9] = [
     ("mode", "layer"),
     ("user_namespace", "userns"),
     ("owner", "chown"),
@@ -17,6 +17,8 @@ const NAMED: [(&str, &str); 8] = [
     ("skip_diff_id", "no-diff-id"),
     ("refuse_empty", "allow-empty"),
     ("memory_bytes", "max-memory"),
+    // Only packing remembers them.
+    ("hardlinks", ""),
     // It is a switch of `run`'s, which knows whether somebody looks.
     ("progress", ""),
 ];
@@ -25,7 +27,8 @@ const NAMED: [(&str, &str); 8] = [
 const VALUES: [&str; 6] = ["7", "7:8", "7:8:9", "word", "sha256:0", "/dir"];
 
 /// The options of other programs that our pages name.
-const OF_OTHERS: [&str; 16] = [
+const OF_OTHERS: [&str; 17] = [
+    "acls",
     "all-platforms",
     "fix-perms",
     "for",

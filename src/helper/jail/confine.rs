@@ -1,6 +1,7 @@
 //! Gives up rights, for good, before a byte of the archive is read: `capabilities(7)`, `PR_SET_NO_NEW_PRIVS`.
 
 use super::landlock::{self, Paths, Restricted};
+use super::right::{Read, Right, Write};
 use super::root::Inside;
 use super::seccomp::{self, Reach};
 use crate::helper::fault::{Attempt, Fault, Result};
@@ -11,51 +12,75 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::sched::sched_getaffinity;
 use nix::sys::prctl;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{Pid, setgroups};
 use std::os::fd::OwnedFd;
 
-/// Proof that rights have been given up; made only by [`drop_privileges`].
-pub(crate) struct Confined {
+/// Proof that rights have been given up but for this one; made only by [`drop_privileges`] and [`drop_to_reading`].
+pub(crate) struct Confined<R> {
     /// `/`, opened for reading.
     pub(crate) root: OwnedFd,
     pub(crate) report: Confinement,
-    /// Files may take another group than the helper's even outside set-gid directories.
-    pub(crate) group_from_directory: bool,
-    /// Who the files that the helper makes belong to.
-    pub(crate) own: (u32, u32),
     /// Processors that this process may use.
     pub(crate) processors: usize,
-    /// Lower layers of overlay mode, detached and read-only.
-    pub(crate) lowers: Vec<OwnedFd>,
-    /// Overlay's marks go into `trusted.`; else `user.`.
-    pub(crate) trusted_marks: bool,
-    /// They would go into `trusted.`, but cannot be set there on this file system or by this process.
-    pub(crate) marks_fell_back: bool,
+    pub(crate) right: R,
     _made_here: (),
 }
 
 /// Keeps what the options need and nothing else. `initial`: this is the first user namespace, if that matters.
-pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) -> Result<Confined> {
+pub(crate) fn drop_privileges(inside: Inside<Write>, options: &Options, initial: bool) -> Result<Confined<Write>> {
+    let beneath = inside.switch == RootSwitch::Beneath;
+    let wanted = initial && !beneath && wants_trusted_marks(&options.mode);
+    let trusted_marks = asks_for_trusted_marks(&options.mode) || wanted && marks::can_be_trusted(&inside.root);
+    let none = options.list || beneath;
+    let needed = if none { CapsHashSet::new() } else { needed(options, trusted_marks, inside.nodev) };
+    give_up(inside, &options.jail, &needed, |inside| Write {
+        group_from_directory: inside.group_from_directory,
+        own: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+        lowers: std::mem::take(&mut inside.lowers),
+        trusted_marks,
+        marks_fell_back: wanted && !trusted_marks,
+    })
+}
+
+/// Keeps what reading any file takes, and for `trusted.*` attributes the right without which they are not even listed.
+pub(crate) fn drop_to_reading(inside: Inside<Read>, jail: &Jail, trusted: bool) -> Result<Confined<Read>> {
+    // In an ordinary container only the wider right is to be had; the mount, the filter and Landlock do not let it write.
+    let read = match holds(Capability::CAP_DAC_READ_SEARCH) {
+        true => Capability::CAP_DAC_READ_SEARCH,
+        false => Capability::CAP_DAC_OVERRIDE,
+    };
+    let mut needed: CapsHashSet = [read].into();
+    if trusted {
+        needed.insert(Capability::CAP_SYS_ADMIN);
+    }
+    give_up(inside, jail, &needed, |inside| Read {
+        covered: std::mem::take(&mut inside.covered),
+        read_only: fstatvfs(&inside.root).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY)),
+    })
+}
+
+/// The walls, one after the other; what only this right finds is found behind them.
+fn give_up<R: Right>(
+    mut inside: Inside<R>,
+    jail: &Jail,
+    needed: &CapsHashSet,
+    right: impl FnOnce(&mut Inside<R>) -> R,
+) -> Result<Confined<R>> {
     let groups_cleared = match setgroups(&[]) {
         Ok(()) => true,
         Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
     };
-    let beneath = inside.switch == RootSwitch::Beneath;
-    let wanted = initial && !beneath && wants_trusted_marks(&options.mode);
-    let trusted_marks = asks_for_trusted_marks(&options.mode) || wanted && marks::can_be_trusted(&inside.root);
-    let marks_fell_back = wanted && !trusted_marks;
-    let none = options.list || beneath;
-    let needed = if none { CapsHashSet::new() } else { needed(options, trusted_marks, inside.nodev) };
-    let capabilities = reduce_capabilities(&needed)?;
+    let capabilities = reduce_capabilities(needed)?;
     prctl::set_no_new_privs().call(Call::Prctl, || "PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0")?;
-    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     // std's own count reads /proc and /sys, which must not be looked for inside the root.
     let processors = sched_getaffinity(Pid::from_raw(0))
         .map_or(1, |set| (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
     let no_new_privs = prctl::get_no_new_privs().unwrap_or(false);
-    let (landlock, seccomp) = walls(&options.jail, &inside)?;
-    let Inside { root, lowers, switch, fallback, mount_restricted, mounts_below, below, group_from_directory, .. } =
-        inside;
+    let landlock = bound::<R>(jail, &inside)?;
+    let right = right(&mut inside);
+    let seccomp = filtered::<R>(jail, &inside)?;
+    let Inside { root, switch, fallback, mount_restricted, mounts_below, below, .. } = inside;
     let report = Confinement {
         root: switch,
         fallback,
@@ -70,36 +95,37 @@ pub(crate) fn drop_privileges(inside: Inside, options: &Options, initial: bool) 
         landlock_paths: landlock.paths,
         ..Confinement::default()
     };
-    Ok(Confined {
-        root,
-        own,
-        processors,
-        lowers,
-        report,
-        group_from_directory,
-        trusted_marks,
-        marks_fell_back,
-        _made_here: (),
-    })
+    Ok(Confined { root, report, processors, right, _made_here: () })
 }
 
-/// Landlock and the filter. Where no root is entered they are what there is, and required unless the filter was declined:
-/// what Landlock does not bind (owner, mode, times, attributes) the filter alone does.
-fn walls(jail: &Jail, inside: &Inside) -> Result<(Restricted, bool)> {
-    let sandbox = jail.sandbox;
-    let beneath = inside.switch == RootSwitch::Beneath;
-    let meant = |fault: Fault| if beneath { fault.meant(Purpose::Beneath) } else { fault };
+/// Landlock. Where no root is entered it is one of two walls, and required.
+fn bound<R: Right>(jail: &Jail, inside: &Inside<R>) -> Result<Restricted> {
     let paths = match inside.switch {
         RootSwitch::Beneath => Paths::Alone,
-        RootSwitch::Pivot if !sandbox.landlock_paths => Paths::None,
+        RootSwitch::Pivot if !jail.sandbox.landlock_paths => Paths::None,
         _ => Paths::Inside,
     };
-    let landlock = landlock::restrict(sandbox.landlock, &inside.root, &inside.lowers, paths).map_err(meant)?;
+    landlock::restrict::<R>(jail.sandbox.landlock, &inside.root, &inside.lowers, paths)
+        .map_err(|fault| meant(fault, inside.switch))
+}
+
+/// The filter. Where no root is entered it is the other, and required unless it was declined: what Landlock does not bind
+/// (owner, mode, times, attributes) the filter alone does.
+fn filtered<R: Right>(jail: &Jail, inside: &Inside<R>) -> Result<bool> {
+    let beneath = inside.switch == RootSwitch::Beneath;
     let cross_mounts = jail.mounts == Mounts::Cross;
-    let reach = if beneath { Reach::Beneath { cross_mounts } } else { Reach::Root };
-    let filter = if beneath && sandbox.seccomp == Wall::BestEffort { Wall::Required } else { sandbox.seccomp };
-    let seccomp = seccomp::restrict(filter, reach).map_err(meant)?;
-    Ok((landlock, seccomp))
+    let reach = match beneath {
+        true => Reach::Beneath { cross_mounts },
+        false if R::READS_ONLY => Reach::Reading,
+        false => Reach::Root,
+    };
+    let wall = jail.sandbox.seccomp;
+    let wall = if beneath && wall == Wall::BestEffort { Wall::Required } else { wall };
+    seccomp::restrict(wall, reach).map_err(|fault| meant(fault, inside.switch))
+}
+
+fn meant(fault: Fault, switch: RootSwitch) -> Fault {
+    if switch == RootSwitch::Beneath { fault.meant(Purpose::Beneath) } else { fault }
 }
 
 /// The capabilities that applying entries with these options takes. Where a device could be used, none is made:

@@ -6,6 +6,7 @@
 use super::mounts::table::{Mounted, Table};
 use super::top::Top;
 use crate::helper::fault::{Attempt, Result, at, on};
+use crate::helper::look::{self, Seen};
 use crate::helper::sys::{self, fstat};
 use crate::proc;
 use crate::report::{Call, Cause, Descriptor};
@@ -27,14 +28,23 @@ const AGREE: u32 = 3;
 const DIRECTORY: &str = "/../directory";
 const FILE: &str = "/../file";
 
+/// What lies over a mount, and what was seen there before.
+#[derive(Debug)]
+pub(crate) struct Covered {
+    /// The number of the mount that covers it.
+    pub(crate) by: u64,
+    pub(crate) seen: Seen,
+}
+
 /// Covers all that is mounted below the working directory; the kernel's own list says in the end that nothing is left.
-/// `whole`: the directory is the root of its mount.
-pub(crate) fn below_cwd(whole: bool) -> Result<()> {
+/// `whole`: the directory is the root of its mount. What was covered is told where the kernel numbers mounts.
+pub(crate) fn below_cwd(whole: bool) -> Result<Vec<Covered>> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = openat(AT_FDCWD, ".", flags, Mode::empty())
         .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY"))?;
     let (top, device) = empty()?;
     let (mut last, mut agree) = (Errno::EBUSY, 0);
+    let mut covered = Vec::new();
     for _ in 0..ROUNDS {
         let table = match Table::of(&root, whole) {
             // Somebody renames a directory above.
@@ -48,13 +58,13 @@ pub(crate) fn below_cwd(whole: bool) -> Result<()> {
         if left.peek().is_none() {
             agree += 1;
             if agree >= AGREE || !table.has_hidden() {
-                return top.off();
+                return top.off().map(|()| covered);
             }
             continue;
         }
         for mounted in left {
             match root_of(&root, &table, mounted) {
-                Ok(place) => cover(&place)?,
+                Ok(place) => covered.extend(cover(&place)?),
                 // Somebody moves it; the next list says where it is then.
                 Err(errno) => last = errno,
             }
@@ -90,32 +100,37 @@ fn root_of(root: &OwnedFd, table: &Table, mounted: &Mounted) -> Result<OwnedFd, 
     at.filter(|_| number == Some(mounted.id)).ok_or(Errno::ESTALE)
 }
 
-fn cover(place: &OwnedFd) -> Result<()> {
-    match bind(DIRECTORY, place) {
+fn cover(place: &OwnedFd) -> Result<Option<Covered>> {
+    let seen = look::of(place).ok();
+    let by = match bind(DIRECTORY, place) {
         // `mount(2)` and `move_mount(2)`, if it is a file.
         Err(fault) if matches!(fault.errno(), Some(Errno::ENOTDIR | Errno::EINVAL)) => bind(FILE, place),
         done => done,
-    }
+    }?;
+    Ok(by.zip(seen).map(|(by, seen)| Covered { by, seen }))
 }
 
-fn bind(source: &str, place: &OwnedFd) -> Result<()> {
+/// The number of the mount that then lies there, where the kernel tells it.
+fn bind(source: &str, place: &OwnedFd) -> Result<Option<u64>> {
     match move_clone(source, place) {
         Err(fault) if fault.errno().is_some_and(sys::is_absent) => {
             let name = proc::name_of(place).map_err(|_| fault)?;
             let none = None::<&str>;
             mount(Some(source), &name, none, MsFlags::MS_BIND, none)
-                .call(Call::Mount, || format!("\"{source}\", \"{}\", NULL, MS_BIND, NULL", name.display()))
+                .call(Call::Mount, || format!("\"{source}\", \"{}\", NULL, MS_BIND, NULL", name.display()))?;
+            Ok(None)
         }
         done => done,
     }
 }
 
-fn move_clone(source: &str, place: &OwnedFd) -> Result<()> {
+fn move_clone(source: &str, place: &OwnedFd) -> Result<Option<u64>> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(rustix::fs::CWD, source, flags)
         .call(Call::OpenTree, || at(Descriptor::Cwd, source).with("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC"))?;
     let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(&tree, "", place, "", both).call(Call::MoveMount, || {
         at(Descriptor::Mount, "").with("<mount>, \"\", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH")
-    })
+    })?;
+    Ok(look::of(&tree).ok().and_then(|seen| seen.mount))
 }

@@ -1,6 +1,7 @@
 //! Landlock, the wall that does not depend on the switched root: `landlock(7)`. No network, no signals, no
 //! abstract sockets, always; with chroot, and where no root is entered, also path rules, so that what is outside stays closed.
 
+use super::right::Right;
 use crate::helper::fault::{Fault, Result};
 use crate::options::Wall;
 use crate::report::Call;
@@ -37,11 +38,11 @@ pub(crate) enum Paths {
 const ALONE: u32 = ABI::V2 as u32;
 
 /// Restricts this thread and those it starts.
-pub(crate) fn restrict(wall: Wall, root: &OwnedFd, lowers: &[OwnedFd], paths: Paths) -> Result<Restricted> {
+pub(crate) fn restrict<R: Right>(wall: Wall, root: &OwnedFd, lowers: &[OwnedFd], paths: Paths) -> Result<Restricted> {
     if wall == Wall::Off {
         return Ok(Restricted::default());
     }
-    let restricted = rules(root, lowers, paths).map_err(|_| refused())?;
+    let restricted = rules::<R>(root, lowers, paths).map_err(|_| refused())?;
     let least = match paths {
         Paths::Alone => ALONE,
         _ if wall == Wall::Required => 1,
@@ -53,7 +54,7 @@ pub(crate) fn restrict(wall: Wall, root: &OwnedFd, lowers: &[OwnedFd], paths: Pa
     Ok(restricted)
 }
 
-fn rules(root: &OwnedFd, lowers: &[OwnedFd], wanted: Paths) -> Result<Restricted, RulesetError> {
+fn rules<R: Right>(root: &OwnedFd, lowers: &[OwnedFd], wanted: Paths) -> Result<Restricted, RulesetError> {
     let (mut ruleset, paths) = (Ruleset::default(), wanted != Paths::None);
     if paths {
         ruleset = ruleset.handle_access(AccessFs::from_all(WANTED))?;
@@ -66,9 +67,9 @@ fn rules(root: &OwnedFd, lowers: &[OwnedFd], wanted: Paths) -> Result<Restricted
         if wanted == Paths::Alone {
             inside &= !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock);
         }
-        created = created.add_rule(PathBeneath::new(root, inside))?;
+        let read = AccessFs::ReadFile | AccessFs::ReadDir;
+        created = created.add_rule(PathBeneath::new(root, if R::READS_ONLY { read } else { inside }))?;
         for lower in lowers {
-            let read = AccessFs::ReadFile | AccessFs::ReadDir;
             created = created.add_rule(PathBeneath::new(lower, read))?;
         }
     }

@@ -1,8 +1,9 @@
 //! Enters the root: namespace, propagation, bind, pivot, detach; or chroot; or nothing, where nothing can be entered. Man
 //! pages: `pivot_root(2)`, `mount_namespaces(7)`, `open_tree(2)`.
 
-use super::cover;
+use super::cover::{self, Covered};
 use super::mounts;
+use super::right::Right;
 use super::top::{self, RESTRICTED, Top};
 use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
 use crate::helper::open;
@@ -20,10 +21,12 @@ use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Proof that the root has been entered, or that nothing else is opened from now on; made only by [`Entrance::enter`].
-pub(crate) struct Inside {
+/// Proof that the root has been entered for this right, or that nothing else is opened from now on; made only by
+/// [`Entrance::enter`].
+pub(crate) struct Inside<R> {
     /// The root, opened for reading.
     pub(crate) root: OwnedFd,
     pub(crate) switch: RootSwitch,
@@ -37,16 +40,19 @@ pub(crate) struct Inside {
     pub(crate) mounts_below: Vec<Vec<u8>>,
     /// What can be seen of them.
     pub(crate) below: MountsBelow,
+    /// What lies over them.
+    pub(crate) covered: Vec<Covered>,
     /// Every file takes its directory's group (`mount -o grpid`).
     pub(crate) group_from_directory: bool,
-    _made_here: (),
+    _made_here: PhantomData<R>,
 }
 
 const PIVOT: &str = "\".\", \".\"";
 const RECURSIVE: &str = "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_NO_AUTOMOUNT|AT_RECURSIVE";
 
 /// The arguments of `mount_setattr(2)` behind the name.
-fn setting(first: &str) -> String {
+fn setting(reads_only: bool) -> String {
+    let first = if reads_only { "MOUNT_ATTR_RDONLY|" } else { "" };
     format!(
         "AT_EMPTY_PATH|AT_RECURSIVE, {{attr_set={first}MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV|MOUNT_ATTR_NOEXEC, \
          attr_clr=0, propagation=0, userns_fd=0}}, 32"
@@ -67,7 +73,7 @@ pub(crate) struct Entrance<'a> {
 }
 
 impl Entrance<'_> {
-    pub(crate) fn enter(self) -> Result<Inside> {
+    pub(crate) fn enter<R: Right>(self) -> Result<Inside<R>> {
         if self.isolation == Isolation::Beneath {
             return self.stay(Fault::os(Errno::UnknownErrno, Call::PivotRoot, PIVOT));
         }
@@ -79,7 +85,7 @@ impl Entrance<'_> {
         }
     }
 
-    fn switch(&self) -> Result<Inside> {
+    fn switch<R: Right>(&self) -> Result<Inside<R>> {
         let Entrance { isolation, lowers, mounts, .. } = *self;
         let root = openat(AT_FDCWD, ".", DIRECTORY, Mode::empty())
             .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
@@ -88,7 +94,7 @@ impl Entrance<'_> {
         match separate() {
             Ok(()) => {
                 let lowers = lowers.iter().map(hold_lower).collect::<Result<_>>()?;
-                confirm(switch_in_namespace(isolation, mounts)?, &before, lowers)
+                confirm(switch_in_namespace::<R>(isolation, mounts)?, &before, lowers)
             }
             // From a plain descriptor of a lower layer, `..` would reach the host.
             Err(fault) if !lowers.is_empty() => Err(not_held(fault)),
@@ -98,13 +104,14 @@ impl Entrance<'_> {
                 let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
                 change_root()?;
                 let (switch, fallback) = (RootSwitch::Chroot, Some(fallback_of(fault)));
-                confirm(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below }, &before, Vec::new())
+                let mounts = mounts.unwrap_or_default();
+                confirm(Switched { switch, fallback, mounts, below, covered: Vec::new() }, &before, Vec::new())
             }
         }
     }
 
     /// Enters nothing: from now on every step is taken from an open directory.
-    fn stay(self, why: Fault) -> Result<Inside> {
+    fn stay<R>(self, why: Fault) -> Result<Inside<R>> {
         if !self.lowers.is_empty() {
             return Err(not_held(Fault::as_if(Errno::EPERM)));
         }
@@ -115,7 +122,8 @@ impl Entrance<'_> {
         open::only_by_table(&root, self.mounts == Mounts::Cross).map_err(|fault| fault.meant(Purpose::Beneath))?;
         let fallback = Some(fallback_of(self.refused.unwrap_or(why)));
         let mounts = mounts.unwrap_or_default();
-        Ok(inside(root, Switched { switch: RootSwitch::Beneath, fallback, mounts, below }, Vec::new()))
+        let covered = Vec::new();
+        Ok(inside(root, Switched { switch: RootSwitch::Beneath, fallback, mounts, below, covered }, Vec::new()))
     }
 }
 
@@ -142,14 +150,16 @@ struct Switched {
     fallback: Option<Fallback>,
     mounts: mounts::Below,
     below: MountsBelow,
+    covered: Vec<Covered>,
 }
 
-fn switch_in_namespace(isolation: Isolation, wanted: Mounts) -> Result<Switched> {
-    let bound = clone_root().or_else(|fault| if missing(&fault) { bind_root() } else { Err(fault) });
+fn switch_in_namespace<R: Right>(isolation: Isolation, wanted: Mounts) -> Result<Switched> {
+    let bound =
+        clone_root(R::READS_ONLY).or_else(|fault| if missing(&fault) { bind_root(R::READS_ONLY) } else { Err(fault) });
     // After that: what is below a mount of its own is told at once.
     let whole = bound.is_ok();
     let mounts = list_below(whole)?;
-    let below = look_away(mounts.as_ref(), wanted, whole)?;
+    let (below, covered) = look_away(mounts.as_ref(), wanted, whole)?;
     let pivoted = match (isolation, bound) {
         (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, Call::PivotRoot, PIVOT)),
         (_, Err(fault)) => Err(fault),
@@ -163,7 +173,7 @@ fn switch_in_namespace(isolation: Isolation, wanted: Mounts) -> Result<Switched>
             (RootSwitch::ChrootInNamespace, Some(fallback_of(fault)))
         }
     };
-    Ok(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below })
+    Ok(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below, covered })
 }
 
 /// What is mounted below, also while somebody who owns a directory above renames it all the time.
@@ -179,18 +189,18 @@ fn list_below(whole: bool) -> Result<Option<mounts::Below>> {
 
 /// What is mounted below the root is neither the archive's nor a taken-over helper's, unless it was asked for.
 /// `whole`: the working directory is the root of a mount, our clone.
-fn look_away(mounts: Option<&mounts::Below>, wanted: Mounts, whole: bool) -> Result<MountsBelow> {
+fn look_away(mounts: Option<&mounts::Below>, wanted: Mounts, whole: bool) -> Result<(MountsBelow, Vec<Covered>)> {
     match mounts {
-        None => Ok(MountsBelow::Unknown),
-        Some(_) if wanted == Mounts::Cross => Ok(MountsBelow::InSight),
-        Some(mounts) if mounts.points.is_empty() => Ok(MountsBelow::Covered),
-        Some(_) => cover::below_cwd(whole).map(|()| MountsBelow::Covered),
+        None => Ok((MountsBelow::Unknown, Vec::new())),
+        Some(_) if wanted == Mounts::Cross => Ok((MountsBelow::InSight, Vec::new())),
+        Some(mounts) if mounts.points.is_empty() => Ok((MountsBelow::Covered, Vec::new())),
+        Some(_) => cover::below_cwd(whole).map(|covered| (MountsBelow::Covered, covered)),
     }
 }
 
 /// A clone of the root's mount and those below it, without devices, set-uid and execution, put in its place
-/// and made the working directory.
-fn clone_root() -> Result<()> {
+/// and made the working directory. One that is only read cannot be written, and so keeps its times of access.
+fn clone_root(reads_only: bool) -> Result<()> {
     let recursive = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
@@ -198,9 +208,10 @@ fn clone_root() -> Result<()> {
     // "." and no descriptor opened before the unshare: that one's mount is not of this namespace (EINVAL).
     let tree =
         open_tree(rustix::fs::CWD, ".", recursive).call(Call::OpenTree, || at(Descriptor::Cwd, ".").with(RECURSIVE))?;
-    let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    let read = if reads_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
+    let attributes = read | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     sys::mount_set(tree.as_fd(), attributes)
-        .call(Call::MountSetattr, || at(Descriptor::Mount, "").with(setting("")))?;
+        .call(Call::MountSetattr, || at(Descriptor::Mount, "").with(setting(reads_only)))?;
     move_mount(&tree, "", rustix::fs::CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .call(Call::MoveMount, || at(Descriptor::Mount, "").with("AT_FDCWD, \".\", MOVE_MOUNT_F_EMPTY_PATH"))?;
     fchdir(tree).call(Call::Fchdir, || on(Descriptor::Mount))
@@ -221,7 +232,7 @@ fn clone_lower(lower: &LowerName) -> Result<OwnedFd> {
     let attributes =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     sys::mount_set(tree.as_fd(), attributes)
-        .call(Call::MountSetattr, || at(Descriptor::Lower, "").with(setting("MOUNT_ATTR_RDONLY|")))?;
+        .call(Call::MountSetattr, || at(Descriptor::Lower, "").with(setting(true)))?;
     Ok(tree)
 }
 
@@ -250,7 +261,7 @@ fn missing(fault: &Fault) -> bool {
 }
 
 /// Does the same with `mount(2)`, for kernels before 5.12.
-fn bind_root() -> Result<()> {
+fn bind_root(reads_only: bool) -> Result<()> {
     let none = None::<&str>;
     let before = fstat_cwd()?;
     mount(Some("."), ".", none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
@@ -263,7 +274,8 @@ fn bind_root() -> Result<()> {
         return Err(Fault::exchanged(name.as_os_str().as_encoded_bytes()));
     }
     // Locked flags of an outer namespace may forbid this; the report then says that it is not in force.
-    let _ = mount(none, ".", none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | RESTRICTED, none);
+    let read = if reads_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+    let _ = mount(none, ".", none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | RESTRICTED | read, none);
     Ok(())
 }
 
@@ -306,7 +318,7 @@ fn fallback_of(fault: Fault) -> Fallback {
 }
 
 /// Asks the kernel what has become of us.
-fn confirm(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Result<Inside> {
+fn confirm<R>(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Result<Inside<R>> {
     let root = openat(AT_FDCWD, "/", DIRECTORY, Mode::empty())
         .call(Call::Openat, || at(Descriptor::Cwd, "/").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
     let above = openat(AT_FDCWD, "..", DIRECTORY | OFlag::O_PATH, Mode::empty())
@@ -320,9 +332,9 @@ fn confirm(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Resul
     Ok(inside(root, switched, lowers))
 }
 
-fn inside(root: OwnedFd, switched: Switched, lowers: Vec<OwnedFd>) -> Inside {
+fn inside<R>(root: OwnedFd, switched: Switched, lowers: Vec<OwnedFd>) -> Inside<R> {
     let flags = fstatvfs(&root).map(|s| s.flags()).unwrap_or(FsFlags::empty());
-    let Switched { switch, fallback, mounts, below } = switched;
+    let Switched { switch, fallback, mounts, below, covered } = switched;
     Inside {
         root,
         switch,
@@ -332,7 +344,8 @@ fn inside(root: OwnedFd, switched: Switched, lowers: Vec<OwnedFd>) -> Inside {
         lowers,
         mounts_below: mounts.points,
         below,
+        covered,
         group_from_directory: mounts.group_from_directory,
-        _made_here: (),
+        _made_here: PhantomData,
     }
 }

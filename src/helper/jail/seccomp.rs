@@ -4,6 +4,7 @@
 //! mode, times and attributes are given only to what is open for reading or writing. Nothing outside the root is, since that
 //! is what Landlock binds.
 
+mod reading;
 mod tree;
 
 use crate::helper::fault::{Fault, Result};
@@ -25,6 +26,8 @@ pub(crate) enum Reach {
     Root,
     /// No root was entered.
     Beneath { cross_mounts: bool },
+    /// The same as the root, and nothing may be changed there.
+    Reading,
 }
 
 /// The calls that the helper makes once confined, whatever their arguments.
@@ -155,6 +158,9 @@ fn filters(arch: TargetArch, reach: Reach) -> Result<Vec<BpfProgram>> {
 
 /// Calls that are allowed, that are but on the archive, and that are answered with `ENOSYS`.
 fn calls(reach: Reach) -> [Vec<libc::c_long>; 3] {
+    if reach == Reach::Reading {
+        return [[reading::ALLOWED, OLDER].concat(), Vec::new(), vec![libc::SYS_clone3]];
+    }
     let inside = |calls: &'static [libc::c_long]| if reach == Reach::Root { calls } else { &[] };
     // The flags of clone3 are beyond a filter; libc falls back to clone.
     let mut unknown = vec![libc::SYS_clone3];
@@ -211,6 +217,7 @@ fn conditional(reach: Reach) -> Result<Rules> {
     let mut rules = match reach {
         Reach::Root => inside()?,
         Reach::Beneath { cross_mounts } => beneath(cross_mounts)?,
+        Reach::Reading => reading::conditional()?,
     };
     // Threads, never processes or namespaces.
     rules.insert(libc::SYS_clone, vec![masked(0, bits(CLONE_FLAGS), bits(libc::CLONE_THREAD))?]);
@@ -221,7 +228,9 @@ fn conditional(reach: Reach) -> Result<Rules> {
         condition(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ge, bits(libc::F_GETFD))?,
         condition(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Le, bits(libc::F_GETFL))?,
     ])?;
-    rules.insert(libc::SYS_fcntl, vec![copies, flags]);
+    // Who only reads makes no copies and no links.
+    let makes = reach != Reach::Reading;
+    rules.insert(libc::SYS_fcntl, if makes { vec![copies, flags] } else { vec![flags] });
     // No memory that could be executed, and none of a file.
     rules.insert(libc::SYS_mprotect, vec![masked(2, bits(libc::PROT_EXEC), 0)?]);
     let anonymous = bits(libc::MAP_ANONYMOUS);
@@ -229,7 +238,9 @@ fn conditional(reach: Reach) -> Result<Rules> {
     rules.insert(libc::SYS_mmap, vec![all_of(plain)?]);
     rules.insert(libc::SYS_prctl, vec![equal(0, libc::PR_SET_NAME)?, equal(0, libc::PR_SET_VMA)?]);
     // Names are linked, not descriptors (AT_EMPTY_PATH), nor what a link in a /proc leads to (AT_SYMLINK_FOLLOW).
-    rules.insert(libc::SYS_linkat, vec![equal(4, 0)?]);
+    if makes {
+        rules.insert(libc::SYS_linkat, vec![equal(4, 0)?]);
+    }
     // abort(3) of the main thread.
     rules.insert(libc::SYS_tkill, vec![equal(0, nix::unistd::getpid().as_raw())?]);
     rules.insert(libc::SYS_tgkill, vec![equal(0, nix::unistd::getpid().as_raw())?]);

@@ -123,6 +123,19 @@ impl<W: Write> Encoder<W> {
         Ok((out, Sums { size: self.size, diff_id, blob_size, digest }))
     }
 
+    /// Gives up: of a plain archive all that came is written, and one that is compressed has at least begun, since many
+    /// take no bytes at all for an empty archive.
+    pub(crate) fn break_off(mut self) {
+        let begun = self.flush().is_ok() && self.output.bytes() > 0;
+        let first: &[u8] = match &self.coder {
+            Coder::Gzip(_) if !begun => &gzip::HEADER,
+            Coder::Zstd(_) if !begun => &zstd::MAGIC,
+            _ => return,
+        };
+        // Who cannot write has nothing to be mistaken.
+        let _ = self.output.write(first);
+    }
+
     fn hand_on(&mut self, block: Block, last: bool) -> io::Result<()> {
         if self.failed {
             return Err(io::ErrorKind::BrokenPipe.into());

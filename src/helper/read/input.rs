@@ -28,15 +28,20 @@ impl Watch {
 
     /// An error once the parent has hung up or the time is over.
     pub(crate) fn check(&self) -> Result<(), Cause> {
-        self.wait_for(None, false).map(drop)
+        self.wait_for(None, PollFlags::empty(), false).map(drop)
     }
 
-    /// Waits until `fd`, if given, can be read; true if it can.
-    fn wait_for(&self, fd: Option<&OwnedFd>, patient: bool) -> Result<bool, Cause> {
+    /// Waits until there is room for something to be written, or nobody is there to read it.
+    pub(crate) fn wait_for_room(&self, fd: &OwnedFd) -> Result<(), Cause> {
+        self.wait_for(Some(fd), PollFlags::POLLOUT, true).map(drop)
+    }
+
+    /// Waits until `fd`, if given, is ready for this; true if it is.
+    fn wait_for(&self, fd: Option<&OwnedFd>, what: PollFlags, patient: bool) -> Result<bool, Cause> {
         loop {
             // A hang-up is always told, so nothing is asked for.
             let mut fds = vec![PollFd::new(self.control.as_fd(), PollFlags::empty())];
-            fds.extend(fd.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+            fds.extend(fd.map(|fd| PollFd::new(fd.as_fd(), what)));
             let timeout = if patient { self.remaining()? } else { PollTimeout::ZERO };
             match poll(&mut fds, timeout) {
                 Ok(_) => {}
@@ -125,7 +130,7 @@ impl Input {
     /// Whether a read would not have to wait, as far as is known.
     pub(crate) fn is_ready(&self) -> bool {
         match &self.origin {
-            Origin::Descriptor(fd, watch) => watch.wait_for(Some(fd), false).unwrap_or(false),
+            Origin::Descriptor(fd, watch) => watch.wait_for(Some(fd), PollFlags::POLLIN, false).unwrap_or(false),
             #[cfg(any(fuzzing, test))]
             Origin::Script(_) => false,
         }
@@ -164,7 +169,7 @@ impl Read for Input {
 
 fn read(fd: &OwnedFd, watch: &Watch, patient: bool, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
-        if !watch.wait_for(Some(fd), patient).map_err(|cause| carried(cause.into()))? {
+        if !watch.wait_for(Some(fd), PollFlags::POLLIN, patient).map_err(|cause| carried(cause.into()))? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         match nix::unistd::read(fd, buffer) {
@@ -191,7 +196,7 @@ impl fmt::Display for Carried {
 
 impl std::error::Error for Carried {}
 
-fn carried(fault: Fault) -> io::Error {
+pub(crate) fn carried(fault: Fault) -> io::Error {
     io::Error::other(Carried(fault))
 }
 

@@ -34,6 +34,16 @@ impl Capability {
         self.root.unwrap_or(0)
     }
 
+    /// The namespace's root, where one is said.
+    pub(super) fn namespace(&self) -> Option<u32> {
+        self.root
+    }
+
+    /// Makes it one for whoever is root where it is applied: version 2.
+    pub(super) fn for_the_archive(self) -> Capability {
+        Capability { root: None, ..self }
+    }
+
     /// Makes it one for another root. Version 2 is for the first root, or what the kernel makes of that in a namespace.
     pub(crate) fn for_root(self, root: u32) -> Capability {
         let root = Some(root).filter(|root| self.root.is_some() || *root != 0);

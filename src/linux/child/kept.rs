@@ -55,6 +55,7 @@ fn of_event(event: &Event) -> usize {
     let name = match &event.what {
         EventKind::XattrUnsupported { name, .. }
         | EventKind::XattrDropped { name }
+        | EventKind::XattrUnreadable { name, .. }
         | EventKind::XattrEscaped { name } => name.len(),
         _ => 0,
     };
@@ -83,7 +84,10 @@ pub(super) fn shorten(failure: &mut Failure) {
         operation.shorten(LONGEST);
     }
     match cause {
-        Cause::LinkTargetMissing { target: name } | Cause::Exchanged { name } | Cause::Attribute { name, .. } => {
+        Cause::LinkTargetMissing { target: name }
+        | Cause::Exchanged { name }
+        | Cause::Attribute { name, .. }
+        | Cause::SameName { name } => {
             cut(name);
         }
         Cause::Panic { message: text } | Cause::Pattern { pattern: text, .. } => cut_text(text),

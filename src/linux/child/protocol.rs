@@ -1,6 +1,7 @@
 //! What an honest helper may say next. Everything else is a breach, whatever it would have led to.
 
-use crate::options::{Options, UserNamespace};
+use super::Terms;
+use crate::options::UserNamespace;
 use crate::report::Listed;
 use crate::wire::{PACE, Up};
 use std::time::{Duration, Instant};
@@ -39,13 +40,13 @@ pub(super) struct Protocol {
     events: u64,
     /// It says when it waits for more of the archive, the next time not before it has used so much of it.
     hungry_from: Option<u64>,
-    /// Attributes of one entry, the two ACLs beside those that are counted.
+    /// Attributes of one entry.
     xattrs: usize,
 }
 
 impl Protocol {
-    pub(super) fn new(options: &Options, lowers: bool, in_step: bool) -> Protocol {
-        let namespace = match options.jail.user_namespace {
+    pub(super) fn new(terms: &Terms, lowers: bool) -> Protocol {
+        let namespace = match terms.jail.user_namespace {
             UserNamespace::Never => Namespace::Never,
             UserNamespace::Auto => Namespace::IfNeeded,
             UserNamespace::Single | UserNamespace::Mapped { .. } => Namespace::Always,
@@ -55,12 +56,12 @@ impl Protocol {
             since: Instant::now(),
             namespace,
             lowers,
-            progress: options.progress,
+            progress: terms.progress,
             told: 0,
-            listed: if options.list || options.verbose { options.limits.entries } else { 0 },
-            events: options.limits.events.into(),
-            hungry_from: in_step.then_some(0),
-            xattrs: (options.limits.xattrs as usize).saturating_add(2),
+            listed: terms.listed,
+            events: terms.events,
+            hungry_from: terms.in_step.then_some(0),
+            xattrs: terms.xattrs,
         }
     }
 
@@ -120,6 +121,7 @@ fn spend(left: &mut u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Options;
     use crate::report::{Cause, Event, EventKind, Failure, Progress, Report, Stage};
     use crate::wire::Reply;
 
@@ -180,7 +182,7 @@ mod tests {
 
     /// How many of these frames pass.
     fn passed(options: &Options, lowers: bool, frames: &str) -> usize {
-        let mut protocol = Protocol::new(options, lowers, options.stop_at_end);
+        let mut protocol = Protocol::new(&Terms::applying(options, options.stop_at_end), lowers);
         frames.chars().take_while(|letter| protocol.admits(&frame(*letter))).count()
     }
 

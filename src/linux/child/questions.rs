@@ -23,7 +23,7 @@ impl Child {
     fn answer(&mut self, question: Question) {
         let answer = match question {
             Question::IdMap => {
-                let (mapped, refusal) = idmap::write(&self.process, &self.options.jail.user_namespace);
+                let (mapped, refusal) = idmap::write(&self.process, &self.terms.jail.user_namespace);
                 self.kept.refusal = refusal;
                 Down::IdMapDone(mapped)
             }

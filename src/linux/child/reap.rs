@@ -26,8 +26,8 @@ impl Child {
         }
         Outcome {
             cancelled: self.cancelled(),
-            expired: self.options.jail.limits.timeout_ms().filter(|_| self.expired),
-            memory: self.options.jail.limits.memory_bytes,
+            expired: self.terms.jail.limits.timeout_ms().filter(|_| self.expired),
+            memory: self.terms.jail.limits.memory_bytes,
             reply: self.reply.take(),
             status,
             filtered: self.filtered.unwrap_or_default(),

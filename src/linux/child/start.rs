@@ -31,7 +31,7 @@ pub(super) fn sockets() -> Result<(OwnedFd, OwnedFd), Error> {
         .map_err(|e| Error::io(ErrorKind::Helper, "making a socket", e))
 }
 
-pub(super) fn set_nonblocking(fd: &OwnedFd) -> Result<(), Error> {
+pub(in crate::linux) fn set_nonblocking(fd: &OwnedFd) -> Result<(), Error> {
     fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
         .map(drop)
         .map_err(|e| Error::io(ErrorKind::Helper, "making a descriptor non-blocking", e))

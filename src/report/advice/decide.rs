@@ -24,12 +24,18 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
         Cause::Pattern { .. } => Advice::Patterns,
         Cause::LinkTargetMissing { .. } => Advice::TargetFirst,
         Cause::Refused(refusal) => return of_refusal(*refusal),
+        Cause::UnmappedId { group: false, .. } => Advice::MapUser,
+        Cause::UnmappedId { group: true, .. } => Advice::MapGroup,
         Cause::LowersNotHeld(_) => Advice::AllowNamespaces,
         Cause::Descriptors { .. } => Advice::Descriptors,
         Cause::Exchanged { .. } => Advice::DisturbedOrUnstable,
         Cause::Attribute { .. } => Advice::SoftAttributes,
         Cause::Panic { .. } => Advice::Report,
-        Cause::Malformed { .. } | Cause::NotCovered(_) | Cause::Cancelled => return None,
+        Cause::Malformed { .. }
+        | Cause::NotCovered(_)
+        | Cause::Cancelled
+        | Cause::Source(_)
+        | Cause::SameName { .. } => return None,
     })
 }
 
@@ -61,6 +67,12 @@ fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) 
     match failure.stage {
         Stage::Enter => of_entering(operation?, errno),
         Stage::Read => of_reading(errno),
+        // What is packed is never written.
+        Stage::Walk => match errno {
+            Errno::EACCES => Some(Advice::Permission),
+            errno => of_storage(operation, errno),
+        },
+        Stage::Write => of_storage(operation, errno),
         _ => operation
             .and_then(|operation| of_privilege(operation, confinement, errno))
             .or_else(|| of_storage(operation, errno))

@@ -11,8 +11,9 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
-use untar_in_root::{Error, Isolation, Report, Sandbox, Session};
+use untar_in_root::{Error, Isolation, Packing, Report, Sandbox, Session};
 
+use crate::pack::packer;
 use crate::support::run::untar;
 use crate::support::scratch::Scratch;
 
@@ -28,10 +29,13 @@ pub struct Captive {
     pub scratch: Scratch,
     pub pid: Pid,
     session: Option<Session>,
+    /// Held, so that it lives.
+    _packing: Option<Packing>,
     regs: user_regs_struct,
     /// The next free address for strings and structures, below the stack.
     next: u64,
     stopped: bool,
+    killed: Option<Signal>,
 }
 
 impl Captive {
@@ -51,19 +55,41 @@ impl Captive {
         })
         .spawn()
         .expect("helper");
-        let pid = find(&dest);
+        Captive::hold(scratch, &dest, Some(session), None)
+    }
+
+    /// Starts a packer on a tree that is larger than what it can write before somebody reads.
+    pub fn take_packing(isolation: Isolation, sandbox: Sandbox, before: impl FnOnce(&Path)) -> Captive {
+        let scratch = Scratch::new();
+        let root = scratch.dir("dest");
+        before(&root);
+        let packing = packer(&root, |options| {
+            options.jail.isolation = isolation;
+            options.jail.sandbox = sandbox;
+            options.dense = true;
+        })
+        .spawn()
+        .expect("helper");
+        Captive::hold(scratch, &root, None, Some(packing))
+    }
+
+    fn hold(scratch: Scratch, root: &Path, session: Option<Session>, packing: Option<Packing>) -> Captive {
+        let pid = find(root);
         ptrace::seize(pid, ptrace::Options::empty()).expect("seize");
         ptrace::interrupt(pid).expect("interrupt");
         waitpid(pid, None).expect("stop");
         let regs = ptrace::getregs(pid).expect("registers");
         // Behind the red zone.
         let next = (regs.rsp - 65_536) & !15;
-        Captive { scratch, pid, session: Some(session), regs, next, stopped: true }
+        Captive { scratch, pid, session, _packing: packing, regs, next, stopped: true, killed: None }
     }
 
     /// Makes the helper make this call.
     pub fn call(&mut self, number: i64, arguments: &[u64]) -> Answer {
-        assert!(self.stopped, "it is dead");
+        // An attempt goes on after a call that ended the helper.
+        if let Some(signal) = self.killed {
+            return Answer::Killed(signal);
+        }
         self.prepare(number, arguments);
         ptrace::step(self.pid, None).expect("step");
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
@@ -71,6 +97,7 @@ impl Captive {
             // Left for the library to reap.
             WaitStatus::Signaled(_, signal, _) => {
                 self.stopped = false;
+                self.killed = Some(signal);
                 Answer::Killed(signal)
             }
             _ => {
@@ -99,6 +126,9 @@ impl Captive {
     /// Puts bytes into its memory; their address.
     pub fn put(&mut self, bytes: &[u8]) -> u64 {
         let address = self.next;
+        if self.killed.is_some() {
+            return address;
+        }
         for (i, word) in bytes.chunks(8).enumerate() {
             let mut whole = [0; 8];
             whole[..word.len()].copy_from_slice(word);

@@ -159,7 +159,7 @@ mod tests {
         let others =
             [0, 1, 2, 3, 0x18, 0x20, 0x22, 0x1000, 0x11ff, 0x19ed, 0x0001_0000, 0x003d_0f00, std::process::id()];
         let words = [&named[..], &others].concat();
-        for reach in [Reach::Root, Reach::Beneath { cross_mounts: false }] {
+        for reach in [Reach::Root, Reach::Beneath { cross_mounts: false }, Reach::Reading] {
             let programs = programs(reach);
             let (mut in_tree, mut in_list) = (0, 0);
             for arch in [programs[0][1].k, 0x4000_0003, 0] {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 
 /// Deflate; no name, no time, made by an unknown system.
-const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// What deflate can look back.
 const WINDOW: usize = 32 << 10;
 /// Room for a block that does not compress. zlib-rs has panicked with little room: it has far more than enough.

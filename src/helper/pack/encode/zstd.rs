@@ -12,6 +12,9 @@ const ROOM: usize = 132 << 10;
 /// Beyond it a window alone is more memory than a helper should have.
 const HIGHEST: i32 = 19;
 
+/// What every frame begins with.
+pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 /// zstd makes its frame in threads, since it is another without; and there is none to be had.
 #[derive(Debug)]
 pub(crate) struct NoThread {

@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::fmt::Write as _;
 use std::process::Command;
 
-const CASES: usize = 6000;
+const CASES: usize = 20_000;
 const SEED: [u8; 32] = [19; 32];
 
 #[test]

@@ -32,6 +32,7 @@ const fn limits() -> Limits {
         xattrs: u32::MAX,
         xattr_bytes: u32::MAX,
         sparse_regions: u32::MAX,
+        hardlinks: u64::MAX,
         events: u32::MAX,
     }
 }

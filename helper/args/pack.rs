@@ -1,0 +1,272 @@
+//! `untar-in-root pack`: what is packed, how, and where it goes.
+
+mod metadata;
+
+use super::jail;
+use super::output::{WHENS, When};
+use super::values::{self, Word};
+use clap::error::ErrorKind;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::Duration;
+use untar_in_root::{Encoding, PackOptions, Tolerance};
+
+const EXAMPLES: &str = "\
+Examples:
+  untar-in-root pack /srv/root > root.tar                       all of it
+  untar-in-root pack --zstd -o root.tar.zst /srv/root           the file appears whole or not at all
+  untar-in-root pack --gzip /srv/root etc usr/local | ssh …     parts of it
+  untar-in-root pack --dockerignore app/.dockerignore app       what docker would send as a build context";
+
+const TOLERANCES: &[Word<Tolerance>] =
+    &[("tell", "a warning", Tolerance::Tell), ("fail", "the run fails", Tolerance::Fail)];
+
+/// Packs a directory into a tar archive, from inside a process that sees nothing but that directory and can change nothing.
+///
+/// A helper process enters ROOT, which is mounted read-only for it alone, gives up all rights but to read, and writes the
+/// archive. Everything that unpacking restores is packed: owners, modes, times with nanoseconds, extended attributes, ACLs,
+/// capabilities, hardlinks, holes. ROOT may be hostile, and alive: what changes while it is read is told with a warning, and
+/// the archive stays well-formed.
+///
+/// When something fails, what has been written is never taken for a whole archive; with --output nothing is left.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+#[command(override_usage = "untar-in-root pack [OPTIONS] ROOT [PATH]… > ARCHIVE\n       \
+    untar-in-root pack [OPTIONS] --output ARCHIVE ROOT [PATH]…")]
+pub(crate) struct Pack {
+    /// The directory to pack
+    #[arg(value_name = "ROOT")]
+    pub(crate) root: PathBuf,
+
+    /// What of it is packed, as it is named inside ROOT; without a PATH all of it
+    ///
+    /// Symlinks on the way are followed inside ROOT; one that a PATH ends in is packed itself.
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Write to this file, which appears whole or not at all; without it, to standard output
+    #[arg(long, short, value_name = "FILE", help_heading = "Archive")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Compress with gzip, at a level from 1 to 9 [default: 6]
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "6",
+          value_parser = clap::value_parser!(u8).range(1..=9), conflicts_with = "zstd", help_heading = "Archive")]
+    gzip: Option<u8>,
+
+    /// Compress with zstd, at a level from 1 to 19 [default: 3]
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3",
+          value_parser = clap::value_parser!(u8).range(1..=19), help_heading = "Archive")]
+    zstd: Option<u8>,
+
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    metadata: metadata::Metadata,
+    #[command(flatten)]
+    live: Live,
+    #[command(flatten)]
+    jail: jail::Jail,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    pub(crate) shown: Shown,
+}
+
+/// What of ROOT is packed, and under which names.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct Selection {
+    /// Pack only names that match; repeatable
+    ///
+    /// `*` and `?` match `/` too, `[…]` is a set, `{a,b}` are alternatives, a backslash takes the next character as it is. A
+    /// pattern must match the whole name inside ROOT or a directory above it. A PATH is packed whatever the patterns say.
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+
+    /// Leave names out that match; repeatable, comes after --include
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+
+    /// Pack names that match a pattern in FILE, one on each line; repeatable
+    ///
+    /// `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) include_from: Vec<PathBuf>,
+
+    /// Leave names out that match a pattern in FILE, as --include-from
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+
+    /// Leave out what this file says, as docker reads its .dockerignore
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dockerignore: Option<PathBuf>,
+
+    /// Replace FROM at the beginning of names by TO; repeatable, the first that fits
+    ///
+    /// By whole components, also in the targets of hardlinks. Without a TO, what is below FROM is at the top.
+    #[arg(long, value_name = "FROM=TO", value_parser = clap::builder::OsStringValueParser::new())]
+    rebase: Vec<OsString>,
+
+    /// Pack the directories above each PATH too, without what else is in them
+    #[arg(long)]
+    parents: bool,
+
+    /// Leave out the entry of ROOT itself, `./`
+    #[arg(long)]
+    no_root: bool,
+}
+
+/// What becomes of a tree that is in use.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Live trees")]
+struct Live {
+    /// What becomes of the run when a file changes while it is packed
+    #[arg(long, value_name = "POLICY", default_value = "tell", value_parser = values::words(TOLERANCES))]
+    changes: Tolerance,
+
+    /// What becomes of the run when a file may not be read; where it goes on, it is left out
+    #[arg(long, value_name = "POLICY", default_value = "fail", value_parser = values::words(TOLERANCES))]
+    unreadable: Tolerance,
+}
+
+/// Bounds; sizes take K, M, G and T.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits (K, M, G and T are powers of 1024)")]
+struct Limits {
+    /// Bytes of the uncompressed archive; or `none` [default: 256G]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    max_total_bytes: Option<u64>,
+
+    /// Bytes of one file, holes included; or `none` [default: 64G]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    max_file_bytes: Option<u64>,
+
+    /// Entries; or `none` [default: 10000000]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    max_entries: Option<u64>,
+
+    /// Wall time in seconds, or with ms, s, m, h; 0 for none [default: none]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    timeout: Option<Duration>,
+
+    /// Address space of the helper; 0 for no limit [default: none]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, hide_short_help = true)]
+    max_memory: Option<u64>,
+
+    /// Directories in one another [default: 16384]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_depth: Option<u32>,
+
+    /// Bytes of one name [default: 128K]
+    #[arg(long, value_name = "SIZE", value_parser = values::small_size, hide_short_help = true)]
+    max_name_bytes: Option<u32>,
+
+    /// Files with several names, each of which is remembered; or `none` [default: 4000000]
+    #[arg(long, value_name = "N", value_parser = values::count, hide_short_help = true)]
+    max_hardlinks: Option<u64>,
+
+    /// Warnings that are reported; the rest are counted [default: 1000]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    max_events: Option<u32>,
+}
+
+/// What is shown.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Shown {
+    /// Write one JSON object, the report or what failed, to FILE; without one, to standard error
+    ///
+    /// Its fields are those of unpacking; the report has the sizes and digests that an image's manifest needs.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub(crate) json: Option<Option<PathBuf>>,
+
+    /// Write the name of each entry to standard error before it is packed
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+
+    /// No warnings, no notes, no bar; errors only
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Show how far it has come, on standard error
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_value = "auto",
+          default_missing_value = "always", value_parser = values::words(WHENS))]
+    pub(crate) progress: When,
+}
+
+impl Pack {
+    pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+        let wrong = |words: &str| Err((ErrorKind::ArgumentConflict, words.into()));
+        let lists = self.selection.include_from.iter().chain(&self.selection.exclude_from);
+        if lists.filter(|path| path.as_os_str() == "-").count() > 1 {
+            return wrong("patterns from standard input (-) twice; name a file for one of them");
+        }
+        if self.shown.quiet && self.shown.progress == When::Always {
+            return wrong("--quiet shows no progress; leave it or --progress out");
+        }
+        if let Some(rule) = self.selection.rebase.iter().find(|rule| rebase(rule).is_none()) {
+            return wrong(&format!("--rebase takes FROM=TO, and {rule:?} has no ="));
+        }
+        self.metadata.check()?;
+        self.jail.check(None)
+    }
+
+    /// Makes of them what the library wants.
+    pub(crate) fn options(&self) -> PackOptions {
+        let mut options = PackOptions::default();
+        options.encoding = match (self.gzip, self.zstd) {
+            (Some(level), _) => Encoding::Gzip { level },
+            (_, Some(level)) => Encoding::Zstd { level },
+            _ => Encoding::None,
+        };
+        self.selection.set(&mut options);
+        self.metadata.set(&mut options);
+        options.changes = self.live.changes;
+        options.unreadable = self.live.unreadable;
+        self.jail.set(&mut options.jail);
+        self.limits.set(&mut options);
+        // Nobody would see them.
+        options.skip_digests = self.shown.json.is_none();
+        options
+    }
+}
+
+impl Selection {
+    fn set(&self, options: &mut PackOptions) {
+        options.include.clone_from(&self.include);
+        options.exclude.clone_from(&self.exclude);
+        options.rebase = self.rebase.iter().filter_map(|rule| rebase(rule)).collect();
+        options.parents = self.parents;
+        options.no_root = self.no_root;
+    }
+}
+
+/// `FROM=TO`, by bytes, without slashes at the ends.
+fn rebase(rule: &OsStr) -> Option<(Vec<u8>, Vec<u8>)> {
+    let bytes = rule.to_owned().into_vec();
+    let at = bytes.iter().position(|byte| *byte == b'=')?;
+    let plain = |name: &[u8]| {
+        let parts = name.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
+        parts.collect::<Vec<_>>().join(&b'/')
+    };
+    Some((plain(&rule.as_bytes()[..at]), plain(&rule.as_bytes()[at + 1..])))
+}
+
+impl Limits {
+    fn set(&self, options: &mut PackOptions) {
+        let limits = &mut options.limits;
+        fn put<T: Copy>(place: &mut T, given: Option<T>) {
+            *place = given.unwrap_or(*place);
+        }
+        put(&mut limits.total_bytes, self.max_total_bytes);
+        put(&mut limits.file_bytes, self.max_file_bytes);
+        put(&mut limits.entries, self.max_entries);
+        put(&mut limits.depth, self.max_depth);
+        put(&mut limits.name_bytes, self.max_name_bytes);
+        put(&mut limits.hardlinks, self.max_hardlinks);
+        put(&mut limits.events, self.max_events);
+        options.jail.limits.memory_bytes = self.max_memory.filter(|bytes| ![0, u64::MAX].contains(bytes));
+        options.jail.limits.timeout = self.timeout.filter(|time| !time.is_zero());
+    }
+}

@@ -1,0 +1,68 @@
+//! What packing may call: nothing with which anything could be made, removed or changed. Files are opened for reading
+//! alone, and what is written goes to the archive, to the control socket and to standard error, by their numbers.
+
+use super::{Result, Rules, bits, equal, masked};
+
+/// Whatever their arguments. `openat2` is not among them: its flags are behind a pointer.
+pub(super) const ALLOWED: &[libc::c_long] = &[
+    // Content, and what the parent says.
+    libc::SYS_read,
+    libc::SYS_pread64,
+    libc::SYS_lseek,
+    libc::SYS_recvfrom,
+    libc::SYS_ppoll,
+    libc::SYS_close,
+    // Looking, relative to open directories; attributes of links and special files are had by name alone.
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_fstatfs,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_flistxattr,
+    libc::SYS_fgetxattr,
+    libc::SYS_fchdir,
+    libc::SYS_llistxattr,
+    libc::SYS_lgetxattr,
+    // Memory, threads and time.
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Each bit of `open(2)` with which more than reading is asked for. `O_TMPFILE` has a bit of its own beside that of
+/// `O_DIRECTORY`.
+const CHANGING: i32 =
+    libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+
+const ARCHIVE: i32 = 0;
+const CONTROL: i32 = 1;
+const LAST_WORDS: i32 = 2;
+
+/// Only with certain arguments, beside what every helper may do.
+pub(super) fn conditional() -> Result<Rules> {
+    Ok(Rules::from([
+        (libc::SYS_openat, vec![masked(2, bits(CHANGING), 0)?]),
+        (libc::SYS_write, vec![equal(0, ARCHIVE)?, equal(0, LAST_WORDS)?]),
+        (libc::SYS_sendto, vec![equal(0, CONTROL)?]),
+    ]))
+}

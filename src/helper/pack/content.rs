@@ -1,0 +1,137 @@
+//! What is in a regular file: its size is a promise (rule 16), and its holes are asked for (rule 11).
+
+use super::archive::{Archive, Failed};
+use super::header;
+use crate::helper::fault::{Attempt, Result, on};
+use crate::helper::read::entry::Region;
+use crate::report::{Call, Descriptor, SourceChange};
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::{Errno, pread};
+use std::os::fd::OwnedFd;
+
+/// Files of so many bytes are read before their header is written.
+pub(crate) const SMALL: usize = 128 << 10;
+/// What is read at once of others.
+const PIECE: usize = 256 << 10;
+/// Extents are widened to this, which no file system undercuts: so the same file is packed the same from any of them.
+const GRAIN: u64 = 4096;
+
+/// Room for content.
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Default for Buffer {
+    fn default() -> Buffer {
+        Buffer(vec![0; PIECE])
+    }
+}
+
+impl Buffer {
+    /// Its first bytes.
+    pub(crate) fn first(&self, size: usize) -> &[u8] {
+        self.0.get(..size).unwrap_or_default()
+    }
+
+    /// Takes all of a small file of this size, with zeros where it has become shorter: one call, if nobody writes to it.
+    pub(crate) fn small(&mut self, file: &OwnedFd, size: usize) -> Result<Option<SourceChange>> {
+        let mut there = 0;
+        loop {
+            // One byte more than it should have.
+            let n = read(file, &mut self.0[there..=size], there as u64)?;
+            there += n;
+            // Less than was asked for is all that there is: `read(2)`.
+            if n == 0 || there >= size {
+                break;
+            }
+        }
+        let change = match there {
+            there if there > size => Some(SourceChange::Grew { size: size as u64 }),
+            there if there < size => Some(SourceChange::Shrank { at: there as u64 }),
+            _ => None,
+        };
+        self.0[there.min(size)..size].fill(0);
+        Ok(change)
+    }
+
+    /// These bytes of a file, piece by piece into the archive.
+    pub(crate) fn copy(
+        &mut self,
+        file: &OwnedFd,
+        region: Region,
+        archive: &mut Archive,
+    ) -> Result<Option<SourceChange>, Failed> {
+        let (mut at, end) = (region.offset, region.offset + region.length);
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE);
+            let n = read(file, &mut self.0[..wanted], at)?;
+            if n == 0 {
+                archive.zeros(end - at)?;
+                return Ok(Some(SourceChange::Shrank { at }));
+            }
+            archive.body(&self.0[..n])?;
+            at += n as u64;
+        }
+        Ok(None)
+    }
+}
+
+fn read(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize> {
+    loop {
+        match pread(file, &mut *buffer, at) {
+            Err(Errno::INTR) => {}
+            read => {
+                return read
+                    .call(Call::Pread64, || on(Descriptor::File).with(format_args!("<data>, {}, {at}", buffer.len())));
+            }
+        }
+    }
+}
+
+/// Where a file has content.
+pub(crate) enum Extents {
+    /// Everywhere.
+    Dense,
+    Sparse(Vec<Region>),
+    /// It has holes, but too many for a list.
+    TooMany,
+}
+
+/// Asks for the holes of a file.
+pub(crate) fn extents(file: &OwnedFd, size: u64, most: u32) -> Result<Extents> {
+    let mut regions: Vec<Region> = Vec::new();
+    let mut at = 0;
+    while let Some((start, end)) = next(file, at, size)? {
+        let (start, end) = (start - start % GRAIN, end.checked_next_multiple_of(GRAIN).unwrap_or(size).min(size));
+        match regions.last_mut() {
+            Some(last) if start <= last.offset + last.length => last.length = end - last.offset,
+            _ => regions.push(Region { offset: start, length: end - start }),
+        }
+        if regions.len() > most as usize {
+            return Ok(Extents::TooMany);
+        }
+        at = end;
+    }
+    Ok(match &regions[..] {
+        [Region { offset: 0, length }] if *length == size => Extents::Dense,
+        regions if header::map_fits(size, regions) => Extents::Sparse(regions.to_vec()),
+        _ => Extents::TooMany,
+    })
+}
+
+/// The next content at or after `from`; all that there is where the file system has no holes.
+fn next(file: &OwnedFd, from: u64, size: u64) -> Result<Option<(u64, u64)>> {
+    if from >= size {
+        return Ok(None);
+    }
+    let start = match seek(file, SeekFrom::Data(from)) {
+        Err(Errno::NXIO) => return Ok(None),
+        Err(Errno::INVAL) => from,
+        start => start.call(Call::Lseek, || on(Descriptor::File).with(format_args!("{from}, SEEK_DATA")))?,
+    };
+    let end = seek(file, SeekFrom::Hole(start)).unwrap_or(size).min(size);
+    Ok((start < end).then_some((start, end)))
+}
+
+/// Bytes of content that such a file has in an archive, without the map.
+pub(crate) fn stored(regions: &[Region]) -> u64 {
+    regions.iter().map(|region| region.length).sum()
+}

@@ -1,0 +1,113 @@
+//! Opening what is packed: one name from an open directory, never through a link, never waiting (rule 4).
+
+use crate::helper::fault::{Fault, Result, at};
+use crate::helper::look::Seen;
+use crate::helper::read::input::Watch;
+use crate::report::{Call, Cause, Descriptor, SourceChange};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use rustix::fs::FileType;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+const READING: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+/// Between two tries to open what somebody holds a lease on.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Why something was not opened.
+pub(crate) enum Unopened {
+    /// It is no longer what was listed.
+    Source(SourceChange),
+    /// It may not be read.
+    Unreadable(Fault),
+    Failed(Fault),
+}
+
+pub(crate) struct Opener {
+    watch: Watch,
+    /// The mount alone does not keep times of access.
+    keeps_times: bool,
+    /// What the kernel has answered to that.
+    pub(crate) times_change: Option<Errno>,
+    /// How long leases may still be waited for, in all.
+    patience: Duration,
+}
+
+impl Opener {
+    /// `read_only`: on the root's mount nothing changes. `lease`: how long the kernel waits for who holds one.
+    pub(crate) fn new(watch: Watch, read_only: bool, lease: Duration) -> Opener {
+        Opener { watch, keeps_times: !read_only, times_change: None, patience: lease }
+    }
+
+    pub(crate) fn directory(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Unopened> {
+        self.open(dir, name, OFlag::O_DIRECTORY)
+    }
+
+    pub(crate) fn file(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Unopened> {
+        self.open(dir, name, OFlag::empty())
+    }
+
+    fn open(&mut self, dir: &OwnedFd, name: &[u8], directory: OFlag) -> Result<OwnedFd, Unopened> {
+        loop {
+            match self.try_open(dir, name, directory) {
+                Ok(fd) => return Ok(fd),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EWOULDBLOCK) => self.wait_for_lease()?,
+                Err(Errno::ENOENT) => return Err(Unopened::Source(SourceChange::Vanished)),
+                // A link, a socket, a device, something that is no directory.
+                Err(Errno::ELOOP | Errno::ENXIO | Errno::ENODEV | Errno::ENOTDIR) => {
+                    return Err(Unopened::Source(SourceChange::Changed));
+                }
+                Err(errno) => return Err(refused(errno, name, directory)),
+            }
+        }
+    }
+
+    fn try_open(&mut self, dir: &OwnedFd, name: &[u8], directory: OFlag) -> Result<OwnedFd, Errno> {
+        let open = |more| openat(dir, OsStr::from_bytes(name), READING | directory | more, Mode::empty());
+        if !self.keeps_times {
+            return open(OFlag::empty());
+        }
+        match open(OFlag::O_NOATIME) {
+            // Only its owner may say so: CAP_FOWNER is gone.
+            Err(errno @ Errno::EPERM) => {
+                self.times_change = self.times_change.or(Some(errno));
+                open(OFlag::empty())
+            }
+            opened => opened,
+        }
+    }
+
+    fn wait_for_lease(&mut self) -> Result<(), Unopened> {
+        self.watch.check().map_err(|cause| Unopened::Failed(cause.into()))?;
+        self.patience = self.patience.checked_sub(PAUSE).ok_or(Unopened::Source(SourceChange::Busy))?;
+        std::thread::sleep(PAUSE);
+        Ok(())
+    }
+}
+
+#[cold]
+fn refused(errno: Errno, name: &[u8], directory: OFlag) -> Unopened {
+    let more = if directory.is_empty() { "" } else { "|O_DIRECTORY" };
+    let arguments =
+        at(Descriptor::Directory, name).with(format_args!("O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC{more}"));
+    let fault = Fault::os(errno, Call::Openat, arguments);
+    match errno {
+        Errno::EACCES | Errno::EPERM => Unopened::Unreadable(fault),
+        _ => Unopened::Failed(fault),
+    }
+}
+
+/// What was opened must be of the kind that was listed.
+pub(crate) fn must_be(seen: &Seen, kind: FileType) -> Result<(), SourceChange> {
+    if seen.kind == kind { Ok(()) } else { Err(SourceChange::Changed) }
+}
+
+impl From<Cause> for Unopened {
+    fn from(cause: Cause) -> Unopened {
+        Unopened::Failed(cause.into())
+    }
+}

@@ -1,0 +1,201 @@
+//! The way through the tree: depth first, the names of a directory by their bytes, a bounded number of open directories
+//! and no recursion (rules 2 and 3).
+
+mod listing;
+
+pub(crate) use listing::{Listing, Name};
+
+use super::open::{Opener, Unopened};
+use crate::helper::fault::Fault;
+use crate::helper::look::{self, Seen};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use std::os::fd::OwnedFd;
+
+/// Where the walk is.
+pub(crate) struct Walk {
+    /// Of the entry at hand, from the root, without a `/` at either end.
+    path: Vec<u8>,
+    levels: Vec<Level>,
+    /// Those from here on are open, and the first.
+    open_from: usize,
+    most: usize,
+    /// Components of the path above the first.
+    base: usize,
+    /// Which level the working directory is.
+    cwd: Option<u64>,
+    entered: u64,
+}
+
+struct Level {
+    dir: Option<OwnedFd>,
+    /// As it was before it was listed; `None` if it is only where the walk begins.
+    seen: Option<Seen>,
+    listing: Listing,
+    next: usize,
+    /// Bytes of its path and the `/` behind it.
+    prefix: usize,
+    number: u64,
+}
+
+/// What comes next.
+pub(crate) enum Next {
+    /// An entry of the directory at hand, whose path is the walk's.
+    Entry(Name),
+    /// All of a directory has been seen; it is held, and this is what it was before. The path is its own.
+    Left(OwnedFd, Option<Seen>),
+    /// A directory cannot be found again, so that the rest of it is not seen. The path is its own.
+    Lost,
+    End,
+}
+
+impl Walk {
+    /// Begins nowhere; so many directories may be open.
+    pub(crate) fn new(most: usize) -> Walk {
+        Walk { path: Vec::new(), levels: Vec::new(), open_from: 1, most: most.max(4), base: 0, cwd: None, entered: 0 }
+    }
+
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// The name of the entry at hand.
+    pub(crate) fn name(&self) -> &[u8] {
+        self.path.get(self.levels.last().map_or(0, |level| level.prefix)..).unwrap_or_default()
+    }
+
+    /// Components of the path of the entry at hand.
+    pub(crate) fn depth(&self) -> usize {
+        self.base + self.levels.len()
+    }
+
+    /// The directory at hand and what it was, in which the entry is.
+    pub(crate) fn dir(&self) -> Option<(&OwnedFd, Option<&Seen>)> {
+        let level = self.levels.last()?;
+        Some((level.dir.as_ref()?, level.seen.as_ref()))
+    }
+
+    /// Begins in this directory of the root, with these names in it. `seen`: it is packed itself.
+    pub(crate) fn begin(&mut self, dir: OwnedFd, path: &[u8], seen: Option<Seen>, listing: Listing) {
+        self.levels.clear();
+        self.open_from = 1;
+        self.path = path.to_vec();
+        self.base = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count();
+        self.push(dir, seen, listing);
+    }
+
+    /// Goes into the directory at hand.
+    pub(crate) fn enter(&mut self, dir: OwnedFd, seen: Seen, listing: Listing) {
+        self.push(dir, Some(seen), listing);
+    }
+
+    fn push(&mut self, dir: OwnedFd, seen: Option<Seen>, listing: Listing) {
+        if self.levels.len() > self.open_from && self.levels.len() - self.open_from >= self.most - 1 {
+            if let Some(level) = self.levels.get_mut(self.open_from) {
+                level.dir = None;
+            }
+            self.open_from += 1;
+        }
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.entered += 1;
+        let prefix = self.path.len();
+        self.levels.push(Level { dir: Some(dir), seen, listing, next: 0, prefix, number: self.entered });
+    }
+
+    /// Makes the directory at hand the working directory.
+    pub(crate) fn go_there(&mut self) -> Result<(), Errno> {
+        let Some(Level { dir: Some(dir), number, .. }) = self.levels.last() else { return Err(Errno::ENOENT) };
+        if self.cwd != Some(*number) {
+            nix::unistd::fchdir(dir)?;
+            self.cwd = Some(*number);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn next(&mut self, opener: &mut Opener) -> Result<Next, Fault> {
+        let Some(level) = self.levels.last_mut() else { return Ok(Next::End) };
+        self.path.truncate(level.prefix);
+        if level.dir.is_none() {
+            return self.lose(opener);
+        }
+        if let Some(name) = level.listing.get(level.next) {
+            level.next += 1;
+            self.path.extend_from_slice(level.listing.bytes(name));
+            return Ok(Next::Entry(name));
+        }
+        self.leave(opener)
+    }
+
+    /// Back to where the directory at hand is in, which is opened again if it had to be given up.
+    fn leave(&mut self, opener: &mut Opener) -> Result<Next, Fault> {
+        self.path.pop();
+        let Some(Level { dir: Some(dir), seen, .. }) = self.levels.pop() else { return Ok(Next::End) };
+        let above = self.levels.len().wrapping_sub(1);
+        if self.levels.last().is_some_and(|level| level.dir.is_none()) {
+            self.open_again(above, &dir, opener)?;
+        }
+        Ok(Next::Left(dir, seen))
+    }
+
+    fn lose(&mut self, opener: &mut Opener) -> Result<Next, Fault> {
+        self.path.pop();
+        self.levels.pop();
+        let above = self.levels.len().wrapping_sub(1);
+        if self.levels.last().is_some_and(|level| level.dir.is_none()) {
+            let found = self.look_for(above, opener)?;
+            self.put_back(above, found);
+        }
+        Ok(Next::Lost)
+    }
+
+    /// `..` of what was held leads there, unless somebody has moved it; then it is looked for from where the walk began.
+    fn open_again(&mut self, at: usize, below: &OwnedFd, opener: &mut Opener) -> Result<(), Fault> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let up = openat(below, "..", flags, Mode::empty()).ok().filter(|dir| self.is_level(at, dir));
+        let found = match up {
+            Some(dir) => Some(dir),
+            None => self.look_for(at, opener)?,
+        };
+        self.put_back(at, found);
+        Ok(())
+    }
+
+    fn put_back(&mut self, at: usize, found: Option<OwnedFd>) {
+        self.open_from = self.open_from.min(at.max(1));
+        if let Some(level) = self.levels.get_mut(at) {
+            level.dir = found;
+        }
+    }
+
+    /// Step by step; each must be the one that it was.
+    fn look_for(&self, at: usize, opener: &mut Opener) -> Result<Option<OwnedFd>, Fault> {
+        let mut found: Option<OwnedFd> = None;
+        for number in 1..=at {
+            let Some(name) = self.name_of(number) else { return Ok(None) };
+            let from = found.as_ref().or_else(|| self.levels.first()?.dir.as_ref());
+            let Some(from) = from else { return Ok(None) };
+            match opener.directory(from, name) {
+                Ok(dir) if self.is_level(number, &dir) => found = Some(dir),
+                Err(Unopened::Failed(fault)) => return Err(fault),
+                _ => return Ok(None),
+            }
+        }
+        Ok(found)
+    }
+
+    fn name_of(&self, level: usize) -> Option<&[u8]> {
+        let (above, own) = (self.levels.get(level.checked_sub(1)?)?, self.levels.get(level)?);
+        self.path.get(above.prefix..own.prefix.checked_sub(1)?)
+    }
+
+    fn is_level(&self, at: usize, dir: &OwnedFd) -> bool {
+        let known = self.levels.get(at).and_then(|level| level.seen.as_ref());
+        match (known, look::of(dir)) {
+            (Some(known), Ok(now)) => (known.inode, known.mount) == (now.inode, now.mount),
+            _ => false,
+        }
+    }
+}

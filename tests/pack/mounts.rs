@@ -1,0 +1,106 @@
+//! Rule 6: what is mounted below the root.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, mount, mount_bind};
+use untar_in_root::{Cause, EventKind, Mounts, PackOptions};
+
+use super::{entries, events, names_of, pack, pack_paths, packer, plain, try_pack};
+use crate::support::privilege::need_root;
+use crate::support::scratch::Scratch;
+
+/// A tmpfs, a bind mount of the same file system, a file with another mounted on it, and something else.
+fn tree(scratch: &Scratch) -> PathBuf {
+    let root = scratch.dir("root");
+    let tmpfs = scratch.tmpfs("root/tmpfs", 1 << 20).expect("tmpfs");
+    fs::write(tmpfs.join("secret"), "of the host").expect("file");
+    fs::set_permissions(&tmpfs, fs::Permissions::from_mode(0o1711)).expect("mode");
+    chown(&tmpfs, Some(5), Some(6)).expect("owner");
+    scratch.dir("other");
+    scratch.file("other/inside", "inside");
+    scratch.file("file", "of the host");
+    scratch.file("root/resolv.conf", "below");
+    scratch.file("root/z", "z");
+    mount_bind(scratch.join("other"), scratch.dir("root/same")).expect("bind");
+    mount_bind(scratch.join("file"), root.join("resolv.conf")).expect("bind");
+    root
+}
+
+#[test]
+fn pack_rule_06_what_is_mounted_is_skipped_with_what_its_mount_point_shows() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let (archive, packed) = pack(&root, plain);
+    assert_eq!(names_of(&archive), "./ same/ tmpfs/ z");
+    assert_eq!(events(&packed), [EventKind::MountSkipped, EventKind::MountSkipped, EventKind::MountSkipped]);
+    // What lies over it in the jail is root's, and has another mode.
+    let tmpfs = entries(&archive).into_iter().find(|seen| seen.name == b"tmpfs/").expect("the mount point");
+    assert_eq!((tmpfs.mode, tmpfs.owner), (0o1711, (5, 6)));
+    assert_eq!(pack(&root, plain).0, archive, "the same each time");
+}
+
+#[test]
+fn pack_rule_06_what_is_mounted_is_crossed_where_that_is_asked_for() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let (archive, packed) = pack(&root, |o| o.jail.mounts = Mounts::Cross);
+    assert_eq!(names_of(&archive), "./ resolv.conf same/ same/inside tmpfs/ tmpfs/secret z");
+    assert_eq!(events(&packed), [EventKind::MountCrossed, EventKind::MountCrossed, EventKind::MountCrossed]);
+    assert_eq!(entries(&archive)[1].body, b"of the host");
+}
+
+#[test]
+fn pack_rule_06_what_is_mounted_is_refused_where_that_is_asked_for() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let refuse = |o: &mut PackOptions| o.jail.mounts = Mounts::Refuse;
+    let (error, _) = try_pack(&root, refuse).expect_err("a mount");
+    let cause = error.failure().map(|failure| failure.cause.clone());
+    assert_eq!(cause, Some(Cause::MountPoint { directory: false }), "{error}");
+    let error = packer(&root, refuse).path("same").to(std::io::sink()).expect_err("a mount");
+    assert_eq!(error.failure().map(|failure| failure.cause.clone()), Some(Cause::CrossesMount), "{error}");
+    // The root itself may be one.
+    assert_eq!(names_of(&pack(&root.join("tmpfs"), refuse).0), "./ secret");
+}
+
+#[test]
+fn pack_rule_06_a_path_into_a_mount_is_refused_unless_it_is_crossed() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let error = packer(&root, plain).path("same/inside").to(std::io::sink()).expect_err("a mount");
+    assert_eq!(error.failure().map(|failure| failure.cause.clone()), Some(Cause::CrossesMount), "{error}");
+    let cross = |o: &mut PackOptions| o.jail.mounts = Mounts::Cross;
+    assert_eq!(names_of(&pack_paths(&root, &["same/inside"], cross)), "same/inside");
+}
+
+#[test]
+fn pack_rule_06_a_proc_below_leads_nowhere_even_where_mounts_are_crossed() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = scratch.dir("root");
+    let proc = scratch.dir("root/proc");
+    mount("proc", &proc, "proc", MountFlags::empty(), None).expect("proc");
+    let cross = |o: &mut PackOptions| o.jail.mounts = Mounts::Cross;
+    for path in ["proc/1/root/etc/passwd", "proc/self/fd/0/x", "proc/self/cwd/../../etc/passwd"] {
+        let mut archive = Vec::new();
+        let error = packer(&root, cross).path(path).to(&mut archive).expect_err(path);
+        assert!(error.failure().is_some() && archive.len() <= 512, "{path}: {error}");
+    }
+    let _ = Path::new("/");
+}
