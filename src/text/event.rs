@@ -40,12 +40,6 @@ impl Display for EventKind {
             EventKind::XattrEscaped { name } => {
                 write!(f, "extended attribute {} renamed, so that overlayfs takes it for data", Quoted(name))
             }
-            EventKind::CallersOwn => f.write_str(
-                "all that is made belongs to the caller, without set-id bits, whatever the archive says: no root was entered",
-            ),
-            EventKind::LinksUntimed => {
-                f.write_str("times of symlinks and FIFOs are not set where no root was entered")
-            }
             EventKind::OwnerIgnored { uid, gid, errno } => {
                 write!(f, "owner {uid}:{gid} not set: {}", Number(*errno))
             }
@@ -70,13 +64,24 @@ impl Display for EventKind {
             | EventKind::HolesFilled
             | EventKind::AccessTimes { .. } => of_packing(self, f),
             EventKind::Clamped => f.write_str("its name climbs above the destination and was kept inside"),
-            EventKind::UserMarks => f.write_str(
-                "overlayfs's marks are user.overlay.* attributes, since trusted ones cannot be set here; mount it with \
-                 userxattr",
-            ),
+            EventKind::CallersOwn | EventKind::LinksUntimed | EventKind::UserMarks => f.write_str(without_rights(self)),
             EventKind::DirectoryGone => {
                 f.write_str("its mode and times were not set: it is no longer the directory that was made")
             }
+        }
+    }
+}
+
+/// What is told once of a run that has not all the rights there are.
+fn without_rights(event: &EventKind) -> &'static str {
+    match event {
+        EventKind::CallersOwn => {
+            "all that is made belongs to the caller, without set-id bits, whatever the archive says: no root was entered"
+        }
+        EventKind::LinksUntimed => "times of symlinks and FIFOs are not set where no root was entered",
+        _ => {
+            "overlayfs's marks are user.overlay.* attributes, since trusted ones cannot be set here; mount it with \
+             userxattr"
         }
     }
 }
