@@ -65,6 +65,25 @@ fn pack_rule_25_a_failure_between_two_entries_or_inside_one() {
     }
 }
 
+/// Some readers miss no padding, and most no end marker.
+#[test]
+fn pack_rule_25_a_limit_that_ends_in_padding_or_in_the_end_marker() {
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let (whole, _) = pack(&root, |_| ());
+    // The last entry has 24 bytes of padding behind its 1,000.
+    for short in [1, 511, 512, 1023, 1024, 1025, 1036, 1047, 1048, 1049] {
+        let most = whole.len() as u64 - short;
+        for encoding in [Encoding::None, Encoding::Gzip { level: 1 }] {
+            let change = |o: &mut PackOptions| (o.limits.total_bytes, o.encoding) = (most, encoding);
+            let (error, archive) = try_pack(&root, change).expect_err("a limit");
+            Expected::Limit(Limit::TotalBytes).assert_of(&error);
+            assert!(!archive.is_empty(), "{short} bytes short, {encoding:?}");
+            is_not_whole(&format!("{short} bytes short, {encoding:?}"), &archive);
+        }
+    }
+}
+
 /// What has come of a packing that fails, and the error that was inside.
 fn read_to_failure(mut packing: untar_in_root::Packing, mut archive: Vec<u8>) -> (Vec<u8>, Error) {
     let failed = packing.read_to_end(&mut archive).expect_err("never an end of file");

@@ -94,8 +94,8 @@ impl Archive {
 
     fn pad(&mut self) -> Result<(), Failed> {
         if self.body == 0 && self.padding > 0 {
-            let padding = std::mem::take(&mut self.padding);
-            self.put(&ZEROS[..padding])?;
+            self.put(&ZEROS[..self.padding])?;
+            self.padding = 0;
         }
         Ok(())
     }
@@ -112,14 +112,19 @@ impl Archive {
 
     /// The end.
     pub(crate) fn finish(mut self) -> Result<Sums, Failed> {
-        self.put(&header::END)?;
+        if let Err(failed) = self.put(&header::END) {
+            self.give_up();
+            return Err(failed);
+        }
         self.encoder.finish().map(|(_, sums)| sums).map_err(not_written)
     }
 
     /// Ends it so that nobody takes it for whole: inside an entry, as it stands, or with the beginning of one.
     pub(crate) fn give_up(mut self) {
         let mut last = Vec::new();
-        if self.body == 0 && self.padding == 0 {
+        if self.body == 0 {
+            // Many miss no padding.
+            last.extend_from_slice(&ZEROS[..self.padding]);
             header::never_whole(&mut last);
         }
         // If that fails it is cut where it stands.

@@ -6,6 +6,9 @@ use crate::report::{Cause, UserNamespaceReport};
 /// What the kernel shows for an id that a user namespace lacks, and what unmapped ids become if that is allowed.
 const NOBODY: u32 = 65_534;
 
+/// No id at all.
+const NO_ID: u32 = u32::MAX;
+
 pub(crate) struct Owners<'a> {
     owner: &'a PackOwner,
     unmapped: UnmappedIds,
@@ -66,6 +69,8 @@ impl<'a> Owners<'a> {
     }
 
     fn found(&self, mapped: Option<u32>, group: bool, id: u32) -> Result<Mapped, Cause> {
+        // What stands in an ACL, in a user namespace, for what that lacks.
+        let mapped = mapped.filter(|_| id != NO_ID);
         match (mapped, self.unmapped) {
             (Some(id), _) => Ok(Mapped { id, replaced: false }),
             (None, UnmappedIds::Nobody) => Ok(Mapped { id: NOBODY, replaced: true }),
@@ -117,5 +122,8 @@ mod tests {
         let (one, all) = (report(range(0, 1000, 1)), report(range(0, 0, u32::MAX)));
         let with = |report| Owners::new(&PackOwner::Kept, UnmappedIds::Fail, Some(report)).user(65_534).is_ok();
         assert!(!with(&one) && with(&all));
+        let acl = |unmapped| Owners::new(&PackOwner::Kept, unmapped, Some(&one)).group(NO_ID);
+        assert_eq!(acl(UnmappedIds::Fail), Err(Cause::UnmappedId { group: true, id: NO_ID }));
+        assert_eq!(acl(UnmappedIds::Nobody), Ok(Mapped { id: NOBODY, replaced: true }));
     }
 }
