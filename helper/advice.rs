@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use clap::CommandFactory;
-use untar_in_root::{Advice, EventKind, Limit};
+use untar_in_root::{Advice, Confinement, EventKind, Limit, RootSwitch};
 
 /// Which options help, as the end of a sentence: those that this subcommand (or none) has.
 pub(crate) fn options(advice: Advice, command: &str) -> Option<String> {
@@ -72,9 +72,12 @@ fn of_limit(limit: Limit) -> Option<&'static str> {
 }
 
 /// Which option has what an event lost.
-pub(crate) fn of_event(what: &EventKind) -> Option<&'static str> {
+pub(crate) fn of_event(what: &EventKind, confinement: &Confinement) -> Option<&'static str> {
+    // Only root in the first user namespace, with all of its rights, may set these.
+    let may = confinement.user_namespace.is_none() && confinement.root == RootSwitch::Pivot;
     match what {
         EventKind::AnotherArchive { .. } => Some("--ignore-zeros goes on with it"),
+        EventKind::XattrDropped { .. } if !may => None,
         EventKind::XattrDropped { name }
             if name.starts_with(b"trusted.")
                 && !name.starts_with(b"trusted.overlay.")

@@ -256,7 +256,7 @@ pub(crate) fn remark(screen: &mut Screen, confinement: &Confinement, events: &[E
     }
     mounts(screen, confinement);
     for event in events.iter().take(WARNINGS) {
-        match advice::of_event(&event.what) {
+        match advice::of_event(&event.what, confinement) {
             Some(option) => screen.say(&format_args!("warning: {event}; {option}")),
             None => screen.say(&format_args!("warning: {event}")),
         }

@@ -47,7 +47,7 @@ impl Place {
     /// The directory that it is in must exist; itself it must be missing or an empty directory, no symlink, nothing
     /// mounted on it.
     pub(crate) fn open(path: &Path) -> Result<Place, Error> {
-        Place::look(path).map_err(|errno| Error::io_at(ErrorKind::Root, "looking where to make", path, errno.into()))
+        Place::look(path).map_err(|errno| Error::io_at(ErrorKind::Root, looking(errno), path, errno.into()))
     }
 
     pub(crate) fn look(path: &Path) -> Result<Place, Errno> {
@@ -238,6 +238,14 @@ impl Taken {
             return Err(Errno::ESTALE);
         }
         Ok(Some(mark))
+    }
+}
+
+/// What looking where a result will go is called when it fails.
+pub(crate) fn looking(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOENT => "looking where to make (the directory that it goes into must be there: mkdir -p)",
+        _ => "looking where to make",
     }
 }
 

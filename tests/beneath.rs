@@ -75,6 +75,41 @@ fn owned() -> Tarball {
 
 const OWNED: &str = "d/ d/f=1 d/x=2 e/ e/g=3 h==d/f";
 
+/// Directories that their owner may not read, write or enter.
+fn closed() -> Tarball {
+    let tar = Tarball::new().dir("z").with(mode(0)).file("z/a", "1").dir("q").with(mode(0o300));
+    let tar = tar.dir("q/r").with(mode(0)).file("q/r/s", "2").dir("w").with(mode(0o500));
+    tar.dir("w/x").with(mode(0o111)).dir("w/x/y").with(mode(0o555)).file("w/x/y/f", "3")
+}
+
+#[test]
+fn what_fails_leaves_nothing_however_closed_its_directories_are() {
+    if !can_be_tried() {
+        return;
+    }
+    let s = setting(&closed().file("bad/../../x", "4"));
+    let new = s.dest.join("new");
+    let (new, archive) = (new.display().to_string(), s.archive.display().to_string());
+    let (code, _, said) = s.says_beneath(&[], &["--atomic", &new, &archive]);
+    assert_eq!(code, 1, "{said}");
+    let left: Vec<_> = fs::read_dir(&s.dest).expect("listing").flatten().map(|entry| entry.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn the_filter_is_not_declined_where_it_is_what_there_is() {
+    if !can_be_tried() {
+        return;
+    }
+    let s = setting(&owned());
+    let (dest, archive) = (s.dest.display().to_string(), s.archive.display().to_string());
+    let (code, _, said) = s.says_beneath(&[], &["--seccomp", "off", &dest, &archive]);
+    assert_eq!(code, 3, "{said}");
+    let (code, _, said) = s.says_beneath(&[], &["--isolation", "beneath", "--seccomp", "off", &dest, &archive]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("leave --seccomp off out"), "{said}");
+}
+
 fn kinds(report: &Report) -> Vec<EventKind> {
     report.events.iter().map(|event| event.what.clone()).collect()
 }
@@ -272,6 +307,25 @@ fn mounts_below_are_told_and_not_entered() {
         let told = confinement.map(|c| (c.mounts, c.mounts_below));
         assert!(told.is_none_or(|told| told == (MountsBelow::InSight, vec![b"m".to_vec()])));
         assert_eq!(fs::read_dir(&mounted).expect("m").count(), 0);
+    }
+}
+
+#[test]
+fn a_file_is_not_put_onto_a_mount_point() {
+    if !can_be_tried() {
+        return;
+    }
+    for (options, skips) in [("skip", true), ("", false)] {
+        let setting = setting(&Tarball::new().file("m", "1").file("f", "2"));
+        let mounted = setting.scratch.tmpfs("dest/m", 1 << 16).expect("tmpfs");
+        give(&mounted);
+        let said = setting.run_beneath(options);
+        if skips {
+            assert!(kinds(&said.leads_to("f=2 m/")).contains(&EventKind::MountSkipped));
+        } else {
+            let cause = said.fails(ErrorKind::Refused).failure.expect("told").cause;
+            assert_eq!(cause, Cause::MountPoint { directory: true });
+        }
     }
 }
 

@@ -110,6 +110,9 @@ impl Jail {
             "--isolation beneath does without a user namespace; leave --userns out".into()
         } else if self.landlock == Wall::Off {
             "--isolation beneath is nothing without Landlock; leave --landlock off out".into()
+        } else if self.seccomp == Wall::Off {
+            "with --isolation beneath the filter alone keeps owners, modes and times elsewhere; leave --seccomp off out"
+                .into()
         } else {
             return Ok(());
         };

@@ -81,6 +81,11 @@ impl Way {
         TABLE.get(row)
     }
 
+    /// Only what was not there.
+    fn makes(self) -> bool {
+        matches!(self, Way::New(_) | Way::Passing)
+    }
+
     /// What `openat(2)` is told: flags, as strace prints them too, and the mode of what is made.
     fn flags(self) -> (OFlag, &'static str, Option<u32>) {
         match self {
@@ -117,7 +122,9 @@ pub(crate) fn only_by_table(root: &OwnedFd, cross_mounts: bool) -> Result<()> {
 /// Opens `name` in `dir`.
 pub(crate) fn by(dir: &OwnedFd, name: &[u8], way: Way) -> Result<OwnedFd, Errno> {
     if let Some(cross_mounts) = ONLY_BY_TABLE.get() {
-        return by_how(dir, name, way.how(*cross_mounts).ok_or(Errno::EACCES)?);
+        let opened = by_how(dir, name, way.how(*cross_mounts).ok_or(Errno::EACCES)?);
+        // What something is mounted on is there: `openat(2)` says that first.
+        return if way.makes() && matches!(opened, Err(Errno::EXDEV)) { Err(Errno::EEXIST) } else { opened };
     }
     let (flags, _, mode) = way.flags();
     openat(dir, OsStr::from_bytes(name), flags, mode.map_or(Mode::empty(), Mode::from_bits_truncate))

@@ -56,7 +56,9 @@ pub(super) fn unpack(archive: OwnedFd, name: &Path, beside: &Opened, how: How) -
     options.ignore_root_metadata = true;
     options.skip_diff_id = true;
     (options.limits, options.jail.limits) = (how.limits, how.process_limits);
-    untar.apply_fd(archive).map_err(staging)?;
+    if untar.apply_fd(archive).map_err(staging)?.bytes_in == 0 {
+        return Err(Problem::NothingCame.at(name));
+    }
     let sizes = std::mem::take(&mut *sizes.lock().unwrap_or_else(PoisonError::into_inner));
     if sizes.spent {
         return Err(Problem::Documents.at(name));

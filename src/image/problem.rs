@@ -21,6 +21,8 @@ use words::{List, Text};
 pub enum Problem {
     /// Neither an OCI layout nor a docker archive.
     NotAnImage,
+    /// The archive ended before its first byte.
+    NothingCame,
     /// A file of the image is not there.
     Missing,
     /// A file of the image is a FIFO, a device, a directory.
@@ -261,6 +263,7 @@ impl Problem {
             Problem::NotAnImage => {
                 "this is no image: an OCI layout has oci-layout and index.json, a docker archive or dir: has manifest.json"
             }
+            Problem::NothingCame => "there is not one byte in it; what writes it may have failed",
             Problem::Missing => "this file of the image is not there",
             Problem::NotAFile => "refused: this is not a regular file",
             Problem::Leaves => "refused: the name or a symlink on its way leads out of the image",
@@ -321,6 +324,7 @@ impl fmt::Display for Problem {
             }
             Problem::Store(what) => what.fmt(f),
             Problem::NotAnImage
+            | Problem::NothingCame
             | Problem::Missing
             | Problem::NotAFile
             | Problem::Leaves

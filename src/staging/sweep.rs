@@ -1,10 +1,11 @@
 //! What dead processes left beside a place, and how a tree is removed.
 
 use super::{DIRECTORY, Emptier, PREFIX, is_at, is_dot, mark, take};
+use nix::NixPath;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::renameat;
-use nix::sys::stat::Mode as Bits;
+use nix::sys::stat::{FchmodatFlags, Mode as Bits, fchmod, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -68,7 +69,7 @@ fn empty(top: BorrowedFd<'_>, mark: Option<&OsStr>) -> Result<(), Errno> {
     while done < moved {
         let name = format!("{AWAY}{done}");
         done += 1;
-        match Dir::openat(top, &*name, DIRECTORY, Bits::empty()) {
+        match open(top, &name) {
             Ok(mut dir) => clear(&mut dir, top, &mut moved)?,
             Err(Errno::ENOENT) => continue,
             Err(errno) => return Err(errno),
@@ -76,6 +77,25 @@ fn empty(top: BorrowedFd<'_>, mark: Option<&OsStr>) -> Result<(), Errno> {
         unlinkat(top, &*name, UnlinkatFlags::RemoveDir)?;
     }
     Ok(())
+}
+
+/// Nobody but us has anything from what is on its way out, so what its owner's bits keep back is his: a caller without
+/// `CAP_DAC_OVERRIDE`.
+fn open(top: BorrowedFd<'_>, name: &str) -> Result<Dir, Errno> {
+    let opened = match Dir::openat(top, name, DIRECTORY, Bits::empty()) {
+        Err(Errno::EACCES) => {
+            widen(top, name)?;
+            Dir::openat(top, name, DIRECTORY, Bits::empty())
+        }
+        opened => opened,
+    }?;
+    // Of another owner's the removal will say more.
+    let _ = fchmod(opened.as_fd(), Bits::S_IRWXU);
+    Ok(opened)
+}
+
+fn widen<P: ?Sized + NixPath>(dir: BorrowedFd<'_>, name: &P) -> Result<(), Errno> {
+    fchmodat(dir, name, Bits::S_IRWXU, FchmodatFlags::NoFollowSymlink)
 }
 
 /// Whatever comes of it, the removal is tried again.
@@ -129,10 +149,16 @@ fn part(
         Err(Errno::ENOTEMPTY | Errno::EEXIST) => {}
         Err(errno) => return Err(errno),
     }
+    let mut widened = false;
     loop {
         let away = format!("{AWAY}{moved}");
         *moved += 1;
         match renameat(dir, name, top, &*away) {
+            // A directory that gets another parent is written to.
+            Err(Errno::EACCES) if !widened => {
+                widen(dir, name)?;
+                widened = true;
+            }
             // An earlier removal that was interrupted left something of that name: it has its turn.
             Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR | Errno::EINVAL) => {}
             result => return result,

@@ -10,7 +10,7 @@ impl Display for Advice {
             Advice::RaiseLimit(limit) => return raise(f, *limit),
             Advice::OtherFormat(looks_like) => remedy(*looks_like),
             Advice::AllowEmpty => "what should have written it may have failed; an empty archive can be allowed",
-            Advice::MakeRoot => "make the directory first (mkdir), or have it made together with what is in it",
+            Advice::MakeRoot => "make the directory first (mkdir -p), or have it made together with what is in it",
             Advice::FetchAgain => "the download or copy was cut short; get the archive again",
             Advice::CompareDigest => "get the archive again and compare its digest",
             Advice::SmallerWindow => {

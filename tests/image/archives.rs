@@ -46,6 +46,16 @@ fn archives_of_a_layout() {
     assert_eq!(error.image_problem(), Some(&Problem::NotAnImage));
 }
 
+/// `docker save` that failed, before a pipe.
+#[test]
+fn of_an_archive_not_one_byte_came() {
+    if !need_root() {
+        return;
+    }
+    let error = flat(&Scratch::new(), "", &[], "").expect_err("nothing");
+    assert_eq!(error.image_problem(), Some(&Problem::NothingCame));
+}
+
 #[test]
 fn archives_of_docker() {
     if !need_root() {

@@ -74,7 +74,7 @@ fn standard_input_that_is_no_image_leaves_nothing() {
     let whole = sample().docker_archive("sample:1").build();
     for (archive, options, code, want) in [
         (&whole[..whole.len() / 2], &[][..], 1, "cut short"),
-        (&[][..], &[], 1, "no image"),
+        (&[][..], &[], 1, "not one byte"),
         (&whole[..], &["--max-total-bytes", "2000"], 1, "--max-total-bytes"),
         (&whole[..], &["--staging", "no/such"], 5, "no/such"),
     ] {

@@ -236,6 +236,7 @@ fn may_stay_but_for_owners(options: &Options) -> bool {
     jail.isolation == Isolation::Auto
         && jail.user_namespace == UserNamespace::Auto
         && jail.sandbox.landlock != Wall::Off
+        && jail.sandbox.seccomp != Wall::Off
         && !nix::unistd::geteuid().is_root()
 }
 
