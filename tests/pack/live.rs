@@ -12,6 +12,7 @@ use rustix::fs::{CWD, FileType, mknodat};
 use untar_in_root::{Cause, ErrorKind, EventKind, PackOptions, Packed, Packing, SourceChange, Tolerance};
 
 use super::{Seen, entries, events, packer, try_pack};
+use crate::support::privilege::need_root;
 use crate::support::scratch::Scratch;
 
 /// More than is held anywhere on its way.
@@ -130,6 +131,21 @@ fn pack_rule_17_what_is_gone_or_another_is_left_out() {
     let names: Vec<_> = seen.iter().map(|seen| String::from_utf8_lossy(&seen.name).into_owned()).collect();
     assert_eq!(names.join(" "), "./ a");
     assert_eq!(packed.entries.skipped, 6);
+}
+
+/// Which the root's mount does not open.
+#[test]
+fn pack_rule_17_a_file_that_became_a_device_is_left_out_as_any_other() {
+    if !need_root() {
+        return;
+    }
+    let live = Live::begin(|root| fs::write(root.join("b"), "file").expect("file"), |_| ());
+    let place = live.root.join("b");
+    fs::remove_file(&place).expect("remove");
+    mknodat(CWD, &place, FileType::CharacterDevice, 0o644.into(), rustix::fs::makedev(1, 3)).expect("device");
+    let (seen, packed) = live.end();
+    assert_eq!(told(&packed, "b"), only(SourceChange::Changed));
+    assert_eq!(seen.len(), 2, "./ and a");
 }
 
 #[test]

@@ -57,6 +57,22 @@ fn pack_rule_06_what_is_mounted_is_crossed_where_that_is_asked_for() {
     assert_eq!(entries(&archive)[1].body, b"of the host");
 }
 
+/// As an engine puts devices into a container.
+#[test]
+fn pack_rule_06_a_device_that_is_mounted_on_a_file_is_crossed_as_a_device() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = scratch.dir("root");
+    scratch.file("root/null", "");
+    mount_bind("/dev/null", root.join("null")).expect("bind");
+    let (archive, packed) = pack(&root, |o| o.jail.mounts = Mounts::Cross);
+    let null = entries(&archive).into_iter().find(|seen| seen.name == b"null").expect("it is there");
+    assert_eq!(null.kind, b'3');
+    assert_eq!(events(&packed), [EventKind::MountCrossed]);
+}
+
 #[test]
 fn pack_rule_06_what_is_mounted_is_refused_where_that_is_asked_for() {
     if !need_root() {

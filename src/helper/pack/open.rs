@@ -1,7 +1,7 @@
 //! Opening what is packed: one name from an open directory, never through a link, never waiting (rule 4).
 
 use crate::helper::fault::{Fault, Result, at};
-use crate::helper::look::Seen;
+use crate::helper::look::{self, Seen};
 use crate::helper::read::input::Watch;
 use crate::report::{Call, Cause, Descriptor, SourceChange};
 use nix::errno::Errno;
@@ -61,6 +61,10 @@ impl Opener {
                 Err(Errno::ELOOP | Errno::ENXIO | Errno::ENODEV | Errno::ENOTDIR) => {
                     return Err(Unopened::Source(SourceChange::Changed));
                 }
+                // No device is opened on the root's mount; one that lies where a file was listed is not that file.
+                Err(Errno::EACCES) if directory.is_empty() && is_no_file(dir, name) => {
+                    return Err(Unopened::Source(SourceChange::Changed));
+                }
                 Err(errno) => return Err(refused(errno, name, directory)),
             }
         }
@@ -87,6 +91,11 @@ impl Opener {
         std::thread::sleep(PAUSE);
         Ok(())
     }
+}
+
+#[cold]
+fn is_no_file(dir: &OwnedFd, name: &[u8]) -> bool {
+    look::at(dir, name).is_ok_and(|seen| seen.kind != FileType::RegularFile)
 }
 
 #[cold]

@@ -32,7 +32,9 @@ impl Packer<'_> {
                 return Ok(());
             }
         }
-        let kind = if kind == FileType::Unknown { self.ask(walk)? } else { Some(kind) };
+        // A listing says what a mount covers, and not what is mounted.
+        let asks = kind == FileType::Unknown || self.rules.crosses();
+        let kind = if asks { self.ask(walk)? } else { Some(kind) };
         let Some(kind) = kind else { return Ok(()) };
         self.at_hand.kind = kind_of(kind);
         match kind {
@@ -118,6 +120,8 @@ impl Packer<'_> {
         }
         match Listing::read(&dir) {
             Ok(listing) => walk.enter(dir, seen, listing),
+            // Removed since it was opened.
+            Err(fault) if fault.errno() == Some(Errno::ENOENT) => self.change(SourceChange::Changed)?,
             Err(fault) => self.unreadable(fault.errno().unwrap_or(Errno::EIO), fault)?,
         }
         Ok(())
