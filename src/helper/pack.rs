@@ -88,8 +88,9 @@ pub(super) fn work(
     let mark = Instant::now();
     let opener = Opener::new(watch.clone(), confined.right.read_only, lease);
     let output = Output::new(Arc::clone(archive), watch.clone());
+    let ending = output.ending();
     let encoder = encoder(output, options, confined.processors).map_err(at(Stage::Write))?;
-    let archive = Archive::new(encoder, options.limits.total_bytes);
+    let archive = Archive::new(encoder, ending, options.limits.total_bytes);
     let done = Job { request, confined: &confined, files, watch }.run(archive, opener, reporter, report);
     report.times.apply = elapsed(mark);
     done

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use untar_in_root::{Encoding, Error, ErrorKind, Limit, PackOptions, Program, Untar};
@@ -12,6 +12,7 @@ use untar_in_root::{Encoding, Error, ErrorKind, Limit, PackOptions, Program, Unt
 use super::readers::{READERS, reads};
 use super::{pack, packer, plain, try_pack};
 use crate::support::expected::Expected;
+use crate::support::privilege::need_tool;
 use crate::support::process::wait_until;
 use crate::support::run::{program, program_after};
 use crate::support::scratch::Scratch;
@@ -165,6 +166,38 @@ fn pack_rule_25_a_reader_that_stalls_is_bounded_by_the_time_limit() {
     assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
     Expected::Limit(Limit::Timeout).assert_of(&error);
     drop(read);
+}
+
+/// What was packed before may end just where a block of the encoder's does.
+#[test]
+fn pack_rule_25_the_time_limit_leaves_no_whole_archive_either() {
+    if !need_tool("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = scratch.dir("root");
+    scratch.file("root/a", vec![b'x'; (256 << 10) - 512]);
+    let held = scratch.file("root/b", "content");
+    let holder = "import fcntl,os,signal,sys\n\
+        fd=os.open(sys.argv[1],os.O_RDWR)\n\
+        signal.signal(signal.SIGIO,signal.SIG_IGN)\n\
+        fcntl.fcntl(fd,fcntl.F_SETLEASE,fcntl.F_WRLCK)\n\
+        print('held',flush=True)\n\
+        sys.stdin.read()\n";
+    let mut command = Command::new("python3");
+    command.args(["-c", holder]).arg(&held).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("python3");
+    child.stdout.take().expect("output").read_exact(&mut [0; 5]).expect("a word");
+    for encoding in [Encoding::None, Encoding::Gzip { level: 1 }, Encoding::Zstd { level: 1 }] {
+        let change = |o: &mut PackOptions| (o.encoding, o.no_root, o.whole_seconds) = (encoding, true, true);
+        let mut archive = Vec::new();
+        let limited = packer(&root, change).timeout(Duration::from_secs(1));
+        let error = limited.to(&mut archive).expect_err("a time limit");
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        is_not_whole(&format!("{encoding:?}"), &archive);
+    }
+    drop(child.stdin.take());
+    child.wait().expect("its end");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::encode::{Encoder, Sums};
 use super::header::{self, Header, Unwritable};
-use super::output::Output;
+use super::output::{Ending, Output};
 use crate::helper::fault::{Fault, Result};
 use crate::helper::read::input::fault_in;
 use crate::report::{Cause, Limit};
@@ -40,11 +40,12 @@ pub(crate) struct Archive {
     /// And of its padding.
     padding: usize,
     headers: Vec<u8>,
+    ending: Ending,
 }
 
 impl Archive {
-    pub(crate) fn new(encoder: Encoder<Output>, most: u64) -> Archive {
-        Archive { encoder, position: 0, most, body: 0, padding: 0, headers: Vec::new() }
+    pub(crate) fn new(encoder: Encoder<Output>, ending: Ending, most: u64) -> Archive {
+        Archive { encoder, position: 0, most, body: 0, padding: 0, headers: Vec::new(), ending }
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -121,6 +122,7 @@ impl Archive {
 
     /// Ends it so that nobody takes it for whole: inside an entry, as it stands, or with the beginning of one.
     pub(crate) fn give_up(mut self) {
+        self.ending.begin();
         let mut last = Vec::new();
         if self.body == 0 {
             // Many miss no padding.
