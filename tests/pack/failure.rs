@@ -213,6 +213,8 @@ fn pack_rule_25_a_full_disk_is_an_error() {
     let file = File::create(small.join("archive")).expect("file");
     let error = packer(&root, plain).to_fd(file).expect_err("full");
     assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Storage, Some(28)), "{error}");
+    // The root's file system has room.
+    assert_eq!(error.failure().and_then(untar_in_root::Failure::advice), None, "{error}");
     is_not_whole("a full disk", &fs::read(small.join("archive")).expect("what there is"));
 }
 

@@ -72,7 +72,12 @@ fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) 
             Errno::EACCES => Some(Advice::Permission),
             errno => of_storage(operation, errno),
         },
-        Stage::Write => of_storage(operation, errno),
+        // These would speak of the root, and the archive goes elsewhere; without a call nothing has failed on a disk.
+        Stage::Write => match errno {
+            Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS => None,
+            Errno::EIO if operation.is_none() => None,
+            errno => of_storage(operation, errno),
+        },
         _ => operation
             .and_then(|operation| of_privilege(operation, confinement, errno))
             .or_else(|| of_storage(operation, errno))
