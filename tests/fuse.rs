@@ -67,16 +67,16 @@ fn an_upper_directory_on_fuse_overlayfs_has_marks_as_attributes() {
 fn trusted_marks_on_fuse_overlayfs_are_refused_by_name() {
     let scratch = Scratch::new();
     let Some(fuse) = fuse(&scratch) else { return };
-    let run = |prefix: OverlayPrefix| {
-        let upper = scratch.dir(fuse.join(format!("{prefix:?}")));
-        apply(&upper, &tar().dir("d").opaque("d").build(), |o| {
-            o.mode = Mode::Overlay(over::<&Path>([]).prefix(prefix));
-        })
-    };
-    let error = run(OverlayPrefix::Trusted).expect_err("refused");
-    assert_eq!(error.advice(), Some(untar_in_root::Advice::UserMarks), "{error}");
-    // What it says.
-    run(OverlayPrefix::User).expect("applied");
+    for (name, archive) in [("opaque", tar().dir("d").opaque("d")), ("whiteout", tar().dir("d").whiteout("d/gone"))] {
+        let run = |prefix: OverlayPrefix| {
+            let upper = scratch.dir(fuse.join(format!("{name}-{prefix:?}")));
+            apply(&upper, &archive.build(), |o| o.mode = Mode::Overlay(over::<&Path>([]).prefix(prefix)))
+        };
+        let error = run(OverlayPrefix::Trusted).expect_err("refused");
+        assert_eq!(error.advice(), Some(untar_in_root::Advice::UserMarks), "{name}: {error}");
+        // What it says.
+        run(OverlayPrefix::User).expect("applied");
+    }
 }
 
 /// What its layers hide would be in sight wherever they are mounted.

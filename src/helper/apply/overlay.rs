@@ -8,9 +8,9 @@ use super::marks::Marks;
 use super::metadata::Metadata;
 use super::remove;
 use super::tree::Tree;
-use crate::helper::fault::{Attempt, Result, at};
+use crate::helper::fault::{Attempt, Fault, Result, at};
 use crate::options::Options;
-use crate::report::{Call, Descriptor};
+use crate::report::{Call, Descriptor, Purpose};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mknodat};
 use std::cell::OnceCell;
@@ -88,10 +88,17 @@ impl Overlay {
         }
         match make_device(dir, OsStr::from_bytes(name)) {
             Err(errno) if refuses_devices(errno) => self.marks.set_whiteout(dir, &made::file(dir, name, 0)?),
-            result => {
-                result.call(Call::Mknodat, || at(Descriptor::Directory, name).with(made::node(SFlag::S_IFCHR, 0, 0)))
-            }
+            result => result
+                .call(Call::Mknodat, || at(Descriptor::Directory, name).with(made::node(SFlag::S_IFCHR, 0, 0)))
+                .map_err(|fault| self.kept_by_fuse(dir, fault)),
         }
+    }
+
+    /// Trusted marks were asked for by name where a whiteout is the file system's own business.
+    #[cold]
+    fn kept_by_fuse(&self, dir: &OwnedFd, fault: Fault) -> Fault {
+        let keeps = fault.errno() == Some(Errno::ENOENT) && *self.is_fuse.get_or_init(|| is_fuse(dir));
+        if keeps { fault.meant(Purpose::Mark { trusted: true }) } else { fault }
     }
 
     /// To fuse-overlayfs the device is a whiteout of its own: the call answers ENOENT, and hides the whole directory. So it is

@@ -114,7 +114,7 @@ fn of_reading(errno: Errno) -> Option<Advice> {
 fn of_privilege(operation: &Operation, confinement: Option<&Confinement>, errno: Errno) -> Option<Advice> {
     match (operation.call, operation.purpose, errno) {
         (_, Purpose::Unchangeable, Errno::EPERM) => Some(Advice::Immutable),
-        (_, Purpose::Mark { trusted: true }, Errno::EPERM) => Some(Advice::UserMarks),
+        (_, Purpose::Mark { trusted: true }, Errno::EPERM | Errno::ENOENT) => Some(Advice::UserMarks),
         (_, Purpose::Mark { .. }, Errno::EPERM | Errno::EOPNOTSUPP) => Some(Advice::MarksUnsupported),
         (_, Purpose::SetId, Errno::EPERM) => Some(Advice::SetIdForbidden),
         (Call::Mknodat, Purpose::Device, Errno::EPERM) => Some(Advice::LeaveDevices),
