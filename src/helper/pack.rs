@@ -42,7 +42,7 @@ use nix::errno::Errno;
 use open::Opener;
 use output::Output;
 use owners::Owners;
-use packer::{Packer, Rules};
+use packer::{Packer, Rules, Tree};
 use select::Select;
 use start::{Finder, Start, fold};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -194,7 +194,7 @@ impl Job<'_> {
                     self.finder(opener, top).directory(&parts)
                 })?;
             }
-            packer.tree(start, dealt.directories)?;
+            packer.tree(start, dealt.directories, &mut Tree)?;
         }
         Ok(())
     }

@@ -3,8 +3,10 @@
 mod entry;
 mod rules;
 mod special;
+mod spot;
 
 pub(crate) use rules::Rules;
+pub(crate) use spot::{Entered, Entries, Tree};
 
 use super::archive::{Archive, Failed};
 use super::attributes::{Attributes, Of, Reader};
@@ -15,18 +17,20 @@ use super::names::Names;
 use super::open::Opener;
 use super::select::{Choice, Select};
 use super::start::Start;
-use super::walk::{Listing, Next, Walk};
+use super::walk::{Dir, Next, Walk};
 use crate::helper::fault::{Attempt, Fault, on};
 use crate::helper::feed::failure;
 use crate::helper::journal::Journal;
 use crate::helper::look::{self, Seen};
-use crate::helper::read::entry::Region;
+use crate::helper::read::entry::{Region, Time};
 use crate::helper::read::input::Watch;
 use crate::options::Tolerance;
 use crate::report::{Call, Cause, Descriptor, EntryKind, EntryRef, EventKind, Failure, Limit, SourceChange, Stage};
 use rules::{kind_of, listed};
+use spot::Spot;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Entries between two looks at the parent and the clock where nothing is written.
 const LOOK: u64 = 64;
@@ -45,6 +49,8 @@ pub(crate) struct Packer<'a> {
     watch: Watch,
     /// Directories that are in the archive since a path leads through them.
     parents: HashSet<Vec<u8>>,
+    /// The working directory, by which attributes of links are read.
+    cwd: Option<Arc<Dir>>,
     at_hand: AtHand,
     /// Entries that have a header.
     index: u64,
@@ -68,7 +74,8 @@ type Open<'o> = &'o mut dyn FnMut(&mut Opener, &[u8]) -> Result<OwnedFd, Fault>;
 /// What goes into an entry's header.
 struct Draft<'d> {
     kind: EntryKind,
-    seen: &'d Seen,
+    /// Nothing of a marker, which is nobody's.
+    seen: Option<&'d Seen>,
     name: &'d [u8],
     link: &'d [u8],
     /// Of content, holes included.
@@ -98,6 +105,7 @@ impl<'a> Packer<'a> {
             buffer: Buffer::default(),
             watch,
             parents: HashSet::new(),
+            cwd: None,
             at_hand: AtHand { place: None, path: Vec::new(), kind: EntryKind::Unknown, changed: false },
             index: 0,
             looked: 0,
@@ -105,15 +113,17 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Packs what begins here; so many directories may be open.
-    pub(crate) fn tree(&mut self, start: Start, most: usize) -> Result<(), Box<Failure>> {
+    /// Packs what begins here, as its source has it; so many directories may be open.
+    pub(crate) fn tree(&mut self, start: Start, most: usize, source: &mut dyn Entries<'a>) -> Result<(), Box<Failure>> {
         let mut walk = Walk::new(most);
         match start {
-            Start::Entry { dir, path, listing } => walk.begin(dir, &path, None, listing),
+            Start::Entry { dir, path, listing } => walk.begin(Dir { fd: dir, seen: None }, &path, listing),
             Start::Directory { dir, path } => {
                 self.take(&path, EntryKind::Directory);
-                let begun = self.top(&mut walk, dir, &path);
-                self.told(begun)?;
+                let begun = self.top(dir, &path, source);
+                if let Some(Entered { dir, seen, listing }) = self.told(begun)? {
+                    walk.begin(Dir { fd: dir, seen: Some(seen) }, &path, listing);
+                }
             }
         }
         loop {
@@ -122,16 +132,21 @@ impl<'a> Packer<'a> {
                 Next::End => return Ok(()),
                 Next::Entry(name) => {
                     self.take(walk.path(), kind_of(name.kind));
-                    let done = self.entry(&mut walk, name.kind);
-                    self.told(done)?;
+                    let Some(spot) = Spot::of(&walk) else { continue };
+                    let done = source.entry(self, &spot, name, walk.depth());
+                    if let Some(Entered { dir, seen, listing }) = self.told(done)? {
+                        walk.enter(Arc::new(Dir { fd: dir, seen: Some(seen) }), listing);
+                    }
                 }
-                Next::Left(dir, seen) => {
+                Next::Left(dir) => {
+                    source.left();
                     self.take(walk.path(), EntryKind::Directory);
                     self.at_hand.place = None;
-                    let same = self.compare(&dir, seen.as_ref());
+                    let same = self.compare(&dir);
                     self.told(same)?;
                 }
                 Next::Lost => {
+                    source.left();
                     self.take(walk.path(), EntryKind::Directory);
                     self.at_hand.place = None;
                     let lost = self.change(SourceChange::Changed);
@@ -144,18 +159,14 @@ impl<'a> Packer<'a> {
     }
 
     /// A directory that is where packing begins.
-    fn top(&mut self, walk: &mut Walk, dir: OwnedFd, path: &[u8]) -> Result<(), Failed> {
+    fn top(&mut self, dir: OwnedFd, path: &[u8], source: &mut dyn Entries<'a>) -> Result<Option<Entered>, Failed> {
         match self.select.choose(path) {
-            Choice::There => return Ok(()),
+            Choice::There => return Ok(None),
             Choice::Packed | Choice::Passed | Choice::Left => {}
         }
         let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Root).with("\"\", AT_EMPTY_PATH"))?;
-        if !(path.is_empty() && self.rules.options.no_root) {
-            self.directory(&dir, &seen, path)?;
-        }
-        let listing = Listing::read(&dir)?;
-        walk.begin(dir, path, Some(seen), listing);
-        Ok(())
+        let listing = source.top(self, &dir, &seen, path)?;
+        Ok(Some(Entered { dir, seen, listing }))
     }
 
     /// The directories above a path, each once. `open` opens one of them.
@@ -192,11 +203,11 @@ impl<'a> Packer<'a> {
     }
 
     /// Tells what was noted of the entry at hand, and ends the run if it failed.
-    fn told(&mut self, done: Result<(), Failed>) -> Result<(), Box<Failure>> {
+    fn told<T>(&mut self, done: Result<T, Failed>) -> Result<T, Box<Failure>> {
         let at_hand = &self.at_hand;
         self.journal.tell(|| at_hand.named());
         let looked = if done.is_ok() { self.look() } else { Ok(()) };
-        done.and(looked).map_err(|failed| self.failed(failed))
+        done.and_then(|done| looked.map(|()| done)).map_err(|failed| self.failed(failed))
     }
 
     /// Now and then: nobody has cancelled it, and the time is not over.
@@ -231,9 +242,9 @@ impl<'a> Packer<'a> {
     }
 
     /// A directory that has changed since it was looked at.
-    fn compare(&mut self, dir: &OwnedFd, before: Option<&Seen>) -> Result<(), Failed> {
-        let Some(before) = before else { return Ok(()) };
-        let now = look::of(dir).call(Call::Statx, || on(Descriptor::Directory).with("\"\", AT_EMPTY_PATH"))?;
+    fn compare(&mut self, dir: &Dir) -> Result<(), Failed> {
+        let Some(before) = dir.seen else { return Ok(()) };
+        let now = look::of(&dir.fd).call(Call::Statx, || on(Descriptor::Directory).with("\"\", AT_EMPTY_PATH"))?;
         if (before.mtime, before.ctime) == (now.mtime, now.ctime) { Ok(()) } else { self.change(SourceChange::Changed) }
     }
 
@@ -265,7 +276,7 @@ impl<'a> Packer<'a> {
         attributes: &Attributes,
     ) -> Result<(), Failed> {
         let name = self.names.of(path);
-        self.begin(&Draft { kind, seen, name: &name, link, size: 0, sparse: None, attributes }, 0)
+        self.begin(&Draft { kind, seen: Some(seen), name: &name, link, size: 0, sparse: None, attributes }, 0)
     }
 
     /// Writes the headers of an entry that has so many bytes of content.
@@ -283,14 +294,15 @@ impl<'a> Packer<'a> {
             return Err(limit(Limit::NameBytes, options.limits.name_bytes.into()));
         }
         self.names.take(draft.name)?;
-        let (uid, gid) = self.owner(draft.seen)?;
-        let device = matches!(draft.kind, EntryKind::CharDevice | EntryKind::BlockDevice).then_some(draft.seen.device);
-        let mtime = self.rules.time(draft.seen.mtime);
+        let (uid, gid) = draft.seen.map_or(Ok((0, 0)), |seen| self.owner(seen))?;
+        let is_device = matches!(draft.kind, EntryKind::CharDevice | EntryKind::BlockDevice);
+        let device = draft.seen.filter(|_| is_device).map(|seen| seen.device);
+        let mtime = draft.seen.map_or(Time { seconds: 0, nanoseconds: 0 }, |seen| self.rules.time(seen.mtime));
         let header = Header {
             name: &name,
             link: draft.link,
             kind: draft.kind,
-            mode: draft.seen.mode,
+            mode: draft.seen.map_or(0, |seen| seen.mode),
             uid: uid.into(),
             gid: gid.into(),
             size: draft.size,

@@ -8,10 +8,10 @@ pub(crate) use listing::{Listing, Name};
 use super::open::{Opener, Unopened};
 use crate::helper::fault::Fault;
 use crate::helper::look::{self, Seen};
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Where the walk is.
 pub(crate) struct Walk {
@@ -23,28 +23,30 @@ pub(crate) struct Walk {
     most: usize,
     /// Components of the path above the first.
     base: usize,
-    /// Which level the working directory is.
-    cwd: Option<u64>,
-    entered: u64,
+}
+
+/// An open directory, held by all who have still to do in it.
+pub(crate) struct Dir {
+    pub(crate) fd: OwnedFd,
+    /// As it was before it was listed; `None` if it is only where the walk begins.
+    pub(crate) seen: Option<Seen>,
 }
 
 struct Level {
-    dir: Option<OwnedFd>,
-    /// As it was before it was listed; `None` if it is only where the walk begins.
+    dir: Option<Arc<Dir>>,
     seen: Option<Seen>,
     listing: Listing,
     next: usize,
     /// Bytes of its path and the `/` behind it.
     prefix: usize,
-    number: u64,
 }
 
 /// What comes next.
 pub(crate) enum Next {
     /// An entry of the directory at hand, whose path is the walk's.
     Entry(Name),
-    /// All of a directory has been seen; it is held, and this is what it was before. The path is its own.
-    Left(OwnedFd, Option<Seen>),
+    /// All of a directory has been seen. The path is its own.
+    Left(Arc<Dir>),
     /// A directory cannot be found again, so that the rest of it is not seen. The path is its own.
     Lost,
     End,
@@ -53,16 +55,21 @@ pub(crate) enum Next {
 impl Walk {
     /// Begins nowhere; so many directories may be open.
     pub(crate) fn new(most: usize) -> Walk {
-        Walk { path: Vec::new(), levels: Vec::new(), open_from: 1, most: most.max(4), base: 0, cwd: None, entered: 0 }
+        Walk { path: Vec::new(), levels: Vec::new(), open_from: 1, most: most.max(4), base: 0 }
     }
 
     pub(crate) fn path(&self) -> &[u8] {
         &self.path
     }
 
+    /// Where in the path of the entry at hand its name begins.
+    pub(crate) fn name_at(&self) -> usize {
+        self.levels.last().map_or(0, |level| level.prefix)
+    }
+
     /// The name of the entry at hand.
     pub(crate) fn name(&self) -> &[u8] {
-        self.path.get(self.levels.last().map_or(0, |level| level.prefix)..).unwrap_or_default()
+        self.path.get(self.name_at()..).unwrap_or_default()
     }
 
     /// Components of the path of the entry at hand.
@@ -70,27 +77,22 @@ impl Walk {
         self.base + self.levels.len()
     }
 
-    /// The directory at hand and what it was, in which the entry is.
-    pub(crate) fn dir(&self) -> Option<(&OwnedFd, Option<&Seen>)> {
-        let level = self.levels.last()?;
-        Some((level.dir.as_ref()?, level.seen.as_ref()))
+    /// The directory at hand, in which the entry is.
+    pub(crate) fn dir(&self) -> Option<&Arc<Dir>> {
+        self.levels.last()?.dir.as_ref()
     }
 
-    /// Begins in this directory of the root, with these names in it. `seen`: it is packed itself.
-    pub(crate) fn begin(&mut self, dir: OwnedFd, path: &[u8], seen: Option<Seen>, listing: Listing) {
+    /// Begins in this directory of the root, with these names in it.
+    pub(crate) fn begin(&mut self, dir: Dir, path: &[u8], listing: Listing) {
         self.levels.clear();
         self.open_from = 1;
         self.path = path.to_vec();
         self.base = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count();
-        self.push(dir, seen, listing);
+        self.enter(Arc::new(dir), listing);
     }
 
     /// Goes into the directory at hand.
-    pub(crate) fn enter(&mut self, dir: OwnedFd, seen: Seen, listing: Listing) {
-        self.push(dir, Some(seen), listing);
-    }
-
-    fn push(&mut self, dir: OwnedFd, seen: Option<Seen>, listing: Listing) {
+    pub(crate) fn enter(&mut self, dir: Arc<Dir>, listing: Listing) {
         if self.levels.len() > self.open_from && self.levels.len() - self.open_from >= self.most - 1 {
             if let Some(level) = self.levels.get_mut(self.open_from) {
                 level.dir = None;
@@ -100,19 +102,8 @@ impl Walk {
         if !self.path.is_empty() {
             self.path.push(b'/');
         }
-        self.entered += 1;
-        let prefix = self.path.len();
-        self.levels.push(Level { dir: Some(dir), seen, listing, next: 0, prefix, number: self.entered });
-    }
-
-    /// Makes the directory at hand the working directory.
-    pub(crate) fn go_there(&mut self) -> Result<(), Errno> {
-        let Some(Level { dir: Some(dir), number, .. }) = self.levels.last() else { return Err(Errno::ENOENT) };
-        if self.cwd != Some(*number) {
-            nix::unistd::fchdir(dir)?;
-            self.cwd = Some(*number);
-        }
-        Ok(())
+        let (prefix, seen) = (self.path.len(), dir.seen);
+        self.levels.push(Level { dir: Some(dir), seen, listing, next: 0, prefix });
     }
 
     pub(crate) fn next(&mut self, opener: &mut Opener) -> Result<Next, Fault> {
@@ -132,12 +123,12 @@ impl Walk {
     /// Back to where the directory at hand is in, which is opened again if it had to be given up.
     fn leave(&mut self, opener: &mut Opener) -> Result<Next, Fault> {
         self.path.pop();
-        let Some(Level { dir: Some(dir), seen, .. }) = self.levels.pop() else { return Ok(Next::End) };
+        let Some(Level { dir: Some(dir), .. }) = self.levels.pop() else { return Ok(Next::End) };
         let above = self.levels.len().wrapping_sub(1);
         if self.levels.last().is_some_and(|level| level.dir.is_none()) {
-            self.open_again(above, &dir, opener)?;
+            self.open_again(above, &dir.fd, opener)?;
         }
-        Ok(Next::Left(dir, seen))
+        Ok(Next::Left(dir))
     }
 
     fn lose(&mut self, opener: &mut Opener) -> Result<Next, Fault> {
@@ -166,7 +157,7 @@ impl Walk {
     fn put_back(&mut self, at: usize, found: Option<OwnedFd>) {
         self.open_from = self.open_from.min(at.max(1));
         if let Some(level) = self.levels.get_mut(at) {
-            level.dir = found;
+            level.dir = found.map(|fd| Arc::new(Dir { fd, seen: level.seen }));
         }
     }
 
@@ -175,7 +166,7 @@ impl Walk {
         let mut found: Option<OwnedFd> = None;
         for number in 1..=at {
             let Some(name) = self.name_of(number) else { return Ok(None) };
-            let from = found.as_ref().or_else(|| self.levels.first()?.dir.as_ref());
+            let from = found.as_ref().or_else(|| Some(&self.levels.first()?.dir.as_ref()?.fd));
             let Some(from) = from else { return Ok(None) };
             match opener.directory(from, name) {
                 Ok(dir) if self.is_level(number, &dir) => found = Some(dir),

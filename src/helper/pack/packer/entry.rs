@@ -4,8 +4,9 @@ use super::super::attributes::{Attributes, Of};
 use super::super::content::{Extents, SMALL, extents, stored};
 use super::super::open::{Unopened, must_be};
 use super::super::select::Choice;
-use super::super::walk::{Listing, Walk};
+use super::super::walk::Listing;
 use super::rules::kind_of;
+use super::spot::{Entered, Spot};
 use super::{Draft, Failed, Packer};
 use crate::helper::fault::{Attempt, Fault, at, on};
 use crate::helper::look::{self, Seen};
@@ -17,54 +18,56 @@ use rustix::fs::FileType;
 use std::os::fd::OwnedFd;
 
 impl Packer<'_> {
-    /// The entry at hand; `kind` is what the directory says of it.
-    pub(super) fn entry(&mut self, walk: &mut Walk, kind: FileType) -> Result<(), Failed> {
+    /// The entry at hand, so many directories deep; `kind` is what the directory says of it.
+    pub(super) fn entry(&mut self, spot: &Spot<'_>, kind: FileType, depth: usize) -> Result<Option<Entered>, Failed> {
+        let Some((kind, packed)) = self.wanted(spot, kind, depth)? else { return Ok(None) };
+        match kind {
+            FileType::Directory => self.go_into(spot, packed),
+            FileType::RegularFile => self.file(spot).map(|()| None),
+            kind => self.special(spot, kind).map(|()| None),
+        }
+    }
+
+    /// What is there, if it is wanted, and whether it is packed itself, and not only what is in it.
+    pub(super) fn wanted(
+        &mut self,
+        spot: &Spot<'_>,
+        kind: FileType,
+        depth: usize,
+    ) -> Result<Option<(FileType, bool)>, Failed> {
         let most = self.rules.options.limits.depth;
-        if walk.depth() > most as usize {
+        if depth > most as usize {
             return Err(Cause::Limit { limit: Limit::Depth, value: most.into() }.into());
         }
-        let choice = self.select.choose(walk.path());
+        let choice = self.select.choose(spot.path);
         match (choice, kind) {
-            (Choice::There, _) => return Ok(()),
+            (Choice::There, _) => return Ok(None),
             (Choice::Packed, _) | (Choice::Passed, FileType::Directory | FileType::Unknown) => {}
             (Choice::Passed | Choice::Left, _) => {
                 self.journal.counts.skipped += 1;
-                return Ok(());
+                return Ok(None);
             }
         }
         // A listing says what a mount covers, and not what is mounted.
         let asks = kind == FileType::Unknown || self.rules.crosses();
-        let kind = if asks { self.ask(walk)? } else { Some(kind) };
-        let Some(kind) = kind else { return Ok(()) };
+        let kind = if asks { self.look_at(spot)?.map(|seen| seen.kind) } else { Some(kind) };
+        let Some(kind) = kind else { return Ok(None) };
         self.at_hand.kind = kind_of(kind);
-        match kind {
-            FileType::Directory => self.go_into(walk, choice == Choice::Packed),
-            _ if choice == Choice::Passed => {
-                self.journal.counts.skipped += 1;
-                Ok(())
-            }
-            FileType::RegularFile => self.file(walk),
-            _ => self.special(walk, kind),
+        if choice == Choice::Passed && kind != FileType::Directory {
+            self.journal.counts.skipped += 1;
+            return Ok(None);
         }
-    }
-
-    /// The file system does not say in a listing what its files are.
-    fn ask(&mut self, walk: &Walk) -> Result<Option<FileType>, Failed> {
-        match self.look_at(walk)? {
-            Some(seen) => Ok(Some(seen.kind)),
-            None => Ok(None),
-        }
+        Ok(Some((kind, choice == Choice::Packed)))
     }
 
     /// What has the name at hand; nothing if it is gone, which is noted.
-    pub(super) fn look_at(&mut self, walk: &Walk) -> Result<Option<Seen>, Failed> {
-        let Some((dir, _)) = walk.dir() else { return Ok(None) };
-        match look::at(dir, walk.name()) {
+    pub(super) fn look_at(&mut self, spot: &Spot<'_>) -> Result<Option<Seen>, Failed> {
+        match look::at(&spot.dir.fd, spot.name) {
             Ok(seen) => Ok(Some(seen)),
             Err(Errno::ENOENT) => self.gone(SourceChange::Vanished).map(|()| None),
             Err(errno) => {
                 let fault =
-                    Fault::os(errno, Call::Statx, at(Descriptor::Directory, walk.name()).with("AT_SYMLINK_NOFOLLOW"));
+                    Fault::os(errno, Call::Statx, at(Descriptor::Directory, spot.name).with("AT_SYMLINK_NOFOLLOW"));
                 self.unreadable(errno, fault).map(|()| None)
             }
         }
@@ -98,38 +101,47 @@ impl Packer<'_> {
         }
     }
 
-    fn go_into(&mut self, walk: &mut Walk, packed: bool) -> Result<(), Failed> {
-        let Some((above, around)) = walk.dir() else { return Ok(()) };
-        let around = around.copied();
-        let opened = self.opener.directory(above, walk.name());
-        let Some(dir) = self.opened(opened)? else { return Ok(()) };
+    fn go_into(&mut self, spot: &Spot<'_>, packed: bool) -> Result<Option<Entered>, Failed> {
+        let Some((dir, seen)) = self.open_directory(spot)? else { return Ok(None) };
+        if packed && !self.parents.contains(spot.path) {
+            self.directory(&dir, &seen, spot.path)?;
+        }
+        if seen.is_mounted_on(&spot.dir.seen.unwrap_or(self.rules.top)) {
+            if !self.rules.crosses() {
+                self.journal.event(EventKind::MountSkipped);
+                return Ok(None);
+            }
+            self.journal.event(EventKind::MountCrossed);
+        }
+        Ok(self.list(&dir)?.map(|listing| Entered { dir, seen, listing }))
+    }
+
+    /// Opens the directory at hand; nothing if it cannot be, which is noted.
+    pub(super) fn open_directory(&mut self, spot: &Spot<'_>) -> Result<Option<(OwnedFd, Seen)>, Failed> {
+        let opened = self.opener.directory(&spot.dir.fd, spot.name);
+        let Some(dir) = self.opened(opened)? else { return Ok(None) };
         let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Directory).with("\"\", AT_EMPTY_PATH"))?;
-        let mounted = seen.is_mounted_on(&around.unwrap_or(self.rules.top));
+        let mounted = seen.is_mounted_on(&spot.dir.seen.unwrap_or(self.rules.top));
         if mounted && self.rules.options.jail.mounts == Mounts::Refuse {
             return Err(Cause::CrossesMount.into());
         }
-        if packed && !self.parents.contains(walk.path()) {
-            self.directory(&dir, &seen, walk.path())?;
-        }
-        if mounted && !self.rules.crosses() {
-            self.journal.event(EventKind::MountSkipped);
-            return Ok(());
-        }
-        if mounted {
-            self.journal.event(EventKind::MountCrossed);
-        }
-        match Listing::read(&dir) {
-            Ok(listing) => walk.enter(dir, seen, listing),
+        Ok(Some((dir, seen)))
+    }
+
+    /// What is in a directory; nothing if that cannot be had, which is noted.
+    pub(super) fn list(&mut self, dir: &OwnedFd) -> Result<Option<Listing>, Failed> {
+        match Listing::read(dir) {
+            Ok(listing) => return Ok(Some(listing)),
             // Removed since it was opened.
             Err(fault) if fault.errno() == Some(Errno::ENOENT) => self.change(SourceChange::Changed)?,
             Err(fault) => self.unreadable(fault.errno().unwrap_or(Errno::EIO), fault)?,
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Something is mounted on what is no directory: it is left out, or may be packed.
-    pub(super) fn is_left_out_as_mount(&mut self, walk: &Walk, seen: &Seen) -> Result<bool, Failed> {
-        let around = walk.dir().and_then(|(_, around)| around.copied()).unwrap_or(self.rules.top);
+    pub(super) fn is_left_out_as_mount(&mut self, spot: &Spot<'_>, seen: &Seen) -> Result<bool, Failed> {
+        let around = spot.dir.seen.unwrap_or(self.rules.top);
         match self.rules.options.jail.mounts {
             _ if !seen.is_mounted_on(&around) => Ok(false),
             Mounts::Refuse => Err(Cause::MountPoint { directory: false }.into()),
@@ -152,22 +164,40 @@ impl Packer<'_> {
         Ok(true)
     }
 
-    fn file(&mut self, walk: &Walk) -> Result<(), Failed> {
-        let Some((dir, _)) = walk.dir() else { return Ok(()) };
-        let opened = self.opener.file(dir, walk.name());
-        let Some(file) = self.opened(opened)? else { return Ok(()) };
-        let seen = look::of(&file).call(Call::Statx, || on(Descriptor::File).with("\"\", AT_EMPTY_PATH"))?;
-        if let Err(change) = must_be(&seen, FileType::RegularFile) {
-            return self.gone(change);
+    fn file(&mut self, spot: &Spot<'_>) -> Result<(), Failed> {
+        match self.open_file(spot)? {
+            Some((file, seen)) => self.file_of(spot, &file, &seen, &file),
+            None => Ok(()),
         }
-        if self.is_left_out_as_mount(walk, &seen)? || self.hardlink(walk.path(), &seen)? {
+    }
+
+    /// Opens the regular file at hand; nothing if it cannot be, which is noted.
+    pub(super) fn open_file(&mut self, spot: &Spot<'_>) -> Result<Option<(OwnedFd, Seen)>, Failed> {
+        let opened = self.opener.file(&spot.dir.fd, spot.name);
+        let Some(file) = self.opened(opened)? else { return Ok(None) };
+        let seen = look::of(&file).call(Call::Statx, || on(Descriptor::File).with("\"\", AT_EMPTY_PATH"))?;
+        match must_be(&seen, FileType::RegularFile) {
+            Ok(()) => Ok(Some((file, seen))),
+            Err(change) => self.gone(change).map(|()| None),
+        }
+    }
+
+    /// The entry of an open file, whose content is in `data`.
+    pub(super) fn file_of(
+        &mut self,
+        spot: &Spot<'_>,
+        file: &OwnedFd,
+        seen: &Seen,
+        data: &OwnedFd,
+    ) -> Result<(), Failed> {
+        if self.is_left_out_as_mount(spot, seen)? || self.hardlink(spot.path, seen)? {
             return Ok(());
         }
-        let name = self.names.of(walk.path());
-        self.contents(&file, &seen, &name)?;
-        self.links.note(&seen, &name)?;
+        let name = self.names.of(spot.path);
+        self.contents(file, seen, &name, data)?;
+        self.links.note(seen, &name)?;
         self.journal.counts.files += 1;
-        let now = look::of(&file).call(Call::Statx, || on(Descriptor::File).with("\"\", AT_EMPTY_PATH"))?;
+        let now = look::of(file).call(Call::Statx, || on(Descriptor::File).with("\"\", AT_EMPTY_PATH"))?;
         match now.size > seen.size {
             true => self.change(SourceChange::Grew { size: seen.size }),
             false if seen.is_unchanged(&now) => Ok(()),
@@ -175,21 +205,21 @@ impl Packer<'_> {
         }
     }
 
-    fn contents(&mut self, file: &OwnedFd, seen: &Seen, name: &[u8]) -> Result<(), Failed> {
+    fn contents(&mut self, file: &OwnedFd, seen: &Seen, name: &[u8], data: &OwnedFd) -> Result<(), Failed> {
         let attributes = self.attributes(Of::Open(file))?;
         let draft = Draft {
             kind: EntryKind::File,
-            seen,
+            seen: Some(seen),
             name,
             link: b"",
             size: seen.size,
             sparse: None,
             attributes: &attributes,
         };
-        match self.holes(file, seen)? {
-            Some(regions) => self.sparse(file, &regions, draft),
-            None if seen.size <= SMALL as u64 => self.small(file, &draft),
-            None => self.large(file, &draft),
+        match self.holes(data, seen)? {
+            Some(regions) => self.sparse(data, &regions, draft),
+            None if seen.size <= SMALL as u64 => self.small(data, &draft),
+            None => self.large(data, &draft),
         }
     }
 
