@@ -87,8 +87,10 @@ def run_text(command, **options):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
 
-def make_archives(work):
+def make_archives(work, wanted=ARCHIVES):
     for name, make in (("root", make_root), ("small", make_small), ("huge", make_huge), ("tiny", make_tiny)):
+        if name not in wanted:
+            continue
         tar = work / f"{name}.tar"
         if not tar.exists():
             scratch = work / "scratch"
@@ -219,10 +221,13 @@ def once(command, directory, repeats):
     """Seconds and MiB of one run; of small archives the mean of several."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    command = [str(word).replace("{}", str(directory)) for word in command]
+    return timed([str(word).replace("{}", str(directory)) for word in command], subprocess.DEVNULL, repeats)
+
+
+def timed(command, stdout, repeats=1):
     before, start = os.times(), time.perf_counter()
     for _ in range(repeats):
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(command, stdout=stdout, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode != 0:

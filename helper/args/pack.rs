@@ -7,6 +7,7 @@ use super::output::{WHENS, When};
 use super::values::{self, Word};
 use clap::error::ErrorKind;
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU32;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,6 +59,13 @@ pub(crate) struct Pack {
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3",
           value_parser = clap::value_parser!(u8).range(1..=19), help_heading = "Archive")]
     zstd: Option<u8>,
+
+    /// Threads that read files; as many as there are processors if not given
+    ///
+    /// The archive is the same with any number of them.
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=8),
+          help_heading = "Archive")]
+    readers: Option<u32>,
 
     #[command(flatten)]
     pub(crate) selection: Selection,
@@ -222,6 +230,7 @@ impl Pack {
         };
         self.selection.set(&mut options);
         self.metadata.set(&mut options);
+        options.readers = self.readers.and_then(NonZeroU32::new);
         options.changes = self.live.changes;
         options.unreadable = self.live.unreadable;
         self.jail.set(&mut options.jail);

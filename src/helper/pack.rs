@@ -1,5 +1,6 @@
 //! Packs the tree: `docs/pack-semantics.md`, rule by rule.
 
+mod ahead;
 mod archive;
 mod attributes;
 mod content;
@@ -14,6 +15,7 @@ mod owners;
 mod packer;
 #[cfg(test)]
 pub(in crate::helper) mod programs;
+mod readers;
 mod select;
 mod start;
 mod walk;
@@ -33,7 +35,7 @@ use crate::helper::reporter::Reporter;
 use crate::options::{Encoding, Mounts, Options, PackOptions};
 use crate::proc;
 use crate::report::{BadPattern, Call, Cause, Descriptor, EntryKind, EntryRef, EventKind, Failure};
-use crate::report::{Report, Stage};
+use crate::report::{MountsBelow, Report, RootSwitch, Stage};
 use crate::wire::{PackRequest, Up};
 use archive::{Archive, Failed};
 use dockerignore::{Bad, BadLine, Ignore};
@@ -42,9 +44,11 @@ use nix::errno::Errno;
 use open::Opener;
 use output::Output;
 use owners::Owners;
-use packer::{Packer, Rules, Tree};
+use packer::{Packer, Rules};
+use readers::{Readers, Reading};
 use select::Select;
 use start::{Finder, Start, fold};
+use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -144,15 +148,18 @@ impl Job<'_> {
         let mut select = Select::new(&patterns, ignore).map_err(walking)?;
         self.named().for_each(|(_, name)| select.name(name));
         let owners = Owners::new(&options.owner, options.unmapped_ids, self.confined.report.user_namespace.as_ref());
-        let rules = Rules { options, owners, covered: &self.confined.right.covered, top };
+        let mounted = self.may_have_mounts();
+        let rules = Rules { options, owners, covered: &self.confined.right.covered, mounted, top };
         let journal = Journal::new(reporter);
-        let mut packer = Packer::new(rules, archive, journal, select, opener, self.watch.clone());
-        let packed = self.all(&mut packer, &top);
-        let (archive, mut journal, opener, select) = packer.finish();
-        if let Some(errno) = opener.times_change {
+        let dealt = self.dealt().map_err(walking)?;
+        let readers = self.readers(&dealt, &opener);
+        let mut packer = Packer::new(rules, archive, journal, select, opener, readers, self.watch.clone());
+        let packed = self.all(&mut packer, &top, dealt.directories);
+        let (archive, mut journal, opener, select, lacking) = packer.finish();
+        if let Some(errno) = opener.times_change() {
             journal.tell_of(None, EventKind::AccessTimes { errno: errno as i32 });
         }
-        if let Some(errno) = archive.lacking() {
+        if let Some(errno) = archive.lacking().or(lacking) {
             journal.tell_of(None, EventKind::NoThread { errno });
         }
         let ended = end(archive, packed, report);
@@ -172,10 +179,26 @@ impl Job<'_> {
         self.request.paths.iter().map(move |path| (&path[..], parts(path)))
     }
 
-    /// One path after the other, once all of them are known to be there.
-    fn all(&self, packer: &mut Packer<'_>, top: &look::Seen) -> Result<(), Box<Failure>> {
+    /// Something is mounted below, or may be: nobody could be asked, or others may still do it.
+    fn may_have_mounts(&self) -> bool {
+        let report = &self.confined.report;
+        let known = report.root == RootSwitch::Pivot && report.mounts != MountsBelow::Unknown;
+        !known || !report.mounts_below.is_empty()
+    }
+
+    fn dealt(&self) -> Result<Descriptors> {
         let used = self.confined.root.as_raw_fd().unsigned_abs() as usize + self.request.paths.len() + 8;
-        let dealt = Descriptors::share(self.files, used, 0).map_err(|fault| failure(Stage::Walk, fault, None))?;
+        Descriptors::share(self.files, used, threads(self.request.options.readers, self.confined.processors) - 1)
+    }
+
+    fn readers(&self, dealt: &Descriptors, opener: &Opener) -> Readers {
+        let (options, namespace) = (&self.request.options, &self.confined.report.user_namespace);
+        let reading = || Reading { options: options.clone(), namespace: namespace.clone(), opener: opener.clone() };
+        Readers::new(dealt.writers, dealt.directories, reading, self.watch.clone())
+    }
+
+    /// One path after the other, once all of them are known to be there.
+    fn all(&self, packer: &mut Packer<'_>, top: &look::Seen, directories: usize) -> Result<(), Box<Failure>> {
         let paths: Vec<_> = self.named().collect();
         for (path, name) in &paths {
             self.find(packer, top, path).map_err(|fault| {
@@ -194,7 +217,7 @@ impl Job<'_> {
                     self.finder(opener, top).directory(&parts)
                 })?;
             }
-            packer.tree(start, dealt.directories, &mut Tree)?;
+            packer.whole(start, directories)?;
         }
         Ok(())
     }
@@ -223,6 +246,11 @@ fn end(archive: Archive, packed: Result<(), Box<Failure>>, report: &mut Report) 
     (report.bytes_tar, report.bytes_in) = (sums.size, sums.blob_size);
     (report.diff_id, report.digest) = (sums.diff_id, sums.digest);
     Ok(())
+}
+
+/// How many threads read, the one that walks among them: as many as there are processors, unless the caller says it.
+fn threads(wanted: Option<NonZeroU32>, processors: usize) -> usize {
+    wanted.map_or(processors, |wanted| usize::try_from(wanted.get()).unwrap_or(1)).clamp(1, 8)
 }
 
 /// As the patterns of applying are given.

@@ -2,6 +2,7 @@
 
 use super::{IdRange, Jail, Limits, Mounts};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 
 /// How a tree is packed, and what bounds it: `docs/pack-semantics.md`.
 ///
@@ -55,6 +56,9 @@ pub struct PackOptions {
     pub changes: Tolerance,
     /// A file or directory that cannot be read.
     pub unreadable: Tolerance,
+    /// Threads that read files, the one that walks through the tree among them; at most 8. `None` takes as many as there
+    /// are processors. The archive does not depend on it.
+    pub readers: Option<NonZeroU32>,
     /// Compute no digests.
     pub skip_digests: bool,
     /// Send [`Progress`](crate::Progress) about ten times a second.
@@ -88,6 +92,7 @@ impl Default for PackOptions {
             dockerignore: None,
             changes: Tolerance::Tell,
             unreadable: Tolerance::Fail,
+            readers: None,
             skip_digests: false,
             progress: false,
             verbose: false,

@@ -44,18 +44,24 @@ const TARGETS: [&[u8]; 5] = [b"a", b"../../..", b"/etc/passwd", &[b't'; 150], b"
 
 /// Makes a tree of this seed below the scratch directory; it takes root.
 pub fn tree(scratch: &Scratch, name: &str, seed: u64) -> PathBuf {
-    made(scratch, name, seed, &NAMES, &TARGETS)
+    made(scratch, name, seed, 40, &NAMES, &TARGETS)
+}
+
+/// One with so many entries.
+pub fn large_tree(scratch: &Scratch, name: &str, seed: u64, entries: u64) -> PathBuf {
+    made(scratch, name, seed, entries, &NAMES, &TARGETS)
 }
 
 /// The same with names that bsdtar does not complain of.
 pub fn tree_with_plain_names(scratch: &Scratch, name: &str, seed: u64) -> PathBuf {
-    made(scratch, name, seed, &NAMES[..5], &TARGETS[..4])
+    made(scratch, name, seed, 40, &NAMES[..5], &TARGETS[..4])
 }
 
 fn made(
     scratch: &Scratch,
     name: &str,
     seed: u64,
+    entries: u64,
     names: &'static [&'static [u8]],
     targets: &'static [&'static [u8]],
 ) -> PathBuf {
@@ -68,7 +74,7 @@ fn made(
         dirs: vec![root.clone()],
         others: Vec::new(),
     };
-    for number in 0..40 {
+    for number in 0..entries {
         making.one(number);
     }
     making.give_all();

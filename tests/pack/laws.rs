@@ -14,7 +14,7 @@ use crate::support::privilege::{need_root, need_tools};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{Tree, assert_same, compare_all};
 
-fn setting(name: &str, otherwise: u64) -> u64 {
+pub fn setting(name: &str, otherwise: u64) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `UNTAR_PACK_TREES` (24) random trees are packed for the laws, the first of seed `UNTAR_PACK_SEED` (1).
 
+mod ahead;
 mod breach;
 mod cli;
 mod failure;

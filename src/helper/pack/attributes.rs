@@ -33,41 +33,41 @@ pub(crate) struct Attributes {
     pub(crate) changed: bool,
 }
 
-pub(crate) struct Reader<'a> {
-    options: &'a PackOptions,
-    buffer: Vec<u8>,
+/// Room for attributes.
+pub(crate) struct Reader(Vec<u8>);
+
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader(vec![0; MOST])
+    }
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(options: &'a PackOptions) -> Reader<'a> {
-        Reader { options, buffer: vec![0; MOST] }
-    }
-
-    pub(crate) fn read(&mut self, of: Of<'_>, owners: &Owners<'_>) -> Result<Attributes> {
-        if self.options.xattrs == PackXattrs::None {
+impl Reader {
+    pub(crate) fn read(&mut self, of: Of<'_>, options: &PackOptions, owners: &Owners<'_>) -> Result<Attributes> {
+        if options.xattrs == PackXattrs::None {
             return Ok(Attributes::default());
         }
-        let mut found = self.read_once(of, owners)?;
+        let mut found = self.read_once(of, options, owners)?;
         if found.changed {
-            found = self.read_once(of, owners)?;
+            found = self.read_once(of, options, owners)?;
         }
         let bytes: usize = found.records.iter().map(|(key, value)| key.len() + value.len()).sum();
-        let value = self.options.limits.extended_header_bytes;
+        let value = options.limits.extended_header_bytes;
         if bytes > value as usize {
             return Err(Cause::Limit { limit: Limit::ExtendedHeaderBytes, value: value.into() }.into());
         }
         Ok(found)
     }
 
-    fn read_once(&mut self, of: Of<'_>, owners: &Owners<'_>) -> Result<Attributes> {
+    fn read_once(&mut self, of: Of<'_>, options: &PackOptions, owners: &Owners<'_>) -> Result<Attributes> {
         let mut found = Attributes::default();
         let names = match self.list(of) {
             Ok(0) | Err(Errno::EOPNOTSUPP) => return Ok(found),
-            Ok(bytes) => self.buffer.get(..bytes).unwrap_or_default().to_vec(),
+            Ok(bytes) => self.0.get(..bytes).unwrap_or_default().to_vec(),
             Err(errno) => return Err(not_listed(of, errno)),
         };
         for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            match fate(name, self.options) {
+            match fate(name, options) {
                 Fate::Left => {}
                 Fate::Told => found.events.push(EventKind::XattrDropped { name: name.to_vec() }),
                 Fate::Packed => match self.value(of, name) {
@@ -83,8 +83,8 @@ impl<'a> Reader<'a> {
 
     fn list(&mut self, of: Of<'_>) -> Result<usize, Errno> {
         let listed = match of {
-            Of::Open(fd) => flistxattr(fd, &mut self.buffer[..]),
-            Of::Named(name) => llistxattr(OsStr::from_bytes(name), &mut self.buffer[..]),
+            Of::Open(fd) => flistxattr(fd, &mut self.0[..]),
+            Of::Named(name) => llistxattr(OsStr::from_bytes(name), &mut self.0[..]),
         };
         listed.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
     }
@@ -92,11 +92,11 @@ impl<'a> Reader<'a> {
     fn value(&mut self, of: Of<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
         let attribute = OsStr::from_bytes(name);
         let got = match of {
-            Of::Open(fd) => fgetxattr(fd, attribute, &mut self.buffer[..]),
-            Of::Named(file) => lgetxattr(OsStr::from_bytes(file), attribute, &mut self.buffer[..]),
+            Of::Open(fd) => fgetxattr(fd, attribute, &mut self.0[..]),
+            Of::Named(file) => lgetxattr(OsStr::from_bytes(file), attribute, &mut self.0[..]),
         };
         let length = got.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-        Ok(self.buffer.get(..length).unwrap_or_default().to_vec())
+        Ok(self.0.get(..length).unwrap_or_default().to_vec())
     }
 }
 

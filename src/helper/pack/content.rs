@@ -2,9 +2,12 @@
 
 use super::archive::{Archive, Failed};
 use super::header;
-use crate::helper::fault::{Attempt, Result, on};
+use crate::helper::fault::{Arguments, Attempt, Result, on};
+use crate::helper::look::Seen;
 use crate::helper::read::entry::Region;
+use crate::options::PackOptions;
 use crate::report::{Call, Descriptor, SourceChange};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, pread};
 use std::os::fd::OwnedFd;
@@ -16,42 +19,11 @@ const PIECE: usize = 256 << 10;
 /// Extents are widened to this, which no file system undercuts: so the same file is packed the same from any of them.
 const GRAIN: u64 = 4096;
 
-/// Room for content.
+/// Room for a piece of content.
+#[derive(Default)]
 pub(crate) struct Buffer(Vec<u8>);
 
-impl Default for Buffer {
-    fn default() -> Buffer {
-        Buffer(vec![0; PIECE])
-    }
-}
-
 impl Buffer {
-    /// Its first bytes.
-    pub(crate) fn first(&self, size: usize) -> &[u8] {
-        self.0.get(..size).unwrap_or_default()
-    }
-
-    /// Takes all of a small file of this size, with zeros where it has become shorter: one call, if nobody writes to it.
-    pub(crate) fn small(&mut self, file: &OwnedFd, size: usize) -> Result<Option<SourceChange>> {
-        let mut there = 0;
-        loop {
-            // One byte more than it should have.
-            let n = read(file, &mut self.0[there..=size], there as u64)?;
-            there += n;
-            // Less than was asked for is all that there is: `read(2)`.
-            if n == 0 || there >= size {
-                break;
-            }
-        }
-        let change = match there {
-            there if there > size => Some(SourceChange::Grew { size: size as u64 }),
-            there if there < size => Some(SourceChange::Shrank { at: there as u64 }),
-            _ => None,
-        };
-        self.0[there.min(size)..size].fill(0);
-        Ok(change)
-    }
-
     /// These bytes of a file, piece by piece into the archive.
     pub(crate) fn copy(
         &mut self,
@@ -59,6 +31,7 @@ impl Buffer {
         region: Region,
         archive: &mut Archive,
     ) -> Result<Option<SourceChange>, Failed> {
+        self.0.resize(PIECE, 0);
         let (mut at, end) = (region.offset, region.offset + region.length);
         while at < end {
             let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE);
@@ -74,16 +47,51 @@ impl Buffer {
     }
 }
 
-fn read(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize> {
-    loop {
-        match pread(file, &mut *buffer, at) {
-            Err(Errno::INTR) => {}
-            read => {
-                return read
-                    .call(Call::Pread64, || on(Descriptor::File).with(format_args!("<data>, {}, {at}", buffer.len())));
-            }
+/// Appends all of a small file of this size, with zeros where it has become shorter: one call, if nobody writes to it.
+pub(crate) fn append(file: &OwnedFd, size: usize, to: &mut Vec<u8>) -> Result<Option<SourceChange>> {
+    let start = to.len();
+    // One byte more than it should have.
+    to.reserve(size + 1);
+    let mut there = 0;
+    while there <= size {
+        let room = to.capacity() - to.len();
+        let n =
+            again(|| pread(file, spare_capacity(to), there as u64)).call(Call::Pread64, || data(room, there as u64))?;
+        there += n;
+        // Less than was asked for is all that there is: `read(2)`.
+        if n == 0 || there == size {
+            break;
         }
     }
+    to.resize(start + size, 0);
+    Ok(match there {
+        there if there > size => Some(SourceChange::Grew { size: size as u64 }),
+        there if there < size => Some(SourceChange::Shrank { at: there as u64 }),
+        _ => None,
+    })
+}
+
+fn read(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize> {
+    let room = buffer.len();
+    again(|| pread(file, &mut *buffer, at)).call(Call::Pread64, || data(room, at))
+}
+
+fn again(mut read: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    loop {
+        match read() {
+            Err(Errno::INTR) => {}
+            read => return read,
+        }
+    }
+}
+
+fn data(room: usize, at: u64) -> Arguments {
+    on(Descriptor::File).with(format_args!("<data>, {room}, {at}"))
+}
+
+/// It has fewer blocks than its size wants, and holes are packed as such.
+pub(crate) fn may_have_holes(seen: &Seen, options: &PackOptions) -> bool {
+    !options.dense && seen.size > 0 && seen.blocks.saturating_mul(512) < seen.size
 }
 
 /// Where a file has content.

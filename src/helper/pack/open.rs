@@ -11,6 +11,7 @@ use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 const READING: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
@@ -26,12 +27,13 @@ pub(crate) enum Unopened {
     Failed(Fault),
 }
 
+#[derive(Clone)]
 pub(crate) struct Opener {
     watch: Watch,
     /// The mount alone does not keep times of access.
     keeps_times: bool,
-    /// What the kernel has answered to that.
-    pub(crate) times_change: Option<Errno>,
+    /// What the kernel has answered to that, to whom first.
+    times_change: Arc<OnceLock<Errno>>,
     /// How long leases may still be waited for, in all.
     patience: Duration,
 }
@@ -39,7 +41,17 @@ pub(crate) struct Opener {
 impl Opener {
     /// `read_only`: on the root's mount nothing changes. `lease`: how long the kernel waits for who holds one.
     pub(crate) fn new(watch: Watch, read_only: bool, lease: Duration) -> Opener {
-        Opener { watch, keeps_times: !read_only, times_change: None, patience: lease }
+        Opener { watch, keeps_times: !read_only, times_change: Arc::default(), patience: lease }
+    }
+
+    /// Why times of access change, if they do.
+    pub(crate) fn times_change(&self) -> Option<Errno> {
+        self.times_change.get().copied()
+    }
+
+    /// Without waiting for anybody who holds a lease.
+    pub(crate) fn file_at_once(&self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+        self.try_open(dir, name, OFlag::empty())
     }
 
     pub(crate) fn directory(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Unopened> {
@@ -70,7 +82,7 @@ impl Opener {
         }
     }
 
-    fn try_open(&mut self, dir: &OwnedFd, name: &[u8], directory: OFlag) -> Result<OwnedFd, Errno> {
+    fn try_open(&self, dir: &OwnedFd, name: &[u8], directory: OFlag) -> Result<OwnedFd, Errno> {
         let open = |more| openat(dir, OsStr::from_bytes(name), READING | directory | more, Mode::empty());
         if !self.keeps_times {
             return open(OFlag::empty());
@@ -78,7 +90,7 @@ impl Opener {
         match open(OFlag::O_NOATIME) {
             // Only its owner may say so: CAP_FOWNER is gone.
             Err(errno @ Errno::EPERM) => {
-                self.times_change = self.times_change.or(Some(errno));
+                self.times_change.get_or_init(|| errno);
                 open(OFlag::empty())
             }
             opened => opened,
@@ -113,6 +125,12 @@ fn refused(errno: Errno, name: &[u8], directory: OFlag) -> Unopened {
 /// What was opened must be of the kind that was listed.
 pub(crate) fn must_be(seen: &Seen, kind: FileType) -> Result<(), SourceChange> {
     if seen.kind == kind { Ok(()) } else { Err(SourceChange::Changed) }
+}
+
+impl From<Fault> for Unopened {
+    fn from(fault: Fault) -> Unopened {
+        Unopened::Failed(fault)
+    }
 }
 
 impl From<Cause> for Unopened {

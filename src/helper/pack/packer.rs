@@ -2,11 +2,13 @@
 
 mod entry;
 mod rules;
+mod scout;
 mod special;
 mod spot;
+mod turn;
 
 pub(crate) use rules::Rules;
-pub(crate) use spot::{Entered, Entries, Tree};
+pub(crate) use spot::{Entered, Entries};
 
 use super::archive::{Archive, Failed};
 use super::attributes::{Attributes, Of, Reader};
@@ -15,6 +17,7 @@ use super::header::Header;
 use super::links::Links;
 use super::names::Names;
 use super::open::Opener;
+use super::readers::Readers;
 use super::select::{Choice, Select};
 use super::start::Start;
 use super::walk::{Dir, Next, Walk};
@@ -43,9 +46,12 @@ pub(crate) struct Packer<'a> {
     select: Select<'a>,
     names: Names<'a>,
     links: Links,
-    attributes: Reader<'a>,
+    attributes: Reader,
     pub(crate) opener: Opener,
+    readers: Readers,
     buffer: Buffer,
+    /// Room for a small file.
+    content: Vec<u8>,
     watch: Watch,
     /// Directories that are in the archive since a path leads through them.
     parents: HashSet<Vec<u8>>,
@@ -91,6 +97,7 @@ impl<'a> Packer<'a> {
         journal: Journal<'a>,
         select: Select<'a>,
         opener: Opener,
+        readers: Readers,
         watch: Watch,
     ) -> Packer<'a> {
         let options = rules.options;
@@ -100,9 +107,11 @@ impl<'a> Packer<'a> {
             select,
             names: Names::new(&options.rebase),
             links: Links::new(options.limits.hardlinks),
-            attributes: Reader::new(options),
+            attributes: Reader::default(),
             opener,
+            readers,
             buffer: Buffer::default(),
+            content: Vec::new(),
             watch,
             parents: HashSet::new(),
             cwd: None,
@@ -114,6 +123,7 @@ impl<'a> Packer<'a> {
     }
 
     /// Packs what begins here, as its source has it; so many directories may be open.
+    #[expect(dead_code, reason = "diff's sources call it, which come next")]
     pub(crate) fn tree(&mut self, start: Start, most: usize, source: &mut dyn Entries<'a>) -> Result<(), Box<Failure>> {
         let mut walk = Walk::new(most);
         match start {
@@ -140,22 +150,31 @@ impl<'a> Packer<'a> {
                 }
                 Next::Left(dir) => {
                     source.left();
-                    self.take(walk.path(), EntryKind::Directory);
-                    self.at_hand.place = None;
-                    let same = self.compare(&dir);
-                    self.told(same)?;
+                    self.leave(walk.path(), Some(&dir))?;
                 }
                 Next::Lost => {
                     source.left();
-                    self.take(walk.path(), EntryKind::Directory);
-                    self.at_hand.place = None;
-                    let lost = self.change(SourceChange::Changed);
-                    self.told(lost)?;
+                    self.leave(walk.path(), None)?;
                 }
             }
-            let (size, out) = self.archive.progress();
-            self.journal.progress((out, size));
+            self.progress();
         }
+    }
+
+    /// All of a directory has been seen; or it cannot be found again.
+    fn leave(&mut self, path: &[u8], dir: Option<&Dir>) -> Result<(), Box<Failure>> {
+        self.take(path, EntryKind::Directory);
+        self.at_hand.place = None;
+        let same = match dir {
+            Some(dir) => self.compare(dir),
+            None => self.change(SourceChange::Changed),
+        };
+        self.told(same)
+    }
+
+    fn progress(&mut self) {
+        let (size, out) = self.archive.progress();
+        self.journal.progress((out, size));
     }
 
     /// A directory that is where packing begins.
@@ -258,7 +277,12 @@ impl<'a> Packer<'a> {
     }
 
     fn attributes(&mut self, of: Of<'_>) -> Result<Attributes, Failed> {
-        let mut found = self.attributes.read(of, &self.rules.owners)?;
+        let found = self.attributes.read(of, self.rules.options, &self.rules.owners)?;
+        self.told_attributes(found)
+    }
+
+    /// Takes note of what is to be told of them.
+    fn told_attributes(&mut self, mut found: Attributes) -> Result<Attributes, Failed> {
         self.journal.events(found.events.drain(..));
         if found.changed {
             self.change(SourceChange::Changed)?;
@@ -329,9 +353,9 @@ impl<'a> Packer<'a> {
         Ok((uid.id, gid.id))
     }
 
-    /// Behind the last entry.
-    pub(crate) fn finish(self) -> (Archive, Journal<'a>, Opener, Select<'a>) {
-        (self.archive, self.journal, self.opener, self.select)
+    /// Behind the last entry; last, why there were fewer readers than were wanted.
+    pub(crate) fn finish(self) -> (Archive, Journal<'a>, Opener, Select<'a>, Option<i32>) {
+        (self.archive, self.journal, self.opener, self.select, self.readers.lacking())
     }
 }
 

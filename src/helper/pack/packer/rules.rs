@@ -15,6 +15,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) owners: Owners<'a>,
     /// What is mounted below, as it was before it was covered.
     pub(crate) covered: &'a [Covered],
+    /// Something is mounted below the root, or may be.
+    pub(crate) mounted: bool,
     /// The root.
     pub(crate) top: Seen,
 }
@@ -27,6 +29,11 @@ impl Rules<'_> {
 
     pub(super) fn crosses(&self) -> bool {
         self.options.jail.mounts == Mounts::Cross
+    }
+
+    /// What is mounted below, if anything is, is packed.
+    pub(super) fn crosses_into_something(&self) -> bool {
+        self.mounted && self.crosses()
     }
 
     pub(super) fn time(&self, time: Time) -> Time {

@@ -106,6 +106,7 @@ impl Packer<'_> {
         self.change(SourceChange::Changed)?;
         Ok(Attributes::default())
     }
+
     /// Makes the directory at hand the working directory.
     fn go_to(&mut self, spot: &Spot<'_>) -> Result<(), Failed> {
         if !self.cwd.as_ref().is_some_and(|cwd| Arc::ptr_eq(cwd, spot.dir)) {

@@ -50,18 +50,3 @@ pub(crate) trait Entries<'a> {
     /// All of the directory that was gone into last has been seen.
     fn left(&mut self) {}
 }
-
-/// One tree, as it is.
-pub(crate) struct Tree;
-
-impl<'a> Entries<'a> for Tree {
-    fn entry(
-        &mut self,
-        packer: &mut Packer<'a>,
-        spot: &Spot<'_>,
-        name: Name,
-        depth: usize,
-    ) -> Result<Option<Entered>, Failed> {
-        packer.entry(spot, name.kind, depth)
-    }
-}

@@ -51,11 +51,19 @@ impl Listing {
         Ok(listing)
     }
 
-    fn add(&mut self, name: &[u8], kind: FileType) {
+    pub(crate) fn add(&mut self, name: &[u8], kind: FileType) {
         // No component is longer than a kilobyte on any file system.
         let Ok(length) = u16::try_from(name.len()) else { return };
         self.names.push(Name { start: self.bytes.len(), length, kind });
         self.bytes.extend_from_slice(name);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Name> {
+        self.names.iter().copied()
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<Name> {
