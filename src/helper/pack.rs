@@ -11,6 +11,7 @@ mod links;
 mod names;
 mod open;
 mod output;
+pub(crate) mod overlay;
 mod owners;
 mod packer;
 #[cfg(test)]

@@ -1,0 +1,101 @@
+//! What the nodes of an overlayfs layer stand for (rules 21 and 22). Pure.
+//!
+//! Whoever owns a directory can set `user.overlay.` attributes: one prefix is in force, and the other is data.
+
+mod lookup;
+mod redirect;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub(crate) use lookup::{Layers, Merged, NoData, Seen, Shown, Upper, lookup};
+pub(crate) use redirect::Redirect;
+pub(crate) use tree::{Leaf, Tree};
+
+use std::borrow::Cow;
+
+/// Which attributes are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marks {
+    Trusted,
+    User,
+}
+
+/// What is known of a node besides its attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Directory,
+    Regular { size: u64 },
+    CharDevice { major: u32, minor: u32 },
+    Other,
+}
+
+/// What a node stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// For nothing, whatever is below.
+    Whiteout,
+    /// For itself and, unless it is opaque, for what the layers below have there or where it was.
+    Directory {
+        opaque: bool,
+        redirect: Option<Redirect>,
+    },
+    /// For itself, with the content that the layers below have there or where it was.
+    Metacopy {
+        redirect: Option<Redirect>,
+    },
+    Itself {
+        regular: bool,
+    },
+}
+
+/// An attribute has a value that overlayfs refuses too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadRedirect;
+
+impl Marks {
+    fn prefix(self) -> &'static [u8] {
+        match self {
+            Marks::Trusted => b"trusted.overlay.",
+            Marks::User => b"user.overlay.",
+        }
+    }
+
+    /// The whole name of one of overlayfs's attributes.
+    pub(crate) fn name(self, mark: &str) -> Vec<u8> {
+        [self.prefix(), mark.as_bytes()].concat()
+    }
+
+    /// An attribute's name as it is packed: overlayfs's own are not, and those of an overlay within lose a level.
+    pub(crate) fn packed(self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match name.strip_prefix(self.prefix()) {
+            None => Some(Cow::Owned(name.to_vec())),
+            Some(own) => own.strip_prefix(b"overlay.").map(|within| [self.prefix(), within].concat().into()),
+        }
+    }
+
+    /// What a node stands for. `value` has the content of one of its attributes, by its whole name, if it is there.
+    pub(crate) fn stands<E: From<BadRedirect>>(
+        self,
+        shape: Shape,
+        mut value: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Stands, E> {
+        let mut mark = |name| value(&self.name(name));
+        Ok(match shape {
+            Shape::CharDevice { major: 0, minor: 0 } => Stands::Whiteout,
+            Shape::CharDevice { .. } | Shape::Other => Stands::Itself { regular: false },
+            Shape::Regular { size: 0 } if mark("whiteout")?.is_some() => Stands::Whiteout,
+            Shape::Regular { .. } if mark("metacopy")?.is_some() => {
+                Stands::Metacopy { redirect: mark("redirect")?.map(Redirect::parse).transpose()? }
+            }
+            Shape::Regular { .. } => Stands::Itself { regular: true },
+            // `x` only says that there are whiteouts by attribute.
+            Shape::Directory if mark("opaque")?.is_some_and(|value| value == b"y") => {
+                Stands::Directory { opaque: true, redirect: None }
+            }
+            Shape::Directory => {
+                Stands::Directory { opaque: false, redirect: mark("redirect")?.map(Redirect::parse).transpose()? }
+            }
+        })
+    }
+}
