@@ -34,6 +34,7 @@ fn of_advice(advice: Advice) -> Option<&'static str> {
         Advice::AllowConflict => "do without --no-overwrite-dir-nondir",
         Advice::AllowSizes => "do without --strict-sizes",
         Advice::AllowNamespaces => "do without --lower | do without --layers and --store",
+        Advice::GiveLowers => "--lower",
         Advice::LayersInstead => "--layers",
         Advice::AllowUserNamespaces => "--userns auto, with --isolation auto | --isolation beneath",
         Advice::PowerlessNamespace => "--userns never",

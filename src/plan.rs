@@ -3,7 +3,7 @@
 use crate::beginning::Beginning;
 use crate::canceller::Canceller;
 use crate::opened::Opened;
-use crate::options::{Options, PackOptions};
+use crate::options::{Options, OverlayPrefix, PackOptions};
 use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{Digest, Listed, Progress};
@@ -37,10 +37,26 @@ pub(crate) struct PackPlan {
     /// `None` is the present one.
     pub(crate) program: Option<Program>,
     pub(crate) options: PackOptions,
-    /// Inside the root; none is all of it.
-    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) what: PlanPacks,
     pub(crate) callbacks: Callbacks,
     pub(crate) canceller: Canceller,
+}
+
+/// What of the root is packed.
+#[derive(Debug)]
+pub(crate) enum PlanPacks {
+    /// Inside it; none is all of it.
+    Paths(Vec<PathBuf>),
+    /// The layer that it is as an upper directory over these, the topmost first.
+    Upper { prefix: OverlayPrefix, lowers: Vec<Opened> },
+    /// The layer that makes it of this.
+    Between { lower: Opened },
+}
+
+impl Default for PlanPacks {
+    fn default() -> PlanPacks {
+        PlanPacks::Paths(Vec::new())
+    }
 }
 
 /// What is wanted of the digest of the archive as it came.

@@ -15,7 +15,7 @@ pub use confinement::{Confinement, Fallback, MapRefusal, MountsBelow, RootSwitch
 pub use digest::{Digest, ParseDigestError};
 pub use entry::{DeviceNumber, EntryKind, EntryRef, Listed};
 pub use event::{Event, EventKind, SourceChange};
-pub use failure::{BadPattern, Cause, Damage, Failure, Limit, Malformed, Refusal, Stage};
+pub use failure::{BadPattern, Cause, Damage, Failure, Limit, Malformed, MarkProblem, Refusal, Stage};
 pub use looks_like::LooksLike;
 pub use operation::{Call, Descriptor, Namespace, Operand, Operation, Purpose};
 pub use packed::Packed;

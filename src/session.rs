@@ -9,7 +9,7 @@ mod program;
 mod running;
 mod untar;
 
-pub use pack::{Pack, PackParts, Packing, PendingPack};
+pub use pack::{Diff, Pack, PackParts, Packing, PendingPack};
 #[cfg(feature = "tokio")]
 pub use running::Running;
 pub use untar::Untar;

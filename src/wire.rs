@@ -25,7 +25,7 @@
 
 use crate::beginning::Beginning;
 use crate::error::Garbled;
-use crate::options::{Options, PackOptions};
+use crate::options::{Options, OverlayPrefix, PackOptions};
 use crate::report::{Confinement, Event, Failure, Listed, Progress, Report};
 use bincode::config::standard;
 use bincode::error::DecodeError;
@@ -67,8 +67,30 @@ pub(crate) enum Down {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PackRequest {
     pub(crate) options: PackOptions,
-    /// Inside the root, in this order.
-    pub(crate) paths: Vec<Vec<u8>>,
+    pub(crate) what: Packs,
+}
+
+/// What of the root is packed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Packs {
+    /// These paths inside it, in this order.
+    Paths(Vec<Vec<u8>>),
+    /// The layer that it is as an overlayfs upper directory. The lower ones, the topmost first, or none if they are not
+    /// known.
+    Upper { prefix: OverlayPrefix, lowers: Vec<LowerName> },
+    /// The layer that makes it of this.
+    Between { lower: LowerName },
+}
+
+impl Packs {
+    /// Directories that are held beside the root.
+    pub(crate) fn lowers(&self) -> &[LowerName] {
+        match self {
+            Packs::Paths(_) => &[],
+            Packs::Upper { lowers, .. } => lowers,
+            Packs::Between { lower } => std::slice::from_ref(lower),
+        }
+    }
 }
 
 /// Everything that the helper is told.

@@ -18,6 +18,7 @@ mod cve_table;
 mod deaths;
 mod debian_root;
 mod destination;
+mod diff;
 mod differential;
 mod environments;
 mod examples;

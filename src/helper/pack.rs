@@ -11,7 +11,7 @@ mod links;
 mod names;
 mod open;
 mod output;
-pub(crate) mod overlay;
+mod overlay;
 mod owners;
 mod packer;
 #[cfg(test)]
@@ -24,7 +24,7 @@ mod walk;
 use crate::helper::elapsed;
 use crate::helper::fault::{Attempt, Fault, Result, on};
 use crate::helper::feed::failure;
-use crate::helper::jail::confine::{Confined, drop_to_reading};
+use crate::helper::jail::confine::{Confined, can_set_trusted, drop_to_reading};
 use crate::helper::jail::limits::{Descriptors, bound_process};
 use crate::helper::jail::right::Read;
 use crate::helper::jail::root::Entrance;
@@ -33,22 +33,24 @@ use crate::helper::journal::Journal;
 use crate::helper::look;
 use crate::helper::read::input::Watch;
 use crate::helper::reporter::Reporter;
-use crate::options::{Encoding, Mounts, Options, PackOptions};
+use crate::namespace;
+use crate::options::{Encoding, Mounts, Options, OverlayPrefix, PackOptions};
 use crate::proc;
 use crate::report::{BadPattern, Call, Cause, Descriptor, EntryKind, EntryRef, EventKind, Failure};
-use crate::report::{MountsBelow, Report, RootSwitch, Stage};
-use crate::wire::{PackRequest, Up};
+use crate::report::{MarkProblem, MountsBelow, Report, RootSwitch, Stage};
+use crate::wire::{PackRequest, Packs, Up};
 use archive::{Archive, Failed};
 use dockerignore::{Bad, BadLine, Ignore};
 use encode::{Encoder, NoThread};
 use nix::errno::Errno;
 use open::Opener;
 use output::Output;
+use overlay::Marks;
 use owners::Owners;
-use packer::{Packer, Rules};
+use packer::{Packer, Rules, Upper};
 use readers::{Readers, Reading};
 use select::Select;
-use start::{Finder, Start, fold};
+use start::{Finder, Start, again, fold};
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -77,14 +79,20 @@ pub(super) fn work(
     // It is in /proc, which is out of reach later.
     let lease = lease_time();
     let (isolation, mounts) = (options.jail.isolation, options.jail.mounts);
-    let entrance = Entrance { isolation, lowers: &[], mounts, beneath: false, refused };
+    // The same.
+    let marks = match &request.what {
+        Packs::Upper { prefix, .. } => Some(marks(*prefix, namespace.is_none()).map_err(at(Stage::Confine))?),
+        _ => None,
+    };
+    let entrance = Entrance { isolation, lowers: request.what.lowers(), mounts, beneath: false, refused };
     let inside = entrance.enter::<Read>();
     let inside =
         inside.map_err(|fault| at(Stage::Enter)(if namespace.is_some() { fault.in_new_namespace() } else { fault }))?;
     report.times.enter = elapsed(started);
 
     let mark = Instant::now();
-    let mut confined = drop_to_reading(inside, &options.jail, options.trusted_xattrs).map_err(at(Stage::Confine))?;
+    let mut confined = drop_to_reading(inside, &options.jail, options.trusted_xattrs || marks == Some(Marks::Trusted))
+        .map_err(at(Stage::Confine))?;
     confined.report.user_namespace = namespace;
     report.confinement = confined.report.clone();
     report.times.confine = elapsed(mark);
@@ -96,9 +104,22 @@ pub(super) fn work(
     let ending = output.ending();
     let encoder = encoder(output, options, confined.processors).map_err(at(Stage::Write))?;
     let archive = Archive::new(encoder, ending, options.limits.total_bytes);
-    let done = Job { request, confined: &confined, files, watch }.run(archive, opener, reporter, report);
+    let done = Job { request, confined: &confined, marks, files, watch }.run(archive, opener, reporter, report);
     report.times.apply = elapsed(mark);
     done
+}
+
+/// Which attributes are overlayfs's own: those in `trusted.` where they can be read.
+fn marks(prefix: OverlayPrefix, ours: bool) -> Result<Marks> {
+    let readable = ours && can_set_trusted() && namespace::is_first();
+    match prefix {
+        OverlayPrefix::User => Ok(Marks::User),
+        OverlayPrefix::Auto if !readable => Ok(Marks::User),
+        OverlayPrefix::Trusted if !readable => {
+            Err(Cause::OverlayMark { name: b"trusted.overlay.".into(), what: MarkProblem::OutOfReach }.into())
+        }
+        OverlayPrefix::Auto | OverlayPrefix::Trusted => Ok(Marks::Trusted),
+    }
 }
 
 fn lease_time() -> Duration {
@@ -126,6 +147,7 @@ fn encoder(output: Output, options: &PackOptions, processors: usize) -> Result<E
 struct Job<'a> {
     request: &'a PackRequest,
     confined: &'a Confined<Read>,
+    marks: Option<Marks>,
     /// How many descriptors there may be.
     files: usize,
     watch: Watch,
@@ -150,12 +172,15 @@ impl Job<'_> {
         self.named().for_each(|(_, name)| select.name(name));
         let owners = Owners::new(&options.owner, options.unmapped_ids, self.confined.report.user_namespace.as_ref());
         let mounted = self.may_have_mounts();
-        let rules = Rules { options, owners, covered: &self.confined.right.covered, mounted, top };
+        let rules = Rules { options, owners, covered: &self.confined.right.covered, mounted, top, marks: self.marks };
         let journal = Journal::new(reporter);
         let dealt = self.dealt().map_err(walking)?;
         let readers = self.readers(&dealt, &opener);
         let mut packer = Packer::new(rules, archive, journal, select, opener, readers, self.watch.clone());
-        let packed = self.all(&mut packer, &top, dealt.directories);
+        let packed = match &self.request.what {
+            Packs::Paths(_) => self.all(&mut packer, &top, dealt.directories),
+            Packs::Upper { .. } | Packs::Between { .. } => self.layer(&mut packer, &dealt),
+        };
         let (archive, mut journal, opener, select, lacking) = packer.finish();
         if let Some(errno) = opener.times_change() {
             journal.tell_of(None, EventKind::AccessTimes { errno: errno as i32 });
@@ -171,13 +196,17 @@ impl Job<'_> {
         ended
     }
 
+    fn paths(&self) -> &[Vec<u8>] {
+        if let Packs::Paths(paths) = &self.request.what { paths } else { &[] }
+    }
+
     /// What was asked for, and the name that it has before it is rebased.
     fn named(&self) -> impl Iterator<Item = (&[u8], Vec<u8>)> {
         let parts = |path: &[u8]| {
             let parts = path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
             fold(&parts.collect::<Vec<_>>())
         };
-        self.request.paths.iter().map(move |path| (&path[..], parts(path)))
+        self.paths().iter().map(move |path| (&path[..], parts(path)))
     }
 
     /// Something is mounted below, or may be: nobody could be asked, or others may still do it.
@@ -188,8 +217,15 @@ impl Job<'_> {
     }
 
     fn dealt(&self) -> Result<Descriptors> {
-        let used = self.confined.root.as_raw_fd().unsigned_abs() as usize + self.request.paths.len() + 8;
-        Descriptors::share(self.files, used, threads(self.request.options.readers, self.confined.processors) - 1)
+        let lowers = &self.confined.right.lowers;
+        let last = lowers.iter().chain([&self.confined.root]).map(|fd| fd.as_raw_fd().unsigned_abs() as usize).max();
+        // Each lower one is opened once more, to be read.
+        let used = last.unwrap_or(0) + self.paths().len() + lowers.len() + 8;
+        let readers = match self.request.what {
+            Packs::Paths(_) => threads(self.request.options.readers, self.confined.processors) - 1,
+            Packs::Upper { .. } | Packs::Between { .. } => 0,
+        };
+        Descriptors::share(self.files, used, readers)
     }
 
     fn readers(&self, dealt: &Descriptors, opener: &Opener) -> Readers {
@@ -221,6 +257,15 @@ impl Job<'_> {
             packer.whole(start, directories)?;
         }
         Ok(())
+    }
+
+    /// What the root changes of the layers below it.
+    fn layer(&self, packer: &mut Packer<'_>, dealt: &Descriptors) -> Result<(), Box<Failure>> {
+        let walking = |fault| failure(Stage::Walk, fault, None);
+        let start = Start::Directory { dir: again(&self.confined.root).map_err(walking)?, path: Vec::new() };
+        let marks = self.marks.unwrap_or(Marks::User);
+        let mut upper = Upper::over(&self.confined.right.lowers, marks, dealt.lowers).map_err(walking)?;
+        packer.tree(start, dealt.directories, &mut upper)
     }
 
     fn find(&self, packer: &mut Packer<'_>, top: &look::Seen, path: &[u8]) -> Result<Start> {

@@ -1,6 +1,7 @@
 //! A packing: the helper writes the archive into our pipe, or into the caller's descriptor.
 
 use super::child::{Child, Ready, Shared, Terms, archive_pipe, set_nonblocking};
+use super::opened::name_of_lower;
 use super::own::this_program;
 use super::root::Root;
 use super::start::{PATTERNS, check_jail, length};
@@ -9,10 +10,10 @@ use crate::canceller::Canceller;
 use crate::error::{Detail, Error, Garbled};
 use crate::kind::ErrorKind;
 use crate::options::{Encoding, Isolation, PackOptions};
-use crate::plan::PackPlan;
+use crate::plan::{PackPlan, PlanPacks};
 use crate::purse::Purse;
 use crate::report::{Packed, Progress};
-use crate::wire::{Down, PackRequest};
+use crate::wire::{Down, PackRequest, Packs};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
 use std::fmt;
@@ -55,14 +56,27 @@ pub(crate) fn start_packing(root: Root, plan: PackPlan, archive: Option<OwnedFd>
     let mut options = plan.options;
     options.progress |= plan.callbacks.progress.is_some();
     options.verbose |= plan.callbacks.listed.is_some();
-    let paths = plan.paths.iter().map(|path| path.as_os_str().as_bytes().to_vec());
-    let paths: Vec<_> = if plan.paths.is_empty() { vec![Vec::new()] } else { paths.collect() };
+    let what = packs(&plan.what)?;
     let (terms, encoding) = (Terms::packing(&options), options.encoding);
     let shared = Shared { canceller: plan.canceller, purse: Purse::default() };
     let mut child = Child::spawn(&program, &root, archive, None, terms, plan.callbacks, shared)?;
-    child.send(&Down::Pack(Box::new(PackRequest { options, paths })));
+    child.send(&Down::Pack(Box::new(PackRequest { options, what })));
     let counts = pipe.is_some();
     Ok(PackRun { child, pipe, bytes: 0, counts, encoding, started })
+}
+
+/// What the helper is told of it.
+fn packs(what: &PlanPacks) -> Result<Packs, Error> {
+    Ok(match what {
+        PlanPacks::Paths(paths) if paths.is_empty() => Packs::Paths(vec![Vec::new()]),
+        PlanPacks::Paths(paths) => {
+            Packs::Paths(paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect())
+        }
+        PlanPacks::Upper { prefix, lowers } => {
+            Packs::Upper { prefix: *prefix, lowers: lowers.iter().map(name_of_lower).collect::<Result<_, _>>()? }
+        }
+        PlanPacks::Between { lower } => Packs::Between { lower: name_of_lower(lower)? },
+    })
 }
 
 /// The end that a helper writes to: it is made for a parent that must not wait.

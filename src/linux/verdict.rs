@@ -30,7 +30,14 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (Cause::Malformed { .. } | Cause::Compressed { .. } | Cause::NotTar { .. } | Cause::Empty, _) => {
             ErrorKind::Archive
         }
-        (Cause::LinkTargetMissing { .. } | Cause::Source(_) | Cause::SameName { .. }, _) => ErrorKind::Entry,
+        (
+            Cause::LinkTargetMissing { .. }
+            | Cause::Source(_)
+            | Cause::SameName { .. }
+            | Cause::ReservedName
+            | Cause::OverlayMark { .. },
+            _,
+        ) => ErrorKind::Entry,
         (
             Cause::PathEscapes
             | Cause::LinkEscapes

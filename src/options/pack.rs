@@ -40,7 +40,8 @@ pub struct PackOptions {
     pub clamp_mtime: Option<i64>,
     /// Without the entry of the root itself, `./`.
     pub no_root: bool,
-    /// The directories above each path that is packed are packed before it, once each, without what else is in them.
+    /// The directories above each path that is packed are packed before it, once each, without what else is in them; with
+    /// [`Diff`](crate::Diff) always.
     pub parents: bool,
     /// Leading components of names and of hardlinks' targets that are replaced, the first that fits: whole ones, `(from,
     /// to)`, without `.` and `..`. An empty `to` puts what is below `from` at the top.
@@ -98,6 +99,19 @@ impl Default for PackOptions {
             verbose: false,
             limits: Limits { depth: 16_384, ..Limits::default() },
         }
+    }
+}
+
+impl PackOptions {
+    /// As a layer is packed, with [`Diff`](crate::Diff): its digest must not depend on how a file system keeps zeros and
+    /// nanoseconds, so it is [`dense`](PackOptions::dense) and has [`whole_seconds`](PackOptions::whole_seconds); a
+    /// source that changes meanwhile is a failure, and so is what is mounted below it, which no layer has.
+    #[must_use]
+    pub fn layer() -> PackOptions {
+        let mut options = PackOptions::default();
+        options.jail.mounts = Mounts::Refuse;
+        (options.dense, options.whole_seconds, options.changes) = (true, true, Tolerance::Fail);
+        options
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Advice {
     AllowSizes,
     /// Lower directories need a mount namespace.
     AllowNamespaces,
+    /// What the attribute speaks of is in lower directories: [`Diff::lowers`](crate::Diff::lowers).
+    GiveLowers,
     /// Unprivileged user namespaces are forbidden here.
     AllowUserNamespaces,
     /// The user namespace that was made gives no rights.

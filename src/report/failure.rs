@@ -162,6 +162,15 @@ pub enum Cause {
         /// The name, at most 4096 bytes of it.
         name: Vec<u8>,
     },
+    /// A name that begins with `.wh.` is no file's in a layer: whoever applies it would remove something.
+    ReservedName,
+    /// An attribute of overlayfs says something that does not hold, or that cannot be found out.
+    OverlayMark {
+        /// Its whole name, at most 4096 bytes of it.
+        name: Vec<u8>,
+        /// What is wrong.
+        what: MarkProblem,
+    },
     /// There is not one byte to unpack, and that is refused: [`Options::refuse_empty`](crate::Options::refuse_empty).
     Empty,
 }
@@ -225,6 +234,22 @@ pub enum BadPattern {
     LoneException,
     /// Of a `.dockerignore` file: a `[` that begins no class.
     Class,
+}
+
+/// What can be wrong with an attribute of overlayfs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum MarkProblem {
+    /// What it speaks of is in the lower directories, and none were given: [`Diff::lowers`](crate::Diff::lowers).
+    NeedsLowers,
+    /// What it speaks of is in none of the lower directories.
+    NotThere,
+    /// Its value is neither a name nor a path; overlayfs refuses it too.
+    Malformed,
+    /// Whoever owns a file can set attributes in `user.`, so there overlayfs does not follow it.
+    NotFollowed,
+    /// Attributes of this prefix cannot be read here: it takes `CAP_SYS_ADMIN` in the first user namespace.
+    OutOfReach,
 }
 
 /// How an archive can be malformed.

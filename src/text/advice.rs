@@ -34,6 +34,7 @@ impl Display for Advice {
             Advice::AllowConflict => "the options forbid that",
             Advice::AllowSizes => "strict sizes were asked for; else it is taken, with a warning",
             Advice::AllowNamespaces => "allow unshare and mount, or do without lower directories",
+            Advice::GiveLowers => "it is in the lower directories of that overlay; name them",
             Advice::Report => "this is a bug of untar-in-root; please report it",
             _ => return elsewhere(f, *self),
         })

@@ -3,7 +3,7 @@
 use super::errno::Number;
 use super::{Quoted, Tame};
 use crate::options::Compression;
-use crate::report::{BadPattern, Cause, Damage, Limit, Malformed, Refusal};
+use crate::report::{BadPattern, Cause, Damage, Limit, Malformed, MarkProblem, Refusal};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Cause {
@@ -35,6 +35,10 @@ impl Display for Cause {
                 write!(f, "its {} id {id} is outside the map", if *group { "group" } else { "user" })
             }
             Cause::SameName { name } => write!(f, "two files would be packed as {}", Quoted(name)),
+            Cause::ReservedName => {
+                f.write_str("whoever applies a layer takes names that begin with .wh. for whiteouts")
+            }
+            Cause::OverlayMark { name, what } => write!(f, "extended attribute {} {what}", Quoted(name)),
             Cause::Empty => f.write_str("the archive is empty: there is not one byte in it"),
             Cause::Compressed { format, what, offset } => {
                 write!(f, "damaged {} at byte {offset} of the archive: {what}", name_of(*format))
@@ -84,6 +88,18 @@ impl Display for BadPattern {
             BadPattern::TooDeep => "its braces are nested too deeply",
             BadPattern::LoneException => "an exception of nothing",
             BadPattern::Class => "[ begins no class",
+        })
+    }
+}
+
+impl Display for MarkProblem {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MarkProblem::NeedsLowers => "says that what is there is in a lower directory, and none was named",
+            MarkProblem::NotThere => "says that what is there is in a lower directory, and it is in none",
+            MarkProblem::Malformed => "is neither a name nor a path",
+            MarkProblem::NotFollowed => "is not followed by overlayfs either, since anybody can set it",
+            MarkProblem::OutOfReach => "cannot be read here: that takes CAP_SYS_ADMIN in the first user namespace",
         })
     }
 }

@@ -6,7 +6,7 @@ mod ahead;
 mod breach;
 mod cli;
 mod failure;
-mod generate;
+pub mod generate;
 mod hardlinks;
 mod hostile;
 mod laws;

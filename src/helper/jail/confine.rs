@@ -57,6 +57,7 @@ pub(crate) fn drop_to_reading(inside: Inside<Read>, jail: &Jail, trusted: bool) 
     give_up(inside, jail, &needed, |inside| Read {
         covered: std::mem::take(&mut inside.covered),
         read_only: fstatvfs(&inside.root).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY)),
+        lowers: std::mem::take(&mut inside.lowers),
     })
 }
 

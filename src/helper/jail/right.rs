@@ -34,6 +34,8 @@ pub(crate) struct Read {
     pub(crate) covered: Vec<Covered>,
     /// The root's mount is read-only, so that no time of access changes.
     pub(crate) read_only: bool,
+    /// Lower layers of a diff, detached and read-only, the topmost first.
+    pub(crate) lowers: Vec<OwnedFd>,
 }
 
 impl Right for Read {

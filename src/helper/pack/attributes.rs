@@ -1,5 +1,6 @@
 //! Extended attributes, ACLs and capabilities as records: rules 12 and 13.
 
+use super::overlay::Marks;
 use super::owners::Owners;
 use crate::helper::fault::{Fault, Result, at, on};
 use crate::helper::rights::packed::{AclError, Fate, acl_key, acl_text, capability, fate};
@@ -7,6 +8,7 @@ use crate::options::{PackOptions, PackXattrs};
 use crate::report::{Call, Cause, Descriptor, EventKind, Limit};
 use nix::errno::Errno;
 use rustix::fs::{fgetxattr, flistxattr, lgetxattr, llistxattr};
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -33,16 +35,17 @@ pub(crate) struct Attributes {
     pub(crate) changed: bool,
 }
 
-/// Room for attributes.
-pub(crate) struct Reader(Vec<u8>);
-
-impl Default for Reader {
-    fn default() -> Reader {
-        Reader(vec![0; MOST])
-    }
+/// Room for attributes, of which those of overlayfs are not packed if it is said which they are.
+pub(crate) struct Reader {
+    marks: Option<Marks>,
+    room: Vec<u8>,
 }
 
 impl Reader {
+    pub(crate) fn new(marks: Option<Marks>) -> Reader {
+        Reader { marks, room: vec![0; MOST] }
+    }
+
     pub(crate) fn read(&mut self, of: Of<'_>, options: &PackOptions, owners: &Owners<'_>) -> Result<Attributes> {
         if options.xattrs == PackXattrs::None {
             return Ok(Attributes::default());
@@ -63,15 +66,17 @@ impl Reader {
         let mut found = Attributes::default();
         let names = match self.list(of) {
             Ok(0) | Err(Errno::EOPNOTSUPP) => return Ok(found),
-            Ok(bytes) => self.0.get(..bytes).unwrap_or_default().to_vec(),
+            Ok(bytes) => self.room.get(..bytes).unwrap_or_default().to_vec(),
             Err(errno) => return Err(not_listed(of, errno)),
         };
         for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            match fate(name, options) {
+            let packed = self.marks.map_or(Some(Cow::Borrowed(name)), |marks| marks.packed(name));
+            let Some(packed) = packed else { continue };
+            match fate(&packed, options) {
                 Fate::Left => {}
                 Fate::Told => found.events.push(EventKind::XattrDropped { name: name.to_vec() }),
                 Fate::Packed => match self.value(of, name) {
-                    Ok(value) => take(&mut found, name, &value, owners)?,
+                    Ok(value) => take(&mut found, &packed, &value, owners)?,
                     // The next look shows what is there now.
                     Err(Errno::ENODATA | Errno::ERANGE) => found.changed = true,
                     Err(errno) => found.unreadable(name, errno),
@@ -83,8 +88,8 @@ impl Reader {
 
     fn list(&mut self, of: Of<'_>) -> Result<usize, Errno> {
         let listed = match of {
-            Of::Open(fd) => flistxattr(fd, &mut self.0[..]),
-            Of::Named(name) => llistxattr(OsStr::from_bytes(name), &mut self.0[..]),
+            Of::Open(fd) => flistxattr(fd, &mut self.room[..]),
+            Of::Named(name) => llistxattr(OsStr::from_bytes(name), &mut self.room[..]),
         };
         listed.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
     }
@@ -92,11 +97,11 @@ impl Reader {
     fn value(&mut self, of: Of<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
         let attribute = OsStr::from_bytes(name);
         let got = match of {
-            Of::Open(fd) => fgetxattr(fd, attribute, &mut self.0[..]),
-            Of::Named(file) => lgetxattr(OsStr::from_bytes(file), attribute, &mut self.0[..]),
+            Of::Open(fd) => fgetxattr(fd, attribute, &mut self.room[..]),
+            Of::Named(file) => lgetxattr(OsStr::from_bytes(file), attribute, &mut self.room[..]),
         };
         let length = got.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-        Ok(self.0.get(..length).unwrap_or_default().to_vec())
+        Ok(self.room.get(..length).unwrap_or_default().to_vec())
     }
 }
 

@@ -8,10 +8,12 @@ mod redirect;
 mod tests;
 mod tree;
 
-pub(crate) use lookup::{Layers, Merged, NoData, Seen, Shown, Upper, lookup};
+pub(crate) use lookup::{Layers, Merged, NoData, Shown, Upper, lookup};
 pub(crate) use redirect::Redirect;
-pub(crate) use tree::{Leaf, Tree};
+pub(crate) use tree::{Leaf, Tree, opened, shape, value};
 
+use crate::helper::fault::Fault;
+use crate::report::{Cause, MarkProblem};
 use std::borrow::Cow;
 
 /// Which attributes are in force.
@@ -49,9 +51,18 @@ pub(crate) enum Stands {
     },
 }
 
-/// An attribute has a value that overlayfs refuses too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadRedirect;
+/// An attribute of this name cannot be followed, by overlayfs neither.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadMark {
+    pub(crate) name: Vec<u8>,
+    pub(crate) what: MarkProblem,
+}
+
+impl From<BadMark> for Fault {
+    fn from(BadMark { name, what }: BadMark) -> Fault {
+        Cause::OverlayMark { name, what }.into()
+    }
+}
 
 impl Marks {
     fn prefix(self) -> &'static [u8] {
@@ -69,33 +80,48 @@ impl Marks {
     /// An attribute's name as it is packed: overlayfs's own are not, and those of an overlay within lose a level.
     pub(crate) fn packed(self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
         match name.strip_prefix(self.prefix()) {
-            None => Some(Cow::Owned(name.to_vec())),
+            None => Some(Cow::Borrowed(name)),
             Some(own) => own.strip_prefix(b"overlay.").map(|within| [self.prefix(), within].concat().into()),
         }
     }
 
     /// What a node stands for. `value` has the content of one of its attributes, by its whole name, if it is there.
-    pub(crate) fn stands<E: From<BadRedirect>>(
+    pub(crate) fn stands<E: From<BadMark>>(
         self,
         shape: Shape,
         mut value: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
     ) -> Result<Stands, E> {
         let mut mark = |name| value(&self.name(name));
+        let redirect = |value: Option<Vec<u8>>| self.redirect(value);
         Ok(match shape {
             Shape::CharDevice { major: 0, minor: 0 } => Stands::Whiteout,
             Shape::CharDevice { .. } | Shape::Other => Stands::Itself { regular: false },
             Shape::Regular { size: 0 } if mark("whiteout")?.is_some() => Stands::Whiteout,
             Shape::Regular { .. } if mark("metacopy")?.is_some() => {
-                Stands::Metacopy { redirect: mark("redirect")?.map(Redirect::parse).transpose()? }
+                self.follows("metacopy")?;
+                Stands::Metacopy { redirect: redirect(mark("redirect")?)? }
             }
             Shape::Regular { .. } => Stands::Itself { regular: true },
             // `x` only says that there are whiteouts by attribute.
             Shape::Directory if mark("opaque")?.is_some_and(|value| value == b"y") => {
                 Stands::Directory { opaque: true, redirect: None }
             }
-            Shape::Directory => {
-                Stands::Directory { opaque: false, redirect: mark("redirect")?.map(Redirect::parse).transpose()? }
-            }
+            Shape::Directory => Stands::Directory { opaque: false, redirect: redirect(mark("redirect")?)? },
         })
+    }
+
+    fn redirect(self, value: Option<Vec<u8>>) -> Result<Option<Redirect>, BadMark> {
+        let Some(value) = value else { return Ok(None) };
+        self.follows("redirect")?;
+        let parsed = Redirect::parse(value).map(Some);
+        parsed.map_err(|_| BadMark { name: self.name("redirect"), what: MarkProblem::Malformed })
+    }
+
+    /// Anybody may set attributes in `user.` on files of his own; overlayfs follows none that leads to another's content.
+    fn follows(self, mark: &str) -> Result<(), BadMark> {
+        match self {
+            Marks::Trusted => Ok(()),
+            Marks::User => Err(BadMark { name: self.name(mark), what: MarkProblem::NotFollowed }),
+        }
     }
 }

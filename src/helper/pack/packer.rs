@@ -1,5 +1,6 @@
 //! Packs entry by entry: what the walk finds goes into the archive with what is known of it.
 
+mod diff;
 mod entry;
 mod rules;
 mod scout;
@@ -7,6 +8,7 @@ mod special;
 mod spot;
 mod turn;
 
+pub(crate) use diff::Upper;
 pub(crate) use rules::Rules;
 pub(crate) use spot::{Entered, Entries};
 
@@ -20,7 +22,7 @@ use super::open::Opener;
 use super::readers::Readers;
 use super::select::{Choice, Select};
 use super::start::Start;
-use super::walk::{Dir, Next, Walk};
+use super::walk::{Dir, Listing, Next, Walk};
 use crate::helper::fault::{Attempt, Fault, on};
 use crate::helper::feed::failure;
 use crate::helper::journal::Journal;
@@ -107,7 +109,7 @@ impl<'a> Packer<'a> {
             select,
             names: Names::new(&options.rebase),
             links: Links::new(options.limits.hardlinks),
-            attributes: Reader::default(),
+            attributes: Reader::new(rules.marks),
             opener,
             readers,
             buffer: Buffer::default(),
@@ -123,7 +125,6 @@ impl<'a> Packer<'a> {
     }
 
     /// Packs what begins here, as its source has it; so many directories may be open.
-    #[expect(dead_code, reason = "diff's sources call it, which come next")]
     pub(crate) fn tree(&mut self, start: Start, most: usize, source: &mut dyn Entries<'a>) -> Result<(), Box<Failure>> {
         let mut walk = Walk::new(most);
         match start {
@@ -131,8 +132,8 @@ impl<'a> Packer<'a> {
             Start::Directory { dir, path } => {
                 self.take(&path, EntryKind::Directory);
                 let begun = self.top(dir, &path, source);
-                if let Some(Entered { dir, seen, listing }) = self.told(begun)? {
-                    walk.begin(Dir { fd: dir, seen: Some(seen) }, &path, listing);
+                if let Some((dir, listing)) = self.told(begun)? {
+                    walk.begin(dir, &path, listing);
                 }
             }
         }
@@ -144,8 +145,8 @@ impl<'a> Packer<'a> {
                     self.take(walk.path(), kind_of(name.kind));
                     let Some(spot) = Spot::of(&walk) else { continue };
                     let done = source.entry(self, &spot, name, walk.depth());
-                    if let Some(Entered { dir, seen, listing }) = self.told(done)? {
-                        walk.enter(Arc::new(Dir { fd: dir, seen: Some(seen) }), listing);
+                    if let Some(Entered { dir, listing }) = self.told(done)? {
+                        walk.enter(dir, listing);
                     }
                 }
                 Next::Left(dir) => {
@@ -178,14 +179,19 @@ impl<'a> Packer<'a> {
     }
 
     /// A directory that is where packing begins.
-    fn top(&mut self, dir: OwnedFd, path: &[u8], source: &mut dyn Entries<'a>) -> Result<Option<Entered>, Failed> {
+    fn top(
+        &mut self,
+        dir: OwnedFd,
+        path: &[u8],
+        source: &mut dyn Entries<'a>,
+    ) -> Result<Option<(Dir, Listing)>, Failed> {
         match self.select.choose(path) {
             Choice::There => return Ok(None),
             Choice::Packed | Choice::Passed | Choice::Left => {}
         }
         let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Root).with("\"\", AT_EMPTY_PATH"))?;
         let listing = source.top(self, &dir, &seen, path)?;
-        Ok(Some(Entered { dir, seen, listing }))
+        Ok(Some((Dir { fd: dir, seen: Some(seen) }, listing)))
     }
 
     /// The directories above a path, each once. `open` opens one of them.

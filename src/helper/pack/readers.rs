@@ -184,7 +184,7 @@ impl Readers {
         Readers {
             shared: Arc::default(),
             reading: (wanted > 0).then(|| Arc::new(reading())),
-            attributes: Reader::default(),
+            attributes: Reader::new(None),
             watch,
             wanted,
             started: 0,
@@ -291,7 +291,7 @@ impl Shared {
 
     /// A thread's life: until there is nothing more to read, or the process ends.
     fn work(&self, reading: &Reading) {
-        let mut attributes = Reader::default();
+        let mut attributes = Reader::new(None);
         while let Some((batch, room)) = self.wait_for_more() {
             batch.read(reading, &mut attributes, room);
         }

@@ -103,7 +103,8 @@ fn link(dir: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn again(dir: &OwnedFd) -> Result<OwnedFd> {
+/// Opens a directory that is held once more, to be read from its beginning.
+pub(crate) fn again(dir: &OwnedFd) -> Result<OwnedFd> {
     use nix::fcntl::{OFlag, openat};
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(dir, ".", flags, nix::sys::stat::Mode::empty())

@@ -87,6 +87,7 @@ pub(super) fn shorten(failure: &mut Failure) {
         Cause::LinkTargetMissing { target: name }
         | Cause::Exchanged { name }
         | Cause::Attribute { name, .. }
+        | Cause::OverlayMark { name, .. }
         | Cause::SameName { name } => {
             cut(name);
         }

@@ -1,8 +1,8 @@
 //! Which advice a failure gets.
 
 use super::Advice;
-use crate::report::{Call, Cause, Confinement, Damage, Failure, Limit, Malformed, Namespace, Operand, Operation};
-use crate::report::{Purpose, Refusal, Stage};
+use crate::report::{Call, Cause, Confinement, Damage, Failure, Limit, Malformed, MarkProblem, Namespace, Operand};
+use crate::report::{Operation, Purpose, Refusal, Stage};
 use nix::errno::Errno;
 
 /// Bytes that Linux takes of an attribute: `XATTR_SIZE_MAX`.
@@ -30,11 +30,15 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
         Cause::Descriptors { .. } => Advice::Descriptors,
         Cause::Exchanged { .. } => Advice::DisturbedOrUnstable,
         Cause::Attribute { .. } => Advice::SoftAttributes,
+        Cause::OverlayMark { what: MarkProblem::NeedsLowers, .. } => Advice::GiveLowers,
+        Cause::OverlayMark { what: MarkProblem::OutOfReach, .. } => Advice::UserMarks,
         Cause::Panic { .. } => Advice::Report,
         Cause::Malformed { .. }
         | Cause::NotCovered(_)
         | Cause::Cancelled
         | Cause::Source(_)
+        | Cause::ReservedName
+        | Cause::OverlayMark { .. }
         | Cause::SameName { .. } => return None,
     })
 }

@@ -1,13 +1,13 @@
-//! Looking a name up in merged layers, step by step as `ovl_lookup` does (fs/overlayfs/namei.c, `redirect_dir=follow`).
+//! Looking a name up in merged layers, step by step as overlayfs does: `ovl_lookup` with `redirect_dir=follow`.
 
+use super::Stands;
 use super::redirect::Redirect;
-use super::{BadRedirect, Stands};
 
 /// What has layers: the topmost first.
 pub(crate) trait Layers {
     type Dir: Clone;
     type File;
-    type Error: From<BadRedirect>;
+    type Error;
 
     /// The top of each layer.
     fn roots(&self) -> &[Self::Dir];
@@ -51,6 +51,19 @@ pub(crate) enum Upper {
     There(Stands),
 }
 
+impl Upper {
+    /// It is a directory that is not made of what lies below it by its path.
+    pub(crate) fn stands_apart(&self) -> bool {
+        matches!(self, Upper::There(Stands::Directory { opaque, redirect }) if *opaque || redirect.is_some())
+    }
+}
+
+impl<D> Default for Merged<D> {
+    fn default() -> Self {
+        Merged(Vec::new())
+    }
+}
+
 impl<D: Clone> Merged<D> {
     /// The top of all layers.
     pub(crate) fn top(roots: &[D]) -> Merged<D> {
@@ -62,8 +75,8 @@ impl<D: Clone> Merged<D> {
         self.0.iter().map(|(_, dir)| dir)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
     }
 }
 

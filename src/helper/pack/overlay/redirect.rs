@@ -1,13 +1,15 @@
 //! Where a renamed directory, or the content of a file, was.
 
-use super::BadRedirect;
-
 /// From the top of the overlay, or beside where it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Redirect {
     Path(Vec<Vec<u8>>),
     Name(Vec<u8>),
 }
+
+/// It is neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadRedirect;
 
 impl Redirect {
     /// As overlayfs has it: one name, or all of them from the top, each with a `/` before it. What would lead anywhere

@@ -2,10 +2,12 @@
 
 mod mounted;
 
-use super::{BadRedirect, Marks, Redirect, Shape, Stands};
+use super::redirect::BadRedirect;
+use super::{BadMark, Marks, Redirect, Shape, Stands};
+use crate::report::MarkProblem;
 
 /// What a node with these attributes stands for.
-fn stands(marks: Marks, shape: Shape, attributes: &[(&str, &str)]) -> Result<Stands, BadRedirect> {
+fn stands(marks: Marks, shape: Shape, attributes: &[(&str, &str)]) -> Result<Stands, BadMark> {
     let value = |name: &[u8]| {
         attributes.iter().find(|(there, _)| there.as_bytes() == name).map(|(_, value)| value.as_bytes().to_vec())
     };
@@ -99,5 +101,12 @@ fn rule_22_metacopies_have_their_content_elsewhere() {
     assert_eq!(stands(Marks::Trusted, FILE, &attributes), Ok(Stands::Metacopy { redirect }));
     assert_eq!(stands(Marks::Trusted, FILE, &attributes[..1]), Ok(Stands::Metacopy { redirect: None }));
     assert_eq!(stands(Marks::Trusted, FILE, &attributes[1..]), Ok(ITSELF));
-    assert_eq!(stands(Marks::Trusted, FILE, &[attributes[0], ("trusted.overlay.redirect", "..")]), Err(BadRedirect));
+    let bad = |name: &str, what| Err(BadMark { name: name.into(), what });
+    let climbing = stands(Marks::Trusted, FILE, &[attributes[0], ("trusted.overlay.redirect", "..")]);
+    assert_eq!(climbing, bad("trusted.overlay.redirect", MarkProblem::Malformed));
+    // Who owns a file could have another's content read.
+    let forged = stands(Marks::User, FILE, &[("user.overlay.metacopy", ""), ("user.overlay.redirect", "/etc/shadow")]);
+    assert_eq!(forged, bad("user.overlay.metacopy", MarkProblem::NotFollowed));
+    let forged = stands(Marks::User, Shape::Directory, &[("user.overlay.redirect", "/root")]);
+    assert_eq!(forged, bad("user.overlay.redirect", MarkProblem::NotFollowed));
 }

@@ -1,110 +1,122 @@
 //! Layers that are directories, held by descriptor.
 
 use super::lookup::{Layers, Seen};
-use super::{BadRedirect, Marks, Shape, Stands};
+use super::{Marks, Shape, Stands};
 use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
-use crate::helper::open;
-use crate::inode;
+use crate::helper::look;
+use crate::helper::open::{self, Way};
+use crate::helper::pack::walk::Dir;
 use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, major, minor};
-use std::ffi::{CString, OsStr};
+use rustix::fs::FileType;
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::rc::Rc;
+use std::sync::Arc;
 
-/// Longer than a path can be.
-const LONGEST: usize = 64 << 10;
+/// What a path can be, and the largest value that Linux has.
+const PATH: usize = 4096;
 
 pub(crate) struct Tree {
-    roots: Vec<Rc<OwnedFd>>,
-    marks: Marks,
+    roots: Vec<Arc<Dir>>,
+    /// Without, all is what it is.
+    marks: Option<Marks>,
 }
 
 /// A file of a layer, by its directory and name.
 pub(crate) struct Leaf {
-    pub(crate) dir: Rc<OwnedFd>,
+    pub(crate) dir: Arc<Dir>,
     pub(crate) name: Vec<u8>,
-    pub(crate) stat: FileStat,
+    pub(crate) seen: look::Seen,
 }
 
 impl Tree {
     /// The topmost first.
-    pub(crate) fn new(roots: Vec<OwnedFd>, marks: Marks) -> Tree {
-        Tree { roots: roots.into_iter().map(Rc::new).collect(), marks }
-    }
-}
-
-impl From<BadRedirect> for Fault {
-    fn from(_: BadRedirect) -> Fault {
-        Fault::as_if(Errno::EINVAL)
+    pub(crate) fn new(roots: &[OwnedFd], marks: Option<Marks>) -> Result<Tree> {
+        // What was cloned is only held, and not read.
+        let roots = roots.iter().map(|root| directory(root, b"."));
+        Ok(Tree { roots: roots.collect::<Result<_>>()?, marks })
     }
 }
 
 impl Layers for Tree {
-    type Dir = Rc<OwnedFd>;
+    type Dir = Arc<Dir>;
     type File = Leaf;
     type Error = Fault;
 
-    fn roots(&self) -> &[Rc<OwnedFd>] {
+    fn roots(&self) -> &[Arc<Dir>] {
         &self.roots
     }
 
-    fn look(&self, dir: &Rc<OwnedFd>, name: &[u8]) -> Result<Option<Seen<Rc<OwnedFd>, Leaf>>> {
-        let stat = match fstatat(&**dir, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW) {
+    fn look(&self, dir: &Arc<Dir>, name: &[u8]) -> Result<Option<Seen<Arc<Dir>, Leaf>>> {
+        let seen = match look::at(&dir.fd, name) {
             Err(Errno::ENOENT) => return Ok(None),
-            stat => stat.call(Call::Newfstatat, || at(Descriptor::Lower, name).with("<stat>, AT_SYMLINK_NOFOLLOW"))?,
+            seen => seen.call(Call::Statx, || at(Descriptor::Lower, name).with("AT_SYMLINK_NOFOLLOW"))?,
         };
-        let shape = shape(&stat);
-        let opened = match shape {
-            Shape::Directory => Some(open::directory(dir, name, true)?),
-            Shape::Regular { .. } => Some(regular(dir, name)?),
-            Shape::CharDevice { .. } | Shape::Other => None,
-        };
-        let stands = self.marks.stands(shape, |mark| opened.as_ref().map_or(Ok(None), |file| value(file, mark)))?;
-        let leaf = || Leaf { dir: Rc::clone(dir), name: name.to_vec(), stat };
-        Ok(Some(match (stands, opened) {
-            (Stands::Whiteout, _) => Seen::Whiteout,
-            (Stands::Directory { opaque, redirect }, Some(dir)) => {
-                Seen::Directory { dir: Rc::new(dir), opaque, redirect }
+        let shape = shape(&seen);
+        if shape == Shape::Directory {
+            let dir = directory(&dir.fd, name)?;
+            let (opaque, redirect) = match self.stands(shape, Some(&dir.fd))? {
+                Stands::Directory { opaque, redirect } => (opaque, redirect),
+                _ => (false, None),
+            };
+            return Ok(Some(Seen::Directory { dir, opaque, redirect }));
+        }
+        let has_marks = matches!(shape, Shape::Regular { .. }) && self.marks.is_some();
+        let file = if has_marks { Some(opened(&dir.fd, name, Way::Lower)?) } else { None };
+        let leaf = Leaf { dir: Arc::clone(dir), name: name.to_vec(), seen };
+        Ok(Some(match self.stands(shape, file.as_ref())? {
+            Stands::Whiteout => Seen::Whiteout,
+            Stands::Metacopy { redirect } => Seen::File { file: leaf, regular: true, metacopy: true, redirect },
+            _ => {
+                let regular = matches!(shape, Shape::Regular { .. });
+                Seen::File { file: leaf, regular, metacopy: false, redirect: None }
             }
-            (Stands::Metacopy { redirect }, _) => Seen::File { file: leaf(), regular: true, metacopy: true, redirect },
-            (Stands::Itself { regular }, _) => Seen::File { file: leaf(), regular, metacopy: false, redirect: None },
-            // A directory has been opened.
-            (Stands::Directory { .. }, None) => return Ok(None),
         }))
     }
 }
 
-fn shape(stat: &FileStat) -> Shape {
-    match inode::kind(stat) {
-        SFlag::S_IFDIR => Shape::Directory,
-        SFlag::S_IFREG => Shape::Regular { size: stat.st_size.unsigned_abs() },
-        SFlag::S_IFCHR => {
-            let part = |number| u32::try_from(number).unwrap_or(u32::MAX);
-            Shape::CharDevice { major: part(major(stat.st_rdev)), minor: part(minor(stat.st_rdev)) }
+impl Tree {
+    fn stands(&self, shape: Shape, file: Option<&OwnedFd>) -> Result<Stands> {
+        match self.marks {
+            Some(marks) => marks.stands(shape, |mark| file.map_or(Ok(None), |file| value(file, mark))),
+            None => Ok(Stands::Itself { regular: false }),
         }
+    }
+}
+
+fn directory(dir: &OwnedFd, name: &[u8]) -> Result<Arc<Dir>> {
+    let fd = opened(dir, name, Way::Across)?;
+    let seen = look::of(&fd).call(Call::Statx, || on(Descriptor::Lower).with("\"\", AT_EMPTY_PATH"))?;
+    Ok(Arc::new(Dir { fd, seen: Some(seen) }))
+}
+
+pub(crate) fn shape(seen: &look::Seen) -> Shape {
+    match seen.kind {
+        FileType::Directory => Shape::Directory,
+        FileType::RegularFile => Shape::Regular { size: seen.size },
+        FileType::CharacterDevice => Shape::CharDevice { major: seen.device.0, minor: seen.device.1 },
         _ => Shape::Other,
     }
 }
 
-fn regular(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    openat(dir, OsStr::from_bytes(name), flags, Mode::empty())
-        .call(Call::Openat, || at(Descriptor::Lower, name).with("O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC"))
+/// Opens what a layer has there.
+pub(crate) fn opened(dir: &OwnedFd, name: &[u8], way: Way) -> Result<OwnedFd> {
+    open::by(dir, name, way).map_err(|errno| open::failed(errno, way, Descriptor::Lower, name))
 }
 
-fn value(file: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
+/// The value of an attribute, by its whole name.
+pub(crate) fn value(file: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
     let c_name = CString::new(name).map_err(|_| Fault::as_if(Errno::EINVAL))?;
-    let mut value = vec![0; LONGEST];
-    match rustix::fs::fgetxattr(file, c_name.as_c_str(), &mut value[..]) {
-        Ok(size) => {
-            value.truncate(size);
-            Ok(Some(value))
+    let mut short = [0; PATH];
+    Ok(match rustix::fs::fgetxattr(file, c_name.as_c_str(), &mut short) {
+        // One that is longer than a path is none, and no mark has such a value.
+        Err(rustix::io::Errno::RANGE) => Some(Vec::new()),
+        Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => None,
+        got => {
+            let length = got.call(Call::Fgetxattr, || {
+                on(Descriptor::File).with(format_args!("{}, <value>, {PATH}", quoted(name)))
+            })?;
+            Some(short.get(..length).unwrap_or_default().to_vec())
         }
-        Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(None),
-        Err(errno) => Err(errno)
-            .call(Call::Fgetxattr, || on(Descriptor::Lower).with(format_args!("{}, <value>, {LONGEST}", quoted(name)))),
-    }
+    })
 }

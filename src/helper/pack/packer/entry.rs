@@ -21,7 +21,6 @@ use std::os::fd::OwnedFd;
 
 impl Packer<'_> {
     /// What is there, if it is wanted, and whether it is packed itself, and not only what is in it.
-    #[expect(dead_code, reason = "diff's sources call it, which come next")]
     pub(super) fn wanted(
         &mut self,
         spot: &Spot<'_>,
@@ -40,6 +39,16 @@ impl Packer<'_> {
             Judged::There => Ok(None),
             Judged::Unseen(errno) => self.unseen(spot.name, errno).map(|()| None),
         }
+    }
+
+    /// Whether a path is wanted, and if it is, whether it is packed itself.
+    pub(super) fn chosen(&mut self, path: &[u8], kind: FileType, depth: usize) -> Result<Option<bool>, Failed> {
+        match self.choose(path, kind, depth)? {
+            Ok(packed) => return Ok(Some(packed)),
+            Err(Judged::Skipped) => self.journal.counts.skipped += 1,
+            Err(_) => {}
+        }
+        Ok(None)
     }
 
     /// A name that is no directory's; `small`: its content and what else a reader has seen of it.
@@ -119,15 +128,22 @@ impl Packer<'_> {
         unlisted.map_or(Ok(()), |fault| self.unlisted(fault))
     }
 
+    /// Whether what is in a directory is packed too: where it is a mount point that is skipped, it is not.
+    pub(super) fn goes_on(&mut self, spot: &Spot<'_>, seen: &Seen) -> bool {
+        let (mounted, crosses) = (seen.is_mounted_on(&spot.dir.seen.unwrap_or(self.rules.top)), self.rules.crosses());
+        if mounted {
+            self.journal.event(if crosses { EventKind::MountCrossed } else { EventKind::MountSkipped });
+        }
+        !mounted || crosses
+    }
+
     /// Opens the directory at hand; nothing if it cannot be, which is noted.
-    #[expect(dead_code, reason = "diff's sources call it, which come next")]
     pub(super) fn open_directory(&mut self, spot: &Spot<'_>) -> Result<Option<(OwnedFd, Seen)>, Failed> {
         let opened = self.reach(spot);
         self.opened(opened)
     }
 
     /// What is in a directory; nothing if that cannot be had, which is noted.
-    #[expect(dead_code, reason = "diff's sources call it, which come next")]
     pub(super) fn list(&mut self, dir: &OwnedFd) -> Result<Option<Listing>, Failed> {
         match Listing::read(dir) {
             Ok(listing) => Ok(Some(listing)),

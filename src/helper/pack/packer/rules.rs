@@ -1,6 +1,7 @@
 //! What packing goes by, the same for every entry; and how entries are told.
 
 use super::super::header::Header;
+use super::super::overlay::Marks;
 use super::super::owners::Owners;
 use crate::helper::jail::cover::Covered;
 use crate::helper::look::Seen;
@@ -19,6 +20,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) mounted: bool,
     /// The root.
     pub(crate) top: Seen,
+    /// Attributes that are overlayfs's own.
+    pub(crate) marks: Option<Marks>,
 }
 
 impl Rules<'_> {

@@ -78,20 +78,28 @@ impl Packer<'_> {
 
     /// What becomes of a name, so many directories deep; `kind` is what the directory says of it.
     pub(super) fn judge(&mut self, spot: &Spot<'_>, kind: FileType, depth: usize) -> Result<Judged, Fault> {
+        let packed = match self.choose(spot.path, kind, depth)? {
+            Ok(packed) => packed,
+            Err(judged) => return Ok(judged),
+        };
+        Ok(match self.kind_there(spot, kind) {
+            Err(errno) => Judged::Unseen(errno),
+            Ok(kind) if !packed && kind != FileType::Directory => Judged::Skipped,
+            Ok(kind) => Judged::Wanted { kind, packed },
+        })
+    }
+
+    /// Whether a path is packed itself, and not only what is in it; or what becomes of it whatever is there.
+    pub(super) fn choose(&mut self, path: &[u8], kind: FileType, depth: usize) -> Result<Result<bool, Judged>, Fault> {
         let most = self.rules.options.limits.depth;
         if depth > most as usize {
             return Err(Cause::Limit { limit: Limit::Depth, value: most.into() }.into());
         }
-        let choice = self.select.choose(spot.path);
-        match (choice, kind) {
-            (Choice::There, _) => return Ok(Judged::There),
-            (Choice::Packed, _) | (Choice::Passed, FileType::Directory | FileType::Unknown) => {}
-            (Choice::Passed | Choice::Left, _) => return Ok(Judged::Skipped),
-        }
-        Ok(match self.kind_there(spot, kind) {
-            Err(errno) => Judged::Unseen(errno),
-            Ok(kind) if choice == Choice::Passed && kind != FileType::Directory => Judged::Skipped,
-            Ok(kind) => Judged::Wanted { kind, packed: choice == Choice::Packed },
+        Ok(match (self.select.choose(path), kind) {
+            (Choice::There, _) => Err(Judged::There),
+            (Choice::Packed, _) => Ok(true),
+            (Choice::Passed, FileType::Directory | FileType::Unknown) => Ok(false),
+            (Choice::Passed | Choice::Left, _) => Err(Judged::Skipped),
         })
     }
 

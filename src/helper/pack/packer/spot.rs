@@ -23,8 +23,7 @@ impl<'w> Spot<'w> {
 
 /// A directory that is to be gone into.
 pub(crate) struct Entered {
-    pub(crate) dir: OwnedFd,
-    pub(crate) seen: Seen,
+    pub(crate) dir: Arc<Dir>,
     pub(crate) listing: Listing,
 }
 

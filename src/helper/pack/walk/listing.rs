@@ -13,6 +13,8 @@ pub(crate) struct Name {
     length: u16,
     /// What the directory says that it is, which may be that it does not know.
     pub(crate) kind: FileType,
+    /// Only a directory that lies below this one has it.
+    pub(crate) below: bool,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +56,7 @@ impl Listing {
     pub(crate) fn add(&mut self, name: &[u8], kind: FileType) {
         // No component is longer than a kilobyte on any file system.
         let Ok(length) = u16::try_from(name.len()) else { return };
-        self.names.push(Name { start: self.bytes.len(), length, kind });
+        self.names.push(Name { start: self.bytes.len(), length, kind, below: false });
         self.bytes.extend_from_slice(name);
     }
 
@@ -64,6 +66,17 @@ impl Listing {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Name> {
         self.names.iter().copied()
+    }
+
+    /// Adds the names that only a directory below has.
+    pub(crate) fn add_below(&mut self, below: &Listing) {
+        let first = self.bytes.len();
+        self.bytes.extend_from_slice(&below.bytes);
+        let moved = |name: &Name| Name { start: name.start + first, below: true, ..*name };
+        self.names.extend(below.names.iter().map(moved));
+        let Listing { bytes, names } = self;
+        names.sort_by(|a, b| slice(bytes, *a).cmp(slice(bytes, *b)).then(a.below.cmp(&b.below)));
+        names.dedup_by(|b, a| slice(bytes, *a) == slice(bytes, *b));
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<Name> {

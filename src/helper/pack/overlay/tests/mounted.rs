@@ -1,8 +1,10 @@
 //! Random layers: what is looked up is what a mounted overlay shows. `UNTAR_OVERLAY_CASES` for how many.
 
 use crate::helper::fault::Fault;
-use crate::helper::pack::overlay::{Layers, Marks, Merged, NoData, Seen, Shown, Stands, Tree, Upper, lookup};
+use crate::helper::pack::overlay::lookup::Seen;
+use crate::helper::pack::overlay::{Layers, Marks, Merged, NoData, Shown, Stands, Tree, Upper, lookup};
 use crate::helper::pack::programs::{Scratch, skip};
+use crate::helper::pack::walk::Dir;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -16,7 +18,7 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 const CASES: usize = 250;
 const SEED: [u8; 32] = [22; 32];
@@ -123,9 +125,9 @@ fn error_told(errno: i32) -> String {
 }
 
 /// The upper directory at a place, if there is one.
-type Above = Option<Rc<OwnedFd>>;
+type Above = Option<Arc<Dir>>;
 
-fn looked_up(tree: &Tree, above: (&Tree, Above), merged: &Merged<Rc<OwnedFd>>, at: &str, view: &mut View) {
+fn looked_up(tree: &Tree, above: (&Tree, Above), merged: &Merged<Arc<Dir>>, at: &str, view: &mut View) {
     let (upper_tree, upper_dir) = above;
     for name in NAMES {
         let seen = upper_dir.as_ref().and_then(|dir| upper_tree.look(dir, name.as_bytes()).expect("a look"));
@@ -167,12 +169,12 @@ fn stands<D, F>(seen: &Seen<D, F>) -> Stands {
 }
 
 fn content(file: &crate::helper::pack::overlay::Leaf) -> String {
-    if file.stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits() {
+    if file.seen.kind == rustix::fs::FileType::Symlink {
         return "link".to_owned();
     }
     let path = format!(
         "/proc/self/fd/{}/{}",
-        std::os::fd::AsRawFd::as_raw_fd(&*file.dir),
+        std::os::fd::AsRawFd::as_raw_fd(&file.dir.fd),
         String::from_utf8_lossy(&file.name)
     );
     format!("{:?}", fs::read(path).expect("a file"))
@@ -213,9 +215,10 @@ fn compare(place: &Path, number: usize, upper: Option<&Layer>, lowers: &[Layer])
     let (mut want, mut found) = (View::new(), View::new());
     mounted(&merged, "", &mut want);
     umount2(&merged, MntFlags::MNT_DETACH).expect("it is mounted");
-    let tree = Tree::new(paths.iter().map(|path| open(path)).collect(), Marks::Trusted);
-    let above = Tree::new(vec![open(&up)], Marks::Trusted);
-    let top = upper.map(|_| Rc::new(open(&up)));
+    let opened: Vec<OwnedFd> = paths.iter().map(|path| open(path)).collect();
+    let tree = Tree::new(&opened, Some(Marks::Trusted)).expect("layers");
+    let above = Tree::new(&[open(&up)], Some(Marks::Trusted)).expect("a layer");
+    let top = upper.and_then(|_| above.roots().first().cloned());
     looked_up(&tree, (&above, top), &Merged::top(tree.roots()), "", &mut found);
     // Two ways to one directory: the mount knows only the first that was taken, and that is its own affair.
     for stale in want.iter().filter(|(_, told)| *told == "ESTALE").map(|(path, _)| path.clone()).collect::<Vec<_>>() {
