@@ -11,6 +11,7 @@ use crate::helper::read::entry::{Region, Time};
 use crate::report::EntryKind;
 use block::{Block, Text};
 use records::Records;
+use std::borrow::Cow;
 
 /// Two zero blocks, and nothing after them.
 pub(crate) const END: [u8; 1024] = [0; 1024];
@@ -73,17 +74,18 @@ impl Header<'_> {
         let split = split(self.name);
         let fits = records.is_empty() || records.is_path_alone() && split.is_some();
         if fits && self.records.is_empty() && self.sparse.is_none() {
-            self.plain(flag, stored, split).append(out);
+            self.plain(out, flag, stored, split).end();
             return Ok(());
         }
         records.extend(self.records);
         if self.sparse.is_some() {
             records.sparse(self.name, self.size);
         }
-        let records = records.bytes()?;
-        extended(self.name, records.len()).append(out);
-        append_body(&records, out);
-        self.cut(flag, stored).append(out);
+        let length = records.length()?;
+        extended(out, self.name, length);
+        records.append(out);
+        out.resize(out.len() + padding(length as u64), 0);
+        self.cut(out, flag, stored).end();
         out.extend(map.unwrap_or_default());
         Ok(())
     }
@@ -142,20 +144,24 @@ impl Header<'_> {
     }
 
     /// All of it fits.
-    fn plain(&self, flag: u8, stored: u64, split: Option<(&[u8], &[u8])>) -> Block {
+    fn plain<'o>(&self, out: &'o mut Vec<u8>, flag: u8, stored: u64, split: Option<(&[u8], &[u8])>) -> Block<'o> {
         let (prefix, name) = split.unwrap_or((b"", self.name));
-        self.block(flag, stored, name, self.link).text(block::PREFIX, prefix)
+        self.block(out, flag, stored, name, self.link).text(block::PREFIX, prefix)
     }
 
     /// Its records say what does not fit.
-    fn cut(&self, flag: u8, stored: u64) -> Block {
-        let name = if self.sparse.is_some() { beside(self.name, b"GNUSparseFile.0") } else { self.name.to_vec() };
-        self.block(flag, stored, &ascii(&name), &ascii(self.link))
+    fn cut<'o>(&self, out: &'o mut Vec<u8>, flag: u8, stored: u64) -> Block<'o> {
+        let link = ascii(self.link);
+        if self.sparse.is_some() {
+            let name: Vec<u8> = beside(self.name, b"GNUSparseFile.0").collect();
+            return self.block(out, flag, stored, &name, &link);
+        }
+        self.block(out, flag, stored, &ascii(self.name), &link)
     }
 
-    fn block(&self, flag: u8, stored: u64, name: Text<'_>, link: Text<'_>) -> Block {
+    fn block<'o>(&self, out: &'o mut Vec<u8>, flag: u8, stored: u64, name: Text<'_>, link: Text<'_>) -> Block<'o> {
         let (major, minor) = self.device.unwrap_or_default();
-        Block::new(flag)
+        Block::begin(out, flag)
             .text(block::NAME, name)
             .text(block::LINK, link)
             .octal(block::MODE, (self.mode & 0o7777).into())
@@ -170,7 +176,7 @@ impl Header<'_> {
 
 /// The header that a stream ends with that must not look whole: of an extended header that never comes (rule 25).
 pub(crate) fn never_whole(out: &mut Vec<u8>) {
-    extended(b"", block::BYTES).append(out);
+    extended(out, b"", block::BYTES);
 }
 
 /// Zeros after a body of so many bytes, up to a whole block.
@@ -228,33 +234,40 @@ fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The header of an extended header with so many bytes of records.
-fn extended(name: &[u8], length: usize) -> Block {
-    let name = ascii(&beside(name, b"PaxHeaders.0"));
-    let mut name = name.get(..block::NAME.len()).unwrap_or(&name);
+fn extended(out: &mut Vec<u8>, name: &[u8], length: usize) {
+    let (mut text, mut end) = ([0; block::NAME.end - block::NAME.start], 0);
+    text.iter_mut().zip(beside(name, b"PaxHeaders.0")).for_each(|(to, byte)| (*to, end) = (byte, end + 1));
+    let mut name = text.get(..end).unwrap_or_default();
     while let Some(shorter) = name.strip_suffix(b"/") {
         name = shorter;
     }
-    let block = Block::new(b'x').text(block::NAME, name).octal(block::SIZE, length as u64);
-    [block::MODE, block::UID, block::GID, block::MTIME].into_iter().fold(block, |block, field| block.octal(field, 0))
+    let block = Block::begin(out, b'x').text(block::NAME, name).octal(block::SIZE, length as u64);
+    [block::MODE, block::UID, block::GID, block::MTIME]
+        .into_iter()
+        .fold(block, |block, field| block.octal(field, 0))
+        .end();
 }
 
-/// `DIR/FOLDER/BASE`, without what is empty or `.` on the way.
-fn beside(name: &[u8], folder: &[u8]) -> Vec<u8> {
+/// `DIR/FOLDER/BASE`, without what is empty or `.` on the way, and without the bytes that a field must not have.
+fn beside<'n>(name: &'n [u8], folder: &'n [u8]) -> impl Iterator<Item = u8> + use<'n> {
     let cut = name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     let (dir, base) = name.split_at(cut);
     let on_the_way = dir.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
-    let parts: Vec<&[u8]> = on_the_way.chain([folder, base]).filter(|part| !part.is_empty()).collect();
-    parts.join(&b'/')
+    let above = on_the_way.flat_map(|part| part.iter().chain(b"/"));
+    let base = (!base.is_empty()).then(|| b"/".iter().chain(base)).into_iter().flatten();
+    above.chain(folder).chain(base).copied().filter(|byte| is_text(*byte))
 }
 
 /// Without the bytes that a field must not have.
-fn ascii(text: &[u8]) -> Vec<u8> {
-    text.iter().copied().filter(|byte| byte.is_ascii() && *byte != 0).collect()
+fn ascii(text: &[u8]) -> Cow<'_, [u8]> {
+    if text.iter().all(|byte| is_text(*byte)) {
+        return text.into();
+    }
+    text.iter().copied().filter(|byte| is_text(*byte)).collect()
 }
 
-fn append_body(body: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(body);
-    out.resize(out.len() + padding(body.len() as u64), 0);
+fn is_text(byte: u8) -> bool {
+    byte.is_ascii() && byte != 0
 }
 
 fn flag(kind: EntryKind) -> Option<u8> {

@@ -23,12 +23,14 @@ pub(super) const PREFIX: Range<usize> = offset_of!(UstarHeader, prefix)..offset_
 /// The content of a field of text: printable or not, but below 128 and without NUL.
 pub(super) type Text<'a> = &'a [u8];
 
-/// A block under construction, all NUL at first.
-pub(super) struct Block([u8; BYTES]);
+/// A block under construction at the end of what is written, all NUL at first.
+pub(super) struct Block<'o>(&'o mut [u8]);
 
-impl Block {
-    pub(super) fn new(flag: u8) -> Block {
-        let mut block = Block([0; BYTES]);
+impl<'o> Block<'o> {
+    pub(super) fn begin(out: &'o mut Vec<u8>, flag: u8) -> Block<'o> {
+        let start = out.len();
+        out.resize(start + BYTES, 0);
+        let mut block = Block(&mut out[start..]);
         block.put(FLAG, &[flag]);
         block.put(MAGIC, b"ustar\x0000");
         block
@@ -36,7 +38,7 @@ impl Block {
 
     /// As much of it as there is room for. Readers take a file for a directory if its cut name ends in `/`: as in Go,
     /// a NUL is there instead.
-    pub(super) fn text(mut self, field: Range<usize>, text: Text<'_>) -> Block {
+    pub(super) fn text(mut self, field: Range<usize>, text: Text<'_>) -> Block<'o> {
         let room = field.len();
         let cut = text.get(..room).unwrap_or(text);
         self.put(field.clone(), cut);
@@ -48,24 +50,33 @@ impl Block {
     }
 
     /// Leading zeros and one NUL. What does not fit is written as 0, and a record says it.
-    pub(super) fn octal(mut self, field: Range<usize>, value: u64) -> Block {
+    pub(super) fn octal(mut self, field: Range<usize>, value: u64) -> Block<'o> {
         let value = if fits(field.len(), value) { value } else { 0 };
-        let digits = format!("{value:0width$o}", width = field.len() - 1);
-        self.put(field, digits.as_bytes());
+        self.digits(field.start..field.end - 1, value);
         self
     }
 
-    /// Appends the block, with its check sum.
-    pub(super) fn append(mut self, out: &mut Vec<u8>) {
+    /// The check sum, which counts itself as blanks.
+    pub(super) fn end(mut self) {
         self.put(CHECKSUM, &[b' '; CHECKSUM.end - CHECKSUM.start]);
-        let sum: u32 = self.0.iter().map(|byte| u32::from(*byte)).sum();
-        self.put(CHECKSUM, format!("{sum:06o}\0 ").as_bytes());
-        out.extend_from_slice(&self.0);
+        // No overflow, and no check for one: so the compiler adds many at once.
+        let sum = self.0.iter().fold(0_u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
+        self.digits(CHECKSUM.start..CHECKSUM.end - 2, sum.into());
+        self.put(CHECKSUM.end - 2..CHECKSUM.end, b"\0 ");
+    }
+
+    fn digits(&mut self, field: Range<usize>, mut value: u64) {
+        for digit in self.0.get_mut(field).unwrap_or_default().iter_mut().rev() {
+            *digit = b'0' | u8::try_from(value & 7).unwrap_or(0);
+            value >>= 3;
+        }
     }
 
     /// At the beginning of the field, which it fits into.
     fn put(&mut self, field: Range<usize>, bytes: &[u8]) {
-        self.0.iter_mut().take(field.end).skip(field.start).zip(bytes).for_each(|(to, from)| *to = *from);
+        if let Some(to) = self.0.get_mut(field).and_then(|field| field.get_mut(..bytes.len())) {
+            to.copy_from_slice(bytes);
+        }
     }
 }
 
