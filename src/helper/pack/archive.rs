@@ -24,6 +24,12 @@ impl From<Fault> for Failed {
     }
 }
 
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        not_written(error)
+    }
+}
+
 impl From<Cause> for Failed {
     fn from(cause: Cause) -> Failed {
         Failed::Walking(cause.into())
@@ -83,6 +89,22 @@ impl Archive {
         self.pad()
     }
 
+    /// Has what comes next of its content read where it belongs, so many bytes of it at most. Returns how many came.
+    pub(crate) fn body_from(
+        &mut self,
+        most: u64,
+        read: impl FnOnce(&mut Vec<u8>) -> Result<usize, Fault>,
+    ) -> Result<usize, Failed> {
+        let most = most.min(self.body);
+        self.check(most)?;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let came = self.encoder.fill(most, |room| read(room).map_err(Failed::Walking))?;
+        self.position += came as u64;
+        self.body -= came as u64;
+        self.pad()?;
+        Ok(came)
+    }
+
     /// Writes zeros in place of content.
     pub(crate) fn zeros(&mut self, mut length: u64) -> Result<(), Failed> {
         while length > 0 {
@@ -102,12 +124,17 @@ impl Archive {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Failed> {
-        let end = self.position.saturating_add(bytes.len() as u64);
-        if end > self.most {
+        self.check(bytes.len() as u64)?;
+        self.encoder.write_all(bytes).map_err(not_written)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// So many bytes more are not too many.
+    fn check(&self, more: u64) -> Result<(), Failed> {
+        if self.position.saturating_add(more) > self.most {
             return Err(Cause::Limit { limit: Limit::TotalBytes, value: self.most }.into());
         }
-        self.encoder.write_all(bytes).map_err(not_written)?;
-        self.position = end;
         Ok(())
     }
 

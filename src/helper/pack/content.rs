@@ -47,6 +47,23 @@ impl Buffer {
     }
 }
 
+/// All of a file of this size, piece by piece into the archive.
+pub(crate) fn stream(file: &OwnedFd, size: u64, archive: &mut Archive) -> Result<Option<SourceChange>, Failed> {
+    let mut at = 0;
+    while at < size {
+        let n = archive.body_from((size - at).min(PIECE as u64), |to| {
+            let room = to.capacity() - to.len();
+            again(|| pread(file, spare_capacity(to), at)).call(Call::Pread64, || data(room, at))
+        })?;
+        if n == 0 {
+            archive.zeros(size - at)?;
+            return Ok(Some(SourceChange::Shrank { at }));
+        }
+        at += n as u64;
+    }
+    Ok(None)
+}
+
 /// Appends all of a small file of this size, with zeros where it has become shorter: one call, if nobody writes to it.
 pub(crate) fn append(file: &OwnedFd, size: usize, to: &mut Vec<u8>) -> Result<Option<SourceChange>> {
     let start = to.len();

@@ -136,6 +136,31 @@ impl<W: Write> Encoder<W> {
         let _ = self.output.write(first);
     }
 
+    /// Has the next bytes read where they belong, without a copy: `read` appends as many as there is room for, of which so many
+    /// are wanted at most. Returns how many came.
+    pub(crate) fn fill<E: From<io::Error>>(
+        &mut self,
+        most: usize,
+        read: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let mut block = self.room()?;
+        let taken = block.fill_with(most, read);
+        self.size += *taken.as_ref().unwrap_or(&0) as u64;
+        self.block = Some(block);
+        taken
+    }
+
+    /// A block that is not full.
+    fn room(&mut self) -> io::Result<Block> {
+        match self.block.take() {
+            Some(full) if full.is_full() => {
+                self.hand_on(full, false)?;
+                Ok(self.blocks.take())
+            }
+            begun => Ok(begun.unwrap_or_else(|| self.blocks.take())),
+        }
+    }
+
     fn hand_on(&mut self, block: Block, last: bool) -> io::Result<()> {
         if self.failed {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -158,13 +183,7 @@ impl<W: Write> Write for Encoder<W> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let mut block = match self.block.take() {
-            Some(full) if full.is_full() => {
-                self.hand_on(full, false)?;
-                self.blocks.take()
-            }
-            begun => begun.unwrap_or_else(|| self.blocks.take()),
-        };
+        let mut block = self.room()?;
         let taken = block.fill(bytes);
         self.size += taken as u64;
         self.block = Some(block);

@@ -1,6 +1,7 @@
 //! Names in the archive: rebased, and a directory's with its `/` (rules 8 and 18). Pure.
 
 use crate::report::{Cause, EntryRef};
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 pub(crate) struct Names<'a> {
@@ -15,21 +16,21 @@ impl<'a> Names<'a> {
     }
 
     /// The name of what has this path below the root; empty is the root itself. Without a `/` at its end.
-    pub(crate) fn of(&self, path: &[u8]) -> Vec<u8> {
+    pub(crate) fn of<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
         let fitting = self.rebase.iter().find_map(|(from, to)| Some((below(path, from)?, to)));
         match fitting {
-            None => path.to_vec(),
-            Some((rest, to)) if to.is_empty() || rest.is_empty() => [&to[..], rest].concat(),
-            Some((rest, to)) => [&to[..], b"/", rest].concat(),
+            None => path.into(),
+            Some((rest, to)) if to.is_empty() || rest.is_empty() => [&to[..], rest].concat().into(),
+            Some((rest, to)) => [&to[..], b"/", rest].concat().into(),
         }
     }
 
     /// What is written of it.
-    pub(crate) fn written(name: &[u8], directory: bool) -> Vec<u8> {
+    pub(crate) fn written(name: &[u8], directory: bool) -> Cow<'_, [u8]> {
         match (name, directory) {
-            (b"", _) => b"./".to_vec(),
-            (name, true) => [name, b"/"].concat(),
-            (name, false) => name.to_vec(),
+            (b"", _) => b"./"[..].into(),
+            (name, true) => [name, b"/"].concat().into(),
+            (name, false) => name.into(),
         }
     }
 

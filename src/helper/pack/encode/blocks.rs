@@ -50,6 +50,18 @@ impl Block {
         taken
     }
 
+    /// Has `read` append as much as there is room for, of which so much is wanted.
+    pub(super) fn fill_with<E>(
+        &mut self,
+        most: usize,
+        read: impl FnOnce(&mut Vec<u8>) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let start = self.bytes.len();
+        let done = read(&mut self.bytes);
+        self.bytes.truncate((start + most).min(self.size));
+        done.map(|_| self.bytes.len() - start)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() == self.size
     }

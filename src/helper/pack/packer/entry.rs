@@ -2,7 +2,7 @@
 
 use super::super::ahead::Reached;
 use super::super::attributes::{Attributes, Of};
-use super::super::content::{Extents, SMALL, append, extents, may_have_holes, stored};
+use super::super::content::{Extents, SMALL, append, extents, may_have_holes, stored, stream};
 use super::super::open::{Unopened, must_be};
 use super::super::readers::Small;
 use super::super::walk::Listing;
@@ -283,7 +283,8 @@ impl Packer<'_> {
 
     fn large(&mut self, file: &OwnedFd, draft: &Draft<'_>) -> Result<(), Failed> {
         self.begin(draft, draft.size)?;
-        self.copy(file, &[Region { offset: 0, length: draft.size }])
+        let change = stream(file, draft.size, &mut self.archive)?;
+        change.map_or(Ok(()), |change| self.change(change))
     }
 
     fn sparse(&mut self, file: &OwnedFd, regions: &[Region], draft: Draft<'_>) -> Result<(), Failed> {
