@@ -34,7 +34,7 @@ pub use at_start::at_start;
 
 use crate::linux::own::{ARGV0, mark_initialised};
 use crate::options::{Mode, Options};
-use crate::report::{Cause, Confinement, EventKind, Failure, Purpose, Report, Stage, UserNamespaceReport};
+use crate::report::{Cause, Confinement, EventKind, Failure, Report, Stage, UserNamespaceReport};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::Applier;
 use fault::Fault;
@@ -197,7 +197,10 @@ fn enter(request: &Request, reporter: &mut Reporter) -> Result<Entered, Box<Fail
 
 /// No user namespace is to be had, and nothing else will do.
 fn entering(fault: Fault, options: &Options) -> Box<Failure> {
-    at(Stage::Enter)(if confine::enters_for_owners(options) { fault.meant(Purpose::Owners) } else { fault })
+    at(Stage::Enter)(match confine::enters_for(options) {
+        Some(purpose) => fault.meant(purpose),
+        None => fault,
+    })
 }
 
 fn at(stage: Stage) -> impl Fn(Fault) -> Box<Failure> {

@@ -61,7 +61,7 @@ impl fmt::Debug for Escaped<'_> {
 
 /// Text of the helper's, which has escaped what it should, or was made not to: only what a terminal would
 /// obey is taken out. Cut where it is long.
-struct Tame<'a>(&'a str);
+pub(crate) struct Tame<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Tame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

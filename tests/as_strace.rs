@@ -14,7 +14,7 @@ use crate::support::tarball::Tarball;
 /// No call of ours has this answer by itself.
 const ERROR: &str = "EXFULL";
 /// The numbered ones are younger than Debian's strace: `fchmodat2` and `listxattrat`.
-const CALLS: [&str; 34] = [
+const CALLS: [&str; 36] = [
     "openat",
     "openat2",
     "mkdirat",
@@ -46,6 +46,8 @@ const CALLS: [&str; 34] = [
     "chdir",
     "pivot_root",
     "umount2",
+    "landlock_add_rule",
+    "landlock_restrict_self",
     "prctl",
     "prlimit64",
     "syncfs",
@@ -93,6 +95,14 @@ fn normal(line: &str) -> String {
     }
     out.push_str(rest);
     let out = without_addresses(&out);
+    let rule = out.starts_with("landlock_add_rule(").then(|| out.split_once('{').zip(out.split_once('}'))).flatten();
+    if let Some(((before, _), (_, after))) = rule {
+        return format!("{before}<>{after}");
+    }
+    // What glibc makes of fstat(2).
+    if out == "newfstatat(<>, \"\", <>, AT_EMPTY_PATH)" {
+        return "fstat(<>, <>)".into();
+    }
     let data = ["write(<>, ", "pwrite64(<>, "].iter().any(|call| out.starts_with(call));
     match () {
         () if data => without_string(&out, out.find('"')),

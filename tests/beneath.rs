@@ -376,6 +376,27 @@ fn what_takes_rights_is_refused_by_name() {
     assert_eq!(fs::read_dir(&setting.dest).expect("destination").count(), 0);
 }
 
+/// What would help is not what is in force, nor what takes the same rights.
+#[test]
+fn where_no_root_can_be_entered_no_hint_asks_for_one() {
+    if !can_be_tried() {
+        return;
+    }
+    let setting = setting(&owned());
+    let path = |name: &str| setting.scratch.join(name).to_str().expect("UTF-8").to_owned();
+    let (dest, archive) = (setting.dest.to_str().expect("UTF-8"), setting.archive.to_str().expect("UTF-8"));
+    for wall in ["--landlock", "--seccomp"] {
+        let (code, out, err) = setting.says_beneath(&[], &[wall, "off", dest, archive]);
+        assert!(code == 3 && err.contains("do without --landlock off and --seccomp off"), "{wall} {code}: {err}");
+        assert!(!format!("{out}{err}").contains("--isolation"), "{err}");
+    }
+    Layout::new().layer(&owned(), Packing::Plain).write(&setting.scratch.join("image"));
+    let (store, image) = (path("store"), path("image"));
+    let (code, _, err) = setting.says_beneath(&[], &["image", "--store", &store, &image]);
+    assert!(code == 2 && err.contains("user namespaces are forbidden, one of all layers"), "{code}: {err}");
+    assert!(err.contains("--layers or do without --store"), "{err}");
+}
+
 /// Landlock is what there is, and the filter what it does not bind.
 #[test]
 fn without_landlock_it_is_refused_with_what_to_do() {
@@ -385,7 +406,7 @@ fn without_landlock_it_is_refused_with_what_to_do() {
     for options in ["", "beneath"] {
         let setting = setting(&owned());
         let failed = setting.run_without(options, &LANDLOCK).fails(ErrorKind::Confinement);
-        let failure = failed.because((Call::LandlockRestrictSelf, Errno::OPNOTSUPP));
+        let failure = failed.because((Call::LandlockCreateRuleset, Errno::PERM));
         assert_eq!(failure.advice(), Some(Advice::Landlock));
         let failed = setting.run_without(options, &[libc::SYS_openat2]).fails(ErrorKind::Root);
         assert_eq!(failed.because((Call::Openat2, Errno::PERM)).advice(), Some(Advice::Landlock));

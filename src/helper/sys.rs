@@ -66,6 +66,21 @@ pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// `landlock_create_ruleset(2)`: the version of its ABI that is in force here.
+pub(crate) fn landlock_version() -> Result<u32, Errno> {
+    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+    // SAFETY: with this flag there are no attributes, whose pointer is null and size 0 then.
+    let version = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0_usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
+    };
+    Errno::result(version).map(|version| u32::try_from(version).unwrap_or(0))
+}
+
 /// Closes one descriptor by number, for kernels without `close_range`.
 pub(crate) fn close_number(fd: i32) {
     // SAFETY: as for `close_from`: nobody owns descriptors beyond 2 when this is called.

@@ -19,7 +19,7 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (Cause::Limit { .. }, _) => ErrorKind::Limit,
         (Cause::Pattern { .. }, _) => ErrorKind::Options,
         (Cause::LowersNotHeld(_) | Cause::NotCovered(_), _) | (_, Stage::Enter) => ErrorKind::Root,
-        (_, Stage::Confine) => ErrorKind::Confinement,
+        (Cause::Landlock { .. }, _) | (_, Stage::Confine) => ErrorKind::Confinement,
         (_, Stage::Request) => ErrorKind::Protocol,
         (Cause::Os(_), Stage::Read) => ErrorKind::Read,
         (Cause::Os(errno), _) if FULL.contains(errno) => ErrorKind::Storage,

@@ -65,6 +65,9 @@ pub enum Advice {
     /// Owners were asked for, which takes a user namespace; without them [`Isolation::Beneath`](crate::Isolation::Beneath)
     /// is what there is.
     AskNoOwners,
+    /// Landlock or the filter on system calls was declined; with both [`Isolation::Beneath`](crate::Isolation::Beneath) is
+    /// what there is.
+    KeepWalls,
     /// Where no root can be entered Landlock and the filter on system calls are what there is.
     Landlock,
     /// Another way into the root may be allowed: [`Isolation::Auto`](crate::Isolation::Auto).

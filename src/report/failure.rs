@@ -135,6 +135,13 @@ pub enum Cause {
     LowersNotHeld(i32),
     /// What is mounted below the destination cannot be covered; an error number of `errno(3)`, of the last try.
     NotCovered(i32),
+    /// Landlock is there, but too old for what must be.
+    Landlock {
+        /// The version of its ABI.
+        abi: u32,
+        /// The version that is needed.
+        least: u32,
+    },
     /// The helper panicked.
     Panic {
         /// Its message and place.

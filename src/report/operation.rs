@@ -42,6 +42,8 @@ calls! {
     Ftruncate "ftruncate"
     Getcwd "getcwd"
     Getdents64 "getdents64"
+    LandlockAddRule "landlock_add_rule"
+    LandlockCreateRuleset "landlock_create_ruleset"
     LandlockRestrictSelf "landlock_restrict_self"
     Linkat "linkat"
     Listxattrat "listxattrat"
@@ -114,6 +116,8 @@ pub enum Purpose {
     InNewNamespace,
     /// A user namespace that is made for the owners that were asked for: without them no root need be entered.
     Owners,
+    /// A user namespace that is made since Landlock or the filter was declined: with both of them no root need be entered.
+    Walls,
     /// A wall that must stand where no root is entered: [`Isolation::Beneath`](crate::Isolation::Beneath).
     Beneath,
 }

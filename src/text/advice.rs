@@ -70,6 +70,11 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
              kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces; in a \
              container its seccomp profile); without them all can belong to the caller"
         }
+        Advice::KeepWalls => {
+            "no user namespace is to be had here (sysctl kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces; in a container its seccomp profile), and \
+             without a new root neither Landlock nor the filter on system calls can be declined"
+        }
         Advice::Landlock => {
             "without a new root that must be there: Linux 5.19 or later with landlock in `lsm=`, and where a filter on system \
              calls is around, landlock_*, openat2 and seccomp in it; or allow user namespaces (sysctl \
@@ -82,7 +87,8 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
              (package uidmap or shadow-utils) be installed"
         }
         Advice::LayersInstead => {
-            "run this under `unshare --map-root-user --map-auto`, or make a directory for each layer instead"
+            "run this under `unshare --map-root-user --map-auto`, or make a directory for each layer instead; where user \
+             namespaces are forbidden, one of all layers is what can be made"
         }
         Advice::NoDirectory => "the archive is a directory",
         Advice::OpenForReading => "the archive is not open for reading",

@@ -60,6 +60,7 @@ impl Display for Cause {
             Cause::NotCovered(errno) => {
                 write!(f, "{}: what is mounted below the root cannot be covered", Number(*errno))
             }
+            Cause::Landlock { abi, least } => write!(f, "Landlock has ABI {abi} here, and {least} is needed"),
             Cause::Cancelled => f.write_str("cancelled"),
             Cause::Panic { message } => write!(f, "the helper panicked: {}", Tame(message)),
         }

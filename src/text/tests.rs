@@ -112,6 +112,7 @@ fn causes_say_what_helps() {
             Cause::LowersNotHeld(1),
             "EPERM (Operation not permitted): a lower directory is held only in a mount namespace",
         ),
+        (Cause::Landlock { abi: 1, least: 2 }, "Landlock has ABI 1 here, and 2 is needed: without a new root"),
         (Cause::LowersNotHeld(1), "do without lower directories"),
         (Cause::ReservedName, "begin with .wh."),
         (
@@ -294,8 +295,9 @@ fn what_helps_depends_on_what_a_call_was_for() {
         (Stage::Enter, Call::Unshare, Purpose::InNewNamespace, Errno::EPERM, Advice::PowerlessNamespace),
         (Stage::Enter, Call::Chroot, Purpose::Usual, Errno::EPERM, Advice::ChrootRight),
         (Stage::Enter, Call::Unshare, Purpose::Owners, Errno::EPERM, Advice::AskNoOwners),
+        (Stage::Enter, Call::Unshare, Purpose::Walls, Errno::EPERM, Advice::KeepWalls),
         (Stage::Enter, Call::Openat2, Purpose::Beneath, Errno::EPERM, Advice::Landlock),
-        (Stage::Confine, Call::LandlockRestrictSelf, Purpose::Beneath, Errno::EOPNOTSUPP, Advice::Landlock),
+        (Stage::Confine, Call::LandlockCreateRuleset, Purpose::Beneath, Errno::EOPNOTSUPP, Advice::Landlock),
         (Stage::Apply, Call::Openat, Purpose::Usual, Errno::ESTALE, Advice::DisturbedOrUnstable),
         (Stage::Apply, Call::Mkdirat, Purpose::Usual, Errno::EEXIST, Advice::Disturbed),
     ] {

@@ -218,27 +218,27 @@ pub(crate) fn can_do_without_namespace(isolation: Isolation) -> bool {
     holds(if isolation == Isolation::Pivot { Capability::CAP_SYS_ADMIN } else { Capability::CAP_SYS_CHROOT })
 }
 
-/// Whether no root need be entered where none can be: by whoever is not root, and asks for nothing that takes rights.
+/// Whether no root need be entered where none can be: by whoever is not root, and asks for nothing that takes one.
 pub(crate) fn may_stay_beneath(options: &Options) -> bool {
-    may_stay_but_for_owners(options) && !asks_for_owners(options)
+    could_stay(&options.jail) && takes_a_root(options).is_none()
 }
 
-/// Whether the owners that are asked for are why a root must be entered.
-pub(crate) fn enters_for_owners(options: &Options) -> bool {
-    may_stay_but_for_owners(options) && asks_for_owners(options)
+/// Which of the options are why a root must be entered, where without them none need be.
+pub(crate) fn enters_for(options: &Options) -> Option<Purpose> {
+    could_stay(&options.jail).then(|| takes_a_root(options)).flatten()
 }
 
-fn asks_for_owners(options: &Options) -> bool {
-    !matches!(options.owner, Owner::Archive | Owner::Caller)
+fn could_stay(jail: &Jail) -> bool {
+    let auto = jail.isolation == Isolation::Auto && jail.user_namespace == UserNamespace::Auto;
+    auto && !nix::unistd::geteuid().is_root()
 }
 
-fn may_stay_but_for_owners(options: &Options) -> bool {
-    let jail = &options.jail;
-    jail.isolation == Isolation::Auto
-        && jail.user_namespace == UserNamespace::Auto
-        && jail.sandbox.landlock != Wall::Off
-        && jail.sandbox.seccomp != Wall::Off
-        && !nix::unistd::geteuid().is_root()
+fn takes_a_root(options: &Options) -> Option<Purpose> {
+    let sandbox = &options.jail.sandbox;
+    if sandbox.landlock == Wall::Off || sandbox.seccomp == Wall::Off {
+        return Some(Purpose::Walls);
+    }
+    (!matches!(options.owner, Owner::Archive | Owner::Caller)).then_some(Purpose::Owners)
 }
 
 /// Whether the parent, which has the helper's rights, may map uid 0 of the outer namespace: since Linux 5.12 that takes one of

@@ -3,11 +3,12 @@
 
 use super::right::Right;
 use crate::helper::fault::{Fault, Result};
+use crate::helper::sys;
 use crate::options::Wall;
-use crate::report::Call;
+use crate::report::{Call, Cause};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, AddRuleError, AddRulesError, LandlockStatus, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
@@ -42,14 +43,14 @@ pub(crate) fn restrict<R: Right>(wall: Wall, root: &OwnedFd, lowers: &[OwnedFd],
     if wall == Wall::Off {
         return Ok(Restricted::default());
     }
-    let restricted = rules::<R>(root, lowers, paths).map_err(|_| refused())?;
+    let restricted = rules::<R>(root, lowers, paths).map_err(refused)?;
     let least = match paths {
         Paths::Alone => ALONE,
         _ if wall == Wall::Required => 1,
         _ => 0,
     };
     if restricted.abi.unwrap_or(0) < least {
-        return Err(refused());
+        return Err(wanting(least));
     }
     Ok(restricted)
 }
@@ -84,6 +85,22 @@ fn rules<R: Right>(root: &OwnedFd, lowers: &[OwnedFd], wanted: Paths) -> Result<
     Ok(Restricted { abi, paths: paths && abi.is_some() })
 }
 
-fn refused() -> Fault {
-    Fault::os(Errno::EOPNOTSUPP, Call::LandlockRestrictSelf, "<rules>, 0")
+/// Which of its calls failed.
+fn refused(error: RulesetError) -> Fault {
+    let (call, arguments) = match &error {
+        // It looks first whether it has a directory.
+        RulesetError::AddRules(AddRulesError::Fs(AddRuleError::Compat(_))) => (Call::Fstat, "<directory>, <stat>"),
+        RulesetError::AddRules(_) => (Call::LandlockAddRule, "<rules>, LANDLOCK_RULE_PATH_BENEATH, <rule>, 0"),
+        RulesetError::RestrictSelf(_) => (Call::LandlockRestrictSelf, "<rules>, 0"),
+        _ => (Call::LandlockCreateRuleset, "<rights>, <size>, 0"),
+    };
+    Fault::os(Errno::from_raw(*landlock::Errno::from(error)), call, arguments)
+}
+
+/// Why there is not as much of it as there must be: the crate goes on without, so the kernel is asked.
+fn wanting(least: u32) -> Fault {
+    match sys::landlock_version() {
+        Err(errno) => Fault::os(errno, Call::LandlockCreateRuleset, "NULL, 0, LANDLOCK_CREATE_RULESET_VERSION"),
+        Ok(abi) => Cause::Landlock { abi, least }.into(),
+    }
 }

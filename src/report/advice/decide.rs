@@ -26,6 +26,7 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
         Cause::Refused(refusal) => return of_refusal(*refusal),
         Cause::UnmappedId { group: false, .. } => Advice::MapUser,
         Cause::UnmappedId { group: true, .. } => Advice::MapGroup,
+        Cause::Landlock { .. } => Advice::Landlock,
         Cause::LowersNotHeld(_) => Advice::AllowNamespaces,
         Cause::Descriptors { .. } => Advice::Descriptors,
         Cause::Exchanged { .. } => Advice::DisturbedOrUnstable,
@@ -93,6 +94,7 @@ fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
     let new_user = operation.on == Operand::Namespace(Namespace::User);
     match (operation.call, errno) {
         _ if operation.purpose == Purpose::Owners => Some(Advice::AskNoOwners),
+        _ if operation.purpose == Purpose::Walls => Some(Advice::KeepWalls),
         (Call::Unshare, Errno::EPERM) if new_user => Some(Advice::AllowUserNamespaces),
         (Call::Unshare, Errno::ENOSPC | Errno::EUSERS) => Some(Advice::MoreNamespaces),
         (_, Errno::EPERM | Errno::EACCES) if operation.purpose == Purpose::InNewNamespace => {
