@@ -28,6 +28,9 @@ pub(super) fn find(documents: &Documents) -> Result<Catalogue, Error> {
 
 /// Reads an image's configuration, and looks for its layers.
 pub(super) fn load(documents: &Documents, found: &DockerItem) -> Result<Image, Error> {
+    if let Some(words) = &found.flaw {
+        return Err(Problem::Entry(words.clone()).at(MANIFEST));
+    }
     if found.count > MAX_LAYERS {
         return Err(Problem::Layers(found.count).at(MANIFEST));
     }

@@ -2,8 +2,11 @@
 //! `manifest.json` of `docker save`. Unknown fields are ignored, fields given twice are refused (serde), and a
 //! document that could be read in two ways is too. `null` is what Go's tools, which write it, make of it: nothing.
 
+mod entry;
 mod null;
 mod several;
+
+pub(super) use entry::Entry;
 
 use super::problem::{BadJson, Problem, shortened};
 use super::{MAX_ENTRIES, MAX_LAYERS};
@@ -46,7 +49,7 @@ pub(super) struct Annotations {
 }
 
 /// What an index leads to: more than may be, by one, is enough to see that it is too much.
-pub(super) type Manifests = Several<Descriptor, { MAX_ENTRIES + 1 }>;
+pub(super) type Manifests = Several<Entry<Descriptor>, { MAX_ENTRIES + 1 }>;
 /// The layers of a manifest, with the same margin.
 pub(super) type Layers<T> = Several<T, { MAX_LAYERS + 1 }>;
 
@@ -186,7 +189,7 @@ pub(super) struct DockerImage {
 }
 
 /// `manifest.json`
-pub(super) type DockerImages = Several<DockerImage, MAX_ENTRIES>;
+pub(super) type DockerImages = Several<Entry<DockerImage>, MAX_ENTRIES>;
 
 /// Parses; what is wrong is told with line and column.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T, Error> {
@@ -250,7 +253,8 @@ mod tests {
             ("x", BadJson::Syntax),
             ("[]", BadJson::Form),
             ("null", BadJson::Form),
-            (r#"{"schemaVersion":2,"manifests":[{"digest":"d","size":-1}]}"#, BadJson::Form),
+            (r#"{"schemaVersion":2,"manifests":{}}"#, BadJson::Form),
+            (r#"{"schemaVersion":2,"manifests":[{"digest":}]}"#, BadJson::Syntax),
         ] {
             assert_eq!(bad(text).0, want, "{text}");
         }
@@ -259,6 +263,38 @@ mod tests {
         // As Go writes a nil slice.
         let document = Document::parse(br#"{"schemaVersion":2,"manifests":null}"#, "x").expect("an index");
         assert!(document.into_manifests("x").expect("empty").items().is_empty());
+    }
+
+    #[test]
+    fn an_entry_of_wrong_form_breaks_itself_alone() {
+        let good = r#"{"digest":"d","size":1}"#;
+        for (bad, words) in [
+            (r#"{"digest":"d","size":"1"}"#, r#"invalid type: string "1", expected u64"#),
+            (r#"{"digest":"d","size":-1}"#, "invalid value: integer `-1`, expected u64"),
+            (r#"{"digest":"d","digest":"e"}"#, "duplicate field `digest`"),
+            (r#"{"digest":["d"]}"#, "invalid type: sequence, expected a string"),
+            ("7", "invalid type: integer `7`, expected struct Descriptor"),
+        ] {
+            let text = format!(r#"{{"schemaVersion":2,"manifests":[{good},{bad},{good}]}}"#);
+            let manifests = Document::parse(text.as_bytes(), "x").and_then(|index| index.into_manifests("x"));
+            let entries = manifests.expect(bad).into_items();
+            let flaws: Vec<Option<&str>> = entries.iter().map(|entry| entry.flaw.as_deref()).collect();
+            assert_eq!(flaws, [None, Some(words), None]);
+            assert!(entries[1].value.digest.is_empty() && entries[2].value.digest == "d");
+        }
+    }
+
+    /// So it is told by its name, and only where it was meant.
+    #[test]
+    fn a_broken_entry_keeps_its_names_and_its_platform() {
+        let named = r#"{"digest":7,"annotations":{"org.opencontainers.image.ref.name":"t"},"platform":{"os":"o"}}"#;
+        let entry: Entry<Descriptor> = serde_json::from_str(named).expect("an entry");
+        assert!(entry.flaw.is_some());
+        assert_eq!(entry.value.annotations.expect("names").tag.as_deref(), Some("t"));
+        assert_eq!(entry.value.platform.expect("a platform").os, "o");
+        let entry: Entry<DockerImage> = serde_json::from_str(r#"{"Config":7,"RepoTags":["t"]}"#).expect("an entry");
+        assert!(entry.flaw.is_some());
+        assert_eq!(entry.value.repo_tags.expect("tags").items(), ["t"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod pointer;
 
 pub(super) use pointer::Pointer;
 
-use super::document::DockerImage;
+use super::document::{DockerImage, Entry};
 use super::platform::Platform;
 use crate::report::Digest;
 use std::collections::{HashMap, HashSet};
@@ -56,18 +56,22 @@ pub(super) struct DockerItem {
     pub(super) layers: Vec<String>,
     /// How many layers are listed: more than are kept, if it is too many.
     pub(super) count: usize,
+    /// Why nobody can read what it says.
+    pub(super) flaw: Option<String>,
 }
 
 impl DockerItem {
-    pub(super) fn of(image: DockerImage) -> (DockerItem, Vec<String>) {
+    pub(super) fn of(entry: Entry<DockerImage>) -> (DockerItem, Vec<String>) {
+        let Entry { value: image, flaw } = entry;
         let layers = image.layers.unwrap_or_default();
         let count = layers.count();
         let tags = image.repo_tags.unwrap_or_default().into_items();
-        (DockerItem { config: image.config, layers: layers.into_items(), count }, tags)
+        (DockerItem { config: image.config, layers: layers.into_items(), count, flaw }, tags)
     }
 
     pub(super) fn cost(&self) -> usize {
-        self.config.len() + self.layers.iter().map(|layer| size_of::<String>() + layer.len()).sum::<usize>()
+        let flaw = self.flaw.as_ref().map_or(0, String::len);
+        flaw + self.config.len() + self.layers.iter().map(|layer| size_of::<String>() + layer.len()).sum::<usize>()
     }
 }
 

@@ -6,7 +6,7 @@ pub(super) use load::load;
 
 use super::beneath::Beneath;
 use super::catalogue::Catalogue;
-use super::document::{Descriptor, Document, LayoutMarker, Manifests, json};
+use super::document::{Descriptor, Document, Entry, LayoutMarker, Manifests, json};
 use super::documents::{Documents, MANIFEST};
 use super::item::{Gathered, Item, Pointer, What};
 use super::media::Kind;
@@ -44,7 +44,7 @@ pub(super) fn find_dir(documents: &Documents) -> Result<Catalogue, Error> {
     let (digest, size) = (digest::of(&bytes).to_string(), bytes.len() as u64);
     let descriptor = Descriptor { media_type, digest, size, ..Descriptor::default() };
     let mut gathered = Gathered::new();
-    let (pointer, names) = Pointer::of(descriptor);
+    let (pointer, names) = Pointer::of(Entry { value: descriptor, flaw: None });
     gathered.line(pointer, names);
     Ok(Catalogue::new(gathered.items(What::Oci)))
 }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::options::Compression;
 use crate::report::Digest;
-use crate::text::Escaped;
+use crate::text::{Escaped, Tame};
 use std::fmt;
 use std::path::PathBuf;
 use words::{List, Text};
@@ -62,6 +62,8 @@ pub enum Problem {
     },
     /// A digest is not `sha256:` and 64 hexadecimal digits, lower case.
     DigestText(String),
+    /// What a list has in the image's place is of wrong form; the parser's words.
+    Entry(String),
     /// Something is of a type that is not known or has no place there.
     MediaType(String),
     /// A document calls itself something else than its descriptor does.
@@ -177,6 +179,7 @@ impl Problem {
         match &mut self {
             Problem::Version(text)
             | Problem::DigestText(text)
+            | Problem::Entry(text)
             | Problem::MediaType(text)
             | Problem::Foreign(text)
             | Problem::Encrypted(text)
@@ -295,6 +298,7 @@ impl fmt::Display for Problem {
             Problem::Digest { declared, actual } => {
                 write!(f, "digest mismatch: declared {declared}, got {actual}: damaged, or not what was meant")
             }
+            Problem::Entry(words) => write!(f, "an entry of it is not of this kind: {}", Tame(words)),
             Problem::DigestText(text) => no_digest(f, text),
             Problem::MediaType(found) => write!(f, "refused: media type {} is not known here", Text(found)),
             Problem::MediaTypeDiffers { declared, says } => {

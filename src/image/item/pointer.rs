@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::image::digest;
-use crate::image::document::Descriptor;
+use crate::image::document::{Descriptor, Entry};
 use crate::image::media::Kind;
 use crate::image::platform::Platform;
 use crate::image::problem::{Problem, shortened};
@@ -22,11 +22,14 @@ pub(in crate::image) struct Pointer {
     pub(in crate::image) is_attestation: bool,
     /// The digest that is none, or else the media type that is not known.
     pub(in crate::image) text: Option<String>,
+    /// Why nobody can read what it says; there is no digest then.
+    flaw: Option<String>,
 }
 
 impl Pointer {
-    pub(in crate::image) fn of(descriptor: Descriptor) -> (Pointer, impl Iterator<Item = String>) {
+    pub(in crate::image) fn of(entry: Entry<Descriptor>) -> (Pointer, impl Iterator<Item = String>) {
         const LONGEST: usize = 400;
+        let Entry { value: descriptor, flaw } = entry;
         let kind = Kind::of(&descriptor.media_type);
         let digest = digest::parse(&descriptor.digest).ok();
         let text = match (digest, kind) {
@@ -39,14 +42,18 @@ impl Pointer {
         let demands_features = descriptor.platform.as_ref().is_some_and(|platform| platform.demands_features());
         let platform = descriptor.platform.and_then(Platform::described);
         let text = text.map(|text| shortened(&text, LONGEST));
-        let pointer = Pointer { digest, kind, size: descriptor.size, platform, demands_features, is_attestation, text };
+        let size = descriptor.size;
+        let pointer = Pointer { digest, kind, size, platform, demands_features, is_attestation, text, flaw };
         (pointer, annotations.into_iter().flat_map(|known| [known.tag, known.name]).flatten())
     }
 
     /// The digest, where it is one.
     pub(in crate::image) fn known_digest(&self, file: &str) -> Result<Digest, Error> {
-        let text = || Problem::DigestText(self.text.clone().unwrap_or_default()).at(file);
-        self.digest.ok_or_else(text)
+        let problem = || match &self.flaw {
+            Some(words) => Problem::Entry(words.clone()),
+            None => Problem::DigestText(self.text.clone().unwrap_or_default()),
+        };
+        self.digest.ok_or_else(|| problem().at(file))
     }
 
     /// What is there in an image's place, where it is none.
@@ -61,6 +68,6 @@ impl Pointer {
 
     pub(in crate::image) fn cost(&self) -> usize {
         let platform = self.platform.as_ref().map_or(0, |known| known.os.len() + known.architecture.len());
-        platform + self.text.as_ref().map_or(0, String::len)
+        platform + [&self.text, &self.flaw].into_iter().flatten().map(String::len).sum::<usize>()
     }
 }

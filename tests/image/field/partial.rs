@@ -80,6 +80,8 @@ fn partial_damage_stays_with_what_is_damaged() {
         ("missing", ErrorKind::Image, |manifest, _| fs::remove_file(manifest).expect("blob")),
         ("sha512", ErrorKind::Image, |_, entry| entry["digest"] = format!("sha512:{}", "0".repeat(128)).into()),
         ("no type", ErrorKind::Image, |_, entry| entry["mediaType"] = Value::Null),
+        ("a size that is text", ErrorKind::Image, |_, entry| entry["size"] = "445".into()),
+        ("a list for a digest", ErrorKind::Image, |_, entry| entry["digest"] = vec!["sha256:1"].into()),
         ("too large", ErrorKind::Limit, |_, entry| entry["size"] = u64::MAX.into()),
     ] {
         let dir = scratch.join(what);
