@@ -36,7 +36,7 @@ pub fn look(dest: &Path, setting: &Setting, cases: &[&Case]) -> Vec<Looked> {
     let users: BTreeSet<u32> = users.collect();
     looked.iter_mut().for_each(|looked| looked.owner = owner);
     for (user, group) in users.into_iter().map(|user| (user, user)).chain([(IN_THE_GROUP, group)]) {
-        for path in said(&secrets, user, group, r#"cat "$f" >/dev/null && echo >>"$f" && echo "$f""#) {
+        for path in said(&secrets, user, group, r#"true <"$f" && echo >>"$f" && echo "$f""#) {
             looked[at(&secrets, &path)].reached.insert(user);
         }
     }
