@@ -77,8 +77,8 @@ mod tests {
             assert_eq!(names.of(path.as_bytes()), want.as_bytes(), "{path}");
         }
         let all = [(Vec::new(), b"top".to_vec())];
-        assert_eq!(Names::new(&all).of(b"a"), b"top/a");
-        assert_eq!(Names::new(&all).of(b""), b"top");
+        assert_eq!(Names::new(&all).of(b"a").as_ref(), b"top/a");
+        assert_eq!(Names::new(&all).of(b"").as_ref(), b"top");
     }
 
     #[test]
