@@ -106,7 +106,10 @@ impl Place {
         words.extend(options.iter().map(|option| if *option == "LOWER" { word(&lower) } else { option }));
         words.extend((name != "list").then_some(word(&root)));
         words.push(archive.as_deref().map_or("-", word));
-        (Doomed::of(format!("{name}, {source:?}"), command(&words).stdin(stdin)), feeder)
+        // What is killed leaves the empty directory in which it lists.
+        let mut command = command(&words);
+        let command = command.stdin(stdin).env("TMPDIR", self.scratch.path());
+        (Doomed::of(format!("{name}, {source:?}"), command), feeder)
     }
 
     fn open(&self, source: Source) -> ((Stdio, Feeder), Option<PathBuf>) {

@@ -30,7 +30,33 @@ pub(crate) enum Reach {
     Reading,
 }
 
-/// The calls that the helper makes once confined, whatever their arguments.
+/// What every helper calls, whatever it is for: memory, threads and time.
+const EVERY: &[libc::c_long] = &[
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// The calls that applying makes once confined, whatever their arguments, besides.
 const ALLOWED: &[libc::c_long] = &[
     // Input, output and the control socket.
     libc::SYS_read,
@@ -54,29 +80,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_flistxattr,
     libc::SYS_fsync,
     libc::SYS_syncfs,
-    // Memory, threads and time.
-    libc::SYS_brk,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_futex,
-    libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sigaltstack,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_getrandom,
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep,
-    libc::SYS_restart_syscall,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
 ];
 
 /// And those that it makes inside a root.
@@ -159,7 +162,7 @@ fn filters(arch: TargetArch, reach: Reach) -> Result<Vec<BpfProgram>> {
 /// Calls that are allowed, that are but on the archive, and that are answered with `ENOSYS`.
 fn calls(reach: Reach) -> [Vec<libc::c_long>; 3] {
     if reach == Reach::Reading {
-        return [[reading::ALLOWED, OLDER].concat(), Vec::new(), vec![libc::SYS_clone3]];
+        return [[EVERY, reading::ALLOWED, OLDER].concat(), Vec::new(), vec![libc::SYS_clone3]];
     }
     let inside = |calls: &'static [libc::c_long]| if reach == Reach::Root { calls } else { &[] };
     // The flags of clone3 are beyond a filter; libc falls back to clone.
@@ -169,7 +172,7 @@ fn calls(reach: Reach) -> [Vec<libc::c_long>; 3] {
         unknown.push(libc::SYS_openat);
     }
     [
-        [ALLOWED, OLDER, inside(ALLOWED_INSIDE)].concat(),
+        [EVERY, ALLOWED, OLDER, inside(ALLOWED_INSIDE)].concat(),
         [NOT_ON_THE_ARCHIVE, inside(NOT_ON_THE_ARCHIVE_INSIDE)].concat(),
         unknown,
     ]

@@ -3,7 +3,7 @@
 
 use super::{Result, Rules, bits, equal, masked};
 
-/// Whatever their arguments. `openat2` is not among them: its flags are behind a pointer.
+/// Whatever their arguments, beside what every helper calls. `openat2` is not among them: its flags are behind a pointer.
 pub(super) const ALLOWED: &[libc::c_long] = &[
     // Content, and what the parent says.
     libc::SYS_read,
@@ -24,29 +24,6 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
     libc::SYS_fchdir,
     libc::SYS_llistxattr,
     libc::SYS_lgetxattr,
-    // Memory, threads and time.
-    libc::SYS_brk,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_futex,
-    libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sigaltstack,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_getrandom,
-    libc::SYS_clock_gettime,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep,
-    libc::SYS_restart_syscall,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
 ];
 
 /// Each bit of `open(2)` with which more than reading is asked for. `O_TMPFILE` has a bit of its own beside that of
