@@ -35,7 +35,13 @@ pub(crate) fn run(args: &Args) -> Exit {
     };
     let (pack, archive, place) = match prepare(args, &screen) {
         Ok(all) => all,
-        Err(trouble) => return tell(args, &screen, Err(trouble)),
+        Err(trouble) => {
+            // Somebody waits for an archive, and no byte at all is an empty one to many.
+            if let (None, Ok(output)) = (&args.output, io::stdout().as_fd().try_clone_to_owned()) {
+                let _ = File::from(output).write_all(args.options().encoding.broken_off());
+            }
+            return tell(args, &screen, Err(trouble));
+        }
     };
     let left_over = place.as_ref().map(Place::left_over);
     let caught = signals.watch(pack.canceller(), move || left_over.iter().for_each(Place::remove));

@@ -64,6 +64,7 @@
 // What every system has: the vocabulary, and the public types.
 mod beginning;
 mod canceller;
+mod cut;
 mod error;
 mod fd;
 mod kind;

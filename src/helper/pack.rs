@@ -30,9 +30,10 @@ use crate::helper::jail::right::Read;
 use crate::helper::jail::root::Entrance;
 use crate::helper::jail::userns;
 use crate::helper::journal::Journal;
-use crate::helper::look;
+use crate::helper::look::{self, Inode};
 use crate::helper::read::input::Watch;
 use crate::helper::reporter::Reporter;
+use crate::helper::sys;
 use crate::namespace;
 use crate::options::{Encoding, Mounts, Options, OverlayPrefix, PackOptions};
 use crate::proc;
@@ -43,6 +44,7 @@ use archive::{Archive, Failed};
 use dockerignore::{Bad, BadLine, Ignore};
 use encode::{Encoder, NoThread};
 use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, Signal};
 use open::Opener;
 use output::Output;
 use overlay::Marks;
@@ -50,11 +52,15 @@ use owners::Owners;
 use packer::{Packer, Rules, Upper};
 use readers::{Readers, Reading};
 use select::Select;
-use start::{Finder, Start, again, fold};
+use start::{Finder, Found, Start, parts, told};
+use std::io::Write;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Paths that are held open.
+const HELD: usize = 64;
 
 /// What the kernel has where nobody has changed it: `/proc/sys/fs/lease-break-time`.
 const LEASE: Duration = Duration::from_secs(45);
@@ -68,9 +74,36 @@ pub(super) fn work(
     report: &mut Report,
     started: Instant,
 ) -> Result<(), Box<Failure>> {
+    // It is the parent that ends a run, and then the archive gets an end that nobody takes for whole.
+    sys::ignore(Signal::SIGTERM, SigHandler::SigIgn);
     let options = &request.options;
     reporter.configure(options.limits.events, options.progress);
     let watch = Watch::new(control, options.jail.limits.timeout_ms());
+    match begin(archive, &watch, request, reporter, report, started) {
+        Ok((job, archive, opener)) => {
+            let mark = Instant::now();
+            let done = job.run(archive, opener, reporter, report);
+            report.times.apply = elapsed(mark);
+            done
+        }
+        Err(failure) => {
+            // If that fails there is nothing, as there was.
+            let _ = Output::last(Arc::clone(archive), watch).write_all(options.encoding.broken_off());
+            Err(failure)
+        }
+    }
+}
+
+/// Goes inside, gives up rights, and begins the archive.
+fn begin<'a>(
+    archive: &Arc<OwnedFd>,
+    watch: &Watch,
+    request: &'a PackRequest,
+    reporter: &mut Reporter,
+    report: &mut Report,
+    started: Instant,
+) -> Result<(Job<'a>, Archive, Opener), Box<Failure>> {
+    let options = &request.options;
     let at = |stage| move |fault| failure(stage, fault, None);
 
     let userns::Entered { report: namespace, refused } =
@@ -98,15 +131,13 @@ pub(super) fn work(
     report.times.confine = elapsed(mark);
     reporter.send(&Up::Started(Box::new(report.confinement.clone())));
 
-    let mark = Instant::now();
     let opener = Opener::new(watch.clone(), confined.right.read_only, lease);
+    let itself = look::of(archive).ok().map(|seen| seen.inode);
     let output = Output::new(Arc::clone(archive), watch.clone());
     let ending = output.ending();
     let encoder = encoder(output, options, confined.processors).map_err(at(Stage::Write))?;
     let archive = Archive::new(encoder, ending, options.limits.total_bytes);
-    let done = Job { request, confined: &confined, marks, files, watch }.run(archive, opener, reporter, report);
-    report.times.apply = elapsed(mark);
-    done
+    Ok((Job { request, confined, marks, files, watch: watch.clone(), archive: itself }, archive, opener))
 }
 
 /// Which attributes are overlayfs's own: those in `trusted.` where they can be read.
@@ -137,8 +168,11 @@ fn encoder(output: Output, options: &PackOptions, processors: usize) -> Result<E
     let encoder = Encoder::new(output, encoding, processors);
     // Without a thread zstd has other bytes: that is an error and no event.
     let encoder = encoder.map_err(|error| {
-        let thread = error.get_ref().and_then(|inner| inner.downcast_ref::<NoThread>()).map(|lacking| lacking.errno);
-        Fault::from(Cause::Os(thread.or(error.raw_os_error()).unwrap_or(Errno::EINVAL as i32)))
+        let thread = error.get_ref().and_then(|inner| inner.downcast_ref::<NoThread>());
+        Fault::from(match thread {
+            Some(lacking) => Cause::NoThread(lacking.errno),
+            None => Cause::Os(error.raw_os_error().unwrap_or(Errno::EINVAL as i32)),
+        })
     })?;
     Ok(if options.skip_digests { encoder.without_digests() } else { encoder })
 }
@@ -146,11 +180,22 @@ fn encoder(output: Output, options: &PackOptions, processors: usize) -> Result<E
 /// A request, inside and confined.
 struct Job<'a> {
     request: &'a PackRequest,
-    confined: &'a Confined<Read>,
+    confined: Confined<Read>,
     marks: Option<Marks>,
     /// How many descriptors there may be.
     files: usize,
     watch: Watch,
+    /// What the archive is written to.
+    archive: Option<Inode>,
+}
+
+/// A path that was named and is there.
+struct Known {
+    path: Vec<u8>,
+    linked: bool,
+    inode: Inode,
+    /// Held, unless there are too many of them.
+    start: Option<Start>,
 }
 
 impl Job<'_> {
@@ -169,17 +214,21 @@ impl Job<'_> {
         let ignore = options.dockerignore.as_deref().map(ignore).transpose().map_err(walking)?;
         let patterns = patterns(options);
         let mut select = Select::new(&patterns, ignore).map_err(walking)?;
-        self.named().for_each(|(_, name)| select.name(name));
+        let (found, opener) = self.found(opener, &top)?;
+        found.iter().for_each(|found| select.name(found.path.clone()));
+        // Of one path alone nothing contradicts the links that it goes through.
+        let strict = found.len() > 1 && found.iter().any(|found| found.linked);
         let owners = Owners::new(&options.owner, options.unmapped_ids, self.confined.report.user_namespace.as_ref());
         let mounted = self.may_have_mounts();
-        let rules = Rules { options, owners, covered: &self.confined.right.covered, mounted, top, marks: self.marks };
+        let covered = &self.confined.right.covered;
+        let rules = Rules { options, owners, covered, mounted, top, marks: self.marks, strict, archive: self.archive };
         let journal = Journal::new(reporter);
         let dealt = self.dealt().map_err(walking)?;
         let readers = self.readers(&dealt, &opener);
         let mut packer = Packer::new(rules, archive, journal, select, opener, readers, self.watch.clone());
         let packed = match &self.request.what {
-            Packs::Paths(_) => self.all(&mut packer, &top, dealt.directories),
-            Packs::Upper { .. } | Packs::Between { .. } => self.layer(&mut packer, &dealt),
+            Packs::Paths(_) => self.all(&mut packer, found, &top, dealt.directories),
+            Packs::Upper { .. } | Packs::Between { .. } => self.layer(&mut packer, &top, &dealt),
         };
         let (archive, mut journal, opener, select, lacking) = packer.finish();
         if let Some(errno) = opener.times_change() {
@@ -200,15 +249,6 @@ impl Job<'_> {
         if let Packs::Paths(paths) = &self.request.what { paths } else { &[] }
     }
 
-    /// What was asked for, and the name that it has before it is rebased.
-    fn named(&self) -> impl Iterator<Item = (&[u8], Vec<u8>)> {
-        let parts = |path: &[u8]| {
-            let parts = path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']));
-            fold(&parts.collect::<Vec<_>>())
-        };
-        self.paths().iter().map(move |path| (&path[..], parts(path)))
-    }
-
     /// Something is mounted below, or may be: nobody could be asked, or others may still do it.
     fn may_have_mounts(&self) -> bool {
         let report = &self.confined.report;
@@ -220,7 +260,7 @@ impl Job<'_> {
         let lowers = &self.confined.right.lowers;
         let last = lowers.iter().chain([&self.confined.root]).map(|fd| fd.as_raw_fd().unsigned_abs() as usize).max();
         // Each lower one is opened once more, to be read.
-        let used = last.unwrap_or(0) + self.paths().len() + lowers.len() + 8;
+        let used = last.unwrap_or(0) + self.paths().len().min(self.held()) + lowers.len() + 8;
         let readers = match self.request.what {
             Packs::Paths(_) => threads(self.request.options.readers, self.confined.processors) - 1,
             Packs::Upper { .. } | Packs::Between { .. } => 0,
@@ -234,25 +274,38 @@ impl Job<'_> {
         Readers::new(dealt.writers, dealt.directories, reading, self.watch.clone())
     }
 
-    /// One path after the other, once all of them are known to be there.
-    fn all(&self, packer: &mut Packer<'_>, top: &look::Seen, directories: usize) -> Result<(), Box<Failure>> {
-        let paths: Vec<_> = self.named().collect();
-        for (path, name) in &paths {
-            self.find(packer, top, path).map_err(|fault| {
-                failure(
-                    Stage::Walk,
-                    fault,
-                    Some(EntryRef { index: None, offset: None, ..EntryRef::new(0, 0, name, EntryKind::Unknown) }),
-                )
-            })?;
+    /// How many paths are held open from when they are found until they are packed.
+    fn held(&self) -> usize {
+        (self.files / 16).min(HELD)
+    }
+
+    /// What the paths lead to, before the first byte is written.
+    fn found(&self, mut opener: Opener, top: &look::Seen) -> Result<(Vec<Known>, Opener), Box<Failure>> {
+        let mut all = Vec::with_capacity(self.paths().len());
+        for path in self.paths() {
+            let found = self.finder(&mut opener, top).find(path).map_err(|fault| missing(fault, path))?;
+            let Found { path, linked, inode, start } = found;
+            let start = (all.len() < self.held()).then_some(start);
+            all.push(Known { path, linked, inode, start });
         }
-        for (path, name) in &paths {
-            let start = self.find(packer, top, path).map_err(|fault| failure(Stage::Walk, fault, None))?;
+        Ok((all, opener))
+    }
+
+    /// One path after the other.
+    fn all(
+        &self,
+        packer: &mut Packer<'_>,
+        found: Vec<Known>,
+        top: &look::Seen,
+        directories: usize,
+    ) -> Result<(), Box<Failure>> {
+        for (Known { path: name, inode, start, .. }, path) in found.into_iter().zip(self.paths()) {
+            let start = match start {
+                Some(start) => start,
+                None => self.again(packer, top, path, inode).map_err(|fault| missing(fault, path))?,
+            };
             if self.request.options.parents {
-                packer.parents_of(name, &mut |opener, path| {
-                    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
-                    self.finder(opener, top).directory(&parts)
-                })?;
+                packer.parents_of(&name, &mut |opener, path| self.finder(opener, top).directory(&parts(path)))?;
             }
             packer.whole(start, directories)?;
         }
@@ -260,16 +313,18 @@ impl Job<'_> {
     }
 
     /// What the root changes of the layers below it.
-    fn layer(&self, packer: &mut Packer<'_>, dealt: &Descriptors) -> Result<(), Box<Failure>> {
+    fn layer(&self, packer: &mut Packer<'_>, top: &look::Seen, dealt: &Descriptors) -> Result<(), Box<Failure>> {
         let walking = |fault| failure(Stage::Walk, fault, None);
-        let start = Start::Directory { dir: again(&self.confined.root).map_err(walking)?, path: Vec::new() };
+        let start = self.finder(&mut packer.opener, top).find(b"").map_err(walking)?.start;
         let marks = self.marks.unwrap_or(Marks::User);
         let mut upper = Upper::over(&self.confined.right.lowers, marks, dealt.lowers).map_err(walking)?;
         packer.tree(start, dealt.directories, &mut upper)
     }
 
-    fn find(&self, packer: &mut Packer<'_>, top: &look::Seen, path: &[u8]) -> Result<Start> {
-        self.finder(&mut packer.opener, top).find(path)
+    /// Finds what was found before and could not be held; it must be the same.
+    fn again(&self, packer: &mut Packer<'_>, top: &look::Seen, path: &[u8], inode: Inode) -> Result<Start> {
+        let found = self.finder(&mut packer.opener, top).find(path)?;
+        if found.inode == inode { Ok(found.start) } else { Err(Fault::exchanged(path)) }
     }
 
     fn finder<'f>(&'f self, opener: &'f mut Opener, top: &'f look::Seen) -> Finder<'f> {
@@ -278,11 +333,16 @@ impl Job<'_> {
     }
 }
 
+/// A path that cannot be packed.
+fn missing(fault: Fault, path: &[u8]) -> Box<Failure> {
+    let entry = EntryRef::new(0, 0, &told(path), EntryKind::Unknown);
+    failure(Stage::Walk, fault, Some(EntryRef { index: None, offset: None, ..entry }))
+}
+
 /// The archive's end, or what keeps it from being taken for whole.
 fn end(archive: Archive, packed: Result<(), Box<Failure>>, report: &mut Report) -> Result<(), Box<Failure>> {
     if let Err(failure) = packed {
         report.bytes_tar = archive.position();
-        archive.give_up();
         return Err(failure);
     }
     let sums = archive.finish().map_err(|failed| match failed {

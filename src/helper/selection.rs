@@ -32,19 +32,29 @@ impl<'a> Selection<'a> {
     /// By the components of a name as it stands in the archive. A pattern that matches a directory matches what is below
     /// it; one is compared with the name as it is, and without what is stripped.
     pub(crate) fn takes(&mut self, parts: &[&[u8]]) -> bool {
+        self.takes_below(parts, 0)
+    }
+
+    /// The same; what is to be left out by the first so many bytes of the name, or by fewer, is not.
+    pub(crate) fn takes_below(&mut self, parts: &[&[u8]], above: usize) -> bool {
         if self.takes_all() || parts.len() <= self.strip() {
             return true;
         }
         let forms = self.forms(parts);
         // Both, so that each pattern that matches something is noted.
-        let included = self.include.is_empty() | hits(&mut self.include, &forms);
-        let excluded = hits(&mut self.exclude, &forms);
+        let included = self.include.is_empty() | hits(&mut self.include, &forms, 0);
+        let excluded = hits(&mut self.exclude, &forms, above);
         included && !excluded
     }
 
     /// Whether a directory of this name is taken, or something below it may be.
     pub(crate) fn reaches(&mut self, parts: &[&[u8]]) -> bool {
-        if self.takes(parts) {
+        self.reaches_below(parts, 0)
+    }
+
+    /// The same, as [`takes_below`](Selection::takes_below).
+    pub(crate) fn reaches_below(&mut self, parts: &[&[u8]], above: usize) -> bool {
+        if self.takes_below(parts, above) {
             return true;
         }
         let forms = self.forms(parts);
@@ -54,7 +64,7 @@ impl<'a> Selection<'a> {
                 |(begins, open): &(Vec<u8>, bool)| begins.starts_with(&below) || *open && below.starts_with(begins);
             self.beginnings.iter().any(reaches)
         });
-        may_be && !hits(&mut self.exclude, &forms)
+        may_be && !hits(&mut self.exclude, &forms, above)
     }
 
     /// Whether a raw name is taken, in a listing.
@@ -88,8 +98,8 @@ impl<'a> Selection<'a> {
     }
 }
 
-fn hits(patterns: &mut Patterns, forms: &[Vec<u8>]) -> bool {
-    forms.iter().fold(false, |any, form| patterns.matches(form) | any)
+fn hits(patterns: &mut Patterns, forms: &[Vec<u8>], above: usize) -> bool {
+    forms.iter().fold(false, |any, form| patterns.matches(form, above) | any)
 }
 
 /// A pattern as far as it means itself, and whether there is more of it.

@@ -17,7 +17,8 @@ use crate::wire::{Down, PackRequest, Packs};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -33,10 +34,52 @@ pub(crate) struct PackRun {
     counts: bool,
     encoding: Encoding,
     started: Instant,
+    /// What the archive goes into, if that is the caller's.
+    target: Option<Target>,
+}
+
+/// The caller's descriptor, in which something must be that nobody takes for a whole archive.
+struct Target {
+    file: File,
+    /// Where the archive begins; not to be had of a pipe.
+    begin: Option<u64>,
+}
+
+impl Target {
+    fn of(archive: &OwnedFd) -> Option<Target> {
+        let mut file = File::from(archive.try_clone().ok()?);
+        let begin = file.stream_position().ok();
+        Some(Target { file, begin })
+    }
+
+    /// Nothing has been written, for sure.
+    fn break_off(mut self, encoding: Encoding) {
+        // If that fails there is nothing, as there was.
+        let _ = self.file.write_all(encoding.broken_off());
+    }
+
+    /// A helper that was killed has perhaps written nothing.
+    fn break_off_unbegun(mut self, encoding: Encoding) {
+        if self.file.stream_position().ok() == self.begin {
+            self.break_off(encoding);
+        }
+    }
 }
 
 /// Starts a helper that writes into `archive`, or into a pipe of ours.
 pub(crate) fn start_packing(root: Root, plan: PackPlan, archive: Option<OwnedFd>) -> Result<PackRun, Error> {
+    let (encoding, target) = (plan.options.encoding, archive.as_ref().and_then(Target::of));
+    match start(root, plan, archive) {
+        // The end of a pipe is the helper's alone to close.
+        Ok(run) => Ok(PackRun { target: target.filter(|target| target.begin.is_some()), ..run }),
+        Err(error) => {
+            target.into_iter().for_each(|target| target.break_off(encoding));
+            Err(error)
+        }
+    }
+}
+
+fn start(root: Root, plan: PackPlan, archive: Option<OwnedFd>) -> Result<PackRun, Error> {
     let started = Instant::now();
     check(&plan.options)?;
     let program = plan.program.map_or_else(this_program, Ok)?;
@@ -62,7 +105,7 @@ pub(crate) fn start_packing(root: Root, plan: PackPlan, archive: Option<OwnedFd>
     let mut child = Child::spawn(&program, &root, archive, None, terms, plan.callbacks, shared)?;
     child.send(&Down::Pack(Box::new(PackRequest { options, what })));
     let counts = pipe.is_some();
-    Ok(PackRun { child, pipe, bytes: 0, counts, encoding, started })
+    Ok(PackRun { child, pipe, bytes: 0, counts, encoding, started, target: None })
 }
 
 /// What the helper is told of it.
@@ -153,6 +196,8 @@ impl PackRun {
 
     /// Waits for the outcome.
     pub(crate) fn finish(mut self) -> Result<Packed, Error> {
+        // Nobody reads it any more.
+        self.pipe = None;
         self.child.wait_for_reply();
         let (bytes, encoding) = (self.counts.then_some(self.bytes), self.encoding);
         let mut outcome: Outcome = self.child.end();
@@ -165,7 +210,10 @@ impl PackRun {
         }
         let total = Duration::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX));
         outcome.known = Known { digest, total, ..outcome.known };
-        verdict(outcome).map(|report| Packed::from_report(report, encoding))
+        let target = self.target;
+        verdict(outcome).map(|report| Packed::from_report(report, encoding)).inspect_err(|_| {
+            target.into_iter().for_each(|target| target.break_off_unbegun(encoding));
+        })
     }
 }
 

@@ -23,10 +23,15 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (_, Stage::Request) => ErrorKind::Protocol,
         (Cause::Os(_), Stage::Read) => ErrorKind::Read,
         (Cause::Os(errno), _) if FULL.contains(errno) => ErrorKind::Storage,
-        (Cause::Os(_), Stage::Write) => ErrorKind::Write,
-        (Cause::Os(_) | Cause::Descriptors { .. } | Cause::Exchanged { .. } | Cause::Attribute { .. }, _) => {
-            ErrorKind::Entry
-        }
+        (Cause::Os(_) | Cause::NoThread(_), Stage::Write) => ErrorKind::Write,
+        (
+            Cause::Os(_)
+            | Cause::NoThread(_)
+            | Cause::Descriptors { .. }
+            | Cause::Exchanged { .. }
+            | Cause::Attribute { .. },
+            _,
+        ) => ErrorKind::Entry,
         (Cause::Malformed { .. } | Cause::Compressed { .. } | Cause::NotTar { .. } | Cause::Empty, _) => {
             ErrorKind::Archive
         }

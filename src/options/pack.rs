@@ -1,6 +1,7 @@
 //! What the caller asks of packing: plain data, trusted, sent to the helper as one request.
 
 use super::{IdRange, Jail, Limits, Mounts};
+use crate::cut;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
@@ -132,6 +133,19 @@ pub enum Encoding {
         /// From 1 to 19.
         level: u8,
     },
+}
+
+impl Encoding {
+    /// What stands for an archive of which nothing came: the beginning of one, which every reader refuses. For whoever has
+    /// promised an archive to somebody and has none: no byte at all is an empty archive to many readers.
+    #[must_use]
+    pub fn broken_off(self) -> &'static [u8] {
+        match self {
+            Encoding::None => &cut::TAR,
+            Encoding::Gzip { .. } => &cut::GZIP,
+            Encoding::Zstd { .. } => &cut::ZSTD,
+        }
+    }
 }
 
 /// Whose the files are in the archive.

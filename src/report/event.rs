@@ -152,6 +152,15 @@ pub enum EventKind {
         /// The group id.
         gid: u32,
     },
+    /// Packing: an id in its ACL is outside the map, and 65534 took its place there.
+    AclUnmapped {
+        /// It is a group.
+        group: bool,
+        /// Which; 4294967295 where a user namespace lacks it and does not say more.
+        id: u32,
+    },
+    /// Packing: it is the file that the archive is written to, and was left out.
+    ArchiveItself,
     /// Packing: its holes were packed as zeros, since their list is too long.
     HolesFilled,
     /// Packing: reading changes times of access, since they may not be kept here.

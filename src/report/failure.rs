@@ -178,6 +178,9 @@ pub enum Cause {
         /// What is wrong.
         what: MarkProblem,
     },
+    /// Packing with zstd needs a thread, since without one its bytes are others, and there is none to be had; an error number
+    /// of `errno(3)`.
+    NoThread(i32),
     /// There is not one byte to unpack, and that is refused: [`Options::refuse_empty`](crate::Options::refuse_empty).
     Empty,
 }
@@ -211,6 +214,7 @@ impl Cause {
             Cause::Os(errno)
             | Cause::LowersNotHeld(errno)
             | Cause::NotCovered(errno)
+            | Cause::NoThread(errno)
             | Cause::Attribute { errno, .. } => Some(*errno),
             // ESTALE, on every architecture of Linux that we know.
             Cause::Exchanged { .. } => Some(116),
@@ -356,6 +360,9 @@ pub enum Refusal {
     /// The destination itself would become something other than a directory: the entry's name is `.`, `/` or the like,
     /// or leads there, or to a directory above it, through a link.
     RootNotDirectory,
+    /// Packing: rebased it has no name ([`PackOptions::rebase`](crate::PackOptions::rebase)), which no file but a directory
+    /// can be without.
+    Nameless,
     /// The same by a name that climbs above the destination, clamped to it: [`EscapingNames::Clamp`](crate::EscapingNames).
     ClampedToRoot,
     /// A whiteout of nothing, of `.` or of `..`.

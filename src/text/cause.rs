@@ -61,6 +61,7 @@ impl Display for Cause {
                 write!(f, "{}: what is mounted below the root cannot be covered", Number(*errno))
             }
             Cause::Landlock { abi, least } => write!(f, "Landlock has ABI {abi} here, and {least} is needed"),
+            Cause::NoThread(errno) => write!(f, "{}: zstd needs a thread, and none can be started", Number(*errno)),
             Cause::Cancelled => f.write_str("cancelled"),
             Cause::Panic { message } => write!(f, "the helper panicked: {}", Tame(message)),
         }
@@ -170,6 +171,7 @@ impl Display for Refusal {
                 "refused: its name leads to the destination itself or to a directory above it, which it would replace with no \
                  directory",
             ),
+            Refusal::Nameless => f.write_str("refused: rebased it has no name, and it is no directory"),
             Refusal::ClampedToRoot => f.write_str(
                 "refused: its name climbs above the destination and so ends at the destination itself, which it would \
                  replace with no directory",

@@ -61,6 +61,8 @@ impl Display for EventKind {
             | EventKind::XattrUnreadable { .. }
             | EventKind::ForeignCapability { .. }
             | EventKind::OwnerUnmapped { .. }
+            | EventKind::AclUnmapped { .. }
+            | EventKind::ArchiveItself
             | EventKind::HolesFilled
             | EventKind::AccessTimes { .. } => of_packing(self, f),
             EventKind::Clamped => f.write_str("its name climbs above the destination and was kept inside"),
@@ -120,6 +122,11 @@ fn of_packing(event: &EventKind, f: &mut Formatter<'_>) -> fmt::Result {
         EventKind::OwnerUnmapped { uid, gid } => {
             write!(f, "owner {uid}:{gid} is outside the map; 65534 took the place of what is")
         }
+        EventKind::AclUnmapped { group, id } => {
+            let what = if *group { "group" } else { "user" };
+            write!(f, "{what} id {id} in its ACL is outside the map; 65534 took its place")
+        }
+        EventKind::ArchiveItself => f.write_str("left out: it is the archive itself"),
         EventKind::HolesFilled => f.write_str("its holes are too many for a list, and were packed as zeros"),
         EventKind::AccessTimes { errno } => {
             write!(f, "reading changes times of access, since they may not be kept here: {}", Number(*errno))

@@ -372,6 +372,7 @@ fn the_rest_of_the_vocabulary() {
     }
     for refusal in [
         Refusal::RootNotDirectory,
+        Refusal::Nameless,
         Refusal::ClampedToRoot,
         Refusal::WhiteoutName,
         Refusal::WhiteoutInPath,
@@ -389,6 +390,8 @@ fn the_rest_of_the_vocabulary() {
         (EventKind::ForeignCapability { root: 7 }, "root is 7"),
         (EventKind::OwnerUnmapped { uid: 7, gid: 8 }, "7:8"),
         (EventKind::HolesFilled, "zeros"),
+        (EventKind::AclUnmapped { group: true, id: 7 }, "group id 7 in its ACL"),
+        (EventKind::ArchiveItself, "the archive itself"),
         (EventKind::AccessTimes { errno: 1 }, "EPERM"),
         (EventKind::Source(SourceChange::Shrank { at: 7 }), "byte 7"),
         (EventKind::Source(SourceChange::Grew { size: 7 }), "7 bytes"),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -109,6 +110,51 @@ fn a_file_appears_whole_or_not_at_all() {
     assert_eq!(fs::read(&file).expect("archive"), before, "what was there stays");
     let said = run(&["pack", "-o", "/nonexistent/archive", name]);
     assert_eq!(said.status.code(), Some(5), "{}", text(&said.stderr));
+}
+
+#[test]
+fn a_file_that_is_there_keeps_its_owner_and_mode() {
+    use crate::support::privilege::is_root;
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let name = root.to_str().expect("UTF-8");
+    let there = scratch.file("archive", "secret");
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o640)).expect("mode");
+    let owner =
+        if is_root() { (7, 8) } else { (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()) };
+    std::os::unix::fs::chown(&there, Some(owner.0), Some(owner.1)).expect("owner");
+    packs(&["pack", "-o", there.to_str().expect("UTF-8"), name]);
+    let now = fs::metadata(&there).expect("archive");
+    assert_eq!((now.mode() & 0o7777, now.uid(), now.gid()), (0o640, owner.0, owner.1));
+    // Through a link the file that it leads to appears; of a link to nothing there is no archive.
+    let link = scratch.join("link");
+    std::os::unix::fs::symlink("archive", &link).expect("link");
+    packs(&["pack", "--gzip", "-o", link.to_str().expect("UTF-8"), name]);
+    assert!(fs::symlink_metadata(&link).expect("the link").is_symlink());
+    assert!(fs::read(&there).expect("archive").starts_with(b"\x1f\x8b"));
+    let dangling = scratch.join("dangling");
+    std::os::unix::fs::symlink("nowhere", &dangling).expect("link");
+    let said = run(&["pack", "-o", dangling.to_str().expect("UTF-8"), name]);
+    assert_eq!(said.status.code(), Some(5), "{}", text(&said.stderr));
+    assert!(text(&said.stderr).contains("link to nothing"), "{}", text(&said.stderr));
+    assert!(fs::symlink_metadata(&dangling).expect("the link").is_symlink() && !scratch.join("nowhere").exists());
+}
+
+#[test]
+fn the_archive_is_not_packed_into_itself() {
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let name = root.to_str().expect("UTF-8");
+    let inside = root.join("a/out.tar");
+    let said = run(&["pack", "-o", inside.to_str().expect("UTF-8"), name]);
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+    assert!(text(&said.stderr).contains("the archive itself"), "{}", text(&said.stderr));
+    assert_eq!(names_of(&fs::read(&inside).expect("archive")), "./ a/ a/f a/g b.log");
+    fs::remove_file(&inside).expect("file");
+    let file = fs::File::create(&inside).expect("file");
+    let said = Command::new(program_path()).args(["pack", name]).stdout(file).output().expect("the program");
+    assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+    assert_eq!(names_of(&fs::read(&inside).expect("archive")), "./ a/ a/f a/g b.log");
 }
 
 #[test]

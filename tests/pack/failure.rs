@@ -29,7 +29,7 @@ fn tree(scratch: &Scratch) -> PathBuf {
 
 /// Each reader refuses it, ours too.
 #[track_caller]
-fn is_not_whole(what: &str, archive: &[u8]) {
+pub fn is_not_whole(what: &str, archive: &[u8]) {
     let scratch = Scratch::new();
     let file = scratch.file("archive", archive);
     for reader in READERS {

@@ -157,6 +157,34 @@ fn pack_rule_14_owners_are_mapped_backwards_and_never_become_root_by_default() {
 }
 
 #[test]
+fn pack_rule_14_each_id_of_an_acl_that_the_map_lacks_is_told() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = scratch.dir("root");
+    scratch.file("root/f", "f");
+    let entry = |tag: u16, id: u32| [&tag.to_le_bytes()[..], &4_u16.to_le_bytes(), &id.to_le_bytes()].concat();
+    let none = u32::MAX;
+    let entries_of_acl = [(1, none), (2, 7), (2, 1001), (4, none), (8, 9), (16, none), (32, none)];
+    let acl = [2_u32.to_le_bytes().to_vec(), entries_of_acl.map(|(tag, id)| entry(tag, id)).concat()].concat();
+    set(&root.join("f"), "system.posix_acl_access", &acl);
+    let map = vec![IdRange { inside: 0, outside: 0, count: 1 }];
+    let mapped = |o: &mut PackOptions| o.owner = PackOwner::Mapped { uids: map.clone(), gids: map.clone() };
+    let (error, _) = try_pack(&root, mapped).expect_err("outside the map");
+    let cause = error.failure().map(|failure| failure.cause.clone());
+    assert_eq!(cause, Some(Cause::UnmappedId { group: false, id: 7 }), "{error}");
+    let (archive, packed) = pack(&root, |o| {
+        mapped(o);
+        o.unmapped_ids = UnmappedIds::Nobody;
+    });
+    let told = [(false, 7), (false, 1001), (true, 9)].map(|(group, id)| EventKind::AclUnmapped { group, id });
+    assert_eq!(events(&packed), told);
+    let text = "user::r--,user:65534:r--,user:65534:r--,group::r--,group:65534:r--,mask::r--,other::r--";
+    assert_eq!(self::entry(&archive, "f").record("SCHILY.acl.access"), Some(text.as_bytes()));
+}
+
+#[test]
 fn pack_rule_14_large_ids_go_into_records() {
     if !need_root() {
         return;

@@ -5,6 +5,7 @@
 mod ahead;
 mod breach;
 mod cli;
+mod cut;
 mod failure;
 pub mod generate;
 mod hardlinks;
@@ -13,6 +14,7 @@ mod laws;
 mod live;
 mod metadata;
 mod mounts;
+mod named;
 mod names;
 mod readers;
 mod sparse;

@@ -44,6 +44,38 @@ fn pack_rule_06_what_is_mounted_is_skipped_with_what_its_mount_point_shows() {
     assert_eq!(pack(&root, plain).0, archive, "the same each time");
 }
 
+/// Out of sight it is when it comes to be packed; without its ACL the mask would be what the group may.
+#[test]
+fn pack_rule_06_a_mount_point_has_its_attributes_and_acls() {
+    use rustix::fs::{XattrFlags, setxattr};
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let entry = |tag: u16, permissions: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let entries_of_acl = [(1, 7, u32::MAX), (2, 7, 1001), (4, 0, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)];
+    let acl = entries_of_acl.map(|(tag, permissions, id)| entry(tag, permissions, id)).concat();
+    let acl = [&2_u32.to_le_bytes()[..], &acl].concat();
+    let tmpfs = root.join("tmpfs");
+    setxattr(&tmpfs, "system.posix_acl_access", &acl, XattrFlags::empty()).expect("ACL");
+    setxattr(&tmpfs, "system.posix_acl_default", &acl, XattrFlags::empty()).expect("ACL");
+    setxattr(&tmpfs, "trusted.x", b"y", XattrFlags::empty()).expect("attribute");
+    setxattr(root.join("same"), "user.x", b"of a bind mount", XattrFlags::empty()).expect("attribute");
+    let (archive, packed) = pack(&root, |o| o.trusted_xattrs = true);
+    assert_eq!(events(&packed), [EventKind::MountSkipped, EventKind::MountSkipped, EventKind::MountSkipped]);
+    let find = |name: &[u8]| entries(&archive).into_iter().find(|seen| seen.name == name).expect("a mount point");
+    let text = "user::rwx,user:1001:rwx,group::---,mask::rwx,other::---";
+    assert_eq!(find(b"tmpfs/").record("SCHILY.acl.access"), Some(text.as_bytes()));
+    assert_eq!(find(b"tmpfs/").record("SCHILY.acl.default"), Some(text.as_bytes()));
+    assert_eq!(find(b"tmpfs/").record("SCHILY.xattr.trusted.x"), Some(&b"y"[..]));
+    assert_eq!(find(b"same/").record("SCHILY.xattr.user.x"), Some(&b"of a bind mount"[..]));
+    let plainly = entries(&pack(&root, plain).0).into_iter().find(|seen| seen.name == b"tmpfs/").expect("it");
+    assert_eq!(plainly.record("SCHILY.xattr.trusted.x"), None);
+}
+
 #[test]
 fn pack_rule_06_what_is_mounted_is_crossed_where_that_is_asked_for() {
     if !need_root() {

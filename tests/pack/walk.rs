@@ -188,6 +188,35 @@ fn pack_rule_04_without_a_clone_changed_access_times_are_told() {
     assert!(words.contains("access_times"), "{words}");
 }
 
+/// There is no flag for a link; of the directories the root is the first.
+#[test]
+fn pack_rule_04_without_a_clone_directories_keep_their_times_and_a_link_that_is_read_is_told() {
+    if !need_root() || !need_tools(&["setpriv"]) {
+        return;
+    }
+    for (link, want) in [(false, false), (true, true)] {
+        let scratch = Scratch::new();
+        let root = scratch.dir("root");
+        scratch.dir("root/d");
+        if link {
+            symlink("d", root.join("l")).expect("link");
+        }
+        let old = rustix::fs::Timespec { tv_sec: 1000, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: old, last_modification: old };
+        let paths = ["d", "."].map(|name| root.join(name));
+        for path in &paths {
+            rustix::fs::utimensat(CWD, path, &times, rustix::fs::AtFlags::empty()).expect("times");
+        }
+        let name = root.to_str().expect("UTF-8");
+        let said = Contained::root().command(&scratch, &["pack", "--json", name]).output().expect("the program");
+        let words = String::from_utf8_lossy(&said.stderr);
+        assert_eq!((said.status.code(), words.contains("access_times")), (Some(0), want), "{words}");
+        for path in &paths {
+            assert_eq!(fs::metadata(path).expect("stat").atime(), 1000, "{}", path.display());
+        }
+    }
+}
+
 #[test]
 fn pack_rule_05_each_type_is_packed_and_a_socket_is_told() {
     if !need_root() {

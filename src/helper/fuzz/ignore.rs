@@ -7,12 +7,12 @@ pub fn fuzz_ignore(data: &[u8]) {
     let cut = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (path, file) = (&data[..cut], data.get(cut + 1..).unwrap_or_default());
     let Ok(ignore) = Ignore::parse(file) else { return };
-    let excluded = ignore.excluded(path);
+    let excluded = ignore.excluded(path, 0);
     let slashes = path.iter().enumerate().filter(|(at, byte)| *at > 0 && **byte == b'/');
     for (at, _) in slashes {
         let dir = &path[..at];
         // What is not listed is not packed, so nothing below it may be wanted.
-        let listed = !ignore.excluded(dir) || ignore.may_hold_exception(dir);
+        let listed = !ignore.excluded(dir, 0) || ignore.may_hold_exception(dir, 0);
         assert!(listed || excluded || at + 1 == path.len(), "{:?} below {:?}", show(path), show(dir));
     }
 }

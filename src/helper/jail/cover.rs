@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
+use rustix::fs::{FileType, getxattr, listxattr};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -34,11 +35,21 @@ pub(crate) struct Covered {
     /// The number of the mount that covers it.
     pub(crate) by: u64,
     pub(crate) seen: Seen,
+    pub(crate) attributes: Shown,
 }
 
+/// Attributes as the kernel has told them: names, each with its value; of a directory, where they are wanted.
+pub(crate) type Shown = std::result::Result<Vec<(Vec<u8>, std::result::Result<Vec<u8>, Errno>)>, Errno>;
+
+/// Bytes of all names of a file, and of one value, that Linux has at most: `xattr(7)`.
+const MOST: usize = 64 << 10;
+/// Bytes of all values of one directory; no archive takes as many.
+const MOST_VALUES: usize = 2 << 20;
+
 /// Covers all that is mounted below the working directory; the kernel's own list says in the end that nothing is left.
-/// `whole`: the directory is the root of its mount. What was covered is told where the kernel numbers mounts.
-pub(crate) fn below_cwd(whole: bool) -> Result<Vec<Covered>> {
+/// `whole`: the directory is the root of its mount. What was covered is told where the kernel numbers mounts, with the
+/// attributes of directories if they are wanted.
+pub(crate) fn below_cwd(whole: bool, attributes: bool) -> Result<Vec<Covered>> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = openat(AT_FDCWD, ".", flags, Mode::empty())
         .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY"))?;
@@ -64,7 +75,7 @@ pub(crate) fn below_cwd(whole: bool) -> Result<Vec<Covered>> {
         }
         for mounted in left {
             match root_of(&root, &table, mounted) {
-                Ok(place) => covered.extend(cover(&place)?),
+                Ok(place) => covered.extend(cover(&place, attributes)?),
                 // Somebody moves it; the next list says where it is then.
                 Err(errno) => last = errno,
             }
@@ -100,14 +111,36 @@ fn root_of(root: &OwnedFd, table: &Table, mounted: &Mounted) -> Result<OwnedFd, 
     at.filter(|_| number == Some(mounted.id)).ok_or(Errno::ESTALE)
 }
 
-fn cover(place: &OwnedFd) -> Result<Option<Covered>> {
+fn cover(place: &OwnedFd, attributes: bool) -> Result<Option<Covered>> {
     let seen = look::of(place).ok();
+    let attributes = attributes && seen.is_some_and(|seen| seen.kind == FileType::Directory);
+    let attributes = if attributes { attributes_of(place) } else { Ok(Vec::new()) };
     let by = match bind(DIRECTORY, place) {
         // `mount(2)` and `move_mount(2)`, if it is a file.
         Err(fault) if matches!(fault.errno(), Some(Errno::ENOTDIR | Errno::EINVAL)) => bind(FILE, place),
         done => done,
     }?;
-    Ok(by.zip(seen).map(|(by, seen)| Covered { by, seen }))
+    Ok(by.zip(seen).map(|(by, seen)| Covered { by, seen, attributes }))
+}
+
+/// By its name in /proc: nothing is to be had of a path descriptor, and what is mounted there is not opened.
+fn attributes_of(place: &OwnedFd) -> Shown {
+    let known = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
+    let name = proc::name_of(place).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::ENOENT)))?;
+    let mut buffer = vec![0; MOST];
+    let bytes = match listxattr(&name, &mut buffer[..]) {
+        Err(rustix::io::Errno::OPNOTSUPP) => 0,
+        listed => listed.map_err(known)?,
+    };
+    let names = buffer.get(..bytes).unwrap_or_default().to_vec();
+    let mut left = MOST_VALUES;
+    let mut value = |attribute: &[u8]| {
+        let length = getxattr(&name, OsStr::from_bytes(attribute), &mut buffer[..]).map_err(known)?;
+        left = left.checked_sub(length).ok_or(Errno::E2BIG)?;
+        Ok(buffer.get(..length).unwrap_or_default().to_vec())
+    };
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.map(|name| (name.to_vec(), value(name))).collect())
 }
 
 /// The number of the mount that then lies there, where the kernel tells it.

@@ -159,7 +159,7 @@ fn switch_in_namespace<R: Right>(isolation: Isolation, wanted: Mounts) -> Result
     // After that: what is below a mount of its own is told at once.
     let whole = bound.is_ok();
     let mounts = list_below(whole)?;
-    let (below, covered) = look_away(mounts.as_ref(), wanted, whole)?;
+    let (below, covered) = look_away::<R>(mounts.as_ref(), wanted, whole)?;
     let pivoted = match (isolation, bound) {
         (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, Call::PivotRoot, PIVOT)),
         (_, Err(fault)) => Err(fault),
@@ -189,12 +189,16 @@ fn list_below(whole: bool) -> Result<Option<mounts::Below>> {
 
 /// What is mounted below the root is neither the archive's nor a taken-over helper's, unless it was asked for.
 /// `whole`: the working directory is the root of a mount, our clone.
-fn look_away(mounts: Option<&mounts::Below>, wanted: Mounts, whole: bool) -> Result<(MountsBelow, Vec<Covered>)> {
+fn look_away<R: Right>(
+    mounts: Option<&mounts::Below>,
+    wanted: Mounts,
+    whole: bool,
+) -> Result<(MountsBelow, Vec<Covered>)> {
     match mounts {
         None => Ok((MountsBelow::Unknown, Vec::new())),
         Some(_) if wanted == Mounts::Cross => Ok((MountsBelow::InSight, Vec::new())),
         Some(mounts) if mounts.points.is_empty() => Ok((MountsBelow::Covered, Vec::new())),
-        Some(_) => cover::below_cwd(whole).map(|covered| (MountsBelow::Covered, covered)),
+        Some(_) => cover::below_cwd(whole, R::READS_ONLY).map(|covered| (MountsBelow::Covered, covered)),
     }
 }
 

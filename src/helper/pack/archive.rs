@@ -3,6 +3,7 @@
 use super::encode::{Encoder, Sums};
 use super::header::{self, Header, Unwritable};
 use super::output::{Ending, Output};
+use crate::cut;
 use crate::helper::fault::{Fault, Result};
 use crate::helper::read::input::fault_in;
 use crate::report::{Cause, Limit};
@@ -36,8 +37,10 @@ impl From<Cause> for Failed {
     }
 }
 
+/// Dropped before it is finished it ends so that nobody takes it for whole.
 pub(crate) struct Archive {
-    encoder: Encoder<Output>,
+    /// Until its end.
+    encoder: Option<Encoder<Output>>,
     /// Bytes that have come so far.
     position: u64,
     most: u64,
@@ -51,7 +54,7 @@ pub(crate) struct Archive {
 
 impl Archive {
     pub(crate) fn new(encoder: Encoder<Output>, ending: Ending, most: u64) -> Archive {
-        Archive { encoder, position: 0, most, body: 0, padding: 0, headers: Vec::new(), ending }
+        Archive { encoder: Some(encoder), position: 0, most, body: 0, padding: 0, headers: Vec::new(), ending }
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -60,12 +63,12 @@ impl Archive {
 
     /// Bytes of the archive, and bytes as they went out.
     pub(crate) fn progress(&self) -> (u64, u64) {
-        self.encoder.progress()
+        self.encoder.as_ref().map_or((0, 0), Encoder::progress)
     }
 
     /// The error number for want of which there were fewer threads than were wanted.
     pub(crate) fn lacking(&self) -> Option<i32> {
-        self.encoder.lacking()
+        self.encoder.as_ref()?.lacking()
     }
 
     /// Writes an entry's headers, of which as many bytes of content follow. Returns where its own header begins.
@@ -98,7 +101,7 @@ impl Archive {
         let most = most.min(self.body);
         self.check(most)?;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let came = self.encoder.fill(most, |room| read(room).map_err(Failed::Walking))?;
+        let came = self.encoder()?.fill(most, |room| read(room).map_err(Failed::Walking))?;
         self.position += came as u64;
         self.body -= came as u64;
         self.pad()?;
@@ -125,7 +128,7 @@ impl Archive {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         self.check(bytes.len() as u64)?;
-        self.encoder.write_all(bytes).map_err(not_written)?;
+        self.encoder()?.write_all(bytes).map_err(not_written)?;
         self.position += bytes.len() as u64;
         Ok(())
     }
@@ -140,26 +143,37 @@ impl Archive {
 
     /// The end.
     pub(crate) fn finish(mut self) -> Result<Sums, Failed> {
-        if let Err(failed) = self.put(&header::END) {
-            self.give_up();
-            return Err(failed);
-        }
-        self.encoder.finish().map(|(_, sums)| sums).map_err(not_written)
+        self.put(&header::END)?;
+        let encoder = self.encoder.take().ok_or_else(ended)?;
+        encoder.finish().map(|(_, sums)| sums).map_err(not_written)
     }
 
-    /// Ends it so that nobody takes it for whole: inside an entry, as it stands, or with the beginning of one.
-    pub(crate) fn give_up(mut self) {
+    fn encoder(&mut self) -> Result<&mut Encoder<Output>, Failed> {
+        self.encoder.as_mut().ok_or_else(ended)
+    }
+}
+
+impl Drop for Archive {
+    /// Ends it inside an entry, as it stands, or with the beginning of one.
+    fn drop(&mut self) {
+        let Some(mut encoder) = self.encoder.take() else { return };
         self.ending.begin();
         let mut last = Vec::new();
         if self.body == 0 {
             // Many miss no padding.
             last.extend_from_slice(&ZEROS[..self.padding]);
-            header::never_whole(&mut last);
+            last.extend_from_slice(&cut::TAR);
         }
         // If that fails it is cut where it stands.
-        let _ = self.encoder.write_all(&last);
-        self.encoder.break_off();
+        let _ = encoder.write_all(&last);
+        encoder.break_off();
     }
+}
+
+/// Only its end takes the encoder.
+#[cold]
+fn ended() -> Failed {
+    Failed::Writing(Fault::as_if(Errno::EPIPE))
 }
 
 /// The bytes of an extended header, with which an entry begins if it has one.

@@ -3,6 +3,7 @@
 use super::overlay::Marks;
 use super::owners::Owners;
 use crate::helper::fault::{Fault, Result, at, on};
+use crate::helper::jail::cover::Shown;
 use crate::helper::rights::packed::{AclError, Fate, acl_key, acl_text, capability, fate};
 use crate::options::{PackOptions, PackXattrs};
 use crate::report::{Call, Cause, Descriptor, EventKind, Limit};
@@ -23,6 +24,8 @@ pub(crate) enum Of<'a> {
     /// A link or special file of this name in the working directory: attributes of what is held by a path descriptor are
     /// not to be had before Linux 6.13.
     Named(&'a [u8]),
+    /// A directory that is out of sight.
+    Covered(&'a Shown),
 }
 
 /// What was read of one file.
@@ -90,8 +93,16 @@ impl Reader {
         let listed = match of {
             Of::Open(fd) => flistxattr(fd, &mut self.room[..]),
             Of::Named(name) => llistxattr(OsStr::from_bytes(name), &mut self.room[..]),
+            Of::Covered(shown) => return self.list_shown(shown),
         };
         listed.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    }
+
+    fn list_shown(&mut self, shown: &Shown) -> Result<usize, Errno> {
+        let names: Vec<u8> =
+            shown.as_ref().map_err(|errno| *errno)?.iter().flat_map(|(name, _)| [name, &b"\0"[..]].concat()).collect();
+        self.room.get_mut(..names.len()).ok_or(Errno::ERANGE)?.copy_from_slice(&names);
+        Ok(names.len())
     }
 
     fn value(&mut self, of: Of<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
@@ -99,6 +110,11 @@ impl Reader {
         let got = match of {
             Of::Open(fd) => fgetxattr(fd, attribute, &mut self.room[..]),
             Of::Named(file) => lgetxattr(OsStr::from_bytes(file), attribute, &mut self.room[..]),
+            Of::Covered(Err(errno)) => return Err(*errno),
+            Of::Covered(Ok(shown)) => {
+                let found = shown.iter().find(|(shown, _)| shown == name);
+                return found.map_or(Err(Errno::ENODATA), |(_, value)| value.clone());
+            }
         };
         let length = got.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
         Ok(self.room.get(..length).unwrap_or_default().to_vec())
@@ -123,10 +139,10 @@ fn take(found: &mut Attributes, name: &[u8], value: &[u8], owners: &Owners<'_>) 
         found.records.push(record(name, value));
         return Ok(());
     };
-    let mut replaced = None;
+    let mut replaced = Vec::new();
     let mut map = |group, id| {
         let mapped = if group { owners.group(id) } else { owners.user(id) }?;
-        replaced = replaced.or(mapped.replaced.then_some((group, id)));
+        replaced.extend(mapped.replaced.then_some(EventKind::AclUnmapped { group, id }));
         Ok(mapped.id)
     };
     match acl_text(value, key.ends_with("access"), &mut map) {
@@ -135,8 +151,7 @@ fn take(found: &mut Attributes, name: &[u8], value: &[u8], owners: &Owners<'_>) 
         Err(AclError::Malformed) => found.unreadable(name, Errno::EINVAL),
         Err(AclError::Id(cause)) => return Err(cause.into()),
     }
-    let nobody = |(group, id)| if group { (65_534, id) } else { (id, 65_534) };
-    found.events.extend(replaced.map(nobody).map(|(uid, gid)| EventKind::OwnerUnmapped { uid, gid }));
+    found.events.extend(replaced);
     Ok(())
 }
 
@@ -170,7 +185,9 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
 #[cold]
 fn not_listed(of: Of<'_>, errno: Errno) -> Fault {
     match of {
-        Of::Open(_) => Fault::os(errno, Call::Flistxattr, on(Descriptor::File).with(format_args!("<data>, {MOST}"))),
+        Of::Open(_) | Of::Covered(_) => {
+            Fault::os(errno, Call::Flistxattr, on(Descriptor::File).with(format_args!("<data>, {MOST}")))
+        }
         Of::Named(name) => {
             Fault::os(errno, Call::Llistxattr, at(Descriptor::Cwd, name).with(format_args!("<data>, {MOST}")))
         }

@@ -52,18 +52,20 @@ impl Ignore {
         Ok(Ignore(rules))
     }
 
-    /// Whether a path, relative to the top, is left out. The top itself never is.
-    pub(crate) fn excluded(&self, path: &[u8]) -> bool {
-        let path = plain(path);
+    /// Whether a path, relative to the top, is left out. The top itself never is. What is said of its first `above` bytes,
+    /// and of less of it, is not said of it.
+    pub(crate) fn excluded(&self, path: &[u8], above: usize) -> bool {
+        let letters = plain(path);
         let mut runner = Runner::default();
-        !path.is_empty() && self.last_match(&path, &mut runner).is_some_and(|at| !self.0[at].excepts)
+        !letters.is_empty()
+            && self.last_match(&letters, letters_of(path, above), &mut runner).is_some_and(|at| !self.0[at].excepts)
     }
 
     /// Whether something below an excluded directory may not be excluded.
-    pub(crate) fn may_hold_exception(&self, dir: &[u8]) -> bool {
+    pub(crate) fn may_hold_exception(&self, dir: &[u8], above: usize) -> bool {
         let mut path = plain(dir);
         let mut runner = Runner::default();
-        let last = self.last_match(&path, &mut runner);
+        let last = self.last_match(&path, letters_of(dir, above), &mut runner);
         if last.is_none_or(|at| self.0[at].excepts) {
             return true;
         }
@@ -74,9 +76,13 @@ impl Ignore {
     }
 
     /// Which of the patterns that match the path or a directory above it comes last.
-    fn last_match(&self, path: &[Letter], runner: &mut Runner) -> Option<usize> {
-        self.0.iter().rposition(|rule| runner.matches(&rule.pattern, path))
+    fn last_match(&self, path: &[Letter], above: usize, runner: &mut Runner) -> Option<usize> {
+        self.0.iter().rposition(|rule| runner.matches(&rule.pattern, path, above))
     }
+}
+
+fn letters_of(path: &[u8], above: usize) -> usize {
+    if above == 0 { 0 } else { decode(path.get(..above).unwrap_or(path)).len() }
 }
 
 /// A line without its `!`, blanks and all that does not change where it leads; `None` if it is empty.

@@ -14,6 +14,7 @@ mod zstd;
 
 pub(crate) use self::zstd::NoThread;
 
+use crate::cut;
 use crate::report::Digest;
 use blocks::{BLOCK, Block, Blocks};
 use digest::Digesting;
@@ -128,8 +129,8 @@ impl<W: Write> Encoder<W> {
     pub(crate) fn break_off(mut self) {
         let begun = self.flush().is_ok() && self.output.bytes() > 0;
         let first: &[u8] = match &self.coder {
-            Coder::Gzip(_) if !begun => &gzip::HEADER,
-            Coder::Zstd(_) if !begun => &zstd::MAGIC,
+            Coder::Gzip(_) if !begun => &cut::GZIP,
+            Coder::Zstd(_) if !begun => &cut::ZSTD,
             _ => return,
         };
         // Who cannot write has nothing to be mistaken.

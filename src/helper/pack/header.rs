@@ -174,11 +174,6 @@ impl Header<'_> {
     }
 }
 
-/// The header that a stream ends with that must not look whole: of an extended header that never comes (rule 25).
-pub(crate) fn never_whole(out: &mut Vec<u8>) {
-    extended(out, b"", block::BYTES);
-}
-
 /// Zeros after a body of so many bytes, up to a whole block.
 pub(crate) fn padding(body: u64) -> usize {
     // Less than a block.

@@ -5,12 +5,12 @@ use crate::helper::look::{self, Seen};
 use crate::helper::read::input::Watch;
 use crate::report::{Call, Cause, Descriptor, SourceChange};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 use rustix::fs::FileType;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -56,6 +56,15 @@ impl Opener {
 
     pub(crate) fn directory(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Unopened> {
         self.open(dir, name, OFlag::O_DIRECTORY)
+    }
+
+    /// Where a link leads.
+    pub(crate) fn link(&self, dir: &OwnedFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        // Nothing but its mount keeps a link's time of access.
+        if self.keeps_times {
+            self.times_change.get_or_init(|| Errno::EOPNOTSUPP);
+        }
+        readlinkat(dir, OsStr::from_bytes(name)).map(OsString::into_vec)
     }
 
     pub(crate) fn file(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Unopened> {

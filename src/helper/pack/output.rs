@@ -41,6 +41,13 @@ impl Output {
         Output { fd, watch, ending: Ending::default() }
     }
 
+    /// Of an archive that never began.
+    pub(crate) fn last(fd: Arc<OwnedFd>, watch: Watch) -> Output {
+        let output = Output::new(fd, watch);
+        output.ending.begin();
+        output
+    }
+
     pub(crate) fn ending(&self) -> Ending {
         self.ending.clone()
     }

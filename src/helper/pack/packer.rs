@@ -107,7 +107,7 @@ impl<'a> Packer<'a> {
             archive,
             journal,
             select,
-            names: Names::new(&options.rebase),
+            names: Names::new(&options.rebase, rules.strict),
             links: Links::new(options.limits.hardlinks),
             attributes: Reader::new(rules.marks),
             opener,
@@ -275,9 +275,10 @@ impl<'a> Packer<'a> {
 
     /// A directory's own entry.
     fn directory(&mut self, dir: &OwnedFd, seen: &Seen, path: &[u8]) -> Result<(), Failed> {
-        let attributes = self.attributes(Of::Open(dir))?;
-        let shown = self.rules.covered(seen).copied();
-        self.write(EntryKind::Directory, shown.as_ref().unwrap_or(seen), path, b"", &attributes)?;
+        let covered = self.rules.covered(seen);
+        let attributes = self.attributes(covered.map_or(Of::Open(dir), |covered| Of::Covered(&covered.attributes)))?;
+        let seen = covered.map_or(seen, |covered| &covered.seen);
+        self.write(EntryKind::Directory, seen, path, b"", &attributes)?;
         self.journal.counts.directories += 1;
         Ok(())
     }
@@ -323,7 +324,7 @@ impl<'a> Packer<'a> {
         if name.len().max(draft.link.len()) > options.limits.name_bytes as usize {
             return Err(limit(Limit::NameBytes, options.limits.name_bytes.into()));
         }
-        self.names.take(draft.name)?;
+        self.names.take(draft.name, draft.kind == EntryKind::Directory)?;
         let (uid, gid) = draft.seen.map_or(Ok((0, 0)), |seen| self.owner(seen))?;
         let is_device = matches!(draft.kind, EntryKind::CharDevice | EntryKind::BlockDevice);
         let device = draft.seen.filter(|_| is_device).map(|seen| seen.device);

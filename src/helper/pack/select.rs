@@ -49,13 +49,21 @@ impl<'a> Select<'a> {
             return Choice::Packed;
         }
         let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-        let ignored = self.ignore.as_ref().is_some_and(|ignore| ignore.excluded(path));
-        let excepted = || self.ignore.as_ref().is_some_and(|ignore| ignore.may_hold_exception(path));
-        match (ignored, self.patterns.takes(&parts)) {
+        let above = self.above(path);
+        let ignored = self.ignore.as_ref().is_some_and(|ignore| ignore.excluded(path, above));
+        let excepted = || self.ignore.as_ref().is_some_and(|ignore| ignore.may_hold_exception(path, above));
+        let reaches = |patterns: &mut Selection<'_>| patterns.reaches_below(&parts, above);
+        match (ignored, self.patterns.takes_below(&parts, above)) {
             (false, true) => Choice::Packed,
-            (ignored, taken) if (!ignored || excepted()) && (taken || self.patterns.reaches(&parts)) => Choice::Passed,
+            (ignored, taken) if (!ignored || excepted()) && (taken || reaches(&mut self.patterns)) => Choice::Passed,
             _ => Choice::Left,
         }
+    }
+
+    /// Bytes of the longest path above this one that was named: what leaves that out is not asked of what is below it.
+    fn above(&self, path: &[u8]) -> usize {
+        let ends = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        ends.into_iter().find(|end| self.named.contains_key(&path[..*end])).unwrap_or(0)
     }
 
     pub(crate) fn tell_unmatched(&self, journal: &mut Journal<'_>) {

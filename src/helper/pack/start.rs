@@ -3,17 +3,21 @@
 use super::open::{Opener, Unopened};
 use super::walk::Listing;
 use crate::helper::fault::{Attempt, Fault, Result, at};
-use crate::helper::look::{self, Seen};
-use crate::report::{Call, Cause, Descriptor};
+use crate::helper::look::{self, Inode, Seen};
+use crate::report::{Call, Cause, Descriptor, SourceChange};
 use nix::errno::Errno;
-use nix::fcntl::readlinkat;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 /// As many links as the kernel follows in one path: `path_resolution(7)`.
 const LINKS: u32 = 40;
+
+/// On the way no directory is read, so that the right to enter it will do.
+const ON_THE_WAY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Where packing begins.
 pub(crate) enum Start {
@@ -21,6 +25,16 @@ pub(crate) enum Start {
     Entry { dir: OwnedFd, path: Vec<u8>, listing: Listing },
     /// A directory itself, whose path in the archive is this: the root, or what a path that ends in `..` leads to.
     Directory { dir: OwnedFd, path: Vec<u8> },
+}
+
+/// What a path leads to.
+pub(crate) struct Found {
+    /// Its path in the archive, before names are rebased.
+    pub(crate) path: Vec<u8>,
+    /// That path leads through a link, which is another file than the directory that the archive has in its place.
+    pub(crate) linked: bool,
+    pub(crate) inode: Inode,
+    pub(crate) start: Start,
 }
 
 /// Finds starts below one root.
@@ -33,94 +47,163 @@ pub(crate) struct Finder<'a> {
     pub(crate) cross: bool,
 }
 
+/// How far a path has been gone.
+struct Way {
+    dir: OwnedFd,
+    /// What it is named in the archive: as the path says, and where `..` followed a link as that has led.
+    named: Vec<Vec<u8>>,
+    /// Where it is in the root, through no link.
+    real: Vec<Vec<u8>>,
+    /// The two differ.
+    linked: bool,
+    links: u32,
+}
+
 impl Finder<'_> {
     /// Finds what the path names; its last component must be there.
-    pub(crate) fn find(&mut self, path: &[u8]) -> Result<Start> {
-        let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.'])).collect();
+    pub(crate) fn find(&mut self, path: &[u8]) -> Result<Found> {
+        let parts = parts(path);
         let (last, above) = match parts.split_last() {
-            Some((last, above)) if **last != *b".." => (*last, above),
-            _ => {
-                let dir = self.directory(&parts)?;
-                return Ok(Start::Directory { dir, path: fold(&parts) });
-            }
+            Some((last, above)) if **last != *b".." => (Some(*last), above),
+            _ => (None, &parts[..]),
         };
-        let dir = self.directory(above)?;
-        look::at(&dir, last).call(Call::Statx, || at(Descriptor::Directory, last).with("AT_SYMLINK_NOFOLLOW"))?;
-        Ok(Start::Entry { dir, path: fold(above), listing: Listing::of_one(last) })
+        let mut way = self.way(above)?;
+        let linked = way.linked;
+        let path = way.named.join(&b'/');
+        let Some(last) = last else {
+            let dir = self.read(&way.dir)?;
+            let seen = look::of(&dir).call(Call::Statx, || at(Descriptor::Directory, "").with("AT_EMPTY_PATH"))?;
+            return Ok(Found { path: path.clone(), linked, inode: seen.inode, start: Start::Directory { dir, path } });
+        };
+        let seen = look::at(&way.dir, last)
+            .call(Call::Statx, || at(Descriptor::Directory, last).with("AT_SYMLINK_NOFOLLOW"))?;
+        way.named.push(last.to_vec());
+        let start = Start::Entry { dir: way.dir, path, listing: Listing::of_one(last) };
+        Ok(Found { path: way.named.join(&b'/'), linked, inode: seen.inode, start })
     }
 
     /// Goes to a directory, through links.
     pub(crate) fn directory(&mut self, parts: &[&[u8]]) -> Result<OwnedFd> {
-        let mut way: Vec<Vec<u8>> = parts.iter().rev().map(|part| part.to_vec()).collect();
-        let (mut here, mut links) = (again(self.root)?, 0);
-        while let Some(part) = way.pop() {
+        let way = self.way(parts)?;
+        self.read(&way.dir)
+    }
+
+    fn way(&mut self, parts: &[&[u8]]) -> Result<Way> {
+        let dir = again(self.root)?;
+        let mut way = Way { dir, named: Vec::new(), real: Vec::new(), linked: false, links: 0 };
+        for part in parts {
+            if **part == *b".." {
+                self.go(&mut way, vec![b"..".to_vec()])?;
+                way.up();
+            } else {
+                way.named.push(part.to_vec());
+                self.go(&mut way, vec![part.to_vec()])?;
+            }
+        }
+        Ok(way)
+    }
+
+    /// Goes what one part of a path says, which a link may make more. What comes next is last.
+    fn go(&mut self, way: &mut Way, mut parts: Vec<Vec<u8>>) -> Result<()> {
+        while let Some(part) = parts.pop() {
             match &part[..] {
                 b"" | b"." => {}
                 // Of the root it is the root itself.
-                b".." => here = self.step(&here, b"..")?,
-                name => match link(&here, name)? {
-                    None => here = self.step(&here, name)?,
-                    Some(_) if links == LINKS => return Err(not_there(Errno::ELOOP, name)),
+                b".." => {
+                    way.dir = self.step(&way.dir, b"..")?;
+                    way.real.pop();
+                }
+                name => match self.link(&way.dir, name)? {
+                    None => {
+                        way.dir = self.step(&way.dir, name)?;
+                        way.real.push(part);
+                    }
+                    Some(_) if way.links == LINKS => return Err(not_there(Errno::ELOOP, name)),
                     Some(target) => {
-                        links += 1;
+                        way.links += 1;
+                        way.linked = true;
                         if target.starts_with(b"/") {
-                            here = again(self.root)?;
+                            way.dir = again(self.root)?;
+                            way.real.clear();
                         }
-                        way.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+                        parts.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
                     }
                 },
             }
         }
-        Ok(here)
+        Ok(())
     }
 
     fn step(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
-        let next = match self.opener.directory(dir, name) {
-            Ok(next) => next,
-            Err(Unopened::Unreadable(fault) | Unopened::Failed(fault)) => return Err(fault),
-            Err(Unopened::Source(change)) => {
-                let gone = change == crate::report::SourceChange::Vanished;
-                return Err(not_there(if gone { Errno::ENOENT } else { Errno::ENOTDIR }, name));
-            }
-        };
+        let next = openat(dir, OsStr::from_bytes(name), ON_THE_WAY, Mode::empty())
+            .map_err(|errno| not_there(if errno == Errno::ELOOP { Errno::ENOTDIR } else { errno }, name))?;
         let seen = look::of(&next).call(Call::Statx, || at(Descriptor::Directory, name).with("AT_EMPTY_PATH"))?;
         if seen.is_mounted_on(self.seen) && !self.cross {
             return Err(Cause::CrossesMount.into());
         }
         Ok(next)
     }
-}
 
-/// Where a link leads; nothing if it is none, or is not there.
-fn link(dir: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
-    match look::at(dir, name) {
-        Ok(seen) if seen.kind == FileType::Symlink => match readlinkat(dir, OsStr::from_bytes(name)) {
-            Ok(target) => Ok(Some(target.into_vec())),
-            Err(errno) => Err(errno).call(Call::Readlinkat, || at(Descriptor::Directory, name).with("<path>, 4096")),
-        },
-        // Going there says what is wrong.
-        _ => Ok(None),
+    /// Where a link leads; nothing if it is none, or is not there.
+    fn link(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        match look::at(dir, name) {
+            Ok(seen) if seen.kind == FileType::Symlink => match self.opener.link(dir, name) {
+                Ok(target) => Ok(Some(target)),
+                Err(errno) => {
+                    Err(errno).call(Call::Readlinkat, || at(Descriptor::Directory, name).with("<path>, 4096"))
+                }
+            },
+            // Going there says what is wrong.
+            _ => Ok(None),
+        }
+    }
+
+    /// The directory, to be read.
+    fn read(&mut self, dir: &OwnedFd) -> Result<OwnedFd> {
+        match self.opener.directory(dir, b".") {
+            Ok(dir) => Ok(dir),
+            Err(Unopened::Unreadable(fault) | Unopened::Failed(fault)) => Err(fault),
+            Err(Unopened::Source(SourceChange::Vanished)) => Err(not_there(Errno::ENOENT, b".")),
+            Err(Unopened::Source(_)) => Err(not_there(Errno::ENOTDIR, b".")),
+        }
     }
 }
 
-/// Opens a directory that is held once more, to be read from its beginning.
-pub(crate) fn again(dir: &OwnedFd) -> Result<OwnedFd> {
-    use nix::fcntl::{OFlag, openat};
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(dir, ".", flags, nix::sys::stat::Mode::empty())
-        .call(Call::Openat, || at(Descriptor::Root, ".").with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY"))
+impl Way {
+    /// After `..`.
+    fn up(&mut self) {
+        if self.linked {
+            self.named.clone_from(&self.real);
+            self.linked = false;
+        } else {
+            self.named.pop();
+        }
+    }
+}
+
+/// The components of a path.
+pub(crate) fn parts(path: &[u8]) -> Vec<&[u8]> {
+    path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.'])).collect()
+}
+
+fn again(dir: &OwnedFd) -> Result<OwnedFd> {
+    openat(dir, ".", ON_THE_WAY, Mode::empty())
+        .call(Call::Openat, || at(Descriptor::Root, ".").with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH|O_DIRECTORY"))
 }
 
 fn not_there(errno: Errno, name: &[u8]) -> Fault {
-    let flags = "O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY";
-    Fault::os(errno, Call::Openat, at(Descriptor::Directory, name).with(flags))
+    Fault::os(
+        errno,
+        Call::Openat,
+        at(Descriptor::Directory, name).with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH|O_DIRECTORY"),
+    )
 }
 
-/// The name in the archive: what the path says, `..` folded away, never above the root.
-pub(crate) fn fold(parts: &[&[u8]]) -> Vec<u8> {
+/// A path that leads nowhere, as it is told: `..` folded away, never above the root.
+pub(crate) fn told(path: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
-    for part in parts {
-        match *part {
+    for part in parts(path) {
+        match part {
             b".." => drop(kept.pop()),
             part => kept.push(part),
         }

@@ -260,15 +260,15 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Whether the name matches, or a directory above it: what is before one of its slashes.
-    pub(super) fn matches(&mut self, glob: &Glob, name: &[u8]) -> bool {
+    /// Whether the name matches, or a directory above it that is longer than this: what is before one of its slashes.
+    pub(super) fn matches(&mut self, glob: &Glob, name: &[u8], above: usize) -> bool {
         self.reached.resize(self.reached.len().max(glob.steps.len()), 0);
         self.now.clear();
         self.round += 1;
         self.reach(glob, 0);
         std::mem::swap(&mut self.now, &mut self.next);
         for (at, byte) in name.iter().enumerate() {
-            if at > 0 && *byte == b'/' && self.is_done(glob) {
+            if at > above && *byte == b'/' && self.is_done(glob) {
                 return true;
             }
             if self.now.is_empty() {
@@ -339,7 +339,7 @@ mod tests {
             let at_end = name.strip_prefix(&glob.head[..]).is_some_and(|rest| matches!(rest, [] | [b'/', ..]));
             return at_end && !glob.head.is_empty();
         }
-        Runner::default().matches(&glob, name)
+        Runner::default().matches(&glob, name, 0)
     }
 
     fn theirs(pattern: &str) -> Result<GlobMatcher, BadPattern> {

@@ -48,7 +48,8 @@ impl Patterns {
     }
 
     /// Whether one matches the name or a directory above it. Those that have not matched anything yet are all tried.
-    pub(super) fn matches(&mut self, name: &[u8]) -> bool {
+    /// Of directories, those count whose names have more bytes than `above`.
+    pub(super) fn matches(&mut self, name: &[u8], above: usize) -> bool {
         self.name += 1;
         let Patterns { globs, heads, tails, runner, name: number } = self;
         let mut any = false;
@@ -61,17 +62,17 @@ impl Patterns {
                 at_end
             } else {
                 tried.name = *number;
-                runner.matches(&tried.glob, name)
+                runner.matches(&tried.glob, name, above)
             };
             tried.matched |= is;
             any |= is;
         };
         heads.walk(name.iter(), |length, place| {
-            candidate(place, length > 0 && matches!(name.get(length), None | Some(b'/')));
+            candidate(place, length > above && matches!(name.get(length), None | Some(b'/')));
         });
         if !tails.keys.is_empty() {
             let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-            for end in ends.chain([name.len()]) {
+            for end in ends.chain([name.len()]).filter(|end| *end > above || *end == name.len()) {
                 tails.walk(name.iter().take(end).rev(), |_, place| candidate(place, true));
             }
         }
@@ -131,7 +132,7 @@ mod tests {
             patterns(&["usr", "usr/bin", "usr/bin/*", "*/sh", "*.txt", "never", "no/*/way", "", "./", "usr/bin"]);
         for (name, want) in [("etc", false), ("usr/bin/sh", true), ("usrx", false), ("d/a.txt/b", true), ("usr", true)]
         {
-            assert_eq!(all.matches(name.as_bytes()), want, "{name}");
+            assert_eq!(all.matches(name.as_bytes(), 0), want, "{name}");
         }
         assert_eq!(all.unmatched().collect::<Vec<_>>(), [5, 6, 7, 8]);
     }
@@ -155,7 +156,7 @@ mod tests {
             (|n| format!("d{n}/*"), "d4711/x"),
         ] {
             let mut all = many(form);
-            assert!(all.matches(name.as_bytes()), "{name}");
+            assert!(all.matches(name.as_bytes(), 0), "{name}");
             let run = all.globs.iter().filter(|tried| tried.name == all.name).count();
             assert!(run <= 5, "{name}: {run}");
             assert_eq!(all.unmatched().count(), 64_000 - 1, "{name}");
@@ -171,8 +172,8 @@ mod tests {
             let mut all = Patterns::new(&of).expect("patterns");
             let mut each: Vec<Patterns> = of.iter().map(|one| Patterns::new(std::slice::from_ref(one)).expect("one")).collect();
             for name in &names {
-                let want = each.iter_mut().fold(false, |any, one| one.matches(name.as_bytes()) | any);
-                prop_assert_eq!(all.matches(name.as_bytes()), want, "{:?} {}", of, name);
+                let want = each.iter_mut().fold(false, |any, one| one.matches(name.as_bytes(), 0) | any);
+                prop_assert_eq!(all.matches(name.as_bytes(), 0), want, "{:?} {}", of, name);
             }
             let unmatched: Vec<usize> = (0..of.len()).filter(|at| each[*at].unmatched().count() == 1).collect();
             prop_assert_eq!(all.unmatched().collect::<Vec<_>>(), unmatched);

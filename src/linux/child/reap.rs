@@ -51,7 +51,7 @@ impl Child {
 
     /// The status of a helper that ended by itself; `None` for one that had to be killed.
     fn reap(&mut self) -> Option<ExitStatus> {
-        let leaving = (self.closed || self.reply.is_some()) && !self.cancelled();
+        let leaving = if self.cancelled() { self.terms.cuts } else { self.closed || self.reply.is_some() };
         let deadline = Instant::now() + if leaving { GRACE } else { Duration::ZERO };
         let mut pause = SOON;
         self.wait_for_hang_up(deadline);

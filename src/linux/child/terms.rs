@@ -12,6 +12,8 @@ pub(in crate::linux) struct Terms {
     pub(super) xattrs: usize,
     /// It says when it waits for more of the archive.
     pub(super) in_step: bool,
+    /// Told to end, it has an archive to cut where nobody takes it for whole.
+    pub(super) cuts: bool,
 }
 
 impl Terms {
@@ -24,6 +26,7 @@ impl Terms {
             // The two ACLs beside those that are counted.
             xattrs: (options.limits.xattrs as usize).saturating_add(2),
             in_step,
+            cuts: false,
         }
     }
 
@@ -36,6 +39,7 @@ impl Terms {
             // Each takes a byte of the list that Linux has of a file: `xattr(7)`.
             xattrs: 64 << 10,
             in_step: false,
+            cuts: true,
         }
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
         Cause::Attribute { .. } => Advice::SoftAttributes,
         Cause::OverlayMark { what: MarkProblem::NeedsLowers, .. } => Advice::GiveLowers,
         Cause::OverlayMark { what: MarkProblem::OutOfReach, .. } => Advice::UserMarks,
+        Cause::NoThread(_) => Advice::Threads,
         Cause::Panic { .. } => Advice::Report,
         Cause::Malformed { .. }
         | Cause::NotCovered(_)

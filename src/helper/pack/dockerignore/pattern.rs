@@ -139,11 +139,11 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Whether the path matches, or a directory above it.
-    pub(super) fn matches(&mut self, pattern: &Pattern, path: &[Letter]) -> bool {
+    /// Whether the path matches, or a directory above it that is longer than this.
+    pub(super) fn matches(&mut self, pattern: &Pattern, path: &[Letter], above: usize) -> bool {
         self.begin(pattern);
         for (at, letter) in path.iter().enumerate() {
-            if at > 0 && *letter == SLASH && self.is_done(pattern) {
+            if at > above && *letter == SLASH && self.is_done(pattern) {
                 return true;
             }
             if self.now.is_empty() {

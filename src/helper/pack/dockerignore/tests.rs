@@ -93,10 +93,10 @@ fn rule_19_dockerignore_as_documented() {
     for (file, out, within) in TABLE {
         let ignore = ignore(file);
         for path in *out {
-            assert!(ignore.excluded(path.as_bytes()), "{file:?} should leave out {path:?}");
+            assert!(ignore.excluded(path.as_bytes(), 0), "{file:?} should leave out {path:?}");
         }
         for path in *within {
-            assert!(!ignore.excluded(path.as_bytes()), "{file:?} should not leave out {path:?}");
+            assert!(!ignore.excluded(path.as_bytes(), 0), "{file:?} should not leave out {path:?}");
         }
     }
 }
@@ -105,10 +105,10 @@ fn rule_19_dockerignore_as_documented() {
 fn rule_19_names_are_bytes() {
     let ignore = Ignore::parse(b"a?c\n\xff*\n[\x80-\x85]x\nb\\\xff").expect("a file");
     for path in [&b"a\xffc"[..], b"\xffx", b"\x81x", b"b\xff", "a\u{263a}c".as_bytes(), b"a\nc"] {
-        assert!(ignore.excluded(path), "{path:?}");
+        assert!(ignore.excluded(path, 0), "{path:?}");
     }
     for path in [&b"a\xff\xffc"[..], b"\xfe", b"\x86x", b"a\xe2\x98c"] {
-        assert!(!ignore.excluded(path), "{path:?}");
+        assert!(!ignore.excluded(path, 0), "{path:?}");
     }
 }
 
@@ -116,10 +116,10 @@ fn rule_19_names_are_bytes() {
 fn rule_19_paths_as_a_walk_has_them() {
     let ignore = ignore("a\n**/b");
     for path in ["a", "a/", "./a", "./a/", "x/b/"] {
-        assert!(ignore.excluded(path.as_bytes()), "{path}");
+        assert!(ignore.excluded(path.as_bytes(), 0), "{path}");
     }
     for top in ["", ".", "./"] {
-        assert!(!super::tests::ignore("**").excluded(top.as_bytes()), "{top:?}");
+        assert!(!super::tests::ignore("**").excluded(top.as_bytes(), 0), "{top:?}");
     }
 }
 
@@ -162,7 +162,7 @@ fn rule_19_what_is_excluded_is_listed_where_an_exception_may_be() {
         ("a\n!b", "c", true),
         ("a\n!ab", "a", false),
     ] {
-        assert_eq!(ignore(file).may_hold_exception(dir.as_bytes()), want, "{file:?} {dir}");
+        assert_eq!(ignore(file).may_hold_exception(dir.as_bytes(), 0), want, "{file:?} {dir}");
     }
 }
 
@@ -172,9 +172,9 @@ fn rule_19_no_pattern_is_slow() {
     let pattern = "*a".repeat(200) + "*b";
     let deep = "**/a/".repeat(200) + "b";
     let ignore = ignore(&format!("{pattern}\n{deep}\n**/{pattern}"));
-    assert!(!ignore.excluded(&b"a".repeat(4000)));
-    assert!(!ignore.excluded(&b"a/".repeat(2000)));
-    assert!(ignore.excluded(&[&b"a/".repeat(2000)[..], b"b"].concat()));
+    assert!(!ignore.excluded(&b"a".repeat(4000), 0));
+    assert!(!ignore.excluded(&b"a/".repeat(2000), 0));
+    assert!(ignore.excluded(&[&b"a/".repeat(2000)[..], b"b"].concat(), 0));
 }
 
 fn lines() -> impl Strategy<Value = Vec<String>> {
@@ -205,7 +205,7 @@ proptest! {
     fn rule_19_as_the_slow_model_has_it(lines in lines(), paths in prop::collection::vec(PATH, 1..8)) {
         let ignore = ignore(&lines.join("\n"));
         for path in &paths {
-            prop_assert_eq!(ignore.excluded(path.as_bytes()), model::excluded(&lines, path), "{:?} {:?}", lines, path);
+            prop_assert_eq!(ignore.excluded(path.as_bytes(), 0), model::excluded(&lines, path), "{:?} {:?}", lines, path);
         }
     }
 
@@ -213,7 +213,7 @@ proptest! {
     fn rule_19_nothing_wanted_is_below_what_is_not_listed(lines in lines(), dir in PATH, below in PATH) {
         let ignore = ignore(&lines.join("\n"));
         let wanted = !model::excluded(&lines, &format!("{dir}/{below}"));
-        let listed = !ignore.excluded(dir.as_bytes()) || ignore.may_hold_exception(dir.as_bytes());
+        let listed = !ignore.excluded(dir.as_bytes(), 0) || ignore.may_hold_exception(dir.as_bytes(), 0);
         prop_assert!(listed || !wanted, "{:?} {:?} {:?}", lines, dir, below);
     }
 }

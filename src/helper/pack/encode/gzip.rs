@@ -3,6 +3,7 @@
 
 use super::blocks::{BLOCK, Block, Blocks};
 use super::output::Output;
+use crate::cut;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -10,8 +11,6 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 
-/// Deflate; no name, no time, made by an unknown system.
-pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// What deflate can look back.
 const WINDOW: usize = 32 << 10;
 /// Room for a block that does not compress. zlib-rs has panicked with little room: it has far more than enough.
@@ -79,7 +78,7 @@ impl Gzip {
 
     pub(super) fn push<W: Write>(&mut self, block: Arc<Block>, last: bool, to: &mut Output<W>) -> io::Result<()> {
         if let Workers::NotYet = self.workers {
-            to.write(&HEADER)?;
+            to.write(&cut::GZIP)?;
             self.start(last);
         }
         while self.done.len() >= waiting(self.threads) {

@@ -1,6 +1,7 @@
 //! One zstd frame with a check sum, of jobs of one size, that the library's own threads compress.
 
 use super::output::Output;
+use nix::errno::Errno;
 use std::io::{self, Write};
 use std::{error, fmt, thread};
 use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation as _, OutBuffer};
@@ -11,9 +12,6 @@ const JOB: u32 = 2 << 20;
 const ROOM: usize = 132 << 10;
 /// Beyond it a window alone is more memory than a helper should have.
 const HIGHEST: i32 = 19;
-
-/// What every frame begins with.
-pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// zstd makes its frame in threads, since it is another without; and there is none to be had.
 #[derive(Debug)]
@@ -60,7 +58,7 @@ impl Zstd {
                     self.with_one_thread(error)?;
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(known(error)),
             }
             to.write(output.as_slice())?;
         }
@@ -70,7 +68,7 @@ impl Zstd {
     /// Where several cannot be had. The bytes are the same.
     fn with_one_thread(&mut self, error: io::Error) -> io::Result<()> {
         if self.threads == 1 {
-            return Err(lacking().unwrap_or(error));
+            return Err(lacking().unwrap_or_else(|| known(error)));
         }
         self.threads = 1;
         self.encoder = encoder(self.level, 1)?;
@@ -80,7 +78,7 @@ impl Zstd {
     fn end<W: Write>(&mut self, to: &mut Output<W>) -> io::Result<()> {
         loop {
             let mut output = OutBuffer::around(&mut self.buffer[..]);
-            let left = self.encoder.finish(&mut output, false)?;
+            let left = self.encoder.finish(&mut output, false).map_err(known)?;
             to.write(output.as_slice())?;
             if left == 0 {
                 return Ok(());
@@ -91,10 +89,10 @@ impl Zstd {
 
 /// The library starts its threads with the first bytes.
 fn encoder(level: i32, threads: usize) -> io::Result<Encoder<'static>> {
-    let mut encoder = Encoder::new(level)?;
+    let mut encoder = Encoder::new(level).map_err(known)?;
     let workers = u32::try_from(threads).unwrap_or(u32::MAX);
     for parameter in [CParameter::ChecksumFlag(true), CParameter::NbWorkers(workers), CParameter::JobSize(JOB)] {
-        encoder.set_parameter(parameter)?;
+        encoder.set_parameter(parameter).map_err(known)?;
     }
     Ok(encoder)
 }
@@ -103,4 +101,10 @@ fn encoder(level: i32, threads: usize) -> io::Result<Encoder<'static>> {
 fn lacking() -> Option<io::Error> {
     let errno = thread::Builder::new().stack_size(64 << 10).spawn(|| ()).err()?.raw_os_error()?;
     Some(io::Error::other(NoThread { errno }))
+}
+
+/// The library tells its errors in words alone, which are those of `ZSTD_getErrorName`.
+fn known(error: io::Error) -> io::Error {
+    let memory = error.raw_os_error().is_none() && error.to_string().contains("not enough memory");
+    if memory { io::Error::from_raw_os_error(Errno::ENOMEM as i32) } else { error }
 }

@@ -159,6 +159,15 @@ impl Packer<'_> {
         }
     }
 
+    /// A file that is the archive, or that a mount hides.
+    fn is_left_out(&mut self, spot: &Spot<'_>, seen: &Seen) -> Result<bool, Failed> {
+        if self.rules.archive != Some(seen.inode) {
+            return self.is_left_out_as_mount(spot, seen);
+        }
+        self.leave_out(EventKind::ArchiveItself);
+        Ok(true)
+    }
+
     /// Something is mounted on what is no directory: it is left out, or may be packed.
     pub(super) fn is_left_out_as_mount(&mut self, spot: &Spot<'_>, seen: &Seen) -> Result<bool, Failed> {
         let around = spot.dir.seen.unwrap_or(self.rules.top);
@@ -210,7 +219,7 @@ impl Packer<'_> {
         seen: &Seen,
         data: &OwnedFd,
     ) -> Result<(), Failed> {
-        if self.is_left_out_as_mount(spot, seen)? || self.hardlink(spot.path, seen)? {
+        if self.is_left_out(spot, seen)? || self.hardlink(spot.path, seen)? {
             return Ok(());
         }
         let name = self.names.of(spot.path);
@@ -223,7 +232,7 @@ impl Packer<'_> {
     /// A file that a reader has read, as if it were read now.
     fn read_before(&mut self, spot: &Spot<'_>, small: Small, content: &[u8]) -> Result<(), Failed> {
         let Small { seen, attributes, change, now, .. } = small;
-        if self.is_left_out_as_mount(spot, &seen)? {
+        if self.is_left_out(spot, &seen)? {
             return Ok(());
         }
         let attributes = self.told_attributes(attributes)?;

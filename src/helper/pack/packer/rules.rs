@@ -4,7 +4,7 @@ use super::super::header::Header;
 use super::super::overlay::Marks;
 use super::super::owners::Owners;
 use crate::helper::jail::cover::Covered;
-use crate::helper::look::Seen;
+use crate::helper::look::{Inode, Seen};
 use crate::helper::read::entry::Time;
 use crate::options::{Mounts, PackOptions};
 use crate::report::{DeviceNumber, EntryKind, Listed};
@@ -22,12 +22,16 @@ pub(crate) struct Rules<'a> {
     pub(crate) top: Seen,
     /// Attributes that are overlayfs's own.
     pub(crate) marks: Option<Marks>,
+    /// Names of paths contradict each other, perhaps.
+    pub(crate) strict: bool,
+    /// The file that the archive is written to.
+    pub(crate) archive: Option<Inode>,
 }
 
-impl Rules<'_> {
+impl<'a> Rules<'a> {
     /// What is mounted here was seen to be this before something empty was laid over it.
-    pub(super) fn covered(&self, seen: &Seen) -> Option<&Seen> {
-        self.covered.iter().find(|covered| Some(covered.by) == seen.mount).map(|covered| &covered.seen)
+    pub(super) fn covered(&self, seen: &Seen) -> Option<&'a Covered> {
+        self.covered.iter().find(|covered| Some(covered.by) == seen.mount)
     }
 
     pub(super) fn crosses(&self) -> bool {

@@ -8,10 +8,7 @@ use crate::helper::fault::{Attempt, Fault, at, on};
 use crate::helper::look::{self, Seen};
 use crate::report::{Call, Descriptor, EntryKind, EventKind, SourceChange};
 use nix::errno::Errno;
-use nix::fcntl::readlinkat;
 use rustix::fs::FileType;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 
 impl Packer<'_> {
@@ -68,7 +65,7 @@ impl Packer<'_> {
         if seen.kind != FileType::Symlink {
             return Ok(Some(Vec::new()));
         }
-        let read = || readlinkat(&spot.dir.fd, OsStr::from_bytes(spot.name)).map(OsString::into_vec);
+        let read = || self.opener.link(&spot.dir.fd, spot.name);
         // Some file systems do not know a length.
         let fits = |target: &Vec<u8>| seen.size == 0 || target.len() as u64 == seen.size;
         let mut target = read();
