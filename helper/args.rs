@@ -2,6 +2,7 @@
 
 mod archive;
 mod common;
+mod diff;
 mod habits;
 mod image;
 mod jail;
@@ -22,9 +23,10 @@ use std::path::{Path, PathBuf};
 use untar_in_root::Options;
 
 pub(crate) use archive::Selection;
+pub(crate) use diff::{Diff, Layer};
 pub(crate) use image::{Check, Command, Forget, Image, Inspect, Store, StoreArgs, StoreCommand};
 pub(crate) use output::When;
-pub(crate) use pack::{Pack, Selection as Packing};
+pub(crate) use pack::{Pack, Selection as Packing, Shown, Written};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +36,7 @@ Examples:
   untar-in-root -t unknown.tar                      look into an archive without writing
   untar-in-root image oci:DIR:tag /srv/root         all layers of an image; `untar-in-root image --help`
   untar-in-root pack /srv/root > root.tar           and the way back; `untar-in-root pack --help`
+  untar-in-root diff before after > layer.tar       as a layer; `untar-in-root diff --help`
 ";
 
 /// Unpacks a tar archive or an image layer, from inside a process that sees nothing but the destination.
@@ -52,7 +55,7 @@ Examples:
 #[command(after_long_help = format!("{EXAMPLES}\n{}", exit::TABLE))]
 #[command(
     override_usage = "untar-in-root [OPTIONS] ROOT [ARCHIVE]\n       untar-in-root --list [OPTIONS] [[ROOT] ARCHIVE]\n       \
-        untar-in-root pack|image|inspect|store|check …"
+        untar-in-root pack|diff|image|inspect|store|check …"
 )]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -111,6 +114,9 @@ impl Args {
         }
         if let Some(Command::Pack(pack)) = &self.command {
             pack.check()?;
+        }
+        if let Some(Command::Diff(diff)) = &self.command {
+            diff.check()?;
         }
         self.writing.check()?;
         self.jail.check(self.writing.owner())?;

@@ -2,7 +2,7 @@
 
 mod place;
 
-use crate::args::{self, Pack as Args, When};
+use crate::args::{self, Pack as Args, Shown, When, Written};
 use crate::exit::{self, Exit};
 use crate::json;
 use crate::patient;
@@ -20,32 +20,83 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use untar_in_root::{Escaped, Pack, Packed, Program};
+use untar_in_root::{Canceller, Diff, Error, Escaped, Listed, Pack, Packed, Program, Progress};
 
 /// Runs, shows, tells how to leave.
 pub(crate) fn run(args: &Args) -> Exit {
-    if args.output.is_none() && io::stdout().is_terminal() {
+    archive(&Run { command: "pack", written: &args.written, shown: &args.shown }, || described(args))
+}
+
+fn described(args: &Args) -> Result<Pack, Trouble> {
+    let mut options = args.options();
+    patterns::add_packing(&args.selection, &mut options)?;
+    let pack = Pack::open(&args.root)?.program(Program::this()?).options(options);
+    Ok(args.paths.iter().fold(pack, |pack, path| pack.path(path)))
+}
+
+/// A command that writes an archive.
+pub(crate) struct Run<'a> {
+    pub(crate) command: &'static str,
+    pub(crate) written: &'a Written,
+    pub(crate) shown: &'a Shown,
+}
+
+/// What each of them describes.
+pub(crate) trait Described: Sized {
+    fn tells_entries(self, callback: impl FnMut(Listed) + Send + 'static) -> Self;
+    fn tells_progress(self, callback: impl FnMut(Progress) + Send + 'static) -> Self;
+    fn ended_by(&self) -> Canceller;
+    fn written_to(self, archive: File) -> Result<Packed, Error>;
+}
+
+macro_rules! described {
+    ($($builder:ty)*) => { $(
+        impl Described for $builder {
+            fn tells_entries(self, callback: impl FnMut(Listed) + Send + 'static) -> Self {
+                self.on_listed(callback)
+            }
+
+            fn tells_progress(self, callback: impl FnMut(Progress) + Send + 'static) -> Self {
+                self.on_progress(callback)
+            }
+
+            fn ended_by(&self) -> Canceller {
+                self.canceller()
+            }
+
+            fn written_to(self, archive: File) -> Result<Packed, Error> {
+                self.to_fd(archive)
+            }
+        }
+    )* };
+}
+
+described!(Pack Diff);
+
+/// Writes what is described then, once it is known that somebody wants it.
+pub(crate) fn archive<D: Described>(run: &Run<'_>, describe: impl FnOnce() -> Result<D, Trouble>) -> Exit {
+    if run.written.output.is_none() && io::stdout().is_terminal() {
         let words = "the archive would be written to the terminal; name a file with --output, or redirect it";
         return Exit::Code(patient::show(&args::usage(ErrorKind::MissingRequiredArgument, words)));
     }
     let screen = Arc::new(Mutex::new(Screen::new()));
     let signals = match Signals::block() {
         Ok(signals) => signals.patient(),
-        Err(errno) => return tell(args, &screen, Err(Trouble::Signals(errno.into()))),
+        Err(errno) => return tell(run, &screen, Err(Trouble::Signals(errno.into()))),
     };
-    let (pack, archive, place) = match prepare(args, &screen) {
+    let (packing, archive, place) = match prepare(run, &screen, describe) {
         Ok(all) => all,
         Err(trouble) => {
             // Somebody waits for an archive, and no byte at all is an empty one to many.
-            if let (None, Ok(output)) = (&args.output, io::stdout().as_fd().try_clone_to_owned()) {
-                let _ = File::from(output).write_all(args.options().encoding.broken_off());
+            if let (None, Ok(output)) = (&run.written.output, io::stdout().as_fd().try_clone_to_owned()) {
+                let _ = File::from(output).write_all(run.written.encoding().broken_off());
             }
-            return tell(args, &screen, Err(trouble));
+            return tell(run, &screen, Err(trouble));
         }
     };
     let left_over = place.as_ref().map(Place::left_over);
-    let caught = signals.watch(pack.canceller(), move || left_over.iter().for_each(Place::remove));
-    let packed = pack.to_fd(archive).map_err(Trouble::from);
+    let caught = signals.watch(packing.ended_by(), move || left_over.iter().for_each(Place::remove));
+    let packed = packing.written_to(archive).map_err(Trouble::from);
     let result = match (packed, place) {
         (Ok(packed), Some(place)) => place.appear().map(|()| packed),
         (packed, _) => packed,
@@ -58,50 +109,49 @@ pub(crate) fn run(args: &Args) -> Exit {
     };
     match signal {
         Some(signal) => Exit::Signal(signal),
-        None => tell(args, &screen, result),
+        None => tell(run, &screen, result),
     }
 }
 
 /// What is to be packed, where it goes, and the file that it becomes if it becomes one.
-fn prepare(args: &Args, screen: &Arc<Mutex<Screen>>) -> Result<(Pack, File, Option<Place>), Trouble> {
-    let mut options = args.options();
-    patterns::add_packing(&args.selection, &mut options)?;
-    let mut pack = Pack::open(&args.root)?.program(Program::this()?).options(options);
-    for path in &args.paths {
-        pack = pack.path(path);
-    }
-    if args.shown.verbose {
+fn prepare<D: Described>(
+    run: &Run<'_>,
+    screen: &Arc<Mutex<Screen>>,
+    describe: impl FnOnce() -> Result<D, Trouble>,
+) -> Result<(D, File, Option<Place>), Trouble> {
+    let mut packing = describe()?;
+    if run.shown.verbose {
         let shows = Arc::clone(screen);
-        pack = pack.on_listed(move |entry| lock(&shows).note(&Escaped(&entry.path)));
+        packing = packing.tells_entries(move |entry| lock(&shows).note(&Escaped(&entry.path)));
     }
-    if shows_progress(args) {
+    if shows_progress(run.shown) {
         lock(screen).set_bar(Bar::new(None));
         let bar = Arc::clone(screen);
-        pack = pack.on_progress(move |how_far| lock(&bar).progress(how_far));
+        packing = packing.tells_progress(move |how_far| lock(&bar).progress(how_far));
     }
-    match &args.output {
-        Some(path) => Place::open(path).map(|(file, place)| (pack, file, place)),
+    match &run.written.output {
+        Some(path) => Place::open(path).map(|(file, place)| (packing, file, place)),
         None => {
             let output = io::stdout().as_fd().try_clone_to_owned().map_err(Trouble::Output)?;
-            Ok((pack, output.into(), None))
+            Ok((packing, output.into(), None))
         }
     }
 }
 
-fn shows_progress(args: &Args) -> bool {
-    match args.shown.progress {
+fn shows_progress(shown: &Shown) -> bool {
+    match shown.progress {
         When::Never => false,
         When::Always | When::Lines => true,
-        When::Auto => on_terminal() && !args.shown.quiet && !args.shown.verbose,
+        When::Auto => on_terminal() && !shown.quiet && !shown.verbose,
     }
 }
 
 /// Says how it ended: on standard error, and as JSON where that was asked for.
-fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Packed, Trouble>) -> Exit {
+fn tell(run: &Run<'_>, screen: &Arc<Mutex<Screen>>, result: Result<Packed, Trouble>) -> Exit {
     let mut screen = lock(screen);
-    let result = result.map_err(|trouble| trouble.of("pack"));
-    let json_there = matches!(args.shown.json, Some(None));
-    if !args.shown.quiet && !json_there {
+    let result = result.map_err(|trouble| trouble.of(run.command));
+    let json_there = matches!(run.shown.json, Some(None));
+    if !run.shown.quiet && !json_there {
         match &result {
             Ok(packed) => remark(&mut screen, &packed.confinement, &packed.events, packed.event_count),
             Err(trouble) => {
@@ -113,12 +163,12 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Packed, Trouble
     }
     if let Some(trouble) = result.as_ref().err().filter(|trouble| !json_there && !trouble.is_quiet()) {
         screen.say(trouble);
-        if args.output.is_none() && !args.shown.quiet {
+        if run.written.output.is_none() && !run.shown.quiet {
             screen.say(&"what has been written is no whole archive");
         }
     }
     let code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);
-    let written = args.shown.json.as_ref().map_or(Ok(()), |file| write_json(&mut screen, file.as_deref(), &result));
+    let written = run.shown.json.as_ref().map_or(Ok(()), |file| write_json(&mut screen, file.as_deref(), &result));
     match written {
         Err(trouble) if code == exit::DONE => {
             screen.say(&trouble);

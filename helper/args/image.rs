@@ -2,7 +2,7 @@
 
 use super::output::When;
 use super::values::{self, Word};
-use super::{archive, common, jail, limits, pack, writing};
+use super::{archive, common, diff, jail, limits, pack, writing};
 use clap::error::ErrorKind;
 use std::path::{Path, PathBuf};
 use untar_in_root::Options;
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Image(Box<Image>),
     /// Pack a directory into an archive
     Pack(Box<pack::Pack>),
+    /// Pack what a directory changes as a layer
+    Diff(Box<diff::Diff>),
     /// Show what is in an image: platforms, layers, sizes, digests
     Inspect(Inspect),
     /// Look after a store of layers

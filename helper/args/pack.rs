@@ -1,6 +1,6 @@
 //! `untar-in-root pack`: what is packed, how, and where it goes.
 
-mod metadata;
+pub(super) mod metadata;
 
 use super::jail;
 use super::output::{WHENS, When};
@@ -46,19 +46,8 @@ pub(crate) struct Pack {
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
 
-    /// Write to this file, which appears whole or not at all; without it, to standard output
-    #[arg(long, short, value_name = "FILE", help_heading = "Archive")]
-    pub(crate) output: Option<PathBuf>,
-
-    /// Compress with gzip, at a level from 1 to 9 [default: 6]
-    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "6",
-          value_parser = clap::value_parser!(u8).range(1..=9), conflicts_with = "zstd", help_heading = "Archive")]
-    gzip: Option<u8>,
-
-    /// Compress with zstd, at a level from 1 to 19 [default: 3]
-    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3",
-          value_parser = clap::value_parser!(u8).range(1..=19), help_heading = "Archive")]
-    zstd: Option<u8>,
+    #[command(flatten)]
+    pub(crate) written: Written,
 
     /// Threads that read files; as many as there are processors if not given
     ///
@@ -79,6 +68,24 @@ pub(crate) struct Pack {
     limits: Limits,
     #[command(flatten)]
     pub(crate) shown: Shown,
+}
+
+/// Where the archive goes, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Written {
+    /// Write to this file, which appears whole or not at all; without it, to standard output
+    #[arg(long, short, value_name = "FILE", help_heading = "Archive")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Compress with gzip, at a level from 1 to 9 [default: 6]
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "6",
+          value_parser = clap::value_parser!(u8).range(1..=9), conflicts_with = "zstd", help_heading = "Archive")]
+    gzip: Option<u8>,
+
+    /// Compress with zstd, at a level from 1 to 19 [default: 3]
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3",
+          value_parser = clap::value_parser!(u8).range(1..=19), help_heading = "Archive")]
+    zstd: Option<u8>,
 }
 
 /// What of ROOT is packed, and under which names.
@@ -128,10 +135,10 @@ pub(crate) struct Selection {
 /// What becomes of a tree that is in use.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Live trees")]
-struct Live {
-    /// What becomes of the run when a file changes while it is packed
-    #[arg(long, value_name = "POLICY", default_value = "tell", value_parser = values::words(TOLERANCES))]
-    changes: Tolerance,
+pub(super) struct Live {
+    /// What becomes of the run when a file changes while it is packed [default: tell, of a layer fail]
+    #[arg(long, value_name = "POLICY", value_parser = values::words(TOLERANCES))]
+    changes: Option<Tolerance>,
 
     /// What becomes of the run when a file may not be read; where it goes on, it is left out
     #[arg(long, value_name = "POLICY", default_value = "fail", value_parser = values::words(TOLERANCES))]
@@ -141,7 +148,7 @@ struct Live {
 /// Bounds; sizes take K, M, G and T.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits (K, M, G and T are powers of 1024)")]
-struct Limits {
+pub(super) struct Limits {
     /// Bytes of the uncompressed archive; or `none` [default: 256G]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_total_bytes: Option<u64>,
@@ -210,9 +217,7 @@ impl Pack {
         if lists.filter(|path| path.as_os_str() == "-").count() > 1 {
             return wrong("patterns from standard input (-) twice; name a file for one of them");
         }
-        if self.shown.quiet && self.shown.progress == When::Always {
-            return wrong("--quiet shows no progress; leave it or --progress out");
-        }
+        self.shown.check()?;
         if let Some(rule) = self.selection.rebase.iter().find(|rule| rebase(rule).is_none()) {
             return wrong(&format!("--rebase takes FROM=TO, and {rule:?} has no ="));
         }
@@ -223,21 +228,51 @@ impl Pack {
     /// Makes of them what the library wants.
     pub(crate) fn options(&self) -> PackOptions {
         let mut options = PackOptions::default();
-        options.encoding = match (self.gzip, self.zstd) {
-            (Some(level), _) => Encoding::Gzip { level },
-            (_, Some(level)) => Encoding::Zstd { level },
-            _ => Encoding::None,
-        };
+        self.written.set(&mut options);
         self.selection.set(&mut options);
         self.metadata.set(&mut options);
         options.readers = self.readers.and_then(NonZeroU32::new);
-        options.changes = self.live.changes;
-        options.unreadable = self.live.unreadable;
+        self.live.set(&mut options);
         self.jail.set(&mut options.jail);
         self.limits.set(&mut options);
-        // Nobody would see them.
-        options.skip_digests = self.shown.json.is_none();
+        self.shown.set(&mut options);
         options
+    }
+}
+
+impl Written {
+    pub(crate) fn encoding(&self) -> Encoding {
+        match (self.gzip, self.zstd) {
+            (Some(level), _) => Encoding::Gzip { level },
+            (_, Some(level)) => Encoding::Zstd { level },
+            _ => Encoding::None,
+        }
+    }
+
+    pub(super) fn set(&self, options: &mut PackOptions) {
+        options.encoding = self.encoding();
+    }
+}
+
+impl Live {
+    pub(super) fn set(&self, options: &mut PackOptions) {
+        options.changes = self.changes.unwrap_or(options.changes);
+        options.unreadable = self.unreadable;
+    }
+}
+
+impl Shown {
+    pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+        if self.quiet && self.progress == When::Always {
+            let words = "--quiet shows no progress; leave it or --progress out";
+            return Err((ErrorKind::ArgumentConflict, words.into()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn set(&self, options: &mut PackOptions) {
+        // Nobody would see them.
+        options.skip_digests = self.json.is_none();
     }
 }
 
@@ -263,7 +298,7 @@ fn rebase(rule: &OsStr) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 impl Limits {
-    fn set(&self, options: &mut PackOptions) {
+    pub(super) fn set(&self, options: &mut PackOptions) {
         let limits = &mut options.limits;
         fn put<T: Copy>(place: &mut T, given: Option<T>) {
             *place = given.unwrap_or(*place);

@@ -49,7 +49,7 @@ use open::Opener;
 use output::Output;
 use overlay::Marks;
 use owners::Owners;
-use packer::{Packer, Rules, Upper};
+use packer::{Between, Packer, Rules, Upper};
 use readers::{Readers, Reading};
 use select::Select;
 use start::{Finder, Found, Start, parts, told};
@@ -316,9 +316,17 @@ impl Job<'_> {
     fn layer(&self, packer: &mut Packer<'_>, top: &look::Seen, dealt: &Descriptors) -> Result<(), Box<Failure>> {
         let walking = |fault| failure(Stage::Walk, fault, None);
         let start = self.finder(&mut packer.opener, top).find(b"").map_err(walking)?.start;
-        let marks = self.marks.unwrap_or(Marks::User);
-        let mut upper = Upper::over(&self.confined.right.lowers, marks, dealt.lowers).map_err(walking)?;
-        packer.tree(start, dealt.directories, &mut upper)
+        let lowers = &self.confined.right.lowers;
+        match self.marks {
+            Some(marks) => {
+                let mut upper = Upper::over(lowers, marks, dealt.lowers).map_err(walking)?;
+                packer.tree(start, dealt.directories, &mut upper)
+            }
+            None => {
+                let mut between = Between::new(&self.confined.root, lowers, dealt.lowers).map_err(walking)?;
+                packer.tree(start, dealt.directories, &mut between)
+            }
+        }
     }
 
     /// Finds what was found before and could not be held; it must be the same.

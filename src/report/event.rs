@@ -161,7 +161,8 @@ pub enum EventKind {
     },
     /// Packing: it is the file that the archive is written to, and was left out.
     ArchiveItself,
-    /// Packing: its holes were packed as zeros, since their list is too long.
+    /// Packing: its holes were packed as zeros, since their list is too long, or, where that was asked for
+    /// ([`PackOptions::dense`](crate::PackOptions::dense)), more than a gibibyte of them.
     HolesFilled,
     /// Packing: reading changes times of access, since they may not be kept here.
     AccessTimes {

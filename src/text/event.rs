@@ -127,7 +127,9 @@ fn of_packing(event: &EventKind, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, "{what} id {id} in its ACL is outside the map; 65534 took its place")
         }
         EventKind::ArchiveItself => f.write_str("left out: it is the archive itself"),
-        EventKind::HolesFilled => f.write_str("its holes are too many for a list, and were packed as zeros"),
+        EventKind::HolesFilled => {
+            f.write_str("its holes were packed as zeros: too many of them for a list, or more than a gibibyte")
+        }
         EventKind::AccessTimes { errno } => {
             write!(f, "reading changes times of access, since they may not be kept here: {}", Number(*errno))
         }

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lsetxattr, remo
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use untar_in_root::PackOptions;
 
-use super::{applied, archive_of, over};
+use super::{applied, archive_of, between, over};
 use crate::pack::generate::Random;
 use crate::support::privilege::{need_root, need_tools};
 use crate::support::scratch::Scratch;
@@ -191,4 +191,46 @@ fn law_3_what_was_renamed_or_has_but_new_metadata_too() {
     for seed in seeds() {
         sessions(seed, true);
     }
+}
+
+#[test]
+fn law_4_what_is_applied_is_what_was_compared_with() {
+    if !need_root() || !need_tools(&["cp"]) {
+        return;
+    }
+    for seed in seeds() {
+        let scratch = Scratch::new();
+        let (before, after) = (scratch.dir("before"), scratch.join("after"));
+        let mut changer = Changer { random: Random::new(seed), root: before.clone(), links: true, second: 1_000_000 };
+        changer.change(60);
+        copied(&before, &after);
+        changer.root.clone_from(&after);
+        changer.change(20);
+        let exact = |o: &mut PackOptions| o.whole_seconds = false;
+        let archive = archive_of(between(&before, &after, exact));
+        let root = scratch.join("applied");
+        copied(&before, &root);
+        applied(&archive, &root);
+        let (there, want) = (Tree::read(&root), Tree::read(&after));
+        let what = format!("seed {seed}");
+        // Directories in which nothing changed keep their time; and what changed in links alone is no change.
+        assert_same(&what, &there, &want, &[But::Field("link"), But::Of("dir", "mtime")]);
+        assert!(archive == archive_of(between(&before, &after, exact)), "{what}: other bytes the second time");
+        // Once applied nothing is left to be done, but for times that whole seconds hide.
+        let rest = archive_of(between(&root, &after, exact));
+        assert_eq!(rest, [0; 1024], "{what}: {}", crate::pack::names_of(&rest));
+        assert_eq!(archive_of(between(&after, &after, exact)), [0; 1024], "{what}");
+    }
+}
+
+#[test]
+fn law_4_of_equal_trees_nothing_is_left() {
+    if !need_root() || !need_tools(&["cp"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let one = crate::pack::generate::tree_with_plain_names(&scratch, "one", 3);
+    let other = scratch.join("other");
+    copied(&one, &other);
+    assert_eq!(archive_of(between(&one, &other, |_| ())), [0; 1024]);
 }

@@ -1,6 +1,8 @@
 //! `docs/pack-semantics.md`, rules 21 to 23: layers of an overlayfs upper directory and of two directories, and laws 3 and
 //! 4. `tests/pack/index.txt` says which test holds what.
 
+mod between;
+mod cli;
 mod laws;
 mod upper;
 
@@ -18,6 +20,13 @@ use crate::support::scratch::Scratch;
 pub fn over(upper: &Path, lowers: &[PathBuf], change: impl FnOnce(&mut PackOptions)) -> Diff {
     let lowers = lowers.iter().map(|path| Lower::open(path).expect("a lower directory"));
     let mut diff = Diff::upper(upper).expect("an upper directory").lowers(lowers).program(program());
+    change(diff.options_mut());
+    diff
+}
+
+/// What makes one directory of another, still to be packed.
+pub fn between(lower: &Path, upper: &Path, change: impl FnOnce(&mut PackOptions)) -> Diff {
+    let mut diff = Diff::between(lower, upper).expect("two directories").program(program());
     change(diff.options_mut());
     diff
 }

@@ -23,7 +23,7 @@ const TIMES: &[Word<bool>] = &[("nanoseconds", "as they are", false), ("seconds"
 
 /// Whose the files are, and what else is packed of them.
 #[derive(Debug, clap::Args)]
-pub(super) struct Metadata {
+pub(in crate::args) struct Metadata {
     /// Map user ids backwards: OUTSIDE (on disk) to INSIDE (in the archive)
     ///
     /// Repeatable, and several ranges can stand with commas between them. With only one of --uid-map and --gid-map, the
@@ -68,15 +68,13 @@ pub(super) struct Metadata {
           value_parser = values::words(CONSENT), hide_short_help = true, help_heading = "Metadata")]
     recorded_owners: bool,
 
-    /// How holes are packed
-    #[arg(long, value_name = "WHETHER", action = clap::ArgAction::Set, default_value = "yes",
-          value_parser = values::words(SPARSE), help_heading = "Metadata")]
-    sparse: bool,
+    /// How holes are packed [default: yes, in a layer no]
+    #[arg(long, value_name = "WHETHER", value_parser = values::words(SPARSE), help_heading = "Metadata")]
+    sparse: Option<bool>,
 
-    /// How exact times are
-    #[arg(long, value_name = "HOW", action = clap::ArgAction::Set, default_value = "nanoseconds",
-          value_parser = values::words(TIMES), help_heading = "Metadata")]
-    times: bool,
+    /// How exact times are [default: nanoseconds, in a layer seconds]
+    #[arg(long, value_name = "HOW", value_parser = values::words(TIMES), help_heading = "Metadata")]
+    times: Option<bool>,
 
     /// Make times later than SECONDS (since 1970) that time
     ///
@@ -87,7 +85,7 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+    pub(in crate::args) fn check(&self) -> Result<(), (ErrorKind, String)> {
         let given = [
             (self.trusted_xattrs, "--trusted-xattrs"),
             (self.security_xattrs, "--security-xattrs"),
@@ -107,7 +105,7 @@ impl Metadata {
         Ok(())
     }
 
-    pub(super) fn set(&self, options: &mut PackOptions) {
+    pub(in crate::args) fn set(&self, options: &mut PackOptions) {
         let or_identity = |ranges: &[IdRange]| match ranges {
             [] => vec![IdRange { inside: 0, outside: 0, count: u32::MAX }],
             ranges => ranges.to_vec(),
@@ -122,8 +120,8 @@ impl Metadata {
         options.trusted_xattrs = self.trusted_xattrs;
         options.security_xattrs = self.security_xattrs;
         options.recorded_owners = self.recorded_owners;
-        options.dense = self.sparse;
-        options.whole_seconds = self.times;
+        options.dense = self.sparse.unwrap_or(options.dense);
+        options.whole_seconds = self.times.unwrap_or(options.whole_seconds);
         options.clamp_mtime = self.clamp_mtime.and_then(|given| given.or_else(source_date_epoch));
     }
 }

@@ -6,7 +6,7 @@ use crate::helper::fault::{Arguments, Attempt, Result, on};
 use crate::helper::look::Seen;
 use crate::helper::read::entry::Region;
 use crate::options::PackOptions;
-use crate::report::{Call, Descriptor, SourceChange};
+use crate::report::{Call, Cause, Descriptor, SourceChange};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, pread};
@@ -109,6 +109,40 @@ fn data(room: usize, at: u64) -> Arguments {
 /// It has fewer blocks than its size wants, and holes are packed as such.
 pub(crate) fn may_have_holes(seen: &Seen, options: &PackOptions) -> bool {
     !options.dense && seen.size > 0 && seen.blocks.saturating_mul(512) < seen.size
+}
+
+/// Whether two files have the same content of this size; `look` is asked now and then whether to go on.
+pub(crate) fn same(
+    one: &OwnedFd,
+    other: &OwnedFd,
+    size: u64,
+    mut look: impl FnMut() -> std::result::Result<(), Cause>,
+) -> Result<bool> {
+    let (mut buffers, mut at) = ([vec![0; SMALL], vec![0; SMALL]], 0);
+    while at < size {
+        let wanted = usize::try_from(size - at).unwrap_or(SMALL).min(SMALL);
+        let [a, b] = &mut buffers;
+        let n = read(one, &mut a[..wanted], at)?;
+        let m = whole(other, &mut b[..n], at)?;
+        if n == 0 || a[..n] != b[..m] {
+            return Ok(false);
+        }
+        at += n as u64;
+        look()?;
+    }
+    Ok(true)
+}
+
+/// As much as there is, up to so much.
+fn whole(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize> {
+    let mut there = 0;
+    while there < buffer.len() {
+        match read(file, &mut buffer[there..], at + there as u64)? {
+            0 => break,
+            n => there += n,
+        }
+    }
+    Ok(there)
 }
 
 /// Where a file has content.

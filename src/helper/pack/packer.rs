@@ -8,7 +8,7 @@ mod special;
 mod spot;
 mod turn;
 
-pub(crate) use diff::Upper;
+pub(crate) use diff::{Between, Upper};
 pub(crate) use rules::Rules;
 pub(crate) use spot::{Entered, Entries};
 

@@ -186,7 +186,8 @@ pub(crate) fn parts(path: &[u8]) -> Vec<&[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.'])).collect()
 }
 
-fn again(dir: &OwnedFd) -> Result<OwnedFd> {
+/// Holds a directory once more, to go on from it.
+pub(crate) fn again(dir: &OwnedFd) -> Result<OwnedFd> {
     openat(dir, ".", ON_THE_WAY, Mode::empty())
         .call(Call::Openat, || at(Descriptor::Root, ".").with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH|O_DIRECTORY"))
 }

@@ -1,8 +1,11 @@
 //! What a layer is made of: sources of entries beside a tree as it is (rules 21 to 23).
 
+mod between;
 mod levels;
+mod same;
 mod upper;
 
+pub(crate) use between::Between;
 pub(crate) use upper::Upper;
 
 use super::{Attributes, Draft, Failed, Packer};
@@ -33,6 +36,22 @@ impl Packer<'_> {
         let name = self.names.of(path);
         let slash: &[u8] = if name.is_empty() { b"" } else { b"/" };
         self.marker(&[&name, slash, OPAQUE].concat())
+    }
+
+    /// An entry of another path in the middle of the one at hand, told by its own name.
+    fn between<T>(
+        &mut self,
+        path: &[u8],
+        kind: EntryKind,
+        entry: impl FnOnce(&mut Self) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let (path_at_hand, kind_at_hand) = (std::mem::take(&mut self.at_hand.path), self.at_hand.kind);
+        self.take(path, kind);
+        let done = entry(self)?;
+        let at_hand = &self.at_hand;
+        self.journal.tell(|| at_hand.named());
+        self.take(&path_at_hand, kind_at_hand);
+        Ok(done)
     }
 
     fn marker(&mut self, name: &[u8]) -> Result<(), Failed> {

@@ -19,6 +19,9 @@ use nix::errno::Errno;
 use rustix::fs::FileType;
 use std::os::fd::OwnedFd;
 
+/// Bytes of holes that are packed as zeros without a word.
+const MANY_ZEROS: u64 = 1 << 30;
+
 impl Packer<'_> {
     /// What is there, if it is wanted, and whether it is packed itself, and not only what is in it.
     pub(super) fn wanted(
@@ -98,7 +101,7 @@ impl Packer<'_> {
     }
 
     /// What was opened, unless it could not be, which is noted.
-    fn opened<T>(&mut self, opened: Result<T, Unopened>) -> Result<Option<T>, Failed> {
+    pub(super) fn opened<T>(&mut self, opened: Result<T, Unopened>) -> Result<Option<T>, Failed> {
         match opened {
             Ok(opened) => Ok(Some(opened)),
             Err(Unopened::Source(change)) => self.gone(change).map(|()| None),
@@ -271,6 +274,9 @@ impl Packer<'_> {
     /// Where the file has content, if it has holes that are packed as such.
     fn holes(&mut self, file: &OwnedFd, seen: &Seen) -> Result<Option<Vec<Region>>, Failed> {
         if !may_have_holes(seen, self.rules.options) {
+            if self.rules.options.dense && seen.size.saturating_sub(seen.blocks.saturating_mul(512)) > MANY_ZEROS {
+                self.journal.event(EventKind::HolesFilled);
+            }
             return Ok(None);
         }
         match extents(file, seen.size, self.rules.options.limits.sparse_regions)? {

@@ -105,7 +105,7 @@ impl Packer<'_> {
     }
 
     /// Makes the directory at hand the working directory.
-    fn go_to(&mut self, spot: &Spot<'_>) -> Result<(), Failed> {
+    pub(super) fn go_to(&mut self, spot: &Spot<'_>) -> Result<(), Failed> {
         if !self.cwd.as_ref().is_some_and(|cwd| Arc::ptr_eq(cwd, spot.dir)) {
             nix::unistd::fchdir(&spot.dir.fd).call(Call::Fchdir, || on(Descriptor::Directory))?;
             self.cwd = Some(Arc::clone(spot.dir));

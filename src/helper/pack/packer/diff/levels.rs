@@ -7,7 +7,7 @@ use crate::helper::fault::Result;
 use std::sync::Arc;
 
 type Dirs = Merged<Arc<Dir>>;
-type Sight = std::result::Result<Shown<Arc<Dir>, Leaf>, NoData>;
+pub(super) type Sight = std::result::Result<Shown<Arc<Dir>, Leaf>, NoData>;
 
 /// Of the directory at hand, and of those that it is in.
 pub(super) struct Levels {
@@ -67,6 +67,18 @@ impl Levels {
     pub(super) fn push(&mut self, name: &[u8], upper: Upper) {
         let apart = self.is_apart() || upper.stands_apart();
         self.levels.push(Level { name: name.to_vec(), upper, apart, shown: None, origin: None });
+    }
+
+    /// The same where it is known what lies below.
+    pub(super) fn push_shown(&mut self, name: &[u8], shown: Dirs) {
+        let (upper, name) = (Upper::Nothing, name.to_vec());
+        self.levels.push(Level { name, upper, apart: self.is_apart(), shown: Some(shown), origin: None });
+        self.give_up(self.levels.len() - 1);
+    }
+
+    /// The first directory that lies below the one at hand.
+    pub(super) fn here(&self) -> Option<Arc<Dir>> {
+        self.levels.last()?.shown.as_ref()?.dirs().next().map(Arc::clone)
     }
 
     pub(super) fn pop(&mut self) {

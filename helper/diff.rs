@@ -1,0 +1,23 @@
+//! `untar-in-root diff`: open, pack, show, tell how it ended.
+
+use crate::args::{Diff as Args, Layer};
+use crate::exit::Exit;
+use crate::pack::{Run, archive};
+use crate::trouble::Trouble;
+use untar_in_root::{Diff, Error, Lower, Program};
+
+/// Runs, shows, tells how to leave.
+pub(crate) fn run(args: &Args) -> Exit {
+    archive(&Run { command: "diff", written: &args.written, shown: &args.shown }, || described(args))
+}
+
+fn described(args: &Args) -> Result<Diff, Trouble> {
+    let diff = match args.layer() {
+        Layer::Between { lower, upper } => Diff::between(lower, upper)?,
+        Layer::Upper { dir, prefix } => {
+            let lowers = args.lower.iter().map(Lower::open).collect::<Result<Vec<_>, Error>>()?;
+            Diff::upper(dir)?.lowers(lowers).prefix(prefix)
+        }
+    };
+    Ok(diff.program(Program::this()?).options(args.options()))
+}
