@@ -2,6 +2,7 @@
 
 mod archive;
 mod common;
+mod copy;
 mod diff;
 mod habits;
 mod image;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use untar_in_root::Options;
 
 pub(crate) use archive::Selection;
+pub(crate) use copy::Copy;
 pub(crate) use diff::{Diff, Layer};
 pub(crate) use image::{Check, Command, Forget, Image, Inspect, Store, StoreArgs, StoreCommand};
 pub(crate) use output::When;
@@ -55,7 +57,7 @@ Examples:
 #[command(after_long_help = format!("{EXAMPLES}\n{}", exit::TABLE))]
 #[command(
     override_usage = "untar-in-root [OPTIONS] ROOT [ARCHIVE]\n       untar-in-root --list [OPTIONS] [[ROOT] ARCHIVE]\n       \
-        untar-in-root pack|diff|image|inspect|store|check …"
+        untar-in-root pack|diff|copy|image|inspect|store|check …"
 )]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -117,6 +119,9 @@ impl Args {
         }
         if let Some(Command::Diff(diff)) = &self.command {
             diff.check()?;
+        }
+        if let Some(Command::Copy(copy)) = &self.command {
+            copy.check()?;
         }
         self.writing.check()?;
         self.jail.check(self.writing.owner())?;

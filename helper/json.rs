@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
-use untar_in_root::{Advice, Digest, Error, Escaped, Listed, Packed, Report, Times};
+use untar_in_root::{Advice, Copied, Digest, Error, Escaped, Listed, Packed, Report, Times};
 
 /// One line of JSON for an entry of a listing.
 pub(crate) fn entry(listed: &Listed) -> Line<Value> {
@@ -85,6 +85,11 @@ pub(crate) fn packed(packed: &Packed) -> Value {
     value["times"] = times(&packed.times);
     value["media_type"] = packed.media_type().into();
     value
+}
+
+/// What was copied, on both sides.
+pub(crate) fn copied(copied: &Copied) -> Value {
+    json!({ "packed": packed(&copied.packed), "applied": report(&copied.report) })
 }
 
 /// Whole microseconds.

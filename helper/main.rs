@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod check;
+mod copy;
 mod diff;
 mod exit;
 mod image;
@@ -45,6 +46,7 @@ fn command_line() -> ExitCode {
         Some(Command::Image(args)) => image::run(args),
         Some(Command::Pack(args)) => pack::run(args),
         Some(Command::Diff(args)) => diff::run(args),
+        Some(Command::Copy(args)) => copy::run(args),
         Some(Command::Inspect(args)) => inspect::run(args),
         Some(Command::Store(args)) => store::run(args),
         Some(Command::Check(args)) => check::run(args),

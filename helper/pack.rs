@@ -183,8 +183,13 @@ fn write_json(screen: &mut Screen, file: Option<&Path>, result: &Result<Packed, 
         Ok(packed) => json::line(done(packed)),
         Err(trouble) => json::failed(trouble),
     };
+    write_line(screen, file, &line)
+}
+
+/// To standard error, or to the file that was named.
+pub(crate) fn write_line(screen: &mut Screen, file: Option<&Path>, line: &json::Line<Value>) -> Result<(), Trouble> {
     match file {
-        None => screen.note(&line),
+        None => screen.note(line),
         Some(path) => {
             let trouble = |error| Trouble::Made { path: path.to_path_buf(), error };
             let mut file = File::create(path).map_err(trouble)?;

@@ -12,7 +12,7 @@ use crate::kind::ErrorKind;
 use crate::opened::Opened;
 use crate::plan::{PackPlan, Plan};
 use crate::program::Program;
-use crate::report::{Packed, Progress, Report};
+use crate::report::{Copied, Packed, Progress, Report};
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,6 +22,8 @@ use std::{
     pin::Pin,
     task::{Context, Poll},
 };
+#[cfg(feature = "tokio")]
+use tokio::io::ReadBuf;
 
 /// The child side.
 #[cfg(all(feature = "helper", not(target_os = "linux")))]
@@ -67,6 +69,10 @@ pub(crate) async fn apply_async<A>(_root: Root, _plan: Plan, _archive: A) -> Res
 }
 
 pub(crate) fn start_packing(_root: Root, _plan: PackPlan, _archive: Option<OwnedFd>) -> Result<PackRun, Error> {
+    unsupported()
+}
+
+pub(crate) fn copy(_from: Root, _pack: PackPlan, _to: Root, _plan: Plan) -> Result<Copied, Error> {
     unsupported()
 }
 
@@ -187,6 +193,34 @@ impl Task {
     }
 }
 
+/// No value either.
+#[cfg(feature = "tokio")]
+#[derive(Debug)]
+pub(crate) enum PackTask {}
+
+#[cfg(feature = "tokio")]
+impl PackTask {
+    pub(crate) fn new(run: PackRun) -> Box<PackTask> {
+        match run {}
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        match *self {}
+    }
+
+    pub(crate) fn canceller(&self) -> Canceller {
+        match *self {}
+    }
+
+    pub(crate) fn poll_read(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Option<Result<Packed, Error>>> {
+        match *self {}
+    }
+}
+
 #[cfg(feature = "tokio")]
 impl Future for Task {
     type Output = Result<Report, Error>;
@@ -214,6 +248,7 @@ mod tests {
             start_fd(root(), plan(), file()).err(),
             run(root(), plan(), file(), &mut || ()).err(),
             start_packing(root(), PackPlan::default(), None).err(),
+            copy(root(), PackPlan::default(), root(), plan()).err(),
         ];
         for error in errors {
             let error = error.expect("an error");

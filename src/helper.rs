@@ -162,7 +162,7 @@ fn work(
         return process(&mut lister, input, options, threaded, report, mark);
     }
     let mut applier = Applier::new(confined, request, watch, reporter, files).map_err(at(Stage::Apply))?;
-    applier.enter_destination(&request.destination).map_err(not_entered)?;
+    applier.enter_destination(&request.destination, request.copy).map_err(not_entered)?;
     process(&mut applier, input, options, threaded, report, mark)
 }
 

@@ -32,6 +32,7 @@
 //! | pack a directory into a file, pipe or socket | [`Pack::to_fd`] |
 //! | read a directory as an archive | [`Pack::spawn`], a [`Packing`] that is an [`io::Read`](std::io::Read) |
 //! | pack what a directory changes as a layer | [`Diff::upper`], [`Diff::between`] |
+//! | copy from one directory into another | [`Copy`] |
 //! | end a run from another thread | [`Session::canceller`] |
 //! | have a directory appear whole or not at all | [`Untar::atomic`] |
 //! | let your own program be the helper | [`helper::init`], then [`Program::this`] |
@@ -86,7 +87,7 @@ pub use program::Program;
 pub use report::*;
 #[cfg(feature = "tokio")]
 pub use session::Running;
-pub use session::{Diff, Pack, PackParts, Packing, Parts, Pending, PendingPack, Session, Untar};
+pub use session::{Copy, Diff, Pack, PackParts, Packing, Parts, Pending, PendingPack, Session, Untar};
 pub use text::Escaped;
 
 // The seam. What the public types do is in one of two modules with the same functions; tests on Linux see both.

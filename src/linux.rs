@@ -1,6 +1,7 @@
 //! What the public types do on Linux: spawn the helper, stream the archive, collect the outcome.
 
 mod child;
+mod copy;
 mod feeder;
 mod idmap;
 pub(crate) mod opened;
@@ -15,6 +16,7 @@ mod task;
 mod verdict;
 mod whiteouts;
 
+pub(crate) use copy::copy;
 pub(crate) use opened::open_lower;
 pub(crate) use own::this_program;
 pub(crate) use pack::{PackRun, start_packing};
@@ -27,4 +29,4 @@ pub(crate) use source::{run, start_fd};
 pub(crate) use start::emptier;
 pub(crate) use start::spawn;
 #[cfg(feature = "tokio")]
-pub(crate) use task::{Task, apply_async};
+pub(crate) use task::{PackTask, Task, apply_async};

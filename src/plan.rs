@@ -29,6 +29,9 @@ pub(crate) struct Plan {
     pub(crate) beginning: Beginning,
     /// Only documents of up to so many bytes are wanted: other files are made without content.
     pub(crate) documents: Option<u64>,
+    /// Where the archive goes is for the destination to say: it is a file or directory of one name, of which the content
+    /// alone is wanted if this is true.
+    pub(crate) copy: Option<bool>,
 }
 
 /// What a packing is to be, but for its root.
@@ -51,6 +54,8 @@ pub(crate) enum PlanPacks {
     Upper { prefix: OverlayPrefix, lowers: Vec<Opened> },
     /// The layer that makes it of this.
     Between { lower: Opened },
+    /// What this path inside it leads to, under this name alone.
+    Source { path: PathBuf, name: Vec<u8>, follow: bool, directory: bool },
 }
 
 impl Default for PlanPacks {

@@ -18,7 +18,7 @@ pub use event::{Event, EventKind, SourceChange};
 pub use failure::{BadPattern, Cause, Damage, Failure, Limit, Malformed, MarkProblem, Refusal, Stage};
 pub use looks_like::LooksLike;
 pub use operation::{Call, Descriptor, Namespace, Operand, Operation, Purpose};
-pub use packed::Packed;
+pub use packed::{Copied, Packed};
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

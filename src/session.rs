@@ -1,5 +1,6 @@
 //! What is had of a run that has been started: the public side of it, on every system.
 
+mod copy;
 #[cfg(unix)]
 mod fd;
 mod lower;
@@ -9,6 +10,7 @@ mod program;
 mod running;
 mod untar;
 
+pub use copy::Copy;
 pub use pack::{Diff, Pack, PackParts, Packing, PendingPack};
 #[cfg(feature = "tokio")]
 pub use running::Running;

@@ -80,13 +80,15 @@ pub(crate) enum Packs {
     Upper { prefix: OverlayPrefix, lowers: Vec<LowerName> },
     /// The layer that makes it of this.
     Between { lower: LowerName },
+    /// What this path inside it leads to, under this name alone; through a link that it ends in if that is followed.
+    Source { path: Vec<u8>, name: Vec<u8>, follow: bool, directory: bool },
 }
 
 impl Packs {
     /// Directories that are held beside the root.
     pub(crate) fn lowers(&self) -> &[LowerName] {
         match self {
-            Packs::Paths(_) => &[],
+            Packs::Paths(_) | Packs::Source { .. } => &[],
             Packs::Upper { lowers, .. } => lowers,
             Packs::Between { lower } => std::slice::from_ref(lower),
         }
@@ -108,6 +110,17 @@ pub(crate) struct Request {
     pub(crate) root: Beginning,
     /// Files that are larger than this, or that do not begin as JSON does, are made without their content.
     pub(crate) documents: Option<u64>,
+    /// The archive is a file or directory of one name, and the destination says where it goes (rule 24 of packing).
+    pub(crate) copy: Option<Content>,
+}
+
+/// What of a directory is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Content {
+    /// The directory with what is in it.
+    With,
+    /// What is in it alone.
+    Alone,
 }
 
 /// A lower directory: the name by which the helper opens it in a mount namespace of its own, and the inode that the

@@ -2,7 +2,7 @@
 
 use super::output::When;
 use super::values::{self, Word};
-use super::{archive, common, diff, jail, limits, pack, writing};
+use super::{archive, common, copy, diff, jail, limits, pack, writing};
 use clap::error::ErrorKind;
 use std::path::{Path, PathBuf};
 use untar_in_root::Options;
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Pack(Box<pack::Pack>),
     /// Pack what a directory changes as a layer
     Diff(Box<diff::Diff>),
+    /// Copy a file or directory out of one directory into another
+    Copy(Box<copy::Copy>),
     /// Show what is in an image: platforms, layers, sizes, digests
     Inspect(Inspect),
     /// Look after a store of layers

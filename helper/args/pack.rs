@@ -142,7 +142,7 @@ pub(super) struct Live {
 
     /// What becomes of the run when a file may not be read; where it goes on, it is left out
     #[arg(long, value_name = "POLICY", default_value = "fail", value_parser = values::words(TOLERANCES))]
-    unreadable: Tolerance,
+    pub(super) unreadable: Tolerance,
 }
 
 /// Bounds; sizes take K, M, G and T.

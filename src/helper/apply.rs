@@ -9,6 +9,7 @@ mod end;
 pub(super) mod files;
 mod hardlink;
 mod hide;
+mod landing;
 pub(super) mod lower;
 pub(super) mod made;
 mod marks;
@@ -40,10 +41,11 @@ use crate::helper::rights::Namespace;
 use crate::helper::selection::Selection;
 use crate::options::{Durability, Mounts, Options, Owner};
 use crate::report::{Cause, EntryCounts, EntryKind, EventKind, Failure, Refusal, RootSwitch};
-use crate::wire::Request;
+use crate::wire::{Content, Request};
 use aufs::Plinks;
 use dirs::{Dirs, Implied, Missing, NodeId};
 use files::Maker;
+use landing::Landing;
 use lower::Lowers;
 use marks::Marks;
 use metadata::{Setter, Softened};
@@ -74,6 +76,8 @@ pub(crate) struct Applier<'a> {
     plinks: Plinks,
     /// The archive has said what the destination itself is like.
     root_listed: bool,
+    /// It is a copy, and the destination says what its names become.
+    landing: Option<Landing>,
     /// Only documents are wanted, of at most so many bytes.
     documents: Option<u64>,
 }
@@ -129,12 +133,16 @@ impl<'a> Applier<'a> {
             memo: Memo::default(),
             plinks: Plinks::default(),
             root_listed: false,
+            landing: None,
             documents: request.documents,
         })
     }
 
     /// Goes to the destination inside the root, which is made where it is missing.
-    pub(crate) fn enter_destination(&mut self, destination: &[u8]) -> Result<()> {
+    pub(crate) fn enter_destination(&mut self, destination: &[u8], copy: Option<Content>) -> Result<()> {
+        if let Some(content) = copy {
+            return self.land(destination, content);
+        }
         let parts: Vec<&[u8]> = destination.split(|b| *b == b'/').collect();
         if let Some(id) = self.resolve(NodeId::ROOT, &parts, Missing::MakeUnlinked)? {
             self.destination = id;
@@ -143,7 +151,7 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    fn entry(&mut self, entry: Entry, path: &mut Vec<u8>, reader: &mut Reader<Stream>) -> Result<(), Failed> {
+    fn entry(&mut self, mut entry: Entry, path: &mut Vec<u8>, reader: &mut Reader<Stream>) -> Result<(), Failed> {
         match entry.kind {
             EntryKind::Other(flag @ (b'V' | b'M' | b'N' | b'A')) => {
                 self.tree.journal.event(EventKind::SkippedType(flag));
@@ -152,6 +160,9 @@ impl<'a> Applier<'a> {
             }
             EntryKind::Other(flag) => return Err(refused(Refusal::UnknownType(flag)).into()),
             _ => {}
+        }
+        if let Some(landing) = &mut self.landing {
+            landing.rename(entry.kind, path, &mut entry.link)?;
         }
         self.tree.dirs.implied_at(self.policy.clamp(entry.mtime));
         let place = self.place(path, &entry)?;

@@ -216,18 +216,20 @@ impl Job<'_> {
         let mut select = Select::new(&patterns, ignore).map_err(walking)?;
         let (found, opener) = self.found(opener, &top)?;
         found.iter().for_each(|found| select.name(found.path.clone()));
+        let rebase = self.rebase(&found);
         // Of one path alone nothing contradicts the links that it goes through.
-        let strict = found.len() > 1 && found.iter().any(|found| found.linked);
+        let strict = !options.rebase.is_empty() || found.len() > 1 && found.iter().any(|found| found.linked);
         let owners = Owners::new(&options.owner, options.unmapped_ids, self.confined.report.user_namespace.as_ref());
         let mounted = self.may_have_mounts();
         let covered = &self.confined.right.covered;
-        let rules = Rules { options, owners, covered, mounted, top, marks: self.marks, strict, archive: self.archive };
+        let (rebase, marks, archive_file) = (&rebase[..], self.marks, self.archive);
+        let rules = Rules { options, owners, covered, mounted, top, marks, rebase, strict, archive: archive_file };
         let journal = Journal::new(reporter);
         let dealt = self.dealt().map_err(walking)?;
         let readers = self.readers(&dealt, &opener);
         let mut packer = Packer::new(rules, archive, journal, select, opener, readers, self.watch.clone());
         let packed = match &self.request.what {
-            Packs::Paths(_) => self.all(&mut packer, found, &top, dealt.directories),
+            Packs::Paths(_) | Packs::Source { .. } => self.all(&mut packer, found, &top, dealt.directories),
             Packs::Upper { .. } | Packs::Between { .. } => self.layer(&mut packer, &top, &dealt),
         };
         let (archive, mut journal, opener, select, lacking) = packer.finish();
@@ -246,7 +248,19 @@ impl Job<'_> {
     }
 
     fn paths(&self) -> &[Vec<u8>] {
-        if let Packs::Paths(paths) = &self.request.what { paths } else { &[] }
+        match &self.request.what {
+            Packs::Paths(paths) => paths,
+            Packs::Source { path, .. } => std::slice::from_ref(path),
+            Packs::Upper { .. } | Packs::Between { .. } => &[],
+        }
+    }
+
+    /// What is copied has one name, wherever it was found.
+    fn rebase(&self, found: &[Known]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        match (&self.request.what, found) {
+            (Packs::Source { name, .. }, [found]) => vec![(found.path.clone(), name.clone())],
+            _ => self.request.options.rebase.clone(),
+        }
     }
 
     /// Something is mounted below, or may be: nobody could be asked, or others may still do it.
@@ -262,7 +276,9 @@ impl Job<'_> {
         // Each lower one is opened once more, to be read.
         let used = last.unwrap_or(0) + self.paths().len().min(self.held()) + lowers.len() + 8;
         let readers = match self.request.what {
-            Packs::Paths(_) => threads(self.request.options.readers, self.confined.processors) - 1,
+            Packs::Paths(_) | Packs::Source { .. } => {
+                threads(self.request.options.readers, self.confined.processors) - 1
+            }
             Packs::Upper { .. } | Packs::Between { .. } => 0,
         };
         Descriptors::share(self.files, used, readers)
@@ -283,7 +299,7 @@ impl Job<'_> {
     fn found(&self, mut opener: Opener, top: &look::Seen) -> Result<(Vec<Known>, Opener), Box<Failure>> {
         let mut all = Vec::with_capacity(self.paths().len());
         for path in self.paths() {
-            let found = self.finder(&mut opener, top).find(path).map_err(|fault| missing(fault, path))?;
+            let found = self.find(&mut opener, top, path).map_err(|fault| missing(fault, path))?;
             let Found { path, linked, inode, start } = found;
             let start = (all.len() < self.held()).then_some(start);
             all.push(Known { path, linked, inode, start });
@@ -331,8 +347,16 @@ impl Job<'_> {
 
     /// Finds what was found before and could not be held; it must be the same.
     fn again(&self, packer: &mut Packer<'_>, top: &look::Seen, path: &[u8], inode: Inode) -> Result<Start> {
-        let found = self.finder(&mut packer.opener, top).find(path)?;
+        let found = self.find(&mut packer.opener, top, path)?;
         if found.inode == inode { Ok(found.start) } else { Err(Fault::exchanged(path)) }
+    }
+
+    fn find(&self, opener: &mut Opener, top: &look::Seen, path: &[u8]) -> Result<Found> {
+        let mut finder = self.finder(opener, top);
+        match self.request.what {
+            Packs::Source { follow: true, directory, .. } => finder.end_of(path, directory),
+            _ => finder.find(path),
+        }
     }
 
     fn finder<'f>(&'f self, opener: &'f mut Opener, top: &'f look::Seen) -> Finder<'f> {

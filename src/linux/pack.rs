@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 /// Dropped before its end, it kills and reaps the helper.
 pub(crate) struct PackRun {
-    child: Child,
+    pub(super) child: Child,
     /// Where the archive comes from, unless it goes into the caller's descriptor.
     pipe: Option<OwnedFd>,
     /// Bytes that came out of it.
@@ -119,6 +119,12 @@ fn packs(what: &PlanPacks) -> Result<Packs, Error> {
             Packs::Upper { prefix: *prefix, lowers: lowers.iter().map(name_of_lower).collect::<Result<_, _>>()? }
         }
         PlanPacks::Between { lower } => Packs::Between { lower: name_of_lower(lower)? },
+        PlanPacks::Source { path, name, follow, directory } => Packs::Source {
+            path: path.as_os_str().as_bytes().to_vec(),
+            name: name.clone(),
+            follow: *follow,
+            directory: *directory,
+        },
     })
 }
 
@@ -186,6 +192,18 @@ impl PackRun {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// The pipe, for a task that reads it and has it counted.
+    #[cfg(feature = "tokio")]
+    pub(super) fn lend_pipe(&mut self) -> Option<OwnedFd> {
+        self.pipe.take()
+    }
+
+    /// So many bytes came out of a pipe that was lent.
+    #[cfg(feature = "tokio")]
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
     }
 
     /// The pipe, for who reads it elsewhere.

@@ -14,7 +14,7 @@ use crate::options::{Durability, IdRange, Isolation, Jail, Mode, Options, Owner,
 use crate::plan::{Demand, Plan};
 use crate::program::Program;
 use crate::staging::{Emptier, Staging};
-use crate::wire::{Down, Request};
+use crate::wire::{Content, Down, Request};
 use sha2::{Digest as _, Sha256};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -52,8 +52,9 @@ pub(super) fn start(root: Root, plan: Plan, archive: OwnedFd, pipe: Option<Owned
     let (root, making) = make(root, &program, options.durability != Durability::None)?;
     let beginning = if making.is_some() { Beginning::Made } else { plan.beginning };
     let (sent, documents) = (options.clone(), plan.documents);
+    let copy = plan.copy.map(|content| if content { Content::Alone } else { Content::With });
     let request =
-        Request { destination, options: sent, lowers: named, lowers_later, root: beginning, in_step, documents };
+        Request { destination, options: sent, lowers: named, lowers_later, root: beginning, in_step, documents, copy };
     let shared = Shared { canceller: plan.canceller, purse: plan.purse };
     let terms = Terms::applying(&options, in_step);
     let mut child = Child::spawn(&program, &root, archive, pipe, terms, plan.callbacks, shared)?;

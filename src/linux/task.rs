@@ -4,9 +4,11 @@
 //! threads for that, with the run as a whole: the start, answers to the helper's questions, the end. So there is one
 //! owner at each moment, and a future that is dropped leaves the rest to such a thread.
 
+mod packing;
 mod stream;
 mod watch;
 
+pub(crate) use packing::PackTask;
 pub(crate) use stream::apply_async;
 
 use super::run::Run;

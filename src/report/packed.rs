@@ -4,6 +4,16 @@ use super::{Confinement, Digest, EntryCounts, Event, Report, Times};
 use crate::options::Encoding;
 use serde::{Deserialize, Serialize};
 
+/// What one copy did ([`Copy`](crate::Copy)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Copied {
+    /// On the side that it comes from: events of what is there, and how its helper was confined.
+    pub packed: Packed,
+    /// On the other side.
+    pub report: Report,
+}
+
 /// What one packing did: an archive that is whole.
 ///
 /// The archive's bytes are the helper's; sizes and digests are what it says of them, and of a [`Packing`](crate::Packing)

@@ -3,8 +3,10 @@
 //! `UNTAR_PACK_TREES` (24) random trees are packed for the laws, the first of seed `UNTAR_PACK_SEED` (1).
 
 mod ahead;
+mod asynchronous;
 mod breach;
 mod cli;
+mod copy;
 mod cut;
 mod failure;
 pub mod generate;

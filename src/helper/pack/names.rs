@@ -21,9 +21,9 @@ enum Taken {
 }
 
 impl<'a> Names<'a> {
-    /// `strict`: names may contradict each other although none is rebased.
+    /// `strict`: names may contradict each other.
     pub(crate) fn new(rebase: &'a [(Vec<u8>, Vec<u8>)], strict: bool) -> Names<'a> {
-        Names { rebase, taken: (strict || !rebase.is_empty()).then(HashMap::new) }
+        Names { rebase, taken: strict.then(HashMap::new) }
     }
 
     /// The name of what has this path below the root; empty is the root itself. Without a `/` at its end.
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn pack_rule_18_two_names_that_become_one_are_an_error() {
         let rebase = [(b"a".to_vec(), b"b".to_vec())];
-        let mut names = Names::new(&rebase, false);
+        let mut names = Names::new(&rebase, true);
         assert_eq!(names.take(b"b/x", false), Ok(()));
         assert_eq!(names.take(b"b/x", false), Err(same(b"b/x")));
         assert_eq!(names.take(b"", false), Err(Cause::Refused(Refusal::Nameless)));

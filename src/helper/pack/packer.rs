@@ -107,7 +107,7 @@ impl<'a> Packer<'a> {
             archive,
             journal,
             select,
-            names: Names::new(&options.rebase, rules.strict),
+            names: Names::new(rules.rebase, rules.strict),
             links: Links::new(options.limits.hardlinks),
             attributes: Reader::new(rules.marks),
             opener,

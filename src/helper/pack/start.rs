@@ -82,6 +82,28 @@ impl Finder<'_> {
         Ok(Found { path: way.named.join(&b'/'), linked, inode: seen.inode, start })
     }
 
+    /// Finds what a path leads to, through a link that it ends in too. Its path is that of where it leads.
+    pub(crate) fn end_of(&mut self, path: &[u8], directory: bool) -> Result<Found> {
+        let mut way = self.way(&[])?;
+        let parts = parts(path).into_iter().rev().map(<[u8]>::to_vec).collect();
+        let path = |way: &Way| way.real.join(&b'/');
+        match self.go(&mut way, parts, !directory)? {
+            None => {
+                let dir = self.read(&way.dir)?;
+                let seen = look::of(&dir).call(Call::Statx, || at(Descriptor::Directory, "").with("AT_EMPTY_PATH"))?;
+                let start = Start::Directory { dir, path: path(&way) };
+                Ok(Found { path: path(&way), linked: false, inode: seen.inode, start })
+            }
+            Some((last, inode)) => {
+                let above = path(&way);
+                let listing = Listing::of_one(&last);
+                way.real.push(last);
+                let path = path(&way);
+                Ok(Found { path, linked: false, inode, start: Start::Entry { dir: way.dir, path: above, listing } })
+            }
+        }
+    }
+
     /// Goes to a directory, through links.
     pub(crate) fn directory(&mut self, parts: &[&[u8]]) -> Result<OwnedFd> {
         let way = self.way(parts)?;
@@ -93,18 +115,19 @@ impl Finder<'_> {
         let mut way = Way { dir, named: Vec::new(), real: Vec::new(), linked: false, links: 0 };
         for part in parts {
             if **part == *b".." {
-                self.go(&mut way, vec![b"..".to_vec()])?;
+                self.go(&mut way, vec![b"..".to_vec()], false)?;
                 way.up();
             } else {
                 way.named.push(part.to_vec());
-                self.go(&mut way, vec![part.to_vec()])?;
+                self.go(&mut way, vec![part.to_vec()], false)?;
             }
         }
         Ok(way)
     }
 
-    /// Goes what one part of a path says, which a link may make more. What comes next is last.
-    fn go(&mut self, way: &mut Way, mut parts: Vec<Vec<u8>>) -> Result<()> {
+    /// Goes what parts of a path say, which a link may make more; what comes next is last. `open`: it may end in what is
+    /// neither a directory nor a link, which is told.
+    fn go(&mut self, way: &mut Way, mut parts: Vec<Vec<u8>>, open: bool) -> Result<Option<(Vec<u8>, Inode)>> {
         while let Some(part) = parts.pop() {
             match &part[..] {
                 b"" | b"." => {}
@@ -115,6 +138,12 @@ impl Finder<'_> {
                 }
                 name => match self.link(&way.dir, name)? {
                     None => {
+                        if open
+                            && parts.is_empty()
+                            && let Some(inode) = other(&way.dir, name)
+                        {
+                            return Ok(Some((part, inode)));
+                        }
                         way.dir = self.step(&way.dir, name)?;
                         way.real.push(part);
                     }
@@ -131,7 +160,7 @@ impl Finder<'_> {
                 },
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn step(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
@@ -179,6 +208,12 @@ impl Way {
             self.named.pop();
         }
     }
+}
+
+/// What is there, if it is neither a directory nor a link.
+fn other(dir: &OwnedFd, name: &[u8]) -> Option<Inode> {
+    let seen = look::at(dir, name).ok()?;
+    (!matches!(seen.kind, FileType::Directory | FileType::Symlink)).then_some(seen.inode)
 }
 
 /// The components of a path.

@@ -1,19 +1,34 @@
 //! A packing that goes on: the archive to read, and the outcome.
 
 use crate::canceller::Canceller;
+#[cfg(feature = "tokio")]
+use crate::error::Detail;
 use crate::error::Error;
 use crate::fd::OwnedFd;
 #[cfg(doc)]
 use crate::kind::ErrorKind;
 use crate::report::{Packed, Progress};
 use crate::system::PackRun;
+#[cfg(feature = "tokio")]
+use crate::system::PackTask;
 use std::io::{self, Read};
+#[cfg(feature = "tokio")]
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+#[cfg(feature = "tokio")]
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// A running helper that packs: an [`io::Read`] of the archive.
 ///
 /// It ends (`Ok(0)`) only when the helper has said that all is well and every byte of it has come; else reading fails, and
 /// goes on failing, with the [`Error`] inside: a cut archive cannot be taken for a whole one. Dropped before, the helper is
 /// killed and reaped.
+///
+/// With the feature `tokio` it is an `AsyncRead` too, with the same promise, in a runtime with `enable_io` (and `enable_time`
+/// if there is a time limit). The task never blocks: the outcome is waited for by the runtime's threads for blocking work.
+/// Whoever has begun to read it so reads it so to its end.
 #[derive(Debug)]
 pub struct Packing {
     state: State,
@@ -22,6 +37,9 @@ pub struct Packing {
 #[derive(Debug)]
 enum State {
     Running(Box<PackRun>),
+    /// A task reads it.
+    #[cfg(feature = "tokio")]
+    Polled(Box<PackTask>),
     Done(Box<Packed>),
     /// The error, until somebody has taken it.
     Failed(Option<Error>),
@@ -46,6 +64,8 @@ impl Packing {
                 State::Done(packed) => return Ok(*packed),
                 State::Failed(Some(error)) => return Err(error),
                 State::Failed(None) => return Err(Error::of(crate::kind::ErrorKind::Helper)),
+                #[cfg(feature = "tokio")]
+                State::Polled(_) => return Err(polled()),
                 running @ State::Running(_) => {
                     self.state = running;
                     self.advance(&mut rest);
@@ -56,6 +76,10 @@ impl Packing {
 
     /// Reads on; 0 if that has come to its end, one way or the other.
     pub(super) fn advance(&mut self, buffer: &mut [u8]) -> usize {
+        #[cfg(feature = "tokio")]
+        if matches!(self.state, State::Polled(_)) {
+            self.state = State::Failed(Some(polled()));
+        }
         let State::Running(run) = &mut self.state else { return 0 };
         let read = run.read(buffer);
         if let Ok(n @ 1..) = read {
@@ -90,6 +114,8 @@ impl Packing {
     pub fn progress(&self) -> Progress {
         match &self.state {
             State::Running(run) => run.progress(),
+            #[cfg(feature = "tokio")]
+            State::Polled(task) => task.progress(),
             _ => Progress::default(),
         }
     }
@@ -99,6 +125,8 @@ impl Packing {
     pub fn canceller(&self) -> Canceller {
         match &self.state {
             State::Running(run) => run.canceller(),
+            #[cfg(feature = "tokio")]
+            State::Polled(task) => task.canceller(),
             _ => Canceller::default(),
         }
     }
@@ -116,6 +144,8 @@ impl Packing {
                 Some(pipe) => Ok(PackParts { pipe, pending: PendingPack { run: *run } }),
                 None => Err(Error::of(crate::kind::ErrorKind::Helper)),
             },
+            #[cfg(feature = "tokio")]
+            State::Polled(_) => Err(polled()),
             State::Failed(Some(error)) => Err(error),
             State::Failed(None) | State::Done(_) => Err(Error::of(crate::kind::ErrorKind::Options)),
         }
@@ -127,16 +157,50 @@ impl Read for Packing {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let n = self.advance(buffer);
-        match &mut self.state {
-            State::Failed(error) if n == 0 => Err(match error.take() {
-                // Whoever reads takes an interrupted read for one to be tried again.
-                Some(error) if error.kind() == crate::kind::ErrorKind::Cancelled => io::Error::other(error),
-                Some(error) => error.into(),
-                None => io::Error::other("the packing has failed, and its archive is not whole"),
-            }),
-            _ => Ok(n),
+        match self.advance(buffer) {
+            0 => self.ended().map(|()| 0),
+            n => Ok(n),
         }
+    }
+}
+
+impl Packing {
+    /// Nothing comes any more; an error unless that is all of it.
+    fn ended(&mut self) -> io::Result<()> {
+        let State::Failed(error) = &mut self.state else { return Ok(()) };
+        Err(match error.take() {
+            // Whoever reads takes an interrupted read for one to be tried again.
+            Some(error) if error.kind() == crate::kind::ErrorKind::Cancelled => io::Error::other(error),
+            Some(error) => error.into(),
+            None => io::Error::other("the packing has failed, and its archive is not whole"),
+        })
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn polled() -> Error {
+    let text = "a packing that a task has begun to read is read to its end by it";
+    Error::new(crate::kind::ErrorKind::Options, Detail::Text(text))
+}
+
+#[cfg(feature = "tokio")]
+impl AsyncRead for Packing {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.state = match std::mem::replace(&mut self.state, State::Failed(None)) {
+            State::Running(run) => State::Polled(PackTask::new(*run)),
+            other => other,
+        };
+        if let State::Polled(task) = &mut self.state {
+            match ready!(task.poll_read(cx, buffer)) {
+                None => return Poll::Ready(Ok(())),
+                Some(Ok(packed)) => self.state = State::Done(Box::new(packed)),
+                Some(Err(error)) => self.state = State::Failed(Some(error)),
+            }
+        }
+        Poll::Ready(self.ended())
     }
 }
 

@@ -22,7 +22,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) top: Seen,
     /// Attributes that are overlayfs's own.
     pub(crate) marks: Option<Marks>,
-    /// Names of paths contradict each other, perhaps.
+    pub(crate) rebase: &'a [(Vec<u8>, Vec<u8>)],
+    /// Names contradict each other, perhaps.
     pub(crate) strict: bool,
     /// The file that the archive is written to.
     pub(crate) archive: Option<Inode>,

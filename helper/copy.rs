@@ -1,0 +1,97 @@
+//! `untar-in-root copy`: open both, copy, show, tell how it ended.
+
+use crate::args::{Copy as Args, When};
+use crate::exit::{self, Exit};
+use crate::json;
+use crate::pack::write_line;
+use crate::progress::Bar;
+use crate::run::{killed, lock, on_terminal, remark};
+use crate::screen::Screen;
+use crate::signals::Signals;
+use crate::trouble::Trouble;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use untar_in_root::{Copied, Copy, Escaped, Program};
+
+/// Runs, shows, tells how to leave.
+pub(crate) fn run(args: &Args) -> Exit {
+    let screen = Arc::new(Mutex::new(Screen::new()));
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(errno) => return tell(args, &screen, Err(Trouble::Signals(errno.into()))),
+    };
+    let copy = match prepare(args, &screen) {
+        Ok(copy) => copy,
+        Err(trouble) => return tell(args, &screen, Err(trouble)),
+    };
+    let caught = signals.watch(copy.canceller(), || ());
+    let result = copy.run().map_err(Trouble::from);
+    lock(&screen).end_progress();
+    let signal = match &result {
+        Ok(_) => None,
+        Err(trouble) if killed(trouble) => caught.signal_soon(),
+        Err(_) => caught.signal(),
+    };
+    match signal {
+        Some(signal) => Exit::Signal(signal),
+        None => tell(args, &screen, result),
+    }
+}
+
+fn prepare(args: &Args, screen: &Arc<Mutex<Screen>>) -> Result<Copy, Trouble> {
+    let (from, to) = args.roots().unwrap_or_default();
+    let mut copy = args.describe(Copy::open(from, to)?.program(Program::this()?));
+    if args.shown.verbose {
+        let shows = Arc::clone(screen);
+        copy = copy.on_listed(move |entry| lock(&shows).note(&Escaped(&entry.path)));
+    }
+    if shows_progress(args) {
+        lock(screen).set_bar(Bar::new(None));
+        let bar = Arc::clone(screen);
+        copy = copy.on_progress(move |how_far| lock(&bar).progress(how_far));
+    }
+    Ok(copy)
+}
+
+fn shows_progress(args: &Args) -> bool {
+    match args.shown.progress {
+        When::Never => false,
+        When::Always | When::Lines => true,
+        When::Auto => on_terminal() && !args.shown.quiet && !args.shown.verbose,
+    }
+}
+
+/// Says how it ended: on standard error, and as JSON where that was asked for.
+fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Copied, Trouble>) -> Exit {
+    let mut screen = lock(screen);
+    let result = result.map_err(|trouble| trouble.of("copy"));
+    let json_there = matches!(args.shown.json, Some(None));
+    if !args.shown.quiet && !json_there {
+        match &result {
+            Ok(Copied { packed, report, .. }) => {
+                remark(&mut screen, &packed.confinement, &packed.events, packed.event_count);
+                remark(&mut screen, &report.confinement, &report.events, report.event_count);
+            }
+            Err(trouble) => {
+                if let Some(report) = trouble.run_error().and_then(|error| error.report()) {
+                    remark(&mut screen, &report.confinement, &report.events, report.event_count);
+                }
+            }
+        }
+    }
+    if let Some(trouble) = result.as_ref().err().filter(|trouble| !json_there && !trouble.is_quiet()) {
+        screen.say(trouble);
+    }
+    let code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);
+    let line = match &result {
+        Ok(copied) => json::line(json!({ "ok": true, "exit": 0, "report": json::copied(copied), "error": null })),
+        Err(trouble) => json::failed(trouble),
+    };
+    match args.shown.json.as_ref().map_or(Ok(()), |file| write_line(&mut screen, file.as_deref(), &line)) {
+        Err(trouble) if code == exit::DONE => {
+            screen.say(&trouble);
+            Exit::Code(trouble.exit())
+        }
+        _ => Exit::Code(code),
+    }
+}
