@@ -13,11 +13,11 @@ use std::process::Command;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lsetxattr, removexattr, utimensat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use untar_in_root::PackOptions;
+use untar_in_root::{OverlayPrefix, PackOptions};
 
 use super::{applied, archive_of, between, over};
 use crate::pack::generate::Random;
-use crate::support::privilege::{need_root, need_tools};
+use crate::support::privilege::{need_root, need_tools, skip};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{But, Tree, assert_same};
 
@@ -90,13 +90,26 @@ impl Changer {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Plain,
+    /// With renamed directories, and files of which only metadata is new.
+    Follows,
+    /// With marks in `user.`.
+    User,
+}
+
 struct Overlay(PathBuf);
 
 impl Overlay {
-    fn mount(at: PathBuf, upper: Option<(&Path, &Path)>, lowers: &[PathBuf], follows: bool) -> Overlay {
+    fn mount(at: PathBuf, upper: Option<(&Path, &Path)>, lowers: &[PathBuf], how: How) -> Overlay {
         fs::create_dir_all(&at).expect("a directory");
         let names: Vec<String> = lowers.iter().map(|path| path.display().to_string()).collect();
-        let features = if follows { "redirect_dir=on,metacopy=on" } else { "redirect_dir=off,metacopy=off" };
+        let features = match how {
+            How::Plain => "redirect_dir=off,metacopy=off",
+            How::Follows => "redirect_dir=on,metacopy=on",
+            How::User => "userxattr",
+        };
         let mut options = format!("{features},index=off,xino=off,lowerdir={}", names.join(":"));
         match upper {
             Some((upper, work)) => options += &format!(",upperdir={},workdir={}", upper.display(), work.display()),
@@ -129,7 +142,8 @@ fn linked(tree: &Tree) -> Vec<Vec<&str>> {
 }
 
 /// Two sessions on a mounted overlay, one on top of the other; after each, what was lower before with the layer on it.
-fn sessions(seed: u64, follows: bool) {
+fn sessions(seed: u64, how: How) {
+    let follows = how == How::Follows;
     let scratch = Scratch::new();
     let place = scratch.tmpfs("place", 256 << 20).expect("tmpfs");
     let dir = |name: &str| {
@@ -146,27 +160,29 @@ fn sessions(seed: u64, follows: bool) {
         let before = place.join(format!("before{session}"));
         match &lowers[..] {
             [only] => copied(only, &before),
-            lowers => copied(&Overlay::mount(dir("shown"), None, lowers, follows).0, &before),
+            lowers => copied(&Overlay::mount(dir("shown"), None, lowers, how).0, &before),
         }
         let merged = {
-            let overlay = Overlay::mount(dir("merged"), Some((&upper, &work)), &lowers, follows);
+            let overlay = Overlay::mount(dir("merged"), Some((&upper, &work)), &lowers, how);
             changer.root.clone_from(&overlay.0);
             changer.change(25);
             Tree::read(&overlay.0)
         };
         let exact = |o: &mut PackOptions| o.whole_seconds = false;
+        let prefix = if how == How::User { OverlayPrefix::User } else { OverlayPrefix::Auto };
         let known: &[&[PathBuf]] = if follows { &[&lowers] } else { &[&lowers, &[]] };
         for lowers in known {
             let what = format!("seed {seed}, session {session}, {} lower directories", lowers.len());
             let root = place.join("applied");
             copied(&before, &root);
-            let archive = archive_of(over(&upper, lowers, exact));
+            let diff = || over(&upper, lowers, exact).prefix(prefix);
+            let archive = archive_of(diff());
             applied(&archive, &root);
             let there = Tree::read(&root);
             assert_same(&what, &there, &merged, &[But::Field("link")]);
             assert_eq!(linked(&there), linked(&merged), "{what}");
             fs::remove_dir_all(&root).expect("gone");
-            assert!(archive == archive_of(over(&upper, lowers, exact)), "{what}: other bytes the second time");
+            assert!(archive == archive_of(diff()), "{what}: other bytes the second time");
         }
         lowers.insert(0, upper);
     }
@@ -179,7 +195,7 @@ fn law_3_what_is_applied_is_what_is_mounted() {
         return;
     }
     for seed in seeds() {
-        sessions(seed, false);
+        sessions(seed, How::Plain);
     }
 }
 
@@ -189,7 +205,24 @@ fn law_3_what_was_renamed_or_has_but_new_metadata_too() {
         return;
     }
     for seed in seeds() {
-        sessions(seed, true);
+        sessions(seed, How::Follows);
+    }
+}
+
+#[test]
+fn law_3_with_marks_that_anybody_can_set() {
+    if !need_root() || !need_tools(&["cp"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let probe = scratch.tmpfs("probe", 1 << 20).expect("tmpfs");
+    let holds = lsetxattr(&probe, "user.probe", b"x", XattrFlags::empty()).is_ok();
+    unmount(&probe, UnmountFlags::DETACH).expect("unmount");
+    if !(holds || skip("tmpfs has no attributes in user. here")) {
+        return;
+    }
+    for seed in seeds() {
+        sessions(seed, How::User);
     }
 }
 

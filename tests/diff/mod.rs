@@ -3,6 +3,8 @@
 
 mod between;
 mod cli;
+mod cost;
+mod hostile;
 mod laws;
 mod upper;
 

@@ -19,15 +19,15 @@ use super::{entries, try_pack};
 use crate::support::privilege::need_root;
 use crate::support::scratch::Scratch;
 
-const SECRET: &[u8] = b"what only the host has";
+pub const SECRET: &[u8] = b"what only the host has";
 
-fn seconds() -> Duration {
+pub fn seconds() -> Duration {
     let text = std::env::var("UNTAR_ATTACK_SECONDS").ok();
     Duration::from_secs(text.and_then(|text| text.parse().ok()).unwrap_or(3))
 }
 
 /// One change of many.
-fn change(root: &Path, outside: &Path, random: &mut Random) {
+pub fn change(root: &Path, outside: &Path, random: &mut Random) {
     let name = |random: &mut Random| root.join(format!("d{}", random.below(4))).join(format!("f{}", random.below(6)));
     let (path, other) = (name(random), name(random));
     let swap = |a: &Path, b: &Path| _ = renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE);

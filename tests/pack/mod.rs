@@ -11,7 +11,7 @@ mod cut;
 mod failure;
 pub mod generate;
 mod hardlinks;
-mod hostile;
+pub mod hostile;
 mod laws;
 mod live;
 mod metadata;
