@@ -1,13 +1,15 @@
 //! The archive's bytes to the blob's: compressed, counted and digested in one pass, the same bytes with any number of threads.
 //!
-//! Who writes here does no more than copy into a block. Full blocks are digested in one thread and compressed in others, and
-//! what comes of them is written in order by whoever writes next. All threads wait for blocks only, and none for the writer, so
-//! the writer may wait for each of them; all memory is in blocks that are counted.
+//! Who writes here does no more than fill a block. Full blocks are digested in one thread and compressed in others, and what
+//! comes of them is written in order by whoever writes next; a plain archive has a thread that writes (`sink.rs`). All
+//! threads wait for blocks only, or for room where they write, and none for the writer, so the writer may wait for each of
+//! them; all memory is in blocks that are counted.
 
 mod blocks;
 mod digest;
 mod gzip;
 mod output;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod zstd;
@@ -24,6 +26,7 @@ pub(in crate::helper) use gzip::deflated;
 use self::zstd::Zstd;
 use gzip::Gzip;
 use output::Output;
+use sink::Sink;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -53,8 +56,8 @@ pub(crate) struct Sums {
 }
 
 /// Takes the archive's bytes. Unless `finish` is called what comes out is never whole: it has no trailer.
-pub(crate) struct Encoder<W: Write> {
-    output: Output<W>,
+pub(crate) struct Encoder<W> {
+    output: Sink<W>,
     coder: Coder,
     blocks: Blocks,
     /// It is handed on when more comes: only then is it known that it is not the last.
@@ -70,7 +73,7 @@ enum Coder {
     Zstd(Box<Zstd>),
 }
 
-impl<W: Write> Encoder<W> {
+impl<W: Write + Send + 'static> Encoder<W> {
     /// With so many threads besides the caller's at most. Where none can be had gzip and digests are done in the caller's
     /// (`lacking`), and zstd, whose bytes without threads are others, is an error (`NoThread`).
     pub(crate) fn new(out: W, encoding: Encoding, threads: usize) -> io::Result<Encoder<W>> {
@@ -82,7 +85,7 @@ impl<W: Write> Encoder<W> {
         };
         let plain = matches!(coder, Coder::Plain);
         Ok(Encoder {
-            output: Output::new(out, !plain),
+            output: Sink::new(Output::new(out, !plain), plain && threads > 1),
             coder,
             blocks: Blocks::new(BLOCK, blocks + BESIDES),
             block: None,
@@ -95,7 +98,8 @@ impl<W: Write> Encoder<W> {
     /// Before anything is written.
     pub(crate) fn without_digests(mut self) -> Encoder<W> {
         self.digesting = Digesting::Nobody;
-        self.output.skip_digest();
+        // Nothing has been written.
+        let _ = self.output.here().map(Output::skip_digest);
         self
     }
 
@@ -103,7 +107,8 @@ impl<W: Write> Encoder<W> {
     pub(crate) fn lacking(&self) -> Option<i32> {
         match &self.coder {
             Coder::Gzip(gzip) => gzip.lacking().or(self.digesting.lacking()),
-            Coder::Plain | Coder::Zstd(_) => self.digesting.lacking(),
+            Coder::Plain => self.output.lacking().or(self.digesting.lacking()),
+            Coder::Zstd(_) => self.digesting.lacking(),
         }
     }
 
@@ -118,7 +123,7 @@ impl<W: Write> Encoder<W> {
         self.hand_on(block, true)?;
         let diff_id = self.digesting.finish();
         let plain = matches!(self.coder, Coder::Plain);
-        let (mut out, blob_size, digest) = self.output.into_parts();
+        let (mut out, blob_size, digest) = self.output.into_output()?.into_parts();
         out.flush()?;
         let digest = if plain { diff_id } else { digest };
         Ok((out, Sums { size: self.size, diff_id, blob_size, digest }))
@@ -134,7 +139,7 @@ impl<W: Write> Encoder<W> {
             _ => return,
         };
         // Who cannot write has nothing to be mistaken.
-        let _ = self.output.write(first);
+        let _ = self.output.here().and_then(|output| output.write(first));
     }
 
     /// Has the next bytes read where they belong, without a copy: `read` appends as many as there is room for, of which so many
@@ -169,9 +174,9 @@ impl<W: Write> Encoder<W> {
         let block = Arc::new(block);
         self.digesting.update(&block);
         let handed_on = match &mut self.coder {
-            Coder::Plain => self.output.write(&block),
-            Coder::Gzip(gzip) => gzip.push(block, last, &mut self.output),
-            Coder::Zstd(zstd) => zstd.push(&block, last, &mut self.output),
+            Coder::Plain => self.output.put(&block),
+            Coder::Gzip(gzip) => self.output.here().and_then(|output| gzip.push(block, last, output)),
+            Coder::Zstd(zstd) => self.output.here().and_then(|output| zstd.push(&block, last, output)),
         };
         // What was lost cannot be made up for.
         self.failed = handed_on.is_err();
@@ -179,7 +184,7 @@ impl<W: Write> Encoder<W> {
     }
 }
 
-impl<W: Write> Write for Encoder<W> {
+impl<W: Write + Send + 'static> Write for Encoder<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
             return Ok(0);
@@ -199,10 +204,10 @@ impl<W: Write> Write for Encoder<W> {
                     self.hand_on(begun, false)?;
                 }
             }
-            Coder::Gzip(gzip) => gzip.drain(&mut self.output)?,
+            Coder::Gzip(gzip) => gzip.drain(self.output.here()?)?,
             Coder::Zstd(_) => {}
         }
-        self.output.flush()
+        self.output.here()?.flush()
     }
 }
 

@@ -196,9 +196,17 @@ pub fn find(dest: &Path) -> Pid {
     }
 }
 
+/// In a call that waits for the archive or for room, or for another thread that is in one.
 fn waits(pid: i32) -> bool {
     let confined = fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|s| s.contains("NoNewPrivs:\t1"));
-    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
-    let number = call.split(' ').next().and_then(|n| n.parse::<i64>().ok());
-    confined && (number == Some(libc::SYS_poll) || number == Some(libc::SYS_ppoll))
+    let polls = |call| matches!(call, Some(libc::SYS_poll | libc::SYS_ppoll));
+    let tasks = || fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let another = || tasks().any(|task| polls(call_of(&task.path())));
+    let own = call_of(Path::new(&format!("/proc/{pid}")));
+    confined && (polls(own) || own == Some(libc::SYS_futex) && another())
+}
+
+/// The number of the call that this thread is in.
+fn call_of(thread: &Path) -> Option<i64> {
+    fs::read_to_string(thread.join("syscall")).ok()?.split(' ').next()?.parse().ok()
 }

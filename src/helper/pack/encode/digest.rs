@@ -9,8 +9,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
 /// Bytes before a thread is started: most of what a thread costs.
-const INLINE: usize = 1 << 20;
-const STACK: usize = 128 << 10;
+pub(super) const INLINE: usize = 1 << 20;
+pub(super) const STACK: usize = 128 << 10;
 
 pub(super) enum Digesting {
     Nobody,

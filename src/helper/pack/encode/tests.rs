@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use sha2::Digest as _;
 use std::io::{self, Write};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 const BLOCK: usize = super::BLOCK;
 const JOB: usize = 2 << 20;
@@ -175,16 +176,30 @@ fn digests_can_be_left_out() {
     }
 }
 
+/// What came out, to be looked at from elsewhere.
+#[derive(Clone, Default)]
+struct Out(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("memory").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Where it may be dropped: what came out until then.
 fn dropped(content: &[u8], encoding: Encoding, flush: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut encoder = Encoder::new(&mut out, encoding, 2).expect("an encoder");
+    let out = Out::default();
+    let mut encoder = Encoder::new(out.clone(), encoding, 2).expect("an encoder");
     encoder.write_all(content).expect("memory");
     if flush {
         encoder.flush().expect("memory");
     }
     drop(encoder);
-    out
+    std::mem::take(&mut *out.0.lock().expect("memory"))
 }
 
 #[test]
@@ -208,6 +223,52 @@ fn rule_25_all_of_a_plain_archive_comes_out_when_it_is_flushed() {
     let content = content(8, BLOCK + 5);
     assert!(dropped(&content, Encoding::Plain, true) == content);
     assert!(dropped(&content, Encoding::Plain, false).len() < content.len());
+}
+
+/// Others write it then.
+#[test]
+fn rule_25_all_of_a_long_plain_archive_comes_out_too_and_how_much_is_known() {
+    let content = content(13, 9 * JOB + 5);
+    assert!(dropped(&content, Encoding::Plain, true) == content);
+    let out = Out::default();
+    let mut encoder = Encoder::new(out.clone(), Encoding::Plain, 2).expect("an encoder");
+    content.chunks(3 * BLOCK + 1).for_each(|piece| encoder.write_all(piece).expect("memory"));
+    encoder.break_off();
+    assert!(*out.0.lock().expect("memory") == content, "what was given up is as it stands");
+    let mut encoder = Encoder::new(Out::default(), Encoding::Plain, 2).expect("an encoder");
+    encoder.write_all(&content).expect("memory");
+    encoder.flush().expect("memory");
+    assert_eq!(encoder.progress(), (content.len() as u64, content.len() as u64));
+    encoder.write_all(b"more").expect("memory");
+    let (out, sums) = encoder.finish().expect("memory");
+    assert_eq!((out.0.lock().expect("memory").len() as u64, sums.size), (sums.blob_size, content.len() as u64 + 4));
+}
+
+#[test]
+fn rule_20_what_is_read_into_its_place_is_as_if_it_were_written() {
+    let content = content(14, 3 * JOB);
+    for encoding in [Encoding::Plain, Encoding::Gzip { level: 1 }] {
+        let mut encoder = Encoder::new(Vec::new(), encoding, 2).expect("an encoder");
+        let failed = encoder.fill(9, |_| Err(io::Error::from(io::ErrorKind::TimedOut)));
+        assert_eq!(failed.expect_err("its own").kind(), io::ErrorKind::TimedOut);
+        let mut at = 0;
+        for most in [1, BLOCK, 10, BLOCK - 5, usize::MAX].into_iter().cycle() {
+            let rest = &content[at..];
+            let read = |to: &mut Vec<u8>| {
+                // More than is wanted, and no more than there is room for.
+                let room = to.capacity() - to.len();
+                to.extend_from_slice(&rest[..rest.len().min(room)]);
+                Ok::<_, io::Error>(rest.len().min(room))
+            };
+            let came = encoder.fill(most.min(rest.len()), read).expect("memory");
+            assert!(came <= most && (came > 0 || rest.is_empty()));
+            at += came;
+            if at == content.len() {
+                break;
+            }
+        }
+        assert!(encoder.finish().expect("memory") == encode(&content, encoding, 1, BLOCK));
+    }
 }
 
 /// Takes so many bytes.
