@@ -107,6 +107,27 @@ fn layers_side_by_side_are_done_with_whatever_processes_there_are() {
     }
 }
 
+/// Without a thread its bytes are others; gzip does without.
+#[test]
+fn packing_with_zstd_names_the_thread_that_it_lacks() {
+    let Some(group) = Group::of_processes("zstd") else { return };
+    let scratch = Scratch::new();
+    let root = scratch.dir("root");
+    scratch.file("root/a", "a");
+    let archive = scratch.join("archive");
+    let words = |encoding: &'static str| ["pack", encoding, "-o"].map(PathBuf::from);
+    for (encoding, status) in [("--zstd", 5), ("--gzip", 0)] {
+        let mut words: Vec<PathBuf> = words(encoding).into();
+        words.extend([archive.clone(), root.clone()]);
+        let output = group.run(3, &words.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{encoding}: {err}");
+        assert_eq!(archive.exists(), status == 0, "{encoding}");
+        let named = err.contains("zstd needs a thread") && err.contains(NAMED);
+        assert_eq!(named, status != 0, "{encoding}: {err}");
+    }
+}
+
 #[test]
 fn where_there_is_room_for_no_helper_the_limit_is_named() {
     let Some(group) = Group::of_processes("helper") else { return };

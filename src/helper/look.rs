@@ -48,6 +48,11 @@ impl Seen {
         }
     }
 
+    /// Whether it came into being after this time, where its file system knows.
+    pub(crate) fn is_born_after(&self, time: Time) -> bool {
+        self.inode.born.is_some_and(|born| born > (time.seconds, time.nanoseconds))
+    }
+
     /// Nothing shows that somebody has changed it between the two looks.
     pub(crate) fn is_unchanged(&self, later: &Seen) -> bool {
         (self.size, self.mtime, self.ctime) == (later.size, later.mtime, later.ctime)

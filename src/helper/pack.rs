@@ -31,6 +31,7 @@ use crate::helper::jail::root::Entrance;
 use crate::helper::jail::userns;
 use crate::helper::journal::Journal;
 use crate::helper::look::{self, Inode};
+use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
 use crate::helper::reporter::Reporter;
 use crate::helper::sys;
@@ -57,7 +58,7 @@ use std::io::Write;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Paths that are held open.
 const HELD: usize = 64;
@@ -222,8 +223,11 @@ impl Job<'_> {
         let owners = Owners::new(&options.owner, options.unmapped_ids, self.confined.report.user_namespace.as_ref());
         let mounted = self.may_have_mounts();
         let covered = &self.confined.right.covered;
+        // What is copied may be where the copy goes.
+        let began = matches!(self.request.what, Packs::Source { .. }).then(now);
         let (rebase, marks, archive_file) = (&rebase[..], self.marks, self.archive);
-        let rules = Rules { options, owners, covered, mounted, top, marks, rebase, strict, archive: archive_file };
+        let rules =
+            Rules { options, owners, covered, mounted, top, marks, rebase, strict, began, archive: archive_file };
         let journal = Journal::new(reporter);
         let dealt = self.dealt().map_err(walking)?;
         let readers = self.readers(&dealt, &opener);
@@ -363,6 +367,11 @@ impl Job<'_> {
         let cross = self.request.options.jail.mounts == Mounts::Cross;
         Finder { root: &self.confined.root, seen: top, opener, cross }
     }
+}
+
+fn now() -> Time {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Time { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanoseconds: since.subsec_nanos() }
 }
 
 /// A path that cannot be packed.

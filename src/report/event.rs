@@ -193,6 +193,8 @@ pub enum SourceChange {
     /// Something else of it changed, or another file came to its name. A file is in the archive as it was read, unless it
     /// is no longer what was listed: then it is left out.
     Changed,
+    /// A directory came into being after the copy began, perhaps by the copy: left out, or a copy into itself had no end.
+    Appeared,
     /// It was listed, and was gone when it was to be read: left out.
     Vanished,
     /// Somebody who holds a lease on it did not give it up in time: left out (`F_SETLEASE` in `fcntl(2)`).

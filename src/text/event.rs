@@ -147,6 +147,7 @@ impl Display for SourceChange {
                 write!(f, "it got longer while it was read; what comes behind its {size} bytes is left out")
             }
             SourceChange::Changed => f.write_str("it changed while it was read"),
+            SourceChange::Appeared => f.write_str("left out: it came after the copy began"),
             SourceChange::Vanished => f.write_str("left out: it was gone when it was to be read"),
             SourceChange::Busy => f.write_str("left out: whoever holds a lease on it did not give it up"),
         }

@@ -397,6 +397,7 @@ fn the_rest_of_the_vocabulary() {
         (EventKind::Source(SourceChange::Grew { size: 7 }), "7 bytes"),
         (EventKind::Source(SourceChange::Changed), "changed"),
         (EventKind::Source(SourceChange::Vanished), "gone"),
+        (EventKind::Source(SourceChange::Appeared), "after the copy began"),
         (EventKind::Source(SourceChange::Busy), "lease"),
     ] {
         says(&what, &[text]);

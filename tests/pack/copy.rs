@@ -279,6 +279,30 @@ fn events_of_both_sides_are_told_and_hold_nobody_up() {
     assert!(copied.packed.events.iter().all(|event| event.what == EventKind::SocketSkipped));
 }
 
+/// The destination is in the source: what the copy makes is not copied once more. Births are as exact as the clock's ticks,
+/// so a level of it may be.
+#[test]
+fn what_is_copied_into_itself_comes_to_an_end() {
+    let scratch = Scratch::new();
+    for (source, destination, deep) in [
+        ("d", "d/zz", "d/zz/d/zz/d/a"),
+        ("d/.", "d/zz/new", "d/zz/new/zz/new/a"),
+        ("/", "d/zz/all", "d/zz/all/d/zz/all/d"),
+    ] {
+        let root = scratch.dir(deep);
+        put(&root, &["d/zz/"], &[]);
+        // More than is read ahead or lies in the pipe.
+        for number in 0..3000 {
+            let content = format!("{number:0>2000}");
+            fs::create_dir_all(root.join("d/a")).expect("directory");
+            fs::write(root.join(format!("d/a/{number}")), content).expect("file");
+        }
+        let copied = copy(&root, &root, source, destination, false).expect("an end");
+        assert!(copied.packed.entries.files < 6001, "{source} {destination}: {:?}", copied.packed.entries);
+        assert!(root.join(destination).is_dir() && !root.join(deep).exists(), "{source} {destination}");
+    }
+}
+
 fn run(words: &[&str]) -> Output {
     Command::new(program_path()).args(words).output().expect("the program")
 }

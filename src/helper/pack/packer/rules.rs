@@ -25,6 +25,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) rebase: &'a [(Vec<u8>, Vec<u8>)],
     /// Names contradict each other, perhaps.
     pub(crate) strict: bool,
+    /// Directories that came later than this are left out.
+    pub(crate) began: Option<Time>,
     /// The file that the archive is written to.
     pub(crate) archive: Option<Inode>,
 }

@@ -10,7 +10,7 @@ use super::spot::Spot;
 use crate::helper::fault::{Attempt, Fault, on};
 use crate::helper::look::{self, Seen};
 use crate::options::Mounts;
-use crate::report::{Call, Cause, Descriptor, Limit};
+use crate::report::{Call, Cause, Descriptor, Limit, SourceChange};
 use nix::errno::Errno;
 use rustix::fs::FileType;
 use std::os::fd::OwnedFd;
@@ -118,6 +118,9 @@ impl Packer<'_> {
         let mounted = seen.is_mounted_on(&spot.dir.seen.unwrap_or(self.rules.top));
         if mounted && self.rules.options.jail.mounts == Mounts::Refuse {
             return Err(Cause::CrossesMount.into());
+        }
+        if self.rules.began.is_some_and(|began| seen.is_born_after(began)) {
+            return Err(Unopened::Source(SourceChange::Appeared));
         }
         Ok((dir, seen))
     }
