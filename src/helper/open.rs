@@ -19,8 +19,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// There is no `openat2` (before Linux 5.6, or a filter keeps it back).
 static OLD_KERNEL: AtomicBool = AtomicBool::new(false);
-/// Set where everything is opened by the table: whether mounts are crossed then.
-static ONLY_BY_TABLE: OnceLock<bool> = OnceLock::new();
+/// Set where everything is opened by the table: which entries of it are used.
+static ONLY_BY_TABLE: OnceLock<Use> = OnceLock::new();
+
+/// What is done where everything is opened by the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// What is there is read. Mounts are told by their number, by who reads.
+    Reading,
+    /// Entries are applied.
+    Writing { cross_mounts: bool },
+}
 
 /// What is opened, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +48,10 @@ pub(crate) enum Way {
     Passing,
     /// A file that is there, of a lower layer.
     Lower,
+    /// A directory on the way to what is packed, by its path alone.
+    Step,
+    /// What is there, to be packed: a directory, if it is to be one, and so that its time of access stays.
+    Read { directory: bool, keep_time: bool },
 }
 
 /// The mode of a file of which nobody else has anything, or not yet.
@@ -50,26 +63,39 @@ const NEW: OFlag = OFlag::O_CREAT.union(OFlag::O_EXCL).union(OFlag::O_NOFOLLOW).
 const NAMELESS: OFlag = OFlag::O_RDWR.union(OFlag::O_TMPFILE).union(OFlag::O_CLOEXEC);
 const LOWER: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
+const STEP: OFlag = PATH.union(OFlag::O_DIRECTORY);
+const READ: OFlag = LOWER;
+const NOATIME: OFlag = OFlag::O_NOATIME;
+
 const BENEATH: ResolveFlag = ResolveFlag::RESOLVE_BENEATH.union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
 const HERE: ResolveFlag = BENEATH.union(ResolveFlag::RESOLVE_NO_XDEV);
 
 /// All that is ever opened where no root is entered. It lies in read-only memory.
-static TABLE: [How; 6] = [
+static TABLE: [How; 11] = [
     How::new(DIRECTORY, 0, HERE),
     How::new(DIRECTORY, 0, BENEATH),
     How::new(PATH, 0, HERE),
     How::new(OFlag::O_WRONLY.union(NEW), PRIVATE, HERE),
     How::new(NAMELESS, PRIVATE, HERE),
     How::new(OFlag::O_RDWR.union(NEW), PRIVATE, HERE),
+    How::new(STEP, 0, BENEATH),
+    How::new(READ, 0, BENEATH),
+    How::new(READ.union(OFlag::O_DIRECTORY), 0, BENEATH),
+    How::new(READ.union(NOATIME), 0, BENEATH),
+    How::new(READ.union(OFlag::O_DIRECTORY).union(NOATIME), 0, BENEATH),
 ];
+/// The first of those for reading.
+const READS: usize = 6;
 /// The entry that crosses mounts.
 const ACROSS: usize = 1;
 
 impl Way {
     /// Its entry in the table, where it has one.
-    fn how(self, cross_mounts: bool) -> Option<&'static How> {
+    fn how(self, used: Use) -> Option<&'static How> {
         let row = match self {
-            Way::Across if cross_mounts => ACROSS,
+            Way::Across if used == (Use::Writing { cross_mounts: true }) => ACROSS,
+            Way::Step => READS,
+            Way::Read { directory, keep_time } => READS + 1 + usize::from(directory) + 2 * usize::from(keep_time),
             Way::Directory | Way::Across => 0,
             Way::Path => 2,
             Way::New(_) => 3,
@@ -97,32 +123,49 @@ impl Way {
             Way::Nameless => (NAMELESS, "O_RDWR|O_CLOEXEC|O_TMPFILE", Some(PRIVATE)),
             Way::Passing => (OFlag::O_RDWR | NEW, "O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC", Some(PRIVATE)),
             Way::Lower => (LOWER, "O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC", None),
+            Way::Step => (STEP, "O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH|O_DIRECTORY", None),
+            Way::Read { directory, keep_time } => reading(directory, keep_time),
         }
     }
 }
 
-/// Where the entries of the table lie, for a filter.
-pub(crate) fn table(cross_mounts: bool) -> impl Iterator<Item = *const How> {
-    let used = move |(row, _): &(usize, &How)| cross_mounts || *row != ACROSS;
-    TABLE.iter().enumerate().filter(used).map(|(_, how)| std::ptr::from_ref(how))
+fn reading(directory: bool, keep_time: bool) -> (OFlag, &'static str, Option<u32>) {
+    let (flags, told) = match (directory, keep_time) {
+        (false, false) => (READ, "O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC"),
+        (true, false) => (READ | OFlag::O_DIRECTORY, "O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC|O_DIRECTORY"),
+        (false, true) => (READ | NOATIME, "O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_NOATIME|O_CLOEXEC"),
+        (true, true) => {
+            (READ | OFlag::O_DIRECTORY | NOATIME, "O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_NOATIME|O_CLOEXEC|O_DIRECTORY")
+        }
+    };
+    (flags, told, None)
+}
+
+/// Where the entries of the table lie that are used, for a filter.
+pub(crate) fn table(used: Use) -> impl Iterator<Item = *const How> {
+    let is_used = move |(row, _): &(usize, &How)| match used {
+        Use::Reading => *row >= READS,
+        Use::Writing { cross_mounts } => *row < READS && (cross_mounts || *row != ACROSS),
+    };
+    TABLE.iter().enumerate().filter(is_used).map(|(_, how)| std::ptr::from_ref(how))
 }
 
 /// From now on everything is opened by the table; an error where there is no `openat2`.
-pub(crate) fn only_by_table(root: &OwnedFd, cross_mounts: bool) -> Result<()> {
+pub(crate) fn only_by_table(root: &OwnedFd, used: Use) -> Result<()> {
     // Nobody changes it, who does not run code of his own already; where the kernel can seal it, nobody at all.
     sys::seal(&TABLE);
     let tried = by_how(root, b".", &TABLE[0]);
     tried
         .map(drop)
         .map_err(|errno| Fault::os(errno, Call::Openat2, at(Descriptor::Root, ".").with(told(Way::Directory))))?;
-    let _ = ONLY_BY_TABLE.set(cross_mounts);
+    let _ = ONLY_BY_TABLE.set(used);
     Ok(())
 }
 
 /// Opens `name` in `dir`.
 pub(crate) fn by(dir: &OwnedFd, name: &[u8], way: Way) -> Result<OwnedFd, Errno> {
-    if let Some(cross_mounts) = ONLY_BY_TABLE.get() {
-        let opened = by_how(dir, name, way.how(*cross_mounts).ok_or(Errno::EACCES)?);
+    if let Some(used) = ONLY_BY_TABLE.get() {
+        let opened = by_how(dir, name, way.how(*used).ok_or(Errno::EACCES)?);
         // What something is mounted on is there: `openat(2)` says that first.
         return if way.makes() && matches!(opened, Err(Errno::EXDEV)) { Err(Errno::EEXIST) } else { opened };
     }
@@ -152,7 +195,8 @@ pub(crate) fn failed(errno: Errno, way: Way, of: Descriptor, name: &[u8]) -> Fau
 fn told(way: Way) -> String {
     let (_, flags, mode) = way.flags();
     let mode = mode.map_or_else(String::new, |_| format!(" mode={},", Octal(PRIVATE)));
-    let xdev = if way == Way::Across && ONLY_BY_TABLE.get() == Some(&true) { "" } else { "RESOLVE_NO_XDEV|" };
+    let across = way == Way::Across && ONLY_BY_TABLE.get() == Some(&Use::Writing { cross_mounts: true });
+    let xdev = if across || matches!(way, Way::Step | Way::Read { .. }) { "" } else { "RESOLVE_NO_XDEV|" };
     format!("{{flags={flags},{mode} resolve={xdev}RESOLVE_NO_MAGICLINKS|RESOLVE_BENEATH}}, 24")
 }
 

@@ -24,7 +24,7 @@ mod walk;
 use crate::helper::elapsed;
 use crate::helper::fault::{Attempt, Fault, Result, on};
 use crate::helper::feed::failure;
-use crate::helper::jail::confine::{Confined, can_set_trusted, drop_to_reading};
+use crate::helper::jail::confine::{Confined, can_set_trusted, drop_to_reading, may_read_beneath, reads_in_root_for};
 use crate::helper::jail::limits::{Descriptors, bound_process};
 use crate::helper::jail::right::Read;
 use crate::helper::jail::root::Entrance;
@@ -107,8 +107,13 @@ fn begin<'a>(
     let options = &request.options;
     let at = |stage| move |fault| failure(stage, fault, None);
 
-    let userns::Entered { report: namespace, refused } =
-        userns::enter(&options.jail, false, reporter).map_err(at(Stage::Enter))?;
+    let beneath = may_read_beneath(&options.jail);
+    let entering = |fault: Fault| match reads_in_root_for(&options.jail) {
+        Some(purpose) => fault.meant(purpose),
+        None => fault,
+    };
+    let entered = userns::enter(&options.jail, beneath, reporter);
+    let userns::Entered { report: namespace, refused } = entered.map_err(|fault| at(Stage::Enter)(entering(fault)))?;
     let files = bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // It is in /proc, which is out of reach later.
     let lease = lease_time();
@@ -118,7 +123,7 @@ fn begin<'a>(
         Packs::Upper { prefix, .. } => Some(marks(*prefix, namespace.is_none()).map_err(at(Stage::Confine))?),
         _ => None,
     };
-    let entrance = Entrance { isolation, lowers: request.what.lowers(), mounts, beneath: false, refused };
+    let entrance = Entrance { isolation, lowers: request.what.lowers(), mounts, beneath, refused };
     let inside = entrance.enter::<Read>();
     let inside =
         inside.map_err(|fault| at(Stage::Enter)(if namespace.is_some() { fault.in_new_namespace() } else { fault }))?;
@@ -218,16 +223,7 @@ impl Job<'_> {
         let (found, opener) = self.found(opener, &top)?;
         found.iter().for_each(|found| select.name(found.path.clone()));
         let rebase = self.rebase(&found);
-        // Of one path alone nothing contradicts the links that it goes through.
-        let strict = !options.rebase.is_empty() || found.len() > 1 && found.iter().any(|found| found.linked);
-        let owners = Owners::new(&options.owner, options.unmapped_ids, self.confined.report.user_namespace.as_ref());
-        let mounted = self.may_have_mounts();
-        let covered = &self.confined.right.covered;
-        // What is copied may be where the copy goes.
-        let began = matches!(self.request.what, Packs::Source { .. }).then(now);
-        let (rebase, marks, archive_file) = (&rebase[..], self.marks, self.archive);
-        let rules =
-            Rules { options, owners, covered, mounted, top, marks, rebase, strict, began, archive: archive_file };
+        let rules = self.rules(top, &rebase, found.len() > 1 && found.iter().any(|found| found.linked));
         let journal = Journal::new(reporter);
         let dealt = self.dealt().map_err(walking)?;
         let readers = self.readers(&dealt, &opener);
@@ -249,6 +245,26 @@ impl Job<'_> {
         }
         (report.entries, report.event_count) = (journal.counts, journal.number());
         ended
+    }
+
+    /// `linked`: a path of several goes through a link; of one alone nothing contradicts those that it goes through.
+    fn rules<'r>(&'r self, top: look::Seen, rebase: &'r [(Vec<u8>, Vec<u8>)], linked: bool) -> Rules<'r> {
+        let options = &self.request.options;
+        let namespace = self.confined.report.user_namespace.as_ref();
+        Rules {
+            options,
+            owners: Owners::new(&options.owner, options.unmapped_ids, namespace),
+            covered: &self.confined.right.covered,
+            mounted: self.may_have_mounts(),
+            top,
+            marks: self.marks,
+            by_name: self.confined.report.root != RootSwitch::Beneath,
+            rebase,
+            strict: !options.rebase.is_empty() || linked,
+            // What is copied may be where the copy goes.
+            began: matches!(self.request.what, Packs::Source { .. }).then(now),
+            archive: self.archive,
+        }
     }
 
     fn paths(&self) -> &[Vec<u8>] {

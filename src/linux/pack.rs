@@ -9,7 +9,7 @@ use super::verdict::{Known, Outcome, verdict};
 use crate::canceller::Canceller;
 use crate::error::{Detail, Error, Garbled};
 use crate::kind::ErrorKind;
-use crate::options::{Encoding, Isolation, PackOptions};
+use crate::options::{Encoding, PackOptions};
 use crate::plan::{PackPlan, PlanPacks};
 use crate::purse::Purse;
 use crate::report::{Packed, Progress};
@@ -147,9 +147,7 @@ fn check(options: &PackOptions) -> Result<(), Error> {
     let bytes = length(&options.include) + length(&options.exclude) + options.dockerignore.as_ref().map_or(0, Vec::len);
     let plain = |name: &[u8]| name.split(|byte| *byte == b'/').all(|part| !matches!(part, b"." | b".." | b""));
     let whole = |name: &Vec<u8>| name.is_empty() || plain(name) && !name.contains(&0);
-    let wrong = if options.jail.isolation == Isolation::Beneath {
-        "packing enters its root; it has no isolation without one"
-    } else if !level {
+    let wrong = if !level {
         "gzip has levels from 1 to 9, and zstd from 1 to 19"
     } else if bytes > PATTERNS {
         "the patterns that select entries are more than 32 MiB"

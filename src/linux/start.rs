@@ -117,12 +117,11 @@ const NOT_INVERTIBLE: &str = "ranges of a user namespace's map overlap, inside o
 
 /// Refuses a map that the kernel would.
 pub(super) fn check_jail(jail: &Jail) -> Result<(), Error> {
-    match &jail.user_namespace {
-        UserNamespace::Mapped { uids, gids } if !invertible(uids) || !invertible(gids) => {
-            Err(Error::new(ErrorKind::Options, Detail::Text(NOT_INVERTIBLE)))
-        }
-        _ => Ok(()),
-    }
+    let wrong = match &jail.user_namespace {
+        UserNamespace::Mapped { uids, gids } if !invertible(uids) || !invertible(gids) => Some(NOT_INVERTIBLE),
+        _ => contradicts_beneath(jail),
+    };
+    wrong.map_or(Ok(()), |wrong| Err(Error::new(ErrorKind::Options, Detail::Text(wrong))))
 }
 
 /// Refuses options that contradict each other, before anything is started.
@@ -141,22 +140,20 @@ fn check(options: &Options, destination: &Path, digested: bool) -> Result<(), Er
         Options { include, exclude, .. } if length(include) + length(exclude) > PATTERNS => {
             "the patterns that select entries are more than 32 MiB"
         }
-        _ => match contradicts_beneath(options) {
-            Some(wrong) => wrong,
-            None => return Ok(()),
-        },
+        Options { owner: Owner::Mapped { .. } | Owner::Forced { .. }, jail, .. }
+            if jail.isolation == Isolation::Beneath =>
+        {
+            "without a new root (isolation beneath) all belongs to the caller, so no owner can be asked for"
+        }
+        _ => return Ok(()),
     };
     Err(Error::new(ErrorKind::Options, Detail::Text(wrong)))
 }
 
 /// What cannot be had where no root is entered.
-fn contradicts_beneath(options: &Options) -> Option<&'static str> {
-    let jail = &options.jail;
+fn contradicts_beneath(jail: &Jail) -> Option<&'static str> {
     if jail.isolation != Isolation::Beneath {
         return None;
-    }
-    if matches!(options.owner, Owner::Mapped { .. } | Owner::Forced { .. }) {
-        return Some("without a new root (isolation beneath) all belongs to the caller, so no owner can be asked for");
     }
     if !matches!(jail.user_namespace, UserNamespace::Auto | UserNamespace::Never) {
         return Some("isolation beneath does without a user namespace, so none can be asked for");

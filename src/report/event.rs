@@ -164,6 +164,9 @@ pub enum EventKind {
     /// Packing: its holes were packed as zeros, since their list is too long, or, where that was asked for
     /// ([`PackOptions::dense`](crate::PackOptions::dense)), more than a gibibyte of them.
     HolesFilled,
+    /// Packing: if it has an ACL or other attributes they were not read, since those of a FIFO or device are had by name alone,
+    /// which takes a new root.
+    AttributesUnread,
     /// Packing: reading changes times of access, since they may not be kept here.
     AccessTimes {
         /// The kernel's answer.

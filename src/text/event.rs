@@ -64,6 +64,7 @@ impl Display for EventKind {
             | EventKind::AclUnmapped { .. }
             | EventKind::ArchiveItself
             | EventKind::HolesFilled
+            | EventKind::AttributesUnread
             | EventKind::AccessTimes { .. } => of_packing(self, f),
             EventKind::Clamped => f.write_str("its name climbs above the destination and was kept inside"),
             EventKind::CallersOwn | EventKind::LinksUntimed | EventKind::UserMarks => f.write_str(without_rights(self)),
@@ -130,6 +131,9 @@ fn of_packing(event: &EventKind, f: &mut Formatter<'_>) -> fmt::Result {
         EventKind::HolesFilled => {
             f.write_str("its holes were packed as zeros: too many of them for a list, or more than a gibibyte")
         }
+        EventKind::AttributesUnread => f.write_str(
+            "an ACL or other attributes, if it has any, were not read: of a FIFO or device that takes a new root",
+        ),
         EventKind::AccessTimes { errno } => {
             write!(f, "reading changes times of access, since they may not be kept here: {}", Number(*errno))
         }

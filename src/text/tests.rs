@@ -393,6 +393,7 @@ fn the_rest_of_the_vocabulary() {
         (EventKind::AclUnmapped { group: true, id: 7 }, "group id 7 in its ACL"),
         (EventKind::ArchiveItself, "the archive itself"),
         (EventKind::AccessTimes { errno: 1 }, "EPERM"),
+        (EventKind::AttributesUnread, "takes a new root"),
         (EventKind::Source(SourceChange::Shrank { at: 7 }), "byte 7"),
         (EventKind::Source(SourceChange::Grew { size: 7 }), "7 bytes"),
         (EventKind::Source(SourceChange::Changed), "changed"),

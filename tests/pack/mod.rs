@@ -4,6 +4,7 @@
 
 mod ahead;
 mod asynchronous;
+mod beneath;
 mod breach;
 mod cli;
 mod copy;

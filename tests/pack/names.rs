@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
-use untar_in_root::{BadPattern, Cause, Encoding, ErrorKind, EventKind, Isolation, PackOptions};
+use untar_in_root::{BadPattern, Cause, Encoding, ErrorKind, EventKind, PackOptions};
 
 use super::{entries, events, names_of, pack, pack_paths, plain, try_pack};
 use crate::support::scratch::Scratch;
@@ -135,14 +135,6 @@ fn pack_rule_19_a_dockerignore_means_what_docker_means() {
         assert!(matches!(&cause, Some(Cause::Pattern { what: told, .. }) if *told == what), "{cause:?}");
         assert_eq!(error.kind(), ErrorKind::Options);
     }
-}
-
-#[test]
-fn packing_has_no_isolation_without_a_root() {
-    let scratch = Scratch::new();
-    let root = scratch.dir("root");
-    let (error, archive) = try_pack(&root, |o| o.jail.isolation = Isolation::Beneath).expect_err("no root is entered");
-    assert_eq!((error.kind(), archive.len()), (ErrorKind::Options, 0));
 }
 
 #[test]

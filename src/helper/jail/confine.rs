@@ -54,6 +54,9 @@ pub(crate) fn drop_to_reading(inside: Inside<Read>, jail: &Jail, trusted: bool) 
     if trusted {
         needed.insert(Capability::CAP_SYS_ADMIN);
     }
+    if inside.switch == RootSwitch::Beneath {
+        needed.clear();
+    }
     give_up(inside, jail, &needed, |inside| Read {
         covered: std::mem::take(&mut inside.covered),
         read_only: fstatvfs(&inside.root).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY)),
@@ -115,10 +118,10 @@ fn bound<R: Right>(jail: &Jail, inside: &Inside<R>) -> Result<Restricted> {
 fn filtered<R: Right>(jail: &Jail, inside: &Inside<R>) -> Result<bool> {
     let beneath = inside.switch == RootSwitch::Beneath;
     let cross_mounts = jail.mounts == Mounts::Cross;
-    let reach = match beneath {
-        true => Reach::Beneath { cross_mounts },
-        false if R::READS_ONLY => Reach::Reading,
-        false => Reach::Root,
+    let reach = match (R::READS_ONLY, beneath) {
+        (true, _) => Reach::Reading { by_name: !beneath },
+        (false, true) => Reach::Beneath { cross_mounts },
+        (false, false) => Reach::Root,
     };
     let wall = jail.sandbox.seccomp;
     let wall = if beneath && wall == Wall::BestEffort { Wall::Required } else { wall };
@@ -223,9 +226,19 @@ pub(crate) fn may_stay_beneath(options: &Options) -> bool {
     could_stay(&options.jail) && takes_a_root(options).is_none()
 }
 
+/// The same of reading, which has no owners to give.
+pub(crate) fn may_read_beneath(jail: &Jail) -> bool {
+    could_stay(jail) && !declines_a_wall(jail)
+}
+
 /// Which of the options are why a root must be entered, where without them none need be.
 pub(crate) fn enters_for(options: &Options) -> Option<Purpose> {
     could_stay(&options.jail).then(|| takes_a_root(options)).flatten()
+}
+
+/// The same of reading.
+pub(crate) fn reads_in_root_for(jail: &Jail) -> Option<Purpose> {
+    (could_stay(jail) && declines_a_wall(jail)).then_some(Purpose::Walls)
 }
 
 fn could_stay(jail: &Jail) -> bool {
@@ -233,9 +246,12 @@ fn could_stay(jail: &Jail) -> bool {
     auto && !nix::unistd::geteuid().is_root()
 }
 
+fn declines_a_wall(jail: &Jail) -> bool {
+    jail.sandbox.landlock == Wall::Off || jail.sandbox.seccomp == Wall::Off
+}
+
 fn takes_a_root(options: &Options) -> Option<Purpose> {
-    let sandbox = &options.jail.sandbox;
-    if sandbox.landlock == Wall::Off || sandbox.seccomp == Wall::Off {
+    if declines_a_wall(&options.jail) {
         return Some(Purpose::Walls);
     }
     (!matches!(options.owner, Owner::Archive | Owner::Caller)).then_some(Purpose::Owners)

@@ -45,7 +45,8 @@ pub(crate) fn restrict<R: Right>(wall: Wall, root: &OwnedFd, lowers: &[OwnedFd],
     }
     let restricted = rules::<R>(root, lowers, paths).map_err(refused)?;
     let least = match paths {
-        Paths::Alone => ALONE,
+        Paths::Alone if !R::READS_ONLY => ALONE,
+        Paths::Alone => 1,
         _ if wall == Wall::Required => 1,
         _ => 0,
     };

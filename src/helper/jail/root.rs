@@ -111,7 +111,7 @@ impl Entrance<'_> {
     }
 
     /// Enters nothing: from now on every step is taken from an open directory.
-    fn stay<R>(self, why: Fault) -> Result<Inside<R>> {
+    fn stay<R: Right>(self, why: Fault) -> Result<Inside<R>> {
         if !self.lowers.is_empty() {
             return Err(not_held(Fault::as_if(Errno::EPERM)));
         }
@@ -119,7 +119,9 @@ impl Entrance<'_> {
             .call(Call::Openat, || at(Descriptor::Cwd, ".").with("O_RDONLY|O_CLOEXEC|O_DIRECTORY"))?;
         let mounts = mounts::below_cwd();
         let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
-        open::only_by_table(&root, self.mounts == Mounts::Cross).map_err(|fault| fault.meant(Purpose::Beneath))?;
+        let writing = open::Use::Writing { cross_mounts: self.mounts == Mounts::Cross };
+        let used = if R::READS_ONLY { open::Use::Reading } else { writing };
+        open::only_by_table(&root, used).map_err(|fault| fault.meant(Purpose::Beneath))?;
         let fallback = Some(fallback_of(self.refused.unwrap_or(why)));
         let mounts = mounts.unwrap_or_default();
         let covered = Vec::new();

@@ -26,8 +26,9 @@ pub(crate) enum Reach {
     Root,
     /// No root was entered.
     Beneath { cross_mounts: bool },
-    /// The same as the root, and nothing may be changed there.
-    Reading,
+    /// Nothing may be changed, and nothing but attributes is asked for by a name that may lead elsewhere, and not even those
+    /// where no root was entered.
+    Reading { by_name: bool },
 }
 
 /// What every helper calls, whatever it is for: memory, threads and time.
@@ -161,8 +162,11 @@ fn filters(arch: TargetArch, reach: Reach) -> Result<Vec<BpfProgram>> {
 
 /// Calls that are allowed, that are but on the archive, and that are answered with `ENOSYS`.
 fn calls(reach: Reach) -> [Vec<libc::c_long>; 3] {
-    if reach == Reach::Reading {
-        return [[EVERY, reading::ALLOWED, OLDER].concat(), Vec::new(), vec![libc::SYS_clone3]];
+    if let Reach::Reading { by_name } = reach {
+        let names = if by_name { reading::BY_NAME } else { &[] };
+        // As below.
+        let unknown = if by_name { vec![libc::SYS_clone3] } else { vec![libc::SYS_clone3, libc::SYS_openat] };
+        return [[EVERY, reading::ALLOWED, names, OLDER].concat(), Vec::new(), unknown];
     }
     let inside = |calls: &'static [libc::c_long]| if reach == Reach::Root { calls } else { &[] };
     // The flags of clone3 are beyond a filter; libc falls back to clone.
@@ -220,7 +224,7 @@ fn conditional(reach: Reach) -> Result<Rules> {
     let mut rules = match reach {
         Reach::Root => inside()?,
         Reach::Beneath { cross_mounts } => beneath(cross_mounts)?,
-        Reach::Reading => reading::conditional()?,
+        Reach::Reading { by_name } => reading::conditional(by_name)?,
     };
     // Threads, never processes or namespaces.
     rules.insert(libc::SYS_clone, vec![masked(0, bits(CLONE_FLAGS), bits(libc::CLONE_THREAD))?]);
@@ -232,7 +236,7 @@ fn conditional(reach: Reach) -> Result<Rules> {
         condition(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Le, bits(libc::F_GETFL))?,
     ])?;
     // Who only reads makes no copies and no links.
-    let makes = reach != Reach::Reading;
+    let makes = !matches!(reach, Reach::Reading { .. });
     rules.insert(libc::SYS_fcntl, if makes { vec![copies, flags] } else { vec![flags] });
     // No memory that could be executed, and none of a file.
     rules.insert(libc::SYS_mprotect, vec![masked(2, bits(libc::PROT_EXEC), 0)?]);
@@ -262,17 +266,21 @@ fn inside() -> Result<Rules> {
 
 /// Metadata is given to what is open for reading or writing: these calls answer `EBADF` where it is held by its path.
 fn beneath(cross_mounts: bool) -> Result<Rules> {
-    let opened = |how| all_of(vec![whole(2, how)?, whole(3, How::SIZE as u64)?]);
-    let opened = open::table(cross_mounts).map(|how| opened(how.addr() as u64)).collect::<Result<_>>()?;
     // No set-id bits, for nobody but us would be who they are for; no devices and no sockets.
     let set_id = u64::from(libc::S_ISUID | libc::S_ISGID);
     let (kind, fifo) = (u64::from(libc::S_IFMT), u64::from(libc::S_IFIFO));
     Ok(Rules::from([
-        (libc::SYS_openat2, opened),
+        (libc::SYS_openat2, tabled(open::Use::Writing { cross_mounts })?),
         (libc::SYS_mknodat, vec![masked(2, kind | set_id, fifo)?]),
         (libc::SYS_fchmod, vec![all_of(vec![other_than(0, 0)?, flagged(1, set_id, 0)?])?]),
         (libc::SYS_utimensat, vec![nameless(Some(0))?]),
     ]))
+}
+
+/// Nothing is opened but by the table.
+fn tabled(used: open::Use) -> Result<Vec<SeccompRule>> {
+    let by = |how: *const How| all_of(vec![whole(2, how.addr() as u64)?, whole(3, How::SIZE as u64)?]);
+    open::table(used).map(by).collect()
 }
 
 /// `futimens(3)` has no name at all.

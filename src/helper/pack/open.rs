@@ -1,12 +1,12 @@
 //! Opening what is packed: one name from an open directory, never through a link, never waiting (rule 4).
 
-use crate::helper::fault::{Fault, Result, at};
+use crate::helper::fault::{Fault, Result};
 use crate::helper::look::{self, Seen};
+use crate::helper::open::{self, Way};
 use crate::helper::read::input::Watch;
-use crate::report::{Call, Cause, Descriptor, SourceChange};
+use crate::report::{Cause, Descriptor, SourceChange};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::Mode;
+use nix::fcntl::readlinkat;
 use rustix::fs::FileType;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -14,7 +14,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-const READING: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 /// Between two tries to open what somebody holds a lease on.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -51,11 +50,11 @@ impl Opener {
 
     /// Without waiting for anybody who holds a lease.
     pub(crate) fn file_at_once(&self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
-        self.try_open(dir, name, OFlag::empty())
+        self.try_open(dir, name, false)
     }
 
     pub(crate) fn directory(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Unopened> {
-        self.open(dir, name, OFlag::O_DIRECTORY)
+        self.open(dir, name, true)
     }
 
     /// Where a link leads.
@@ -68,10 +67,10 @@ impl Opener {
     }
 
     pub(crate) fn file(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Unopened> {
-        self.open(dir, name, OFlag::empty())
+        self.open(dir, name, false)
     }
 
-    fn open(&mut self, dir: &OwnedFd, name: &[u8], directory: OFlag) -> Result<OwnedFd, Unopened> {
+    fn open(&mut self, dir: &OwnedFd, name: &[u8], directory: bool) -> Result<OwnedFd, Unopened> {
         loop {
             match self.try_open(dir, name, directory) {
                 Ok(fd) => return Ok(fd),
@@ -83,7 +82,7 @@ impl Opener {
                     return Err(Unopened::Source(SourceChange::Changed));
                 }
                 // No device is opened on the root's mount; one that lies where a file was listed is not that file.
-                Err(Errno::EACCES) if directory.is_empty() && is_no_file(dir, name) => {
+                Err(Errno::EACCES) if !directory && is_no_file(dir, name) => {
                     return Err(Unopened::Source(SourceChange::Changed));
                 }
                 Err(errno) => return Err(refused(errno, name, directory)),
@@ -91,16 +90,16 @@ impl Opener {
         }
     }
 
-    fn try_open(&self, dir: &OwnedFd, name: &[u8], directory: OFlag) -> Result<OwnedFd, Errno> {
-        let open = |more| openat(dir, OsStr::from_bytes(name), READING | directory | more, Mode::empty());
+    fn try_open(&self, dir: &OwnedFd, name: &[u8], directory: bool) -> Result<OwnedFd, Errno> {
+        let open = |keep_time| open::by(dir, name, Way::Read { directory, keep_time });
         if !self.keeps_times {
-            return open(OFlag::empty());
+            return open(false);
         }
-        match open(OFlag::O_NOATIME) {
+        match open(true) {
             // Only its owner may say so: CAP_FOWNER is gone.
             Err(errno @ Errno::EPERM) => {
                 self.times_change.get_or_init(|| errno);
-                open(OFlag::empty())
+                open(false)
             }
             opened => opened,
         }
@@ -120,11 +119,8 @@ fn is_no_file(dir: &OwnedFd, name: &[u8]) -> bool {
 }
 
 #[cold]
-fn refused(errno: Errno, name: &[u8], directory: OFlag) -> Unopened {
-    let more = if directory.is_empty() { "" } else { "|O_DIRECTORY" };
-    let arguments =
-        at(Descriptor::Directory, name).with(format_args!("O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC{more}"));
-    let fault = Fault::os(errno, Call::Openat, arguments);
+fn refused(errno: Errno, name: &[u8], directory: bool) -> Unopened {
+    let fault = open::failed(errno, Way::Read { directory, keep_time: false }, Descriptor::Directory, name);
     match errno {
         Errno::EACCES | Errno::EPERM => Unopened::Unreadable(fault),
         _ => Unopened::Failed(fault),

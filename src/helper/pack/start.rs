@@ -4,20 +4,17 @@ use super::open::{Opener, Unopened};
 use super::walk::Listing;
 use crate::helper::fault::{Attempt, Fault, Result, at};
 use crate::helper::look::{self, Inode, Seen};
+use crate::helper::open;
 use crate::report::{Call, Cause, Descriptor, SourceChange};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 use rustix::fs::FileType;
-use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 
 /// As many links as the kernel follows in one path: `path_resolution(7)`.
 const LINKS: u32 = 40;
 
 /// On the way no directory is read, so that the right to enter it will do.
-const ON_THE_WAY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const STEP: open::Way = open::Way::Step;
 
 /// Where packing begins.
 pub(crate) enum Start {
@@ -131,10 +128,9 @@ impl Finder<'_> {
         while let Some(part) = parts.pop() {
             match &part[..] {
                 b"" | b"." => {}
-                // Of the root it is the root itself.
                 b".." => {
-                    way.dir = self.step(&way.dir, b"..")?;
                     way.real.pop();
+                    way.dir = self.up(way)?;
                 }
                 name => match self.link(&way.dir, name)? {
                     None => {
@@ -163,8 +159,20 @@ impl Finder<'_> {
         Ok(None)
     }
 
+    /// Of the root it is the root itself.
+    fn up(&mut self, way: &Way) -> Result<OwnedFd> {
+        match self.step(&way.dir, b"..") {
+            // No root was entered, so nobody goes up.
+            Err(fault) if fault.errno() == Some(Errno::EXDEV) => {
+                let from = again(self.root)?;
+                way.real.iter().try_fold(from, |dir, name| self.step(&dir, name))
+            }
+            above => above,
+        }
+    }
+
     fn step(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
-        let next = openat(dir, OsStr::from_bytes(name), ON_THE_WAY, Mode::empty())
+        let next = open::by(dir, name, STEP)
             .map_err(|errno| not_there(if errno == Errno::ELOOP { Errno::ENOTDIR } else { errno }, name))?;
         let seen = look::of(&next).call(Call::Statx, || at(Descriptor::Directory, name).with("AT_EMPTY_PATH"))?;
         if seen.is_mounted_on(self.seen) && !self.cross {
@@ -223,16 +231,11 @@ pub(crate) fn parts(path: &[u8]) -> Vec<&[u8]> {
 
 /// Holds a directory once more, to go on from it.
 pub(crate) fn again(dir: &OwnedFd) -> Result<OwnedFd> {
-    openat(dir, ".", ON_THE_WAY, Mode::empty())
-        .call(Call::Openat, || at(Descriptor::Root, ".").with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH|O_DIRECTORY"))
+    open::by(dir, b".", STEP).map_err(|errno| open::failed(errno, STEP, Descriptor::Root, b"."))
 }
 
 fn not_there(errno: Errno, name: &[u8]) -> Fault {
-    Fault::os(
-        errno,
-        Call::Openat,
-        at(Descriptor::Directory, name).with("O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH|O_DIRECTORY"),
-    )
+    open::failed(errno, STEP, Descriptor::Directory, name)
 }
 
 /// A path that leads nowhere, as it is told: `..` folded away, never above the root.

@@ -1,7 +1,8 @@
 //! What packing may call: nothing with which anything could be made, removed or changed. Files are opened for reading
 //! alone, and what is written goes to the archive, to the control socket and to standard error, by their numbers.
 
-use super::{Result, Rules, bits, equal, masked};
+use super::{Result, Rules, bits, equal, masked, tabled};
+use crate::helper::open;
 
 /// Whatever their arguments, beside what every helper calls. `openat2` is not among them: its flags are behind a pointer.
 pub(super) const ALLOWED: &[libc::c_long] = &[
@@ -12,7 +13,7 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
     libc::SYS_recvfrom,
     libc::SYS_ppoll,
     libc::SYS_close,
-    // Looking, relative to open directories; attributes of links and special files are had by name alone.
+    // Looking, relative to open directories.
     libc::SYS_newfstatat,
     libc::SYS_fstat,
     libc::SYS_statx,
@@ -21,10 +22,10 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getdents64,
     libc::SYS_flistxattr,
     libc::SYS_fgetxattr,
-    libc::SYS_fchdir,
-    libc::SYS_llistxattr,
-    libc::SYS_lgetxattr,
 ];
+
+/// Attributes of links and special files, which are had by name alone.
+pub(super) const BY_NAME: &[libc::c_long] = &[libc::SYS_fchdir, libc::SYS_llistxattr, libc::SYS_lgetxattr];
 
 /// Each bit of `open(2)` with which more than reading is asked for. `O_TMPFILE` has a bit of its own beside that of
 /// `O_DIRECTORY`.
@@ -36,9 +37,13 @@ const CONTROL: i32 = 1;
 const LAST_WORDS: i32 = 2;
 
 /// Only with certain arguments, beside what every helper may do.
-pub(super) fn conditional() -> Result<Rules> {
+pub(super) fn conditional(by_name: bool) -> Result<Rules> {
+    let opening = match by_name {
+        true => (libc::SYS_openat, vec![masked(2, bits(CHANGING), 0)?]),
+        false => (libc::SYS_openat2, tabled(open::Use::Reading)?),
+    };
     Ok(Rules::from([
-        (libc::SYS_openat, vec![masked(2, bits(CHANGING), 0)?]),
+        opening,
         (libc::SYS_write, vec![equal(0, ARCHIVE)?, equal(0, LAST_WORDS)?]),
         (libc::SYS_sendto, vec![equal(0, CONTROL)?]),
     ]))

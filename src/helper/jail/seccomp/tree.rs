@@ -159,7 +159,12 @@ mod tests {
         let others =
             [0, 1, 2, 3, 0x18, 0x20, 0x22, 0x1000, 0x11ff, 0x19ed, 0x0001_0000, 0x003d_0f00, std::process::id()];
         let words = [&named[..], &others].concat();
-        for reach in [Reach::Root, Reach::Beneath { cross_mounts: false }, Reach::Reading] {
+        for reach in [
+            Reach::Root,
+            Reach::Beneath { cross_mounts: false },
+            Reach::Reading { by_name: true },
+            Reach::Reading { by_name: false },
+        ] {
             let programs = programs(reach);
             let (mut in_tree, mut in_list) = (0, 0);
             for arch in [programs[0][1].k, 0x4000_0003, 0] {
@@ -177,6 +182,8 @@ mod tests {
     }
 
     /// Where no root was entered nothing is opened but as a constant says that lies where it lies.
+    const ACROSS: open::Use = open::Use::Writing { cross_mounts: true };
+
     #[test]
     fn only_what_lies_in_the_table_opens() {
         let (here, across) = (Reach::Beneath { cross_mounts: false }, Reach::Beneath { cross_mounts: true });
@@ -187,7 +194,8 @@ mod tests {
                 let (low, high) = (how as u32, (how >> 32) as u32);
                 both(&programs, &[opens, programs[0][1].k, 0, 0, 3, 0, 1, 0, low, high, size, 0, 0, 0, 0, 0]).0
             };
-            let all: Vec<u64> = open::table(true).map(|how| how.addr() as u64).collect();
+            let all = open::table(ACROSS).chain(open::table(open::Use::Reading));
+            let all: Vec<u64> = all.map(|how| how.addr() as u64).collect();
             let opened = all.iter().filter(|how| verdict(**how, size) == libc::SECCOMP_RET_ALLOW).count();
             for how in all {
                 for (how, size) in [(how + 1, size), (how - 8, size), (how ^ (1 << 33), size), (how, size + 8)] {
@@ -196,7 +204,8 @@ mod tests {
             }
             opened
         };
-        assert_eq!((count(here), count(across)), (open::table(true).count() - 1, open::table(true).count()));
+        assert_eq!((count(here), count(across)), (open::table(ACROSS).count() - 1, open::table(ACROSS).count()));
+        assert_eq!(count(Reach::Reading { by_name: false }), open::table(open::Use::Reading).count());
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) top: Seen,
     /// Attributes that are overlayfs's own.
     pub(crate) marks: Option<Marks>,
+    /// Attributes may be read of what is known by its name alone.
+    pub(crate) by_name: bool,
     pub(crate) rebase: &'a [(Vec<u8>, Vec<u8>)],
     /// Names contradict each other, perhaps.
     pub(crate) strict: bool,

@@ -6,6 +6,7 @@ use super::spot::Spot;
 use super::{Failed, Packer};
 use crate::helper::fault::{Attempt, Fault, at, on};
 use crate::helper::look::{self, Seen};
+use crate::options::PackXattrs;
 use crate::report::{Call, Descriptor, EntryKind, EventKind, SourceChange};
 use nix::errno::Errno;
 use rustix::fs::FileType;
@@ -88,6 +89,13 @@ impl Packer<'_> {
 
     /// By its name in the working directory, which may be another file's by now: then they are not believed.
     fn attributes_by_name(&mut self, spot: &Spot<'_>, seen: &Seen) -> Result<Attributes, Failed> {
+        if !self.rules.by_name {
+            // Links have none but those that only root may set.
+            if seen.kind != FileType::Symlink && self.rules.options.xattrs == PackXattrs::All {
+                self.journal.event(EventKind::AttributesUnread);
+            }
+            return Ok(Attributes::default());
+        }
         self.go_to(spot)?;
         let attributes = match self.attributes(Of::Named(spot.name)) {
             Err(Failed::Walking(fault)) if fault.errno() == Some(Errno::ENOENT) => Attributes::default(),
