@@ -1,6 +1,7 @@
 //! The programs in `examples/`, run as their first lines say. `cargo test` builds them first; with
 //! `--test suite` alone they are those of the last build.
 
+use crate::support::privilege::{need_root, need_tools};
 use crate::support::run::{copy_program, program_path};
 use crate::support::scratch::Scratch;
 use crate::support::tarball::{Tarball, gz};
@@ -126,6 +127,40 @@ fn builder_tells_digest_and_diff_id_of_each_layer() {
     let diff_id = sha256(&upper);
     says(&output, &format!("size {} digest {diff_id} diff_id {diff_id}\n", upper.len()));
     assert!(root.join("etc/motd").exists() && fs::symlink_metadata(root.join("motd")).is_err());
+}
+
+/// The lower directory, a change and a deletion in an overlay over it, and what others make of the image.
+#[test]
+fn commit_makes_an_image_that_other_tools_take() {
+    if !need_root() || !need_tools(&["skopeo", "umoci", "mount"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (lower, upper, work, at) =
+        (scratch.dir("lower"), scratch.dir("upper"), scratch.dir("work"), scratch.dir("merged"));
+    fs::write(lower.join("gone"), "g").and_then(|()| fs::write(lower.join("kept"), "k")).expect("lower");
+    let done = |command: &mut Command| {
+        let output = command.output().expect("a tool");
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    done(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&at));
+    fs::remove_file(at.join("gone")).and_then(|()| fs::create_dir(at.join("new"))).expect("changes");
+    fs::write(at.join("new/file"), "content").expect("a change");
+    rustix::mount::unmount(&at, rustix::mount::UnmountFlags::empty()).expect("umount");
+    let layout = scratch.join("layout");
+    says(&run("commit", &[&layout, "box".as_ref(), &upper, &lower], Stdio::null()), "4 entries, diff_id sha256:");
+    // skopeo looks at each digest and size; umoci unpacks, and its layer hides what is not there.
+    let (from, to) = (format!("oci:{}:box", layout.display()), scratch.join("archive"));
+    let archive = format!("docker-archive:{}:box:latest", to.display());
+    done(Command::new("skopeo").args(["--insecure-policy", "copy", "-q", &from, &archive]));
+    let bundle = scratch.join("bundle");
+    done(Command::new("umoci").args(["unpack", "--image", &format!("{}:box", layout.display())]).arg(&bundle));
+    assert_eq!(fs::read(bundle.join("rootfs/new/file")).expect("what umoci made"), b"content");
+    // Over what it was made from, with our own program: the archive that skopeo wrote.
+    done(Command::new(program_path()).args(["image", "--in-place"]).args([&to, &lower]));
+    assert!(!lower.join("gone").exists() && lower.join("kept").exists());
+    assert_eq!(fs::read(lower.join("new/file")).expect("a change"), b"content");
 }
 
 #[test]
