@@ -34,7 +34,7 @@ use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
 use crate::helper::reporter::Reporter;
 use crate::helper::sys;
-use crate::options::{Mounts, Options, PackOptions};
+use crate::options::{Mounts, Options, OverlayPrefix, PackOptions};
 use crate::report::{BadPattern, Call, Cause, Descriptor, EntryKind, EntryRef, EventKind, Failure};
 use crate::report::{MountsBelow, Report, RootSwitch, Stage};
 use crate::wire::{PackRequest, Packs};
@@ -145,6 +145,9 @@ impl Job<'_> {
         if let Some(errno) = archive.lacking().or(lacking) {
             journal.tell_of(None, EventKind::NoThread { errno });
         }
+        if self.is_auto() && self.marks == Some(Marks::User) {
+            journal.tell_of(None, EventKind::MarksOutOfReach);
+        }
         let ended = end(archive, packed, report);
         if ended.is_ok() {
             select.tell_unmatched(&mut journal);
@@ -171,6 +174,11 @@ impl Job<'_> {
             began: matches!(self.request.what, Packs::Source { .. }).then(now),
             archive: self.archive,
         }
+    }
+
+    /// Which marks count was to be found out.
+    fn is_auto(&self) -> bool {
+        matches!(self.request.what, Packs::Upper { prefix: OverlayPrefix::Auto, .. })
     }
 
     fn paths(&self) -> &[Vec<u8>] {

@@ -109,6 +109,9 @@ pub enum EventKind {
     /// In overlay mode: the marks are in `user.overlay.`, although this is the first user namespace, since none can be set
     /// in `trusted.overlay.` here. The overlay is mounted with `userxattr`.
     UserMarks,
+    /// Packing an upper directory: overlayfs's marks are taken to be those in `user.overlay.`, since those in
+    /// `trusted.overlay.` cannot be read here. Told once in a run, of no entry.
+    MarksOutOfReach,
     /// The times of a symlink, FIFO or device were not set: the kernel is older than 5.8.
     TimesIgnored {
         /// The kernel's answer.

@@ -67,7 +67,9 @@ impl Display for EventKind {
             | EventKind::AttributesUnread
             | EventKind::AccessTimes { .. } => of_packing(self, f),
             EventKind::Clamped => f.write_str("its name climbs above the destination and was kept inside"),
-            EventKind::CallersOwn | EventKind::LinksUntimed | EventKind::UserMarks => f.write_str(without_rights(self)),
+            EventKind::CallersOwn | EventKind::LinksUntimed | EventKind::UserMarks | EventKind::MarksOutOfReach => {
+                f.write_str(without_rights(self))
+            }
             EventKind::DirectoryGone => {
                 f.write_str("its mode and times were not set: it is no longer the directory that was made")
             }
@@ -80,6 +82,10 @@ fn without_rights(event: &EventKind) -> &'static str {
     match event {
         EventKind::CallersOwn => {
             "all that is made belongs to the caller, without set-id bits, whatever the archive says: no root was entered"
+        }
+        EventKind::MarksOutOfReach => {
+            "trusted.overlay.* attributes cannot be read here: where root has mounted that overlay its marks are missed, and \
+             those in user.overlay.* are taken for them"
         }
         EventKind::LinksUntimed => "times of symlinks and FIFOs are not set where no root was entered",
         _ => {

@@ -390,6 +390,7 @@ fn the_rest_of_the_vocabulary() {
         (EventKind::ForeignCapability { root: 7 }, "root is 7"),
         (EventKind::OwnerUnmapped { uid: 7, gid: 8 }, "7:8"),
         (EventKind::HolesFilled, "zeros"),
+        (EventKind::MarksOutOfReach, "its marks are missed"),
         (EventKind::AclUnmapped { group: true, id: 7 }, "group id 7 in its ACL"),
         (EventKind::ArchiveItself, "the archive itself"),
         (EventKind::AccessTimes { errno: 1 }, "EPERM"),

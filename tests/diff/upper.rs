@@ -9,7 +9,7 @@ use untar_in_root::{Cause, ErrorKind, EventKind, MarkProblem, OverlayPrefix, Pac
 
 use super::{applied, archive_of, cause, make, mark, over, shown, white, written};
 use crate::pack::entries;
-use crate::support::privilege::need_root;
+use crate::support::privilege::{need_root, need_tool};
 use crate::support::scratch::Scratch;
 use crate::support::tree::Tree;
 
@@ -288,6 +288,43 @@ fn pack_rule_22_attributes_out_of_reach_are_an_error_where_they_are_asked_for() 
     diff.options_mut().jail.user_namespace = untar_in_root::UserNamespace::Single;
     let (error, _) = written(diff).expect_err("it must fail");
     assert_eq!(error.kind(), ErrorKind::Confinement, "{error}");
+}
+
+/// Beyond the directories that are held at once, where the way back leads from one layer into another.
+#[test]
+fn pack_rule_22_what_was_renamed_is_read_however_deep_it_is() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (bottom, top) = (scratch.dir("bottom"), scratch.dir("top"));
+    scratch.chain("bottom/old", "d", 400);
+    scratch.chain("top/old", "d", 100);
+    for depth in [10, 100, 101, 300] {
+        scratch.file(format!("bottom/old/{}z", "d/".repeat(depth)), "z");
+    }
+    let upper = make(&scratch, "upper", "new/");
+    mark(&upper.join("new"), "trusted.overlay.redirect", "/old");
+    let names = crate::pack::names_of(&archive_of(over(&upper, &[top, bottom], plain)));
+    let names: Vec<&str> = names.split(' ').collect();
+    assert_eq!(names.iter().filter(|name| name.ends_with('/')).count(), 402);
+    assert_eq!(names.iter().filter(|name| name.ends_with("d/z")).count(), 4);
+}
+
+#[test]
+fn pack_rule_22_without_rights_it_is_told_that_marks_may_be_missed() {
+    if !need_root() || !need_tool("setpriv") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let upper = make(&scratch, "upper", "");
+    std::os::unix::fs::chown(&upper, Some(65_534), Some(65_534)).expect("an owner");
+    let name = upper.to_str().expect("UTF-8");
+    for (word, told) in [("--overlay", true), ("--overlay=user", false)] {
+        let said = crate::pack::cli::as_nobody(&scratch, &["diff", word, name]);
+        let words = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert_eq!((said.status.code(), words.contains("trusted.overlay.")), (Some(0), told), "{words}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod ahead;
 mod asynchronous;
 mod beneath;
 mod breach;
-mod cli;
+pub mod cli;
 mod copy;
 mod cut;
 mod failure;

@@ -138,6 +138,10 @@ impl<'a> Packer<'a> {
             }
         }
         loop {
+            if walk.is_lost() {
+                let found = source.find();
+                self.told(found.map_err(Failed::from))?.into_iter().for_each(|dir| walk.found(dir));
+            }
             let next = walk.next(&mut self.opener).map_err(|fault| self.failed(fault.into()))?;
             match next {
                 Next::End => return Ok(()),

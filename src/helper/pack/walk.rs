@@ -131,6 +131,22 @@ impl Walk {
         Ok(Next::Left(dir))
     }
 
+    /// The directory at hand was given up, and is not where it was.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.dir.is_none())
+    }
+
+    /// It has been found elsewhere, if it is the same.
+    pub(crate) fn found(&mut self, dir: Arc<Dir>) {
+        let at = self.levels.len().wrapping_sub(1);
+        if self.is_level(at, &dir.fd) {
+            self.open_from = self.open_from.min(at.max(1));
+            if let Some(level) = self.levels.last_mut() {
+                level.dir = Some(dir);
+            }
+        }
+    }
+
     fn lose(&mut self, opener: &mut Opener) -> Result<Next, Fault> {
         self.path.pop();
         self.levels.pop();

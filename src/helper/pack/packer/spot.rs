@@ -2,6 +2,7 @@
 
 use super::super::walk::{Dir, Listing, Name, Walk};
 use super::{Failed, Packer};
+use crate::helper::fault::Fault;
 use crate::helper::look::Seen;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -45,6 +46,11 @@ pub(crate) trait Entries<'a> {
         name: Name,
         depth: usize,
     ) -> Result<Option<Entered>, Failed>;
+
+    /// The directory at hand, which was given up and is not below the root.
+    fn find(&mut self) -> Result<Option<Arc<Dir>>, Fault> {
+        Ok(None)
+    }
 
     /// All of the directory that was gone into last has been seen.
     fn left(&mut self) {}

@@ -76,6 +76,12 @@ impl Levels {
         self.give_up(self.levels.len() - 1);
     }
 
+    /// The first of the directories that the one at hand is made of.
+    pub(super) fn first(&mut self) -> Result<Option<Arc<Dir>>> {
+        self.fill()?;
+        Ok(self.levels.last().and_then(Level::made_of).and_then(|dirs| dirs.dirs().next().map(Arc::clone)))
+    }
+
     /// The first directory that lies below the one at hand.
     pub(super) fn here(&self) -> Option<Arc<Dir>> {
         self.levels.last()?.shown.as_ref()?.dirs().next().map(Arc::clone)

@@ -2,7 +2,7 @@
 
 use super::super::super::overlay;
 use super::super::super::overlay::{Leaf, Marks, NoData, Shape, Shown, Stands, Tree, opened, shape, value};
-use super::super::super::walk::{Listing, Name};
+use super::super::super::walk::{Dir, Listing, Name};
 use super::super::spot::{Entered, Entries, Spot};
 use super::super::{Failed, Packer};
 use super::levels::Levels;
@@ -70,7 +70,7 @@ impl Upper {
         }
         let Some(listing) = packer.list(&dir)? else { return Ok(None) };
         let listing = self.go_into(spot.name, overlay::Upper::There(stands), listing)?;
-        Ok(Some(Entered { dir: Arc::new(super::super::Dir { fd: dir, seen: Some(seen) }), listing }))
+        Ok(Some(Entered { dir: Arc::new(Dir { fd: dir, seen: Some(seen) }), listing }))
     }
 
     /// Where the lower layers are not known, a marker says that nothing of them shows; not below another.
@@ -225,6 +225,13 @@ impl<'a> Entries<'a> for Upper {
             FileType::Directory => self.directory(packer, spot, packed),
             FileType::RegularFile => self.file(packer, spot).map(|()| None),
             kind => self.special(packer, spot, kind).map(|()| None),
+        }
+    }
+
+    fn find(&mut self) -> Result<Option<Arc<Dir>>> {
+        match &mut self.below {
+            Below::All(levels) => levels.first(),
+            Below::Nothing(_) => Ok(None),
         }
     }
 
