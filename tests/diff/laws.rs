@@ -132,10 +132,12 @@ fn copied(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-aT").args([from, to]).status().expect("cp").success());
 }
 
-/// Names of one file, where more than one of them can be seen.
-fn linked(tree: &Tree) -> Vec<Vec<&str>> {
+/// Names of one file, where more than one of them can be seen. Symlinks hold no attributes in `user.`, by which overlayfs
+/// would know that two names in the upper directory, of which one was below, are one file: a mount shows two numbers.
+fn linked(tree: &Tree, how: How) -> Vec<Vec<&str>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for path in tree.paths().into_iter().filter(|path| !tree.get(path, "link").is_empty()) {
+    let counts = |path: &&str| how != How::User || tree.get(path, "type") != "symlink";
+    for path in tree.paths().into_iter().filter(|path| !tree.get(path, "link").is_empty()).filter(counts) {
         groups.entry(tree.get(path, "link")).or_default().push(path);
     }
     groups.into_values().filter(|group| group.len() > 1).collect()
@@ -180,7 +182,7 @@ fn sessions(seed: u64, how: How) {
             applied(&archive, &root);
             let there = Tree::read(&root);
             assert_same(&what, &there, &merged, &[But::Field("link")]);
-            assert_eq!(linked(&there), linked(&merged), "{what}");
+            assert_eq!(linked(&there, how), linked(&merged, how), "{what}");
             fs::remove_dir_all(&root).expect("gone");
             assert!(archive == archive_of(diff()), "{what}: other bytes the second time");
         }
