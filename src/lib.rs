@@ -32,7 +32,7 @@
 //! | pack a directory into a file, pipe or socket | [`Pack::to_fd`] |
 //! | read a directory as an archive | [`Pack::spawn`], a [`Packing`] that is an [`io::Read`](std::io::Read) |
 //! | pack what a directory changes as a layer | [`Diff::upper`], [`Diff::between`] |
-//! | copy from one directory into another | [`Copy`] |
+//! | copy from one directory into another | [`Copy`](struct@Copy) |
 //! | end a run from another thread | [`Session::canceller`] |
 //! | have a directory appear whole or not at all | [`Untar::atomic`] |
 //! | let your own program be the helper | [`helper::init`], then [`Program::this`] |

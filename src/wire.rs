@@ -86,6 +86,7 @@ pub(crate) enum Packs {
 
 impl Packs {
     /// Directories that are held beside the root.
+    #[cfg(feature = "helper")]
     pub(crate) fn lowers(&self) -> &[LowerName] {
         match self {
             Packs::Paths(_) | Packs::Source { .. } => &[],
