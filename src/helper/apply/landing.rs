@@ -45,7 +45,7 @@ impl Applier<'_> {
                 }
                 Some(kind) if kind == SFlag::S_IFLNK.bits() => {
                     // One that is gone meanwhile is nothing.
-                    let Some(target) = open::link_target(&handle, &last)? else { continue };
+                    let Some(target) = open::link_target(&handle, &last)? else { break Some((last, false)) };
                     links += 1;
                     if links > LINKS {
                         return Err(Fault::as_if(Errno::ELOOP));
