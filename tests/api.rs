@@ -14,14 +14,14 @@ use untar_in_root::image::{
     Verified, What, Why,
 };
 use untar_in_root::{
-    Advice, BadPattern, Call, Canceller, Cause, Compression, Confinement, Damage, Descriptor, DeviceNumber, Devices,
-    Diff, Digest, Durability, Encoding, EntryCounts, EntryKind, EntryRef, Error, ErrorKind, Escaped, EscapingNames,
-    Event, EventKind, Failure, Fallback, IdRange, Isolation, Jail, LayerRef, Limit, Limits, Listed, LooksLike, Lower,
-    Malformed, MapRefusal, MarkProblem, Mode, Mounts, MountsBelow, Namespace, Operand, Operation, Options, Overlay,
-    OverlayPrefix, Owner, Pack, PackOptions, PackOwner, PackParts, PackXattrs, Packed, Packing, ParseDigestError,
-    Parts, Pending, PendingPack, ProcessLimits, Program, Progress, Purpose, Refusal, Report, RootSwitch, Running,
-    Sandbox, Session, SourceChange, Stage, Times, Tolerance, UnmappedIds, Untar, UserNamespace, UserNamespaceReport,
-    Wall, Xattrs,
+    Advice, BadPattern, Call, Canceller, Cause, Compression, Confinement, Copied, Copy, Damage, Descriptor,
+    DeviceNumber, Devices, Diff, Digest, Durability, Encoding, EntryCounts, EntryKind, EntryRef, Error, ErrorKind,
+    Escaped, EscapingNames, Event, EventKind, Failure, Fallback, IdRange, Isolation, Jail, LayerRef, Limit, Limits,
+    Listed, LooksLike, Lower, Malformed, MapRefusal, MarkProblem, Mode, Mounts, MountsBelow, Namespace, Operand,
+    Operation, Options, Overlay, OverlayPrefix, Owner, Pack, PackOptions, PackOwner, PackParts, PackXattrs, Packed,
+    Packing, ParseDigestError, Parts, Pending, PendingPack, ProcessLimits, Program, Progress, Purpose, Refusal, Report,
+    RootSwitch, Running, Sandbox, Session, SourceChange, Stage, Times, Tolerance, UnmappedIds, Untar, UserNamespace,
+    UserNamespaceReport, Wall, Xattrs,
 };
 
 use crate::support::run::{line, program};
@@ -51,12 +51,12 @@ macro_rules! all {
 /// What holds a callback, and what waits for a process.
 #[test]
 fn what_runs_is_moved_to_other_threads() {
-    all!(moved: Diff Pack Packing PackParts Pending PendingPack Running Parts Session Untar);
+    all!(moved: Copy Diff Pack Packing PackParts Pending PendingPack Running Parts Session Untar);
 }
 
 #[test]
 fn what_is_told_and_asked_for_is_shared_between_threads() {
-    all!(shared: Advice BadPattern Call Canceller Cause Compression Confinement Damage Descriptor DeviceNumber Devices
+    all!(shared: Advice BadPattern Call Canceller Cause Compression Confinement Copied Damage Descriptor DeviceNumber Devices
         Digest Durability Encoding EntryCounts EntryKind EntryRef Error ErrorKind Escaped<'_> EscapingNames Event EventKind Failure
         Fallback IdRange Isolation Jail LayerRef Limit Limits Listed LooksLike Lower Malformed MapRefusal MarkProblem Mode Mounts MountsBelow Namespace
         Operand Operation Options Overlay OverlayPrefix Owner PackOptions PackOwner PackXattrs Packed ParseDigestError ProcessLimits Program Progress Purpose

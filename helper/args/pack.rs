@@ -74,6 +74,10 @@ pub(crate) struct Pack {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Written {
     /// Write to this file, which appears whole or not at all; without it, to standard output
+    ///
+    /// It is made beside its place and renamed when it is whole. A file that is there must be writable, and the new one has its
+    /// owner and mode, but not its ACL, attributes or other names; where a link leads the file appears, and a link to nothing
+    /// is an error. In ROOT, it is not packed into itself. A FIFO or device is written to as it is.
     #[arg(long, short, value_name = "FILE", help_heading = "Archive")]
     pub(crate) output: Option<PathBuf>,
 
