@@ -7,9 +7,11 @@ use crate::interface::types::Descriptor;
 use crate::media;
 use crate::mounts::Target;
 use crate::policy;
+use crate::record::Record;
 use crate::status::Trouble;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use untar_in_root::{Canceller, Report, Untar};
 
@@ -40,13 +42,34 @@ impl Asked {
 }
 
 /// Applies it when its turn comes. Dropped, it ends the helper; its turn ends with the helper's end.
-pub(crate) async fn apply(asked: Asked, settings: Arc<Settings>, turns: Arc<Semaphore>) -> Result<Report, Trouble> {
-    let turn = turns.acquire_owned().await.map_err(|_| Trouble::Bug)?;
+pub(crate) async fn apply(
+    asked: Asked,
+    settings: Arc<Settings>,
+    turns: Arc<Semaphore>,
+    record: &Record,
+) -> Result<Report, Trouble> {
+    let turn = turn(turns, record).await?;
+    record.its_turn();
     let canceller = Canceller::default();
     let guard = CancelOnDrop(canceller.clone());
     let waited = tokio::task::spawn_blocking(move || here(&asked, &settings, canceller, turn)).await;
     drop(guard);
     waited.unwrap_or(Err(Trouble::Bug))
+}
+
+/// After how long a call that waits is told, and told again: storage that hangs holds its turns for ever.
+const LONG: Duration = Duration::from_secs(60);
+
+/// In the order of their arrival.
+async fn turn(turns: Arc<Semaphore>, record: &Record) -> Result<OwnedSemaphorePermit, Trouble> {
+    let turn = turns.acquire_owned();
+    tokio::pin!(turn);
+    loop {
+        match tokio::time::timeout(LONG, &mut turn).await {
+            Ok(turn) => return turn.map_err(|_| Trouble::Bug),
+            Err(_) => record.waits(),
+        }
+    }
 }
 
 struct CancelOnDrop(Canceller);
@@ -68,6 +91,11 @@ fn here(
     let mut options = policy::options(settings, &asked.target, asked.sync)?;
     options.compression = asked.layer.compression(&start);
     let (Target::Directory(root) | Target::Upper { upper: root, .. }) = &asked.target;
-    let untar = Untar::open(root)?.options(options).expect_digest(digest).cancelled_by(canceller);
+    let which = match &asked.target {
+        Target::Directory(_) => "the snapshot's directory",
+        Target::Upper { .. } => "the snapshot's upper directory",
+    };
+    let untar = Untar::open(root).map_err(|error| Trouble::Directory(which.into(), error))?;
+    let untar = untar.options(options).expect_digest(digest).cancelled_by(canceller);
     Ok(untar.apply_fd(file)?)
 }

@@ -1,26 +1,28 @@
 //! The command line.
 
+use crate::exit;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use std::path::PathBuf;
 
 /// Applies image layers for containerd, each from inside a process that can see nothing but its snapshot.
 ///
-/// containerd calls it as a plug-in of type `diff`, at its socket; see docs/containerd.md. What the command line says
-/// comes before what the configuration file says.
+/// containerd calls it as a plug-in of type `diff`, at its socket. How it is installed, switched on, watched and switched off
+/// is in /usr/share/doc/untar-in-root-diffd/containerd.md, in the tarball in containerd.md. What the command line says comes
+/// before what the configuration file says.
 #[derive(Debug, Parser)]
-#[command(name = "untar-in-root-diffd", version)]
+#[command(name = "untar-in-root-diffd", version, disable_help_subcommand = true, after_long_help = exit::TABLE)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     /// The configuration file; without it, /etc/untar-in-root/diffd.toml where that is there
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
     /// The socket, if systemd hands none over
-    #[arg(long, value_name = "PATH", default_value = "/run/untar-in-root/diff.sock")]
+    #[arg(long, value_name = "PATH", default_value = "/run/untar-in-root/diff.sock", global = true)]
     pub(crate) socket: PathBuf,
     /// containerd's `root`: the content store is below it [default: /var/lib/containerd]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub(crate) content_root: Option<PathBuf>,
     /// Whose results a layer comes out with, where the image-spec leaves room [default: containerd]
     #[arg(long, value_name = "WHOSE")]
@@ -52,7 +54,7 @@ pub(crate) enum Results {
     /// What an installed cluster expects: as containerd's own differ leaves it.
     #[default]
     Containerd,
-    /// What docs/semantics.md says.
+    /// What the image-spec says, where it says something, and else what untar-in-root does.
     Spec,
 }
 

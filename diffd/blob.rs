@@ -21,7 +21,12 @@ pub(crate) struct Blob {
 pub(crate) enum Lacking {
     /// The digest is not one of the content store's.
     Digest(String),
-    Missing(Digest),
+    /// Of another algorithm, with which another differ may know what to do.
+    OtherDigest(String),
+    Missing {
+        digest: Digest,
+        path: PathBuf,
+    },
     /// It has `actual` bytes where its descriptor says `expected`.
     Size {
         expected: u64,
@@ -33,12 +38,13 @@ pub(crate) enum Lacking {
 
 /// Opens what the descriptor names in the content store below `root`. Holding it open keeps it, whatever is collected.
 pub(crate) fn open(root: &Path, descriptor: &Descriptor) -> Result<Blob, Lacking> {
-    let digest: Digest = descriptor.digest.parse().map_err(|_| Lacking::Digest(descriptor.digest.clone()))?;
+    let digest: Digest = descriptor.digest.parse().map_err(|_| no_digest(&descriptor.digest))?;
     // No link and no FIFO belongs there.
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path(root, &descriptor.digest)) {
+    let path = path(root, &descriptor.digest);
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Lacking::Missing(digest)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Lacking::Missing { digest, path }),
         Err(e) => return Err(Lacking::Io(e)),
     };
     let metadata = file.metadata().map_err(Lacking::Io)?;
@@ -54,6 +60,15 @@ pub(crate) fn open(root: &Path, descriptor: &Descriptor) -> Result<Blob, Lacking
     Ok(Blob { file, digest, start })
 }
 
+/// SHA-512 is the other one that the image-spec has registered.
+fn no_digest(text: &str) -> Lacking {
+    let lower_hex = |hex: &str| hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match text.strip_prefix("sha512:") {
+        Some(hex) if hex.len() == 128 && lower_hex(hex) => Lacking::OtherDigest(text.to_owned()),
+        _ => Lacking::Digest(text.to_owned()),
+    }
+}
+
 fn beginning(file: &File) -> io::Result<Vec<u8>> {
     let mut start = vec![0; 16];
     let n = file.read_at(&mut start, 0)?;
@@ -64,5 +79,10 @@ fn beginning(file: &File) -> io::Result<Vec<u8>> {
 /// Only what was parsed before is made a name.
 fn path(root: &Path, digest: &str) -> PathBuf {
     let hex = digest.rsplit(':').next().unwrap_or_default();
-    root.join("io.containerd.content.v1.content/blobs/sha256").join(hex)
+    blobs(root).join(hex)
+}
+
+/// The directory of a content store that has them.
+pub(crate) fn blobs(root: &Path) -> PathBuf {
+    root.join("io.containerd.content.v1.content/blobs/sha256")
 }

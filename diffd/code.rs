@@ -15,12 +15,15 @@ pub(crate) fn of(trouble: &Trouble) -> Code {
         Trouble::NoDescriptor | Trouble::Mounts(Unusable::Bad(_)) | Trouble::Blob(Lacking::Digest(_)) => {
             Code::InvalidArgument
         }
-        Trouble::MediaType(_) | Trouble::Mounts(Unusable::NotOurs(_)) | Trouble::InUserNamespace => Code::Unimplemented,
-        Trouble::Blob(Lacking::Missing(_)) => Code::NotFound,
+        Trouble::MediaType(_)
+        | Trouble::Mounts(Unusable::NotOurs(_))
+        | Trouble::Blob(Lacking::OtherDigest(_))
+        | Trouble::InUserNamespace => Code::Unimplemented,
+        Trouble::Blob(Lacking::Missing { .. }) => Code::NotFound,
         Trouble::Blob(Lacking::Size { .. }) => Code::DataLoss,
         Trouble::Blob(Lacking::Io(error)) => error.raw_os_error().map_or(Code::Internal, of_number),
         Trouble::Blob(Lacking::NoFile(_)) | Trouble::Bug => Code::Internal,
-        Trouble::Apply(error) => of_error(error),
+        Trouble::Directory(_, error) | Trouble::Apply(error) => of_error(error),
     }
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use untar_in_root::{Limits, ProcessLimits};
 
-const FILE: &str = "/etc/untar-in-root/diffd.toml";
+/// Where the configuration is unless the command line says otherwise.
+pub(crate) const FILE: &str = "/etc/untar-in-root/diffd.toml";
 const CONTENT_ROOT: &str = "/var/lib/containerd";
 
 /// What may change while the service runs.
@@ -152,6 +153,19 @@ mod tests {
         assert_eq!(settings.results, Results::Containerd);
         assert!(settings.max_parallel >= 1);
         assert_eq!(settings.limits, Limits::default());
+    }
+
+    #[test]
+    fn the_manual_has_every_key() {
+        let page = include_str!("pages.rs");
+        let unknown = read("x = 1", &[]).expect_err("unknown").to_string()
+            + &read("[limits]\nx = 1", &[]).expect_err("unknown").to_string();
+        let keys: Vec<&str> =
+            unknown.split('`').skip(1).step_by(2).filter(|key| !["x", "limits"].contains(key)).collect();
+        assert_eq!(keys.len(), 9, "{unknown}");
+        for key in keys {
+            assert!(page.contains(&format!("\n{key}: ")), "{key}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The messages and the service that containerd speaks, from `proto/`; the tests have the client's half.
+//! The messages and the service that containerd speaks, from `proto/`; `check` and the tests have the client's half.
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 
 pub mod containerd {

@@ -2,20 +2,25 @@
 
 use crate::advice::told;
 use crate::args::Format;
+use crate::blob::{self, Lacking};
 use crate::code;
+use crate::exit;
+use crate::journal;
 use crate::patient;
+use crate::record::Times;
 use crate::status::Trouble;
 use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
 use untar_in_root::Report;
 
 /// To be called once.
 pub(crate) fn start(format: Format) {
-    let log = tracing_subscriber::fmt().with_writer(patient::errors).with_target(false).with_ansi(false);
+    let log = tracing_subscriber::fmt().with_writer(journal::Writer::new()).with_target(false).with_ansi(false);
     match format {
         // journald has the time.
         Format::Lines => log.without_time().init(),
@@ -25,8 +30,9 @@ pub(crate) fn start(format: Format) {
 
 /// Ends the program with a word, before or after there is a log.
 pub(crate) fn fatal(error: &dyn Display) -> ExitCode {
-    let _ = patient::errors().write_all(format!("untar-in-root-diffd: {error}\n").as_bytes());
-    ExitCode::FAILURE
+    let text = format!("untar-in-root-diffd: {}\n", one_line(&error.to_string()));
+    let _ = journal::Writer::new().at(Level::ERROR).write_all(text.as_bytes());
+    ExitCode::from(exit::FAILED)
 }
 
 /// Whether standard output has failed.
@@ -42,12 +48,12 @@ pub(crate) fn print(text: &dyn Display) {
 
 /// How the program ends: not well if somebody has not got what was printed.
 pub(crate) fn ended(code: ExitCode) -> ExitCode {
-    if LOST.load(Ordering::Relaxed) { ExitCode::FAILURE } else { code }
+    if LOST.load(Ordering::Relaxed) { ExitCode::from(exit::FAILED) } else { code }
 }
 
 /// One layer's end.
-pub(crate) fn layer(digest: &str, namespace: Option<&str>, outcome: &Result<Report, Trouble>, took: Duration) {
-    let (namespace, ms) = (namespace.unwrap_or("-"), took.as_millis());
+pub(crate) fn layer(digest: &str, namespace: Option<&str>, outcome: &Result<Report, Trouble>, times: Times) {
+    let (namespace, waited_ms, ms) = (namespace.unwrap_or("-"), ms(times.waited), ms(times.applied));
     match outcome {
         Ok(report) => info!(
             digest,
@@ -56,15 +62,60 @@ pub(crate) fn layer(digest: &str, namespace: Option<&str>, outcome: &Result<Repo
             bytes_tar = report.bytes_tar,
             entries = report.entries.total(),
             events = report.event_count,
+            first_events = first_events(report),
+            waited_ms,
             ms,
             isolation = ?report.confinement.root,
             "applied"
         ),
         Err(trouble) => {
             let code = code::of(trouble);
-            error!(digest, namespace, ?code, ms, error = %Whole(trouble), "not applied");
+            error!(digest, namespace, ?code, waited_ms, ms, error = %Whole(trouble), "not applied");
         }
     }
+}
+
+/// What was left out or done otherwise, as far as it goes into one line.
+fn first_events(report: &Report) -> Option<String> {
+    const MOST: usize = 5;
+    let told: Vec<String> = report.events.iter().take(MOST).map(ToString::to_string).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// Nobody has waited for it to its end.
+pub(crate) fn given_up(digest: &str, namespace: Option<&str>, times: Times) {
+    let (namespace, waited_ms, ms) = (namespace.unwrap_or("-"), ms(times.waited), ms(times.applied));
+    warn!(digest, namespace, code = ?tonic::Code::Cancelled, waited_ms, ms, "given up by its caller, or at the end");
+}
+
+pub(crate) fn waits(digest: &str, waited: Duration) {
+    warn!(
+        digest,
+        waited_ms = ms(waited),
+        "waits for its turn: as many layers as may be at once (max-parallel) are being applied"
+    );
+}
+
+/// A JSON number.
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// At the start and when it is read again: before containerd's first layer there is none, and else it is a wrong one.
+pub(crate) fn content_root(root: &Path) {
+    let blobs = blob::blobs(root);
+    if !blobs.is_dir() {
+        warn!(
+            path = %blobs.display(),
+            "there is no content store yet: if containerd has its root elsewhere, content-root of diffd.toml says where"
+        );
+    }
+}
+
+/// What is read by line stays one: an error of TOML shows the place below it.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" / ")
 }
 
 /// With the host's names, which the status leaves out.
@@ -73,7 +124,16 @@ struct Whole<'a>(&'a Trouble);
 impl Display for Whole<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
+            Trouble::Directory(which, error) => {
+                write!(f, "{which}: {}", told(error.to_string(), error.advice()))
+            }
             Trouble::Apply(error) => f.write_str(&told(error.to_string(), error.advice())),
+            Trouble::Blob(Lacking::Missing { digest, path }) => write!(
+                f,
+                "there is no {}: the content store has no {digest}; if containerd has its root elsewhere, content-root of \
+                 diffd.toml says where",
+                path.display()
+            ),
             other => f.write_str(tonic::Status::from(other).message()),
         }
     }

@@ -10,7 +10,9 @@ mod blob;
 mod code;
 mod config;
 mod diff;
+mod exit;
 mod interface;
+mod journal;
 mod listen;
 mod log;
 mod media;
@@ -19,6 +21,7 @@ mod monitor;
 mod mounts;
 mod patient;
 mod policy;
+mod record;
 mod serve;
 mod service;
 mod setup;
@@ -34,24 +37,21 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(words) => return ExitCode::from(patient::show(&words)),
     };
-    match &args.command {
-        Some(args::Command::Configure(asked)) => return ended(setup::configure(asked, &args.socket)),
-        Some(args::Command::Check(_)) | None => {}
+    let settings = config::Settings::read(&args);
+    match (&args.command, settings) {
+        (Some(args::Command::Configure(asked)), settings) => ended(setup::configure(asked, &args.socket, &settings)),
+        (Some(args::Command::Check(asked)), settings) => log::ended(setup::check(asked, &settings)),
+        (None, Err(error)) => log::fatal(&error),
+        (None, Ok(settings)) => {
+            log::start(args.log);
+            ended(serve::run(&args, settings).map(|()| ExitCode::SUCCESS))
+        }
     }
-    let settings = match config::Settings::read(&args) {
-        Ok(settings) => settings,
-        Err(error) => return log::fatal(&error),
-    };
-    if let Some(args::Command::Check(asked)) = &args.command {
-        return log::ended(setup::check(asked, &settings.content_root));
-    }
-    log::start(args.log);
-    ended(serve::run(&args, settings))
 }
 
-fn ended<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
+fn ended<E: std::fmt::Display>(outcome: Result<ExitCode, E>) -> ExitCode {
     match outcome {
-        Ok(()) => log::ended(ExitCode::SUCCESS),
+        Ok(code) => log::ended(code),
         Err(error) => log::fatal(&error),
     }
 }

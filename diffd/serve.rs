@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::config::Settings;
 use crate::interface::diff::diff_server::DiffServer;
 use crate::listen::Socket;
+use crate::log::one_line;
 use crate::monitor;
 use crate::service::Service;
 use sd_notify::NotifyState;
@@ -129,7 +130,7 @@ async fn reread(args: &Args, service: &Service, mut hang_up: Signal) -> std::con
                 service.change(settings);
                 info!("configuration read again");
             }
-            Err(wrong) => error!(%wrong, "configuration left as it was"),
+            Err(wrong) => error!(wrong = one_line(&wrong.to_string()), "configuration left as it was"),
         }
     }
 }

@@ -8,9 +8,10 @@ use crate::interface::diff::{ApplyRequest, ApplyResponse, DiffRequest, DiffRespo
 use crate::interface::types::Descriptor;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::record::Record;
 use crate::status::{Trouble, start};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
@@ -42,6 +43,7 @@ impl Drop for Call<'_> {
 
 impl Service {
     pub(crate) fn new(settings: Settings) -> Service {
+        log::content_root(&settings.content_root);
         Service {
             turns: Arc::new(Semaphore::new(settings.max_parallel)),
             settings: RwLock::new(Arc::new(settings)),
@@ -69,6 +71,7 @@ impl Service {
 
     /// For the calls that begin from now on; how many may run at once stays as it was.
     pub(crate) fn change(&self, settings: Settings) {
+        log::content_root(&settings.content_root);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
@@ -76,7 +79,7 @@ impl Service {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn one(&self, request: ApplyRequest) -> Result<Report, Trouble> {
+    async fn one(&self, request: ApplyRequest, record: &Record) -> Result<Report, Trouble> {
         if self.in_user_namespace {
             return Err(Trouble::InUserNamespace);
         }
@@ -84,7 +87,7 @@ impl Service {
         if asked.is_beside_others() {
             log::beside_others(&start(&asked.descriptor.digest));
         }
-        apply::apply(asked, self.settings(), Arc::clone(&self.turns)).await
+        apply::apply(asked, self.settings(), Arc::clone(&self.turns), record).await
     }
 }
 
@@ -98,14 +101,12 @@ fn in_user_namespace() -> bool {
 impl Diff for Arc<Service> {
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let _call = self.begin();
-        let began = Instant::now();
         let namespace = request.metadata().get("containerd-namespace").and_then(|n| n.to_str().ok()).map(start);
         let request = request.into_inner();
         let digest = request.diff.as_ref().map_or_else(String::new, |diff| start(&diff.digest));
-        let running = self.metrics.begin();
-        let outcome = self.one(request).await;
-        running.end(&outcome);
-        log::layer(&digest, namespace.as_deref(), &outcome, began.elapsed());
+        let record = Record::begin(&self.metrics, digest, namespace);
+        let outcome = self.one(request, &record).await;
+        record.end(&outcome);
         match outcome {
             Ok(report) => Ok(Response::new(answer(&report))),
             Err(trouble) => Err(Status::from(&trouble)),
@@ -113,7 +114,7 @@ impl Diff for Arc<Service> {
     }
 
     async fn diff(&self, _: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
-        Err(not_here())
+        Err(not_here(&self.settings().content_root))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Whether this machine's containerd can use the differ, and having it do so: `check` and `configure`.
 
+mod ask;
 mod attributes;
 mod by_hand;
 mod check;
 mod configure;
 mod containerd;
 mod docker;
+mod ends;
 mod files;
 mod marks;
+mod rows;
 mod said;
 mod tables;
 mod take;

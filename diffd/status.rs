@@ -17,6 +17,8 @@ pub(crate) enum Trouble {
     MediaType(String),
     Mounts(Unusable),
     Blob(Lacking),
+    /// One of the snapshot's, by what it is to it, cannot be opened.
+    Directory(String, Error),
     Apply(Error),
     InUserNamespace,
     /// The thread that waits for the helper has panicked.
@@ -72,6 +74,10 @@ fn text(trouble: &Trouble) -> String {
         Trouble::InUserNamespace => "not in a user namespace: devices could not be made here".into(),
         Trouble::Bug => "a thread of untar-in-root-diffd has panicked; its log says where".into(),
         Trouble::Blob(lacking) => of_blob(lacking),
+        Trouble::Directory(which, error) => match error.raw_os_error() {
+            Some(errno) => format!("opening {which}: {}", bare(&io::Error::from_raw_os_error(errno))),
+            None => of_apply(error),
+        },
         Trouble::Apply(error) => of_apply(error),
     }
 }
@@ -84,7 +90,10 @@ pub(crate) fn start(text: &str) -> String {
 fn of_blob(lacking: &Lacking) -> String {
     match lacking {
         Lacking::Digest(text) => format!("{:?} is no SHA-256 digest", start(text)),
-        Lacking::Missing(digest) => format!("the content store has no {digest}"),
+        Lacking::OtherDigest(text) => format!("a layer by the digest {:?} is not applied here", start(text)),
+        Lacking::Missing { digest, .. } => {
+            format!("the content store has no {digest}; where it is, is content-root of the differ's diffd.toml")
+        }
         Lacking::Size { expected, actual } => {
             format!("the blob has {actual} bytes, and its descriptor says {expected}")
         }
@@ -109,9 +118,18 @@ fn of_apply(error: &Error) -> String {
 
 pub(crate) fn of_failure(failure: &Failure) -> String {
     match failure.stage {
-        Stage::Request | Stage::Enter | Stage::Confine => at_the_snapshot(failure.cause.raw_os_error()),
+        Stage::Request | Stage::Enter | Stage::Confine => {
+            let call = failure.operation.as_ref().map_or_else(String::new, |operation| format!("{}: ", operation.call));
+            format!("{}: {call}{}", failure.stage, bare_cause(failure))
+        }
         _ => told(failure.to_string(), failure.advice()),
     }
+}
+
+/// What the helper did before it was inside has the host's names in it, all but the call and the number.
+fn bare_cause(failure: &Failure) -> String {
+    let errno = failure.cause.raw_os_error();
+    errno.map_or_else(|| "the log says why".into(), |errno| bare(&io::Error::from_raw_os_error(errno)))
 }
 
 fn at_the_snapshot(errno: Option<i32>) -> String {

@@ -1,71 +1,51 @@
 //! `check`: whether containerd can use the differ, and whether it does.
 
+use super::ask::{Answer, ask};
 use super::containerd::{dump, said_by};
+use super::rows::{Row, State, any_bad, row};
 use super::said::Said;
 use super::version::{OLDEST, Version};
 use crate::args::Check;
-use crate::log::print;
+use crate::config::{Settings, Wrong};
+use crate::exit;
 use std::io::ErrorKind;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// One row: what was looked at, and what came of it.
-struct Row {
-    what: &'static str,
-    state: State,
-    text: String,
-}
+/// What starts the service, now and at every boot.
+const START: &str = "systemctl enable --now untar-in-root-diffd.socket untar-in-root-diffd.service";
+/// What tells why it does not answer.
+const LOOK: &str = "see `systemctl status untar-in-root-diffd` and `journalctl -u untar-in-root-diffd`";
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Good,
-    /// It can be used, and is not yet, or not everywhere.
-    Open,
-    /// It cannot be used.
-    Bad,
+/// Which containerd is asked, and what this service's own configuration says.
+pub(super) struct Machine<'a> {
+    pub(super) containerd: &'a str,
+    pub(super) config: &'a Path,
+    pub(super) settings: &'a Result<Settings, Wrong>,
 }
 
 /// Prints a table; fails if containerd cannot use the differ.
-pub(crate) fn check(asked: &Check, content_root: &Path) -> ExitCode {
-    let rows = rows(asked, content_root);
-    for Row { what, state, text } in &rows {
-        let mark = match state {
-            State::Good => "ok",
-            State::Open => "--",
-            State::Bad => "NO",
-        };
-        print(&format_args!("{mark}  {what:<14} {}\n", printable(text)));
-    }
-    if rows.iter().any(|row| row.state == State::Bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+pub(crate) fn check(asked: &Check, settings: &Result<Settings, Wrong>) -> ExitCode {
+    let rows = rows(&Machine { containerd: &asked.containerd, config: &asked.containerd_config, settings });
+    rows.iter().for_each(Row::show);
+    ExitCode::from(if any_bad(&rows) { exit::WANTING } else { exit::DONE })
 }
 
-fn rows(asked: &Check, content_root: &Path) -> Vec<Row> {
-    let version = said_by(&asked.containerd, &["--version"]).map(|text| Version::find(&text));
-    let mut rows = vec![of_version(&asked.containerd, &version)];
+pub(super) fn rows(machine: &Machine<'_>) -> Vec<Row> {
+    let version = said_by(machine.containerd, &["--version"]).map(|text| Version::find(&text));
+    let mut rows = vec![of_version(machine.containerd, &version)];
     if let Ok(Some(version)) = version
         && version >= OLDEST
     {
-        let config = &asked.containerd_config;
-        match dump(&asked.containerd, config).and_then(|text| Said::by(&text)) {
-            Ok(said) => rows.extend(of_configuration(&said, version, content_root)),
+        match dump(machine.containerd, machine.config).and_then(|text| Said::by(&text)) {
+            Ok(said) => rows.extend(of_configuration(&said, version, machine.settings)),
             Err(words) => {
-                let text = format!("{} is none that containerd reads: {words}", config.display());
+                let text = format!("{} is none that containerd reads: {words}", machine.config.display());
                 rows.push(row("configuration", State::Bad, text));
             }
         }
     }
     rows
-}
-
-/// What is from elsewhere may hold what a terminal obeys, or a row of its own.
-fn printable(text: &str) -> String {
-    let plain = |c| matches!(c, '"' | '\'' | '\\');
-    text.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_debug().to_string() }).collect()
-}
-
-fn row(what: &'static str, state: State, text: impl Into<String>) -> Row {
-    Row { what, state, text: text.into() }
 }
 
 fn of_version(program: &str, version: &Result<Option<Version>, String>) -> Row {
@@ -81,20 +61,21 @@ fn of_version(program: &str, version: &Result<Option<Version>, String>) -> Row {
     }
 }
 
-fn of_configuration(said: &Said, version: Version, content_root: &Path) -> Vec<Row> {
+fn of_configuration(said: &Said, version: Version, settings: &Result<Settings, Wrong>) -> Vec<Row> {
     let switched = |on: bool, doors: &str| {
         let state = if on { State::Good } else { State::Open };
         (state, format!("{} for {doors}", if on { "on" } else { "off" }))
     };
     let (service, service_text) = switched(said.by_service, "Docker, nerdctl, ctr --local, and 1.7's CRI");
     let (transfer, transfer_text) = switched(said.by_transfer, "the CRI and ctr of 2.1 on");
+    let answer = said.socket.as_deref().map(|socket| (socket, ask(socket)));
     let mut rows = vec![
         row("configuration", State::Good, said.version.map_or("no version".into(), |v| format!("version {v}"))),
         of_snapshotter(said.snapshotter.as_deref()),
-        of_socket(said.socket.as_deref(), said.by_service || said.by_transfer),
+        of_socket(answer.as_ref(), said.by_service || said.by_transfer),
         row("diff-service", service, service_text),
         row("transfer", transfer, transfer_text),
-        of_root(said.root.as_deref(), content_root),
+        of_content(said.root.as_deref(), answer, settings),
     ];
     if said.side_by_side && version.loses_whiteouts_side_by_side() {
         let text =
@@ -112,31 +93,50 @@ fn of_snapshotter(name: Option<&str>) -> Row {
     }
 }
 
-fn of_socket(socket: Option<&str>, on: bool) -> Row {
-    let Some(path) = socket else {
+/// `on`: whether containerd asks it, so that a pull fails that gets no answer.
+fn of_socket(answer: Option<&(&str, Answer)>, on: bool) -> Row {
+    let Some((path, answer)) = answer else {
         return row("plug-in", State::Open, "not configured; `untar-in-root-diffd configure` shows how");
     };
-    match UnixStream::connect(path) {
-        Ok(_) => row("plug-in", State::Good, format!("answers at {path}")),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+    let (state, every) = if on { (State::Bad, "; every pull fails until it answers") } else { (State::Open, "") };
+    let wanting =
+        |what: &dyn std::fmt::Display, remedy: &str| row("plug-in", state, format!("{path}: {what}{every}: {remedy}"));
+    match answer {
+        Answer::Ours { .. } => row("plug-in", State::Good, format!("answers at {path}")),
+        Answer::NoConnection(error) if error.kind() == ErrorKind::PermissionDenied => {
             row("plug-in", State::Open, format!("{path}: this user may not ask it: ask as root"))
         }
-        Err(error) if on => row("plug-in", State::Bad, format!("{path}: {error}; every pull fails until it answers")),
-        Err(error) => row("plug-in", State::Open, format!("{path}: {error}")),
+        Answer::NoConnection(error) if error.kind() == ErrorKind::NotFound => wanting(error, START),
+        Answer::NoConnection(error) => wanting(error, LOOK),
+        Answer::Silence => wanting(&"takes a connection, and does not answer: the service is dead, or hangs", LOOK),
+        Answer::HungUp(words) => {
+            wanting(&format_args!("hangs up ({words}): the service does not start, or dies"), LOOK)
+        }
+        Answer::Another(words) => {
+            wanting(&format_args!("{words}: that is not this service"), "who listens there, `ss -xlp` says")
+        }
     }
 }
 
-fn of_root(root: Option<&str>, content_root: &Path) -> Row {
+/// The service's own word comes first: it may have been started with other words than this command.
+fn of_content(root: Option<&str>, answer: Option<(&str, Answer)>, settings: &Result<Settings, Wrong>) -> Row {
+    let (ours, who) = match (answer, settings) {
+        (Some((_, Answer::Ours { content_root: Some(ours) })), _) => (ours, "the service looks"),
+        (_, Ok(settings)) => (settings.content_root.clone(), "the service would look"),
+        (_, Err(wrong)) => return row("content", State::Bad, format!("{wrong}: the service does not start")),
+    };
     match root.map(Path::new) {
-        Some(root) if real(root) != real(content_root) => {
-            let (root, ours) = (root.display(), content_root.display());
-            row(
-                "content",
-                State::Bad,
-                format!("containerd has it below {root}, we look below {ours}: --content-root {root}"),
-            )
+        Some(root) if real(root) != real(&ours) => {
+            let text = format!(
+                "containerd has it below {0}, {who} below {1}: put content-root = \"{0}\" into {2}, then `systemctl \
+                 reload untar-in-root-diffd`",
+                root.display(),
+                ours.display(),
+                crate::config::FILE
+            );
+            row("content", State::Bad, text)
         }
-        _ => row("content", State::Good, content_root.display().to_string()),
+        _ => row("content", State::Good, ours.display().to_string()),
     }
 }
 

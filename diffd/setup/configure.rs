@@ -1,16 +1,22 @@
 //! `configure`: having containerd use the differ, and no longer.
 
 use super::by_hand::by_hand;
+use super::check::{Machine, rows};
 use super::containerd::{dump, said_by};
 use super::docker;
+use super::ends::as_in;
 use super::files::{Change, Staged, read};
+use super::rows::{Row, State, any_bad};
 use super::said::Said;
 use super::tables::{self, Wanted};
 use super::take::take;
 use super::version::{OLDEST, Version};
 use crate::args::{Configure, Whose};
+use crate::config::{Settings, Wrong};
+use crate::exit;
 use crate::log::print;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use toml_edit::{Array, DocumentMut, value};
 
 /// What is to be done, and to whose files.
@@ -25,16 +31,22 @@ impl Plan {
     }
 }
 
+/// Ends as `check` does where it has written something that cannot be used yet.
+///
 /// # Errors
 ///
 /// A containerd too old, a file that is no configuration or cannot be written, or one that containerd does not take.
-pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> {
+pub(crate) fn configure(
+    asked: &Configure,
+    socket: &Path,
+    settings: &Result<Settings, Wrong>,
+) -> Result<ExitCode, String> {
     let socket = socket.to_str().ok_or("the socket's path is not UTF-8")?;
     match asked.whose {
         Whose::Containerd | Whose::Docker => {}
         Whose::K3s | Whose::Rke2 | Whose::Kind if asked.dry_run && !asked.remove => {
             print(&format_args!("{}", by_hand(asked, socket)?));
-            return Ok(());
+            return Ok(ExitCode::from(exit::DONE));
         }
         _ => return Err("these files have other owners: --dry-run prints what goes into them".into()),
     }
@@ -55,7 +67,34 @@ pub(crate) fn configure(asked: &Configure, socket: &Path) -> Result<(), String> 
     if plan.docker.is_some() {
         print(&format_args!("{}\n", of_its_store(asked.remove)));
     }
-    Ok(())
+    let code = if asked.write { wanting(asked, settings) } else { exit::DONE };
+    if code == exit::DONE && !asked.dry_run && plan.all().next().is_some() {
+        print(&format_args!("Restart {} for it to take effect.\n", to_restart(asked)));
+    }
+    Ok(ExitCode::from(code))
+}
+
+fn to_restart(asked: &Configure) -> &'static str {
+    if asked.whose == Whose::Docker { "containerd, then Docker" } else { "containerd" }
+}
+
+/// With the eyes of `check`, what is between this configuration and a pull that works.
+fn wanting(asked: &Configure, settings: &Result<Settings, Wrong>) -> u8 {
+    if asked.containerd_version.is_some() {
+        print(&"containerd was not asked: `untar-in-root-diffd check` says on its machine what is wanting.\n");
+        return exit::DONE;
+    }
+    let rows = rows(&Machine { containerd: &asked.containerd, config: &asked.containerd_config, settings });
+    rows.iter().filter(|row| row.state != State::Good).for_each(Row::show);
+    if !any_bad(&rows) {
+        return exit::DONE;
+    }
+    print(&format_args!(
+        "It is written, but with what is marked NO pulls would fail. Mend that first (`untar-in-root-diffd check` looks \
+         again), then restart {}. `configure --remove` takes it out again.\n",
+        to_restart(asked)
+    ));
+    exit::WANTING
 }
 
 fn show(plan: &Plan) {
@@ -103,8 +142,6 @@ fn carry_out(asked: &Configure, plan: &Plan) -> Result<(), String> {
     if let Some(before) = before.filter(|_| !asked.remove) {
         verify(asked, Some(&before)).map_err(|why| take_back(plan, &why))?;
     }
-    let and_docker = if asked.whose == Whose::Docker { ", then Docker," } else { "" };
-    print(&format_args!("Restart containerd{and_docker} for it to take effect.\n"));
     Ok(())
 }
 
@@ -132,9 +169,23 @@ fn verify(asked: &Configure, before: Option<&Said>) -> Result<(), String> {
     }
     match (now.by_service, now.by_transfer) {
         (true, true) => Ok(()),
-        (false, _) => Err("another imported file has a `default` of diff-service that comes after: take it out".into()),
-        _ => Err("another imported file has an `unpack_config` that comes after: take it out".into()),
+        (false, _) => Err(comes_after(asked, "a `default` of diff-service")),
+        _ => Err(comes_after(asked, "an `unpack_config`")),
     }
+}
+
+/// What the lists of another file are worth, its owner knows: they are to be moved, since nothing of them is to be lost.
+fn comes_after(asked: &Configure, what: &str) -> String {
+    let entries = std::fs::read_dir(&asked.drop_in).into_iter().flatten().flatten().map(|entry| entry.path());
+    let lists = |path: &PathBuf| read(path).ok().flatten().is_some_and(|text| tables::lists_differs(&text) == Ok(true));
+    let mut files: Vec<_> = entries.filter(|path| *path != drop_in(asked) && lists(path)).collect();
+    files.sort();
+    let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+    let files = if files.is_empty() { "another imported file".into() } else { files.join(" or ") };
+    format!(
+        "{files} has {what} that comes after: move its list into {}, where ours is added to it",
+        asked.containerd_config.display()
+    )
 }
 
 fn take_back(plan: &Plan, why: &str) -> String {
@@ -148,17 +199,25 @@ fn take_back(plan: &Plan, why: &str) -> String {
 
 fn version(asked: &Configure) -> Result<Version, String> {
     let version = match &asked.containerd_version {
-        Some(text) => Version::parse(text),
-        None => Version::find(&said_by(&asked.containerd, &["--version"]).unwrap_or_default()),
+        Some(text) => {
+            Version::parse(text).ok_or(format!("--containerd-version {text}: no version, as 1.7.24 is one"))?
+        }
+        None => asked_for_it(&asked.containerd)?,
     };
     match version {
-        None => Err(format!("{} --version says no version: --containerd-version says it", asked.containerd)),
-        Some(version) if version < OLDEST => Err(format!(
+        version if version < OLDEST => Err(format!(
             "containerd {version} has no plug-ins of type diff, and may not start with one: {OLDEST} is the first. \
              Nothing was written"
         )),
-        Some(version) => Ok(version),
+        version => Ok(version),
     }
+}
+
+fn asked_for_it(program: &str) -> Result<Version, String> {
+    let said = said_by(program, &["--version"]);
+    let said = said.map_err(|e| format!("{e}. --containerd names it; --containerd-version does without it"))?;
+    let none = || format!("{program} --version says no version, but {said:?}; --containerd-version says it");
+    Version::find(&said).ok_or_else(none)
 }
 
 /// In a file of its own, unless that would replace lists of the main one, or whole tables (1.7).
@@ -222,7 +281,7 @@ fn imports(text: String, pattern: &str) -> Result<String, String> {
         return Ok(text);
     }
     list.push(pattern);
-    Ok(document.to_string())
+    as_in(&text, &document.to_string())
 }
 
 #[cfg(test)]
@@ -230,11 +289,11 @@ mod tests {
     use super::*;
     use crate::setup::tables::NAME;
 
-    fn run(dir: &Path, version: &str, act: &str) -> Result<(), String> {
+    fn run(dir: &Path, version: &str, act: &str) -> Result<ExitCode, String> {
         run_for("containerd", dir, version, act)
     }
 
-    fn run_for(whose: &str, dir: &Path, version: &str, act: &str) -> Result<(), String> {
+    fn run_for(whose: &str, dir: &Path, version: &str, act: &str) -> Result<ExitCode, String> {
         let docker = dir.join("daemon.json");
         let (config, drop_in) = (dir.join("config.toml"), dir.join("conf.d"));
         let asked = Configure::of([
@@ -251,7 +310,8 @@ mod tests {
             "--for".as_ref(),
             whose.as_ref(),
         ]);
-        configure(&asked, Path::new("/run/s"))
+        let nowhere = Wrong::Value(PathBuf::new(), "containerd is not asked here");
+        configure(&asked, Path::new("/run/s"), &Err(nowhere))
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The tables of containerd's configuration that a differ needs, put in. Pure: text to text, with what else stands
 //! there, comments too, left as it was.
 
+use super::ends::as_in;
 use super::marks::{Mark, marked};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
 
@@ -43,7 +44,7 @@ pub(super) fn put(text: &str, wanted: &Wanted<'_>) -> Result<String, String> {
     put_value(plugin, "address", wanted.socket);
     put_first(table(document.as_table_mut(), &["plugins", DIFF_SERVICE])?)?;
     put_unpack(table(document.as_table_mut(), &["plugins", TRANSFER])?)?;
-    Ok(document.to_string())
+    as_in(text, &document.to_string())
 }
 
 /// Whether it has a list of differs of its own, which one in an imported file would replace.
@@ -128,7 +129,12 @@ fn table<'a>(mut here: &'a mut Table, path: &[&str]) -> Result<&'a mut Table, St
             table.set_implicit(depth + 1 < path.len());
             Item::Table(table)
         });
-        here = item.as_table_mut().ok_or_else(|| format!("{key:?} is no table with a heading of its own"))?;
+        let heading =
+            path[..=depth].iter().map(|key| if key.contains('.') { format!("{key:?}") } else { (*key).into() });
+        let heading: Vec<String> = heading.collect();
+        here = item.as_table_mut().ok_or_else(|| {
+            format!("{key:?} is no table with a heading of its own: write it below [{}] first", heading.join("."))
+        })?;
     }
     Ok(here)
 }
@@ -148,7 +154,10 @@ fn put_first(service: &mut Table) -> Result<(), String> {
 /// The list replaces the one that is built in, so what stands there is kept, and overlayfs is there.
 fn put_unpack(transfer: &mut Table) -> Result<(), String> {
     let list = transfer.entry("unpack_config").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-    let list = list.as_array_of_tables_mut().ok_or("unpack_config is no array of tables, each with its heading")?;
+    let list = list.as_array_of_tables_mut().ok_or(
+        "unpack_config is no array of tables, each with its heading: write each entry below \
+                [[plugins.\"io.containerd.transfer.v1.local\".unpack_config]] first",
+    )?;
     for entry in list.iter_mut().filter(|entry| for_us(entry) && !is_ours(entry)) {
         put_differ(entry);
     }

@@ -1,5 +1,6 @@
 //! Takes the differ out of containerd's configuration again. Pure: text to text; what is not ours stays.
 
+use super::ends::as_in;
 use super::marks::{Mark, mark};
 use super::tables::{DIFF_SERVICE, LONG, NAME, NAMED, SHORT, TRANSFER, is_ours, parse, put_name};
 use toml_edit::{Array, DocumentMut, Item, Table};
@@ -8,7 +9,7 @@ use toml_edit::{Array, DocumentMut, Item, Table};
 ///
 /// # Errors
 ///
-/// The text is not TOML.
+/// The text is not TOML, or has ends of lines of two kinds.
 pub(super) fn take(text: &str) -> Result<Option<String>, String> {
     let mut document = parse(text)?;
     let plugin = take_plugin(&mut document);
@@ -19,7 +20,7 @@ pub(super) fn take(text: &str) -> Result<Option<String>, String> {
     });
     drop_if_bare(&mut document, "plugins");
     let version = take_version(&mut document);
-    Ok((plugin || lists || version).then(|| document.to_string()))
+    (plugin || lists || version).then(|| as_in(text, &document.to_string())).transpose()
 }
 
 fn take_plugin(document: &mut DocumentMut) -> bool {
@@ -134,6 +135,7 @@ mod tests {
             "version = 2\n[plugins]\n  [plugins.\"io.containerd.service.v1.diff-service\"]\n    sync_fs = true\n",
             &entries,
             &plain,
+            "version = 2\r\n# crlf\r\n",
         ] {
             let text = put(before, &WANTED).expect("put");
             assert_ne!(text, before);

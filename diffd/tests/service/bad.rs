@@ -48,6 +48,7 @@ fn a_request_that_cannot_be_meant_has_a_code_and_leaves_nothing() {
         (of(|d| d.digest = "sha256:../../../../etc/passwd".into()), bind(&root), Code::InvalidArgument),
         (of(|d| d.digest = d.digest.to_uppercase()), bind(&root), Code::InvalidArgument),
         (of(|d| d.digest = d.digest.replace("sha256", "sha512")), bind(&root), Code::InvalidArgument),
+        (of(|d| d.digest = format!("sha512:{}", "0".repeat(128))), bind(&root), Code::Unimplemented),
         (of(|d| d.digest = format!("sha256:{}", "0".repeat(64))), bind(&root), Code::NotFound),
         (of(|d| d.size += 1), bind(&root), Code::DataLoss),
     ];

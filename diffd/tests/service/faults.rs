@@ -51,9 +51,36 @@ fn a_call_that_is_given_up_ends_its_helper() {
     within(20 * SECOND, "a helper", || server.helpers() == 1);
     call.abort();
     within(SECOND * 10, "no helper", || server.helpers() == 0);
+    within(SECOND * 10, "a line", || server.log().contains("given up"));
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("given up")).expect("a line");
+    assert!(line.contains("digest=") && line.contains("sha256:") && line.contains("code=Cancelled"), "{line}");
     // Its turn has ended with it.
     let (root, blob) = (server.snapshot("2"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
     server.apply(blob, bind(&root)).expect("applied");
+}
+
+/// The time of a layer is its own, whoever was before it.
+#[test]
+fn waiting_for_a_turn_is_no_time_of_applying() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&["--max-parallel", "1", "--log", "json"]);
+    let first = server.call_endless();
+    within(20 * SECOND, "a helper", || server.helpers() == 1);
+    let (root, blob) = (server.snapshot("2"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    let (mut client, diff) = (server.client.clone(), Some(blob));
+    let request = ApplyRequest { diff, mounts: bind(&root), ..Default::default() };
+    let second = server.runtime.spawn(async move { client.apply(request).await });
+    std::thread::sleep(SECOND * 2);
+    first.abort();
+    server.runtime.block_on(second).expect("joined").expect("applied");
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("\"applied\"")).expect("a line");
+    let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    let (waited, took) = (line["waited_ms"].as_u64().expect("a number"), line["ms"].as_u64().expect("a number"));
+    assert!(waited >= 1000 && took < waited, "{line}");
 }
 
 #[test]

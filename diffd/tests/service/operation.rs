@@ -133,12 +133,61 @@ fn limits_are_read_again_at_sighup_and_nonsense_changes_nothing() {
     let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("a", b"").file("b", b"").build()));
     let status = server.apply(blob.clone(), bind(&root)).expect_err("one too many");
     assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status:?}");
-    for (text, said) in [("entries = 1", "left as it was"), ("[limits]\nentries = 9\n", "read again")] {
+    for (text, said) in [("[limits\nentries = 1", "left as it was"), ("[limits]\nentries = 9\n", "read again")] {
         fs::write(&file, text).expect("configuration");
         server.signal(Signal::SIGHUP);
         within(LONG, said, || server.log().contains(said));
     }
     server.apply(blob, bind(&root)).expect("applied");
+    // A reader of lines sees one for each.
+    let log = server.log();
+    let of_level = |line: &str| ["INFO", "WARN", "ERROR"].iter().any(|level| line.trim_start().starts_with(level));
+    assert!(log.lines().all(of_level), "{log}");
+}
+
+#[test]
+fn a_content_root_that_is_wrong_is_named_in_the_log_and_not_at_the_pull() {
+    if !need_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("diffd.toml");
+    fs::write(&file, "").expect("configuration");
+    let mut server = Server::start(&["--config", file.to_str().expect("path")]);
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("a", b"").build()));
+    assert!(!server.log().contains("no content store"), "{}", server.log());
+    fs::rename(server.path("containerd"), server.path("elsewhere")).expect("moved");
+    server.signal(Signal::SIGHUP);
+    within(LONG, "it is told", || server.log().contains("there is no content store yet"));
+    let status = server.apply(blob, bind(&root)).expect_err("not there");
+    assert_eq!(status.code(), tonic::Code::NotFound);
+    let own = server.path("containerd/io.containerd.content.v1.content/blobs/sha256/");
+    let own = own.to_str().expect("path");
+    assert!(status.message().contains("content-root") && !status.message().contains(own), "{status:?}");
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("code=NotFound")).expect("a line");
+    assert!(line.contains(own) && line.contains("content-root"), "{line}");
+}
+
+/// systemd tells a service so which file the journal is; `journalctl -p err` goes by what stands before the line.
+#[test]
+fn lines_for_the_journal_have_their_priority() {
+    if !need_root() {
+        return;
+    }
+    for (stream, before) in [("$(stat -L -c %d:%i /proc/self/fd/2)", ["<6>", "<3>"]), ("1:1", ["", ""])] {
+        let script = format!("JOURNAL_STREAM={stream} exec \"$@\"");
+        let mut server = Server::start_by(&["sh", "-c", &script, "sh"]);
+        let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+        server.apply(blob.clone(), bind(&root)).expect("applied");
+        server.apply(blob, vec![]).expect_err("no mounts");
+        let log = server.log();
+        for (word, before) in ["applied digest", "not applied"].iter().zip(before) {
+            let line = log.lines().find(|line| line.contains(word)).expect("a line");
+            let level = line.strip_prefix(before).unwrap_or("not there").trim_start();
+            assert!(level.starts_with("INFO") || level.starts_with("ERROR"), "{line}");
+        }
+    }
 }
 
 #[test]

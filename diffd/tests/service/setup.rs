@@ -1,15 +1,16 @@
 //! `check` on machines that have one containerd or another, each a script that says what that one says.
 
+use crate::server::Server;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
 const ON: &str = "\
-root = '/var/lib/containerd'
+root = 'ROOT'
 version = 3
 [proxy_plugins.untar-in-root]
 type = 'diff'
@@ -26,18 +27,24 @@ differ = 'untar-in-root'
 snapshotter = 'overlayfs'
 ";
 
-/// Whether `check` finds that it can be used, and what it says.
+/// Whether `check` finds that it can be used, and what it says. The directory is a [`Server`]'s, if there is one.
 fn check(dir: &TempDir, version: &str, dump: &str) -> (bool, String) {
-    let dump = dump.replace("SOCKET", dir.path().join("diff.sock").to_str().expect("path"));
+    let own = |name: &str| dir.path().join(name).to_str().expect("path").to_owned();
+    let dump = dump.replace("SOCKET", &own("diff.sock")).replace("ROOT", &own("containerd"));
     let containerd = containerd(dir.path(), version, &format!("*'config dump') cat <<'END'\n{dump}END\n;;"));
     let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
-    program.args(["--content-root", "/var/lib/containerd", "check", "--containerd"]).arg(containerd);
+    program.args(["check", "--content-root", &own("containerd"), "--containerd"]).arg(containerd);
     said(&mut program)
 }
 
 fn said(program: &mut Command) -> (bool, String) {
     let output = program.output().expect("check");
-    (output.status.success(), String::from_utf8(output.stdout).expect("text"))
+    let good = match output.status.code() {
+        Some(0) => true,
+        Some(3) => false,
+        code => panic!("{code:?}: {output:?}"),
+    };
+    (good, String::from_utf8(output.stdout).expect("text"))
 }
 
 /// A script in containerd's place: its version, and what else it answers to (cases of sh).
@@ -46,7 +53,7 @@ pub(crate) fn containerd(dir: &Path, version: &str, cases: &str) -> PathBuf {
         "#!/bin/sh\ncase \"$*\" in\n--version) echo containerd github.com/containerd/containerd/v2 {version} 0 ;;\n\
          {cases}\n*) echo \"No help topic\" >&2; exit 1 ;;\nesac\n"
     );
-    let (text, containerd) = (dir.join("text"), dir.join("containerd"));
+    let (text, containerd) = (dir.join("text"), dir.join("program"));
     fs::write(&text, script).expect("script");
     install(&text, &containerd);
     containerd
@@ -65,9 +72,8 @@ fn row<'a>(said: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn a_machine_where_all_is_switched_on_can_use_it_and_does() {
-    let dir = tempfile::tempdir().expect("directory");
-    let _listener = UnixListener::bind(dir.path().join("diff.sock")).expect("socket");
-    let (good, said) = check(&dir, "2.2.3", ON);
+    let server = Server::start(&[]);
+    let (good, said) = check(&server.dir, "2.2.3", ON);
     assert!(good && said.lines().all(|line| line.starts_with("ok ")), "{said}");
     assert!(
         row(&said, "configuration").contains("version 3") && row(&said, "snapshotter").contains("overlayfs"),
@@ -87,21 +93,60 @@ fn one_where_nothing_is_switched_on_yet_can_use_it() {
 
 #[test]
 fn what_makes_pulls_fail_or_wrong_is_told_and_fails_the_check() {
-    let dir = tempfile::tempdir().expect("directory");
-    let (good, said) = check(&dir, "2.2.3", ON);
-    assert!(!good && row(&said, "plug-in").contains("every pull fails"), "nobody listens: {said}");
-    let _listener = UnixListener::bind(dir.path().join("diff.sock")).expect("socket");
+    let server = Server::start(&[]);
     for (version, dump, name, words) in [
         ("1.6.20", ON.to_owned(), "containerd", "1.7.4 is the first"),
         ("1.7.3", ON.to_owned(), "containerd", "1.7.4 is the first"),
         ("2.2.1", ON.to_owned(), "side by side", "loses whiteouts"),
-        ("2.2.3", ON.replace("/var/lib", "/data"), "content", "--content-root /data/containerd"),
+        ("2.2.3", ON.replace("ROOT", "/data/containerd"), "content", "content-root = \"/data/containerd\" into /etc/"),
         ("2.2.3", "= 1\n".to_owned(), "configuration", "none that containerd reads"),
     ] {
-        let (good, said) = check(&dir, version, &dump);
+        let (good, said) = check(&server.dir, version, &dump);
         let row = row(&said, name);
         assert!(!good && row.starts_with("NO") && row.contains(words), "{version}: {said}");
     }
+}
+
+/// systemd's socket, too, takes a connection for a service that does not start.
+#[test]
+fn a_service_that_takes_connections_and_does_not_answer_is_none() {
+    let dir = tempfile::tempdir().expect("directory");
+    let is_bad = |words: [&str; 2]| {
+        let (good, said) = check(&dir, "2.2.3", ON);
+        let row = row(&said, "plug-in");
+        let all = [words[0], "every pull fails", words[1]];
+        assert!(!good && row.starts_with("NO") && all.iter().all(|words| row.contains(words)), "{said}");
+    };
+    is_bad(["No such file", "systemctl enable --now untar-in-root-diffd.socket"]);
+    let listener = UnixListener::bind(dir.path().join("diff.sock")).expect("socket");
+    is_bad(["does not answer", "journalctl -u untar-in-root-diffd"]);
+    let hangs_up = std::thread::spawn(move || {
+        // One to see whether somebody listens, one to ask, and what was left of before.
+        while let Ok((stream, _)) = listener.accept() {
+            let mut said = [0];
+            if std::io::Read::read(&mut &stream, &mut said).is_ok_and(|n| n == 1 && said == *b".") {
+                return;
+            }
+        }
+    });
+    is_bad(["hangs up", "journalctl -u untar-in-root-diffd"]);
+    std::io::Write::write_all(&mut UnixStream::connect(dir.path().join("diff.sock")).expect("it listens"), b".")
+        .expect("said");
+    hangs_up.join().expect("ended");
+    is_bad(["refused", "systemctl status untar-in-root-diffd"]);
+}
+
+#[test]
+fn where_the_service_looks_is_its_own_word() {
+    let server = Server::start(&[]);
+    let own = server.path("containerd");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
+    let dump = ON.replace("SOCKET", server.path("diff.sock").to_str().expect("path")).replace("ROOT", "/elsewhere");
+    let containerd = containerd(server.dir.path(), "2.2.3", &format!("*'config dump') cat <<'END'\n{dump}END\n;;"));
+    program.args(["check", "--content-root", "/elsewhere", "--containerd"]).arg(containerd);
+    let (good, said) = said(&mut program);
+    let row = row(&said, "content");
+    assert!(!good && row.contains(&format!("the service looks below {}", own.display())), "{said}");
 }
 
 #[test]
