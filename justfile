@@ -63,6 +63,10 @@ bench *args:
 bench-report:
     benches/report.py
 
+# Measure packing beside every tool that is installed: as root, on a quiet machine.
+bench-pack *args:
+    benches/pack.py {{ args }}
+
 # Measure how the cost grows with the work, and what durability costs: as root, on a quiet machine.
 bench-growth *args:
     benches/growth.py {{ args }}

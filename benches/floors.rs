@@ -1,9 +1,13 @@
-//! What an archive costs at least: `floors ARCHIVE DIRECTORY [ROUNDS]` prints a line of JSON, seconds each.
+//! What an archive costs at least: `floors ARCHIVE DIRECTORY [ROUNDS]` prints a line of JSON, seconds each; what packing a
+//! tree costs, `floors --pack TREE ARCHIVE`.
 //!
 //! `decode`: the decoder in use, the file read in the pieces that the helper reads. `hash`: SHA-256 of the
 //! uncompressed stream, warm. `create1`, `create2`: every entry made from memory with the fewest calls (open,
 //! write, times, close), by one thread and by two that share the directories. `write`: the content into one
 //! file. `f2`: max(decode, hash, (decode + hash + create1) / 2), what two cores cannot beat.
+//!
+//! Of packing, `read`: every name with the fewest calls (list; open, look, read, close; look, read a link), in one thread;
+//! `write`: as many bytes into one file; `hash` of so many; `f2`: (read + write) / 2.
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, Timespec, Timestamps, futimens, linkat, mkdirat, openat, symlinkat, utimensat,
@@ -26,6 +30,11 @@ const CHUNK: usize = 256 << 10;
 fn main() -> Outcome<()> {
     // `cargo bench` adds an option that says so.
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [pack, tree, archive] = &args[..]
+        && pack == "--pack"
+    {
+        return floors_of_packing(Path::new(tree), Path::new(archive));
+    }
     let [archive, directory, rest @ ..] = &args[..] else {
         // `cargo test --benches` runs it with nothing.
         writeln!(io::stdout(), "usage: floors ARCHIVE DIRECTORY [ROUNDS]")?;
@@ -52,6 +61,68 @@ fn main() -> Outcome<()> {
         entries.all.len(),
         tar.len()
     )?;
+    Ok(())
+}
+
+fn floors_of_packing(tree: &Path, archive: &Path) -> Outcome<()> {
+    let bytes = std::cell::Cell::new(0);
+    let read = median(3, || {
+        bytes.set(0);
+        read(&rustix::fs::open(tree, DIRECTORY.difference(OFlags::PATH), Mode::empty())?, &mut vec![0; CHUNK], &bytes)
+    })?;
+    let chunk = vec![7; CHUNK];
+    let pieces = bytes.get().div_ceil(CHUNK);
+    let write = median(3, || {
+        let mut file = File::create(archive)?;
+        (0..pieces).try_for_each(|_| file.write_all(&chunk))?;
+        Ok(fs::remove_file(archive)?)
+    })?;
+    let hash = median(3, || {
+        let mut hasher = Sha256::new();
+        (0..pieces).for_each(|_| hasher.update(&chunk));
+        std::hint::black_box(hasher.finalize());
+        Ok(())
+    })?;
+    let f2 = (read + write) / 2.0;
+    writeln!(
+        io::stdout(),
+        "{{\"read\":{read:.4},\"write\":{write:.4},\"hash\":{hash:.4},\"f2\":{f2:.4},\"bytes\":{}}}",
+        bytes.get()
+    )?;
+    Ok(())
+}
+
+/// Counts the bytes of content, and a block for each name.
+fn read(dir: &OwnedFd, buffer: &mut [u8], bytes: &std::cell::Cell<usize>) -> Outcome<()> {
+    let mut names: Vec<_> = rustix::fs::Dir::read_from(dir)?.collect::<Result<_, _>>()?;
+    names.sort_by(|a, b| a.file_name().cmp(b.file_name()));
+    for entry in names.iter().filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b"..")) {
+        let (name, nofollow) = (entry.file_name(), OFlags::NOFOLLOW | OFlags::CLOEXEC);
+        bytes.set(bytes.get() + 512);
+        match entry.file_type() {
+            rustix::fs::FileType::Directory => {
+                read(&openat(dir, name, nofollow | OFlags::DIRECTORY, Mode::empty())?, buffer, bytes)?;
+            }
+            rustix::fs::FileType::RegularFile => {
+                let mut file = File::from(openat(dir, name, nofollow, Mode::empty())?);
+                std::hint::black_box(rustix::fs::fstat(&file)?);
+                loop {
+                    let n = file.read(buffer)?;
+                    bytes.set(bytes.get() + n);
+                    if n < buffer.len() {
+                        break;
+                    }
+                }
+            }
+            rustix::fs::FileType::Symlink => {
+                std::hint::black_box(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?);
+                std::hint::black_box(rustix::fs::readlinkat(dir, name, Vec::new())?);
+            }
+            _ => {
+                std::hint::black_box(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?);
+            }
+        }
+    }
     Ok(())
 }
 

@@ -35,7 +35,7 @@ def main():
             source = unpacked(program, work, tree, places[place])
             row = {"tree": tree, "compression": compression, "fs": place, "sink": arguments.sink}
             tools = commands(program, source, compression)
-            least = [floors, "pack", source, "3"] if floors and compression == "plain" else None
+            least = [floors, "--pack", source, places["tmpfs"] / "floor"] if floors and compression == "plain" else None
             row["tools"], row["floors"] = measured(tools, places["tmpfs"] / "archive", arguments, least)
             if compression == "plain":
                 row["calls"] = calls(program, source, places["tmpfs"] / "strace")
