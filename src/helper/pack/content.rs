@@ -14,7 +14,9 @@ use std::os::fd::OwnedFd;
 
 /// Files of so many bytes are read before their header is written.
 pub(crate) const SMALL: usize = 128 << 10;
-/// What is read at once of others.
+/// What is read at once of others, at most.
+const STREAM: u64 = 1 << 20;
+/// And of those with holes.
 const PIECE: usize = 256 << 10;
 /// Extents are widened to this, which no file system undercuts: so the same file is packed the same from any of them.
 const GRAIN: u64 = 4096;
@@ -51,7 +53,7 @@ impl Buffer {
 pub(crate) fn stream(file: &OwnedFd, size: u64, archive: &mut Archive) -> Result<Option<SourceChange>, Failed> {
     let mut at = 0;
     while at < size {
-        let n = archive.body_from((size - at).min(PIECE as u64), |to| {
+        let n = archive.body_from((size - at).min(STREAM), |to| {
             let room = to.capacity() - to.len();
             again(|| pread(file, spare_capacity(to), at)).call(Call::Pread64, || data(room, at))
         })?;

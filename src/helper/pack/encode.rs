@@ -87,7 +87,7 @@ impl<W: Write + Send + 'static> Encoder<W> {
         Ok(Encoder {
             output: Sink::new(Output::new(out, !plain), plain && threads > 1),
             coder,
-            blocks: Blocks::new(BLOCK, blocks + BESIDES),
+            blocks: Blocks::new(if plain { PLAIN } else { BLOCK }, blocks + BESIDES),
             block: None,
             size: 0,
             digesting: Digesting::new(threads > 1),
@@ -211,6 +211,8 @@ impl<W: Write + Send + 'static> Write for Encoder<W> {
     }
 }
 
+/// Bytes in a block that is not compressed: fewer are handed from thread to thread.
+const PLAIN: usize = 1 << 20;
 /// More would wait for the writer.
 const MOST_THREADS: usize = 16;
 /// Blocks that are filled or digested.
