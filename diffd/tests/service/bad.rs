@@ -4,7 +4,7 @@ use crate::interface::diff::{ApplyRequest, DiffRequest};
 use crate::interface::types::{Descriptor, Mount};
 use crate::server::{GZIP, OCI, Server, bind, overlay, within};
 use crate::support::privilege::need_root;
-use crate::support::tarball::{Checksum, Tarball, gz};
+use crate::support::tarball::{Checksum, Tarball, gz, xz};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -132,6 +132,68 @@ fn a_status_has_a_bound_and_no_advice_that_nobody_at_a_pull_can_follow() {
         let text = status.message();
         assert!(text.len() <= 4096 && !text.contains("Limits::") && !text.contains("kept inside"), "{text}");
     }
+}
+
+/// What nobody at a pull can do is told nobody: the archive is a blob, and no pipe leads to it.
+#[test]
+fn what_is_no_layer_is_told_in_words_for_who_pulls() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let tar = Tarball::new().file("f", vec![b'x'; 100_000]).build();
+    let mut damaged = gz(&tar);
+    let last = damaged.len() - 6;
+    damaged[last] ^= 1;
+    let zip = [&b"PK\x03\x04"[..], &[0; 1024]].concat();
+    let cut = gz(&tar)[..100].to_vec();
+    for (bytes, words) in
+        [(xz(&tar), "made the image"), (zip, "made the image"), (damaged, "ctr content rm"), (cut, "ctr content rm")]
+    {
+        let (root, blob) = (server.snapshot("1"), server.blob(GZIP, &bytes));
+        let status = server.apply(blob, bind(&root)).expect_err("no layer");
+        let text = status.message();
+        assert!(text.contains(words), "{text}");
+        for word in ["pipe", "bsdtar", "get the archive", "mkdir"] {
+            assert!(!text.contains(word) && !server.log().contains(word), "{text}");
+        }
+    }
+}
+
+#[test]
+fn which_directory_of_a_snapshot_is_gone_is_told_and_not_its_name() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let (upper, lower) = (server.snapshot("2"), server.snapshot("1"));
+    let blob = server.blob(OCI, &Tarball::new().file("f", b"1").build());
+    let gone = Path::new("/nowhere/at/all");
+    for (mounts, words) in [
+        (bind(gone), "opening the snapshot's directory: No such file"),
+        (overlay(gone, &[&lower], &[]), "opening the snapshot's upper directory: No such file"),
+        (overlay(&upper, &[&lower, gone], &[]), "opening the snapshot's lower directory 2 of 2: No such file"),
+    ] {
+        let status = server.apply(blob.clone(), mounts).expect_err("gone");
+        assert!(status.message().contains(words) && !status.message().contains("/nowhere"), "{status:?}");
+        let log = server.log();
+        let line = log.lines().last().expect("a line");
+        assert!(line.contains("/nowhere/at/all") && !line.contains("mkdir"), "{line}");
+    }
+}
+
+#[test]
+fn what_was_left_out_of_a_layer_is_in_its_line() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&["--results", "spec"]);
+    let tar = Tarball::new().file("signed", b"1").with(|e| _ = e.xattr("security.ima", "1")).build();
+    let (root, blob) = (server.snapshot("1"), server.blob(OCI, &tar));
+    server.apply(blob, bind(&root)).expect("applied");
+    let log = server.log();
+    let line = log.lines().last().expect("a line");
+    assert!(line.contains("events=1 ") && line.contains("security.ima") && line.contains("signed"), "{line}");
 }
 
 #[test]
