@@ -72,7 +72,9 @@ fn what_runs_is_given_up_at_a_second_sigterm() {
     server.signal(Signal::SIGTERM);
     within(LONG, "the end", || server.child.try_wait().expect("waited").is_some());
     assert!(!server.child.wait().expect("status").success());
-    assert!(server.log().contains("given up"), "{}", server.log());
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("given up by its caller, or at the end")).expect("a line");
+    assert!(line.contains("code=Cancelled") && line.contains("sha256:"), "{log}");
     server.runtime.block_on(call).expect("joined").expect_err("given up");
     assert!(!server.path("diff.sock").exists());
 }

@@ -123,6 +123,10 @@ fn cases() -> Vec<Case> {
         ),
         case("a name below a marker", lower(), tar().file(".wh.foo/bar", b"3"))
             .is("not applied", ".wh.foo/ .wh.foo/bar=3 | .wh.foo/ .wh.foo/bar=3 d/ d/old=1 f=2"),
+        case("a root entry that is no directory", lower(), tar().file(".", b"").file("x", b"3"))
+            .is("not applied", "x=3 | d/ d/old=1 f=2 x=3"),
+        case("an ACL that is none", lower(), tar().file("x", b"3").with(|e| _ = e.pax("SCHILY.acl.access", "rubbish")))
+            .is("not applied", "x=3 | d/ d/old=1 f=2 x=3"),
         case("a time before 1970", lower(), tar().file("x", b"3").with(|e| _ = e.pax("mtime", "-1")))
             .of(&[("x", "mtime")])
             .is("x=3 | d/ d/old=1 f=2 x=3 | -1.000000000", "x=3 | d/ d/old=1 f=2 x=3 | 0.000000000"),
