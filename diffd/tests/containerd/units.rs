@@ -62,6 +62,20 @@ fn the_units_serve_a_containerd_and_survive_what_happens_to_them() {
     machine.run(&["systemctl", "reload", UNITS[0].0]);
     wait_until("it has read it", || journal(&machine).contains("configuration read again"));
     assert!(machine.fails(&import("limited", &image)).contains("entries"));
+    let errors = machine.run(&["journalctl", "-u", UNITS[0].0, "-p", "err", "-o", "cat"]);
+    assert!(errors.contains("ERROR not applied") && !errors.contains("INFO"), "{errors}");
+    machine.run(&["untar-in-root-diffd", "check"]);
+    // It does not start, and systemd's socket takes connections for it all the same.
+    let drop_in = machine.path("/etc/systemd/system/untar-in-root-diffd.service.d");
+    fs::create_dir_all(&drop_in).expect("directory");
+    let bad = "[Service]\nExecStart=\nExecStart=/usr/bin/untar-in-root-diffd --metrics 10.0.0.1:9\n";
+    fs::write(drop_in.join("bad.conf"), bad).expect("drop-in");
+    machine.run(&["systemctl", "daemon-reload"]);
+    machine.output(&["systemctl", "restart", UNITS[0].0]);
+    let output = machine.output(&["untar-in-root-diffd", "check"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let row = said.lines().find(|line| line.contains("plug-in")).expect("a row");
+    assert!(output.status.code() == Some(3) && row.starts_with("NO") && row.contains("journalctl -u"), "{said}");
     machine.run(&["systemctl", "stop", UNITS[1].0, UNITS[0].0]);
     assert_eq!(pid(&machine), "0");
     machine.fails(&import("stopped", &image));
