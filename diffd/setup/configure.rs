@@ -67,34 +67,46 @@ pub(crate) fn configure(
     if plan.docker.is_some() {
         print(&format_args!("{}\n", of_its_store(asked.remove)));
     }
-    let code = if asked.write { wanting(asked, settings) } else { exit::DONE };
-    if code == exit::DONE && !asked.dry_run && plan.all().next().is_some() {
-        print(&format_args!("Restart {} for it to take effect.\n", to_restart(asked)));
+    Ok(ExitCode::from(what_next(asked, settings, plan.all().next().is_some())))
+}
+
+/// What is to be done for it to take effect, and how the command ends.
+fn what_next(asked: &Configure, settings: &Result<Settings, Wrong>, changed: bool) -> u8 {
+    if asked.write && wanting(asked, settings) {
+        return exit::WANTING;
     }
-    Ok(ExitCode::from(code))
+    match changed {
+        _ if asked.dry_run => {}
+        true => print(&format_args!("Restart {} for it to take effect.\n", to_restart(asked))),
+        false if asked.write => {
+            print(&format_args!("Restart {}, if that was not done since it was written.\n", to_restart(asked)));
+        }
+        false => {}
+    }
+    exit::DONE
 }
 
 fn to_restart(asked: &Configure) -> &'static str {
     if asked.whose == Whose::Docker { "containerd, then Docker" } else { "containerd" }
 }
 
-/// With the eyes of `check`, what is between this configuration and a pull that works.
-fn wanting(asked: &Configure, settings: &Result<Settings, Wrong>) -> u8 {
+/// With the eyes of `check`, whether anything is between this configuration and a pull that works; what it is, is said.
+fn wanting(asked: &Configure, settings: &Result<Settings, Wrong>) -> bool {
     if asked.containerd_version.is_some() {
         print(&"containerd was not asked: `untar-in-root-diffd check` says on its machine what is wanting.\n");
-        return exit::DONE;
+        return false;
     }
     let rows = rows(&Machine { containerd: &asked.containerd, config: &asked.containerd_config, settings });
     rows.iter().filter(|row| row.state != State::Good).for_each(Row::show);
     if !any_bad(&rows) {
-        return exit::DONE;
+        return false;
     }
     print(&format_args!(
         "It is written, but with what is marked NO pulls would fail. Mend that first (`untar-in-root-diffd check` looks \
          again), then restart {}. `configure --remove` takes it out again.\n",
         to_restart(asked)
     ));
-    exit::WANTING
+    true
 }
 
 fn show(plan: &Plan) {

@@ -231,7 +231,12 @@ fn damage_to_documents() {
             Image,
             "but 7 are declared",
         ),
-        ("negative size", at(Index, |v| v["manifests"][0]["size"] = (-7).into()), Image, "an entry of it is not of this kind"),
+        (
+            "negative size",
+            at(Index, |v| v["manifests"][0]["size"] = (-7).into()),
+            Image,
+            "an entry of it is not of this kind",
+        ),
         ("size beyond all bounds", at(Index, |v| v["manifests"][0]["size"] = u64::MAX.into()), Limit, "bytes"),
         (
             "wrong digest",

@@ -107,6 +107,7 @@ fn what_is_wanting_before_a_pull_works_is_said_as_check_would() {
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.code() == Some(code) && (code == 0 || said.contains(words)), "{words}: {output:?}");
             assert_eq!(said.contains("NO  "), code == 3, "{said}");
+            assert!(said.to_lowercase().contains("restart containerd"), "{said}");
         }
         assert!(machine.text("config.toml").contains("untar-in-root"));
     }
