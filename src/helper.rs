@@ -41,7 +41,7 @@ use fault::Fault;
 use feed::{Sink, failure, feed, read_failure};
 use jail::right::Write;
 use jail::root::{Entrance, Inside};
-use jail::{confine, lifeline, limits, userns};
+use jail::{arrival, confine, lifeline, limits, userns};
 use list::Lister;
 use nix::errno::Errno;
 use read::decode;
@@ -113,12 +113,17 @@ fn run() -> ! {
 fn serve(archive: &Arc<OwnedFd>, control: OwnedFd, mut reporter: Reporter, started: Instant) -> i32 {
     let request = reporter.channel().receive();
     let mut report = Report::default();
-    let failure = match request {
-        Ok(Down::Request(request)) => work(archive, control, &request, &mut reporter, &mut report, started).err(),
-        Ok(Down::Pack(request)) => pack::work(archive, control, &request, &mut reporter, &mut report, started).err(),
+    let arrived = arrival::go().map_err(at(Stage::Enter));
+    let worked = match (request, arrived) {
+        (Ok(Down::Request(_) | Down::Pack(_)), Err(failure)) => Err(failure),
+        (Ok(Down::Request(request)), Ok(())) => work(archive, control, &request, &mut reporter, &mut report, started),
+        (Ok(Down::Pack(request)), Ok(())) => {
+            pack::work(archive, control, &request, &mut reporter, &mut report, started)
+        }
         // Nobody is there, or nobody that could make sense of a reply.
         _ => return 1,
     };
+    let failure = worked.err();
     reporter.send(&Up::Reply(Box::new(Reply { report, failure: failure.map(|failure| *failure) })));
     0
 }

@@ -44,7 +44,7 @@ struct Environment {
 const ROOT: u32 = 0;
 const USER: u32 = 65534;
 
-const ENVIRONMENTS: [Environment; 11] = [
+const ENVIRONMENTS: [Environment; 15] = [
     Environment {
         name: "root",
         owner: ROOT,
@@ -111,6 +111,34 @@ const ENVIRONMENTS: [Environment; 11] = [
         cells: ["pivot"; 6],
     },
     Environment {
+        name: "container as above, without `/proc`",
+        owner: ROOT,
+        start: |place, words| lacking_proc(&Contained::root().command(&place.scratch, words)),
+        ids: "none made",
+        cells: ["chroot"; 6],
+    },
+    Environment {
+        name: "its fourteen capabilities and no filter, without `/proc`",
+        owner: ROOT,
+        start: |place, words| lacking_proc(&Contained::root().unfiltered(&place.program(words))),
+        ids: "none made",
+        cells: ["chroot"; 6],
+    },
+    Environment {
+        name: "restricted pod as above, without `/proc`",
+        owner: 1000,
+        start: |place, words| lacking_proc(&Contained::pod(1000).command(&place.scratch, words)),
+        ids: "none made",
+        cells: ["beneath"; 6],
+    },
+    Environment {
+        name: "user without `/proc`",
+        owner: USER,
+        start: |place, words| lacking_proc(&Contained::pod(USER).unfiltered(&place.program(words))),
+        ids: "none made",
+        cells: ["beneath"; 6],
+    },
+    Environment {
         name: "root on a kernel of 2019: twelve newer calls answer ENOSYS",
         owner: ROOT,
         start: |place, words| Contained::without_newer_calls(libc::ENOSYS).command(&place.scratch, words),
@@ -174,6 +202,15 @@ fn bare(words: &[&str]) -> Command {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]);
     command
+}
+
+/// With something else mounted there, in a mount namespace; in a chroot there would be no user namespaces either.
+fn lacking_proc(command: &Command) -> Command {
+    let script = "mount -t tmpfs t /proc && exec \"$@\"";
+    let mut without = bare(&["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+    without.arg(command.get_program()).args(command.get_args());
+    without.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    without
 }
 
 /// In a mount namespace where these are the ranges of everybody.

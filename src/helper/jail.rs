@@ -1,5 +1,6 @@
 //! How this process comes to see nothing but the root, and to have no right that it does not need.
 
+pub(super) mod arrival;
 pub(super) mod confine;
 pub(super) mod cover;
 pub(super) mod landlock;

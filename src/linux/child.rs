@@ -106,7 +106,7 @@ impl Child {
         // Not a pipe: the helper is to end with ours (helper/lifeline.rs).
         let (stderr, their_stderr) = sockets()?;
         set_nonblocking(&stderr)?;
-        let process = start::process(program, root, [archive, theirs, their_stderr])?;
+        let process = start::process(program, root, [archive, theirs, their_stderr], &stderr)?;
         let attached = canceller.attach(move || {
             let _ = shutdown(second.as_raw_fd(), Shutdown::Both);
         });

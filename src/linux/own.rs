@@ -33,7 +33,7 @@ fn is_no_script(path: &Path) -> bool {
 fn by_name(name: Option<PathBuf>) -> Result<PathBuf, Error> {
     let name = name.filter(|name| name.is_absolute() && is_no_script(name));
     let text = "/proc is not mounted, and this program was not started by an absolute name of its own, so it cannot start itself \
-                as the helper: mount /proc, or name a program (Program::at)";
+                as the helper: mount /proc, or start it by its absolute path (for the library: Program::at)";
     name.ok_or_else(|| Error::new(ErrorKind::Helper, Detail::Text(text)))
 }
 

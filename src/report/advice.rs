@@ -54,6 +54,8 @@ pub enum Advice {
     GiveLowers,
     /// Unprivileged user namespaces are forbidden here.
     AllowUserNamespaces,
+    /// A user namespace was needed, and without `/proc` none can be mapped.
+    MountProc,
     /// The user namespace that was made gives no rights.
     PowerlessNamespace,
     /// Too many namespaces.

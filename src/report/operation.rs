@@ -65,6 +65,7 @@ calls! {
     Pwrite64 "pwrite64"
     Read "read"
     Readlinkat "readlinkat"
+    Recvmsg "recvmsg"
     Seccomp "seccomp"
     Setresgid "setresgid"
     Setresuid "setresuid"

@@ -49,6 +49,9 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
              kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp profile), or this process is in a \
              chroot; a weaker isolation may do without one"
         }
+        Advice::MountProc => {
+            "nothing is mounted at /proc, without which no user namespace can be mapped: mount it (mount -t proc proc /proc)"
+        }
         Advice::PowerlessNamespace => {
             "the user namespace that was made gives no rights here (sysctl kernel.apparmor_restrict_unprivileged_userns, \
              or a filter on system calls); allow it by a profile, or do without it"

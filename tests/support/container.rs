@@ -173,6 +173,13 @@ impl Contained {
         self.filter.words()
     }
 
+    /// The command line with these rights alone, and no filter.
+    pub fn unfiltered(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(&self.setpriv).args(words);
+        command
+    }
+
     /// The command line in such a container; its binaries are copied to where everybody may execute them.
     ///
     /// # Panics
@@ -201,7 +208,9 @@ fn becomes_the_program() {
     let Ok(arguments) = env::var(ARGUMENTS) else { return };
     let arguments: Vec<String> = serde_json::from_str(&arguments).expect("arguments");
     Filter::parse(&env::var(FORBIDDEN).expect("calls")).install();
-    let program: PathBuf = env::current_exe().expect("this program").with_file_name("untar-in-root");
+    // Not asked of the kernel, which is not to be had where /proc lacks.
+    let this = env::args_os().next().map(PathBuf::from).expect("a name");
+    let program = this.with_file_name("untar-in-root");
     let error = Command::new(program).args(arguments).env_remove(ARGUMENTS).exec();
     panic!("{error}");
 }

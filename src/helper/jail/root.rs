@@ -103,7 +103,9 @@ impl Entrance<'_> {
                 let mounts = mounts::below_cwd();
                 let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
                 change_root()?;
-                let (switch, fallback) = (RootSwitch::Chroot, Some(fallback_of(fault)));
+                // Without /proc it is that which could be mended.
+                let lacking = self.refused.clone().filter(|refused| refused.errno() == Some(Errno::ENOENT));
+                let (switch, fallback) = (RootSwitch::Chroot, Some(fallback_of(lacking.unwrap_or(fault))));
                 let mounts = mounts.unwrap_or_default();
                 confirm(Switched { switch, fallback, mounts, below, covered: Vec::new() }, &before, Vec::new())
             }
@@ -168,7 +170,10 @@ fn switch_in_namespace<R: Right>(isolation: Isolation, wanted: Mounts) -> Result
         (_, Ok(())) => pivot(),
     };
     let (switch, fallback) = match pivoted {
-        Ok(()) => (RootSwitch::Pivot, None),
+        Ok(pivoted) => {
+            pivoted.leave_the_old()?;
+            (RootSwitch::Pivot, None)
+        }
         Err(fault) if isolation == Isolation::Pivot => return Err(fault),
         Err(fault) => {
             change_root()?;
@@ -290,23 +295,46 @@ fn fstat_cwd() -> Result<FileStat> {
         .call(Call::Newfstatat, || at(Descriptor::Cwd, ".").with("<stat>, AT_NO_AUTOMOUNT"))
 }
 
-/// Makes the working directory the root and detaches the old one. With both names ".", the old root is
-/// stacked on the new: nothing is made inside the destination.
-fn pivot() -> Result<()> {
+/// The old root, which lies over the new until it is left: by `..` everything of it could be reached meanwhile, so that
+/// nothing but an error may come of a failure.
+#[must_use]
+struct Pivoted {
+    old: OwnedFd,
+    new: OwnedFd,
+}
+
+/// Makes the working directory the root. With both names ".", the old root is stacked on the new: nothing is made inside the
+/// destination.
+fn pivot() -> Result<Pivoted> {
     let flags = DIRECTORY | OFlag::O_PATH;
     let held = |name| {
         openat(AT_FDCWD, name, flags, Mode::empty())
             .call(Call::Openat, || at(Descriptor::Cwd, name).with("O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY"))
     };
     let (old, new) = (held("/")?, held(".")?);
+    may_detach()?;
     pivot_root(".", ".").call(Call::PivotRoot, || PIVOT)?;
-    fchdir(old).call(Call::Fchdir, || on(Descriptor::Root))?;
-    let none = None::<&str>;
-    mount(none, ".", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .call(Call::Mount, || "NULL, \".\", NULL, MS_REC|MS_PRIVATE, NULL")?;
-    umount2(".", MntFlags::MNT_DETACH).call(Call::Umount2, || "\".\", MNT_DETACH")?;
-    fchdir(new).call(Call::Fchdir, || on(Descriptor::Root))?;
-    chdir("/").call(Call::Chdir, || "\"/\"")
+    Ok(Pivoted { old, new })
+}
+
+/// Whether a filter forbids what comes later: the kernel itself would find these flags wrong before anything else.
+fn may_detach() -> Result<()> {
+    match umount2(".", MntFlags::from_bits_retain(-1)) {
+        Err(Errno::EINVAL) | Ok(()) => Ok(()),
+        refused => refused.call(Call::Umount2, || "\".\", 0xffffffff"),
+    }
+}
+
+impl Pivoted {
+    fn leave_the_old(self) -> Result<()> {
+        fchdir(self.old).call(Call::Fchdir, || on(Descriptor::Root))?;
+        let none = None::<&str>;
+        mount(none, ".", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+            .call(Call::Mount, || "NULL, \".\", NULL, MS_REC|MS_PRIVATE, NULL")?;
+        umount2(".", MntFlags::MNT_DETACH).call(Call::Umount2, || "\".\", MNT_DETACH")?;
+        fchdir(self.new).call(Call::Fchdir, || on(Descriptor::Root))?;
+        chdir("/").call(Call::Chdir, || "\"/\"")
+    }
 }
 
 fn change_root() -> Result<()> {

@@ -2,13 +2,15 @@
 
 use super::confine;
 use super::lifeline;
-use crate::helper::fault::{Attempt, Fault, Result};
+use crate::helper::fault::{Attempt, Fault, Result, at};
 use crate::helper::reporter::Reporter;
 use crate::namespace;
 use crate::options::{Isolation, Jail, UserNamespace};
-use crate::report::{Call, Namespace, UserNamespaceReport};
+use crate::proc;
+use crate::report::{Call, Descriptor, Namespace, UserNamespaceReport};
 use crate::wire::{Down, Up};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
 
@@ -34,7 +36,7 @@ pub(crate) fn enter(jail: &Jail, beneath: bool, reporter: &mut Reporter) -> Resu
     if spare && !confine::can_be_mapped() {
         return Ok(Entered::default());
     }
-    match unshare(CloneFlags::CLONE_NEWUSER).call(Call::Unshare, || Namespace::User) {
+    match make() {
         Err(fault) if spare => return Ok(Entered { report: None, refused: Some(fault) }),
         made => made?,
     }
@@ -51,6 +53,15 @@ pub(crate) fn enter(jail: &Jail, beneath: bool, reporter: &mut Reporter) -> Resu
     lifeline::tie();
     let report = UserNamespaceReport { uids: namespace::uids(), gids: namespace::gids() };
     Ok(Entered { report: Some(report), refused: None })
+}
+
+/// Its ids can be mapped nowhere but in `/proc`.
+fn make() -> Result<()> {
+    proc::file("self/uid_map", OFlag::O_RDONLY).map_err(|error| {
+        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        Fault::os(errno, Call::Openat, at(Descriptor::Cwd, "/proc/self/uid_map").with("O_RDONLY|O_CLOEXEC"))
+    })?;
+    unshare(CloneFlags::CLONE_NEWUSER).call(Call::Unshare, || Namespace::User)
 }
 
 /// The namespace's root, where its maps have one: files are then made by an id that is mapped.

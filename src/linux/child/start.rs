@@ -1,21 +1,22 @@
 //! What a helper is given, and its start.
 
 use crate::error::Error;
-use crate::inode;
 use crate::kind::ErrorKind;
 use crate::linux::own::ARGV0;
 use crate::plan::PIECE;
-use crate::proc;
 use crate::program::Program;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use nix::unistd::getegid;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Milliseconds that a helper waits for room below the limit of processes.
+const MOMENTS: u32 = 20;
 
 /// The pipe that carries the archive, as large as the kernel lets it be.
 pub(in crate::linux) fn archive_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
@@ -37,20 +38,40 @@ pub(in crate::linux) fn set_nonblocking(fd: &OwnedFd) -> Result<(), Error> {
         .map_err(|e| Error::io(ErrorKind::Helper, "making a descriptor non-blocking", e))
 }
 
-/// Starts a helper in the root, with these as its three standard descriptors.
+/// Starts a helper with these as its three standard descriptors, and hands it the root on the third.
+///
+/// The helper goes there itself: without `/proc` a descriptor has no name by which it could be started there, the working
+/// directory is all threads' together, and a directory that may not be entered is then refused by its own name.
 pub(super) fn process(
     program: &Program,
     root: &OwnedFd,
     [archive, control, stderr]: [OwnedFd; 3],
+    ours: &OwnedFd,
 ) -> Result<Child, Error> {
+    hand_over(root, ours).map_err(|e| Error::io(ErrorKind::Helper, "handing over the root", e))?;
     let mut command = command(program);
     command.stdin(Stdio::from(archive)).stdout(Stdio::from(control)).stderr(Stdio::from(stderr));
-    // A handle, not a name: a rename in between changes nothing.
-    let started = match proc::name_of(root) {
-        Ok(name) => spawned(command.current_dir(name)),
-        Err(_) => from_inside(&mut command, root),
-    };
-    started.map_err(|e| spawn_error(program, root, e))
+    patiently(&mut command).map_err(|e| Error::io_at(ErrorKind::Helper, "starting the helper", program.path(), e))
+}
+
+/// A handle, not a name: a rename in between changes nothing. It waits in the socket until the helper is there, and goes
+/// with it if none comes.
+fn hand_over(root: &OwnedFd, ours: &OwnedFd) -> nix::Result<()> {
+    let handles = [root.as_raw_fd()];
+    let handles = [ControlMessage::ScmRights(&handles)];
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(ours.as_raw_fd(), &[IoSlice::new(&[0])], &handles, flags, None).map(drop)
+}
+
+/// A thread or process that has ended counts for a moment longer, so the limit may not be reached at all.
+fn patiently(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..MOMENTS {
+        match spawned(command) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(1)),
+            spawned => return spawned,
+        }
+    }
+    spawned(command)
 }
 
 /// By `posix_spawn`, which in glibc is `clone3`, and believes a filter that answers EPERM to a call that it does not know
@@ -70,28 +91,4 @@ fn command(program: &Program) -> Command {
         command.env("LD_LIBRARY_PATH", value);
     }
     command
-}
-
-/// Without `/proc` a descriptor has no name: a thread goes into the root, alone, and starts it from there.
-fn from_inside(command: &mut Command, root: &OwnedFd) -> io::Result<Child> {
-    let start = || {
-        unshare(CloneFlags::CLONE_FS)?;
-        nix::unistd::fchdir(root)?;
-        spawned(command.current_dir("."))
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, start)?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-/// `posix_spawn` does not say which of its steps failed, so the likely ones are looked at.
-fn spawn_error(program: &Program, root: &OwnedFd, error: io::Error) -> Error {
-    match nix::sys::stat::fstat(root) {
-        Ok(stat) if inode::is_directory(&stat) => {
-            Error::io_at(ErrorKind::Helper, "starting the helper", program.path(), error)
-        }
-        Ok(_) => Error::io(ErrorKind::Root, "entering the root", Errno::ENOTDIR),
-        Err(e) => Error::io(ErrorKind::Root, "entering the root", e),
-    }
 }

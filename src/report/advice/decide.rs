@@ -96,6 +96,8 @@ fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
     match (operation.call, errno) {
         _ if operation.purpose == Purpose::Owners => Some(Advice::AskNoOwners),
         _ if operation.purpose == Purpose::Walls => Some(Advice::KeepWalls),
+        (Call::Openat, Errno::ENOENT | Errno::ENOTDIR) if is_in_proc(&operation.on) => Some(Advice::MountProc),
+        (Call::Openat | Call::Fchdir, Errno::EACCES) => Some(Advice::Permission),
         (Call::Unshare, Errno::EPERM) if new_user => Some(Advice::AllowUserNamespaces),
         (Call::Unshare, Errno::ENOSPC | Errno::EUSERS) => Some(Advice::MoreNamespaces),
         (_, Errno::EPERM | Errno::EACCES) if operation.purpose == Purpose::InNewNamespace => {
@@ -107,6 +109,10 @@ fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
         (Call::Write | Call::Openat, Errno::EPERM | Errno::EINVAL) => Some(Advice::SubordinateIds),
         _ => None,
     }
+}
+
+fn is_in_proc(on: &Operand) -> bool {
+    matches!(on, Operand::Name { name, .. } if name.starts_with(b"/proc/"))
 }
 
 fn of_reading(errno: Errno) -> Option<Advice> {
