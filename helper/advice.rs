@@ -36,7 +36,7 @@ fn of_advice(advice: Advice) -> Option<&'static str> {
         Advice::AllowNamespaces => "do without --lower | do without --layers and --store",
         Advice::GiveLowers => "--lower",
         Advice::LayersInstead => "--layers | do without --store",
-        Advice::AllowUserNamespaces => "--userns auto, with --isolation auto | --isolation beneath",
+        Advice::AllowUserNamespaces => "--isolation beneath",
         Advice::PowerlessNamespace => "--userns never",
         Advice::MountRights => "--userns auto | --isolation auto",
         Advice::AskNoOwners => "do without --chown, --uid-map and --gid-map",

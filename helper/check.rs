@@ -6,11 +6,12 @@ mod overlay;
 use crate::args::Check;
 use crate::exit::{self, Exit};
 use crate::json;
+use crate::proc;
 use crate::screen::Screen;
 use crate::trouble::Trouble;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use untar_in_root::{Confinement, Devices, Error, EventKind, Program, Report, RootSwitch, Untar};
+use untar_in_root::{Advice, Confinement, Devices, Error, EventKind, Program, Report, RootSwitch, Untar};
 
 /// One thing, and whether it can be had.
 struct Item {
@@ -29,6 +30,8 @@ enum State {
     No,
 }
 
+const TRUSTED: &str = "trusted.* attributes";
+
 pub(crate) fn run(args: &Check) -> Exit {
     if let (true, Some(dir)) = (args.mount_here, &args.dir) {
         return overlay::mount_here(dir);
@@ -40,7 +43,7 @@ pub(crate) fn run(args: &Check) -> Exit {
     let scratch = match Scratch::new(&parent) {
         Ok(scratch) => scratch,
         Err(error) => {
-            let trouble = Trouble::Scratch { dir: parent, error };
+            let trouble = Trouble::Scratch { dir: parent, given: args.dir.is_some(), error };
             screen.say(&trouble);
             return Exit::Code(trouble.exit());
         }
@@ -57,10 +60,14 @@ pub(crate) fn run(args: &Check) -> Exit {
             what: "applying an archive",
             state: State::No,
             detail: error.to_string(),
-            remedy: Some(rights()),
+            remedy: Some(match error.advice() {
+                Some(Advice::Threads) => "more processes and threads: `ulimit -u`, and pids.max of the cgroup",
+                _ => rights(),
+            }),
         }],
     };
-    items.push(overlay::item(&scratch.0));
+    let has_trusted = items.iter().any(|item| item.what == TRUSTED && item.state == State::Yes);
+    items.push(overlay::item(&scratch.0, has_trusted));
     let code = exit_code(tried.as_ref().ok());
     show(&mut screen, args, &items, tried.as_ref().ok(), &parent);
     drop(scratch);
@@ -143,6 +150,10 @@ fn root_switch(c: &Confinement) -> Item {
 /// What to do for a stronger switch of root, or for any.
 fn rights() -> &'static str {
     match nix::unistd::geteuid().is_root() {
+        _ if !proc::is_mounted() => {
+            "first of all /proc (mount -t proc proc /proc), without which no user namespace can be mapped and nothing is told of \
+             mounts; then what this says with it"
+        }
         true => {
             "CAP_SYS_ADMIN, or user namespaces (user.max_user_namespaces>0), and in a container a seccomp and AppArmor \
              profile that permit unshare, mount and pivot_root; CAP_SYS_CHROOT is enough for chroot"
@@ -250,11 +261,14 @@ fn files(report: &Report, trusted: Option<String>) -> Vec<Item> {
             "file capabilities",
             attribute(b"security.capability"),
             State::Partly,
-            "another file system, or CAP_SETFCAP",
+            match report.confinement.root {
+                RootSwitch::Beneath => "a root that is entered (see root switch): without one, no capability is held",
+                _ => "another file system, or CAP_SETFCAP",
+            },
         ),
         item("ACLs", attribute(b"system.posix_acl"), State::Partly, "a file system mounted with ACLs, and any owner"),
         item(
-            "trusted.* attributes",
+            TRUSTED,
             trusted.or_else(|| attribute(b"trusted.")),
             State::Partly,
             "only root in the first user namespace has them; overlay marks then go into user.overlay.*, and the \

@@ -65,6 +65,9 @@ fn show(screen: &mut Screen, args: &Inspect, images: &[Image], left_out: &[&Left
                 screen.print(line);
             });
         }
+        if images.is_empty() && left_out.is_empty() {
+            screen.print(&"there is no image in it");
+        }
         for (at, one) in left_out.iter().enumerate() {
             if at == 0 && !images.is_empty() {
                 screen.print(&"");
@@ -162,7 +165,7 @@ fn who(one: &LeftOut) -> String {
     let names = one.names.iter().map(|name| Escaped(name.as_bytes()).to_string());
     let platform = one.platform.as_ref().map(|platform| format!("({platform})"));
     let who: Vec<String> = names.chain(one.digest.map(|digest| digest.to_string())).chain(platform).collect();
-    who.join(" ")
+    if who.is_empty() { "one without a name".to_owned() } else { who.join(" ") }
 }
 
 fn why(one: &LeftOut) -> (&'static str, String) {

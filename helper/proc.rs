@@ -5,7 +5,7 @@
 use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use std::io;
 
-fn is_mounted() -> bool {
+pub(crate) fn is_mounted() -> bool {
     statfs("/proc").is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
 }
 

@@ -16,11 +16,11 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use untar_in_root::{Advice, Canceller, Confinement, ErrorKind, Escaped, Event, Listed, MountsBelow, Program};
-use untar_in_root::{Report, RootSwitch, Untar};
+
+use untar_in_root::{Advice, Canceller, Confinement, Escaped, Event, Listed, MountsBelow, Program};
+use untar_in_root::{EventKind, Mode, OverlayPrefix, Report, RootSwitch, Untar};
 
 /// Warnings that are shown; `--json` has more.
 const WARNINGS: usize = 30;
@@ -51,12 +51,9 @@ pub(crate) fn run(args: &Args) -> Exit {
         },
         Err(trouble) => return tell(args, &screen, Err(trouble)),
     };
-    let left_over = jail.as_ref().map(|EmptyDirectory(path)| path.clone());
-    let mut caught = signals.watch(untar.canceller(), move || drop(left_over.map(EmptyDirectory)));
-    let mut result = untar.apply_fd(archive).map_err(Trouble::from);
-    if lacks_a_process(&result) && caught.give_up() {
-        result = again(args, &screen, &mut jail);
-    }
+    let left_over = jail.as_ref().and_then(EmptyDirectory::made);
+    let caught = signals.watch(untar.canceller(), move || drop(left_over.map(EmptyDirectory::Made)));
+    let result = untar.apply_fd(archive).map_err(Trouble::from);
     lock(&screen).end_progress();
     let signal = match &result {
         Ok(_) => None,
@@ -67,30 +64,6 @@ pub(crate) fn run(args: &Args) -> Exit {
         Some(signal) => Exit::Signal(signal),
         None => tell(args, &screen, result),
     }
-}
-
-/// The helper could not be started: the limit of processes and threads is reached.
-fn lacks_a_process(result: &Result<Report, Trouble>) -> bool {
-    let error = result.as_ref().err().and_then(Trouble::run_error);
-    error.is_some_and(|error| error.kind() == ErrorKind::Helper && error.advice() == Some(Advice::Threads))
-}
-
-/// Nothing has been read yet.
-fn again(args: &Args, screen: &Arc<Mutex<Screen>>, jail: &mut Option<EmptyDirectory>) -> Result<Report, Trouble> {
-    let mut once = || {
-        let archive = archive(args)?;
-        let untar = prepare(args, screen, &archive, jail)?;
-        untar.apply_fd(archive).map_err(Trouble::from)
-    };
-    // A thread that has ended counts for a moment longer.
-    for _ in 0..100 {
-        let result = once();
-        if !lacks_a_process(&result) {
-            return result;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    once()
 }
 
 /// Did the helper die of a signal that may have been sent to us both?
@@ -122,7 +95,7 @@ fn prepare(
     let mut untar = match args.root() {
         Some(root) if args.writing.destination.atomic => Untar::atomic(root)?,
         Some(root) => Untar::open(root)?,
-        None => Untar::open(&jail.insert(EmptyDirectory::new().map_err(Trouble::Jail)?).0)?,
+        None => Untar::open(jail.insert(EmptyDirectory::new().map_err(Trouble::Jail)?).path())?,
     };
     untar = untar.program(Program::this()?);
     let mut options = args.options();
@@ -212,6 +185,7 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
     };
     if let Some(report) = report.filter(|_| !args.output.quiet) {
         unmapped(&mut screen, report, result.as_ref().err());
+        user_marks(&mut screen, args, report);
         remarks(&mut screen, report);
     }
     if let Some(trouble) = result.as_ref().err().filter(|trouble| !trouble.is_quiet()) {
@@ -276,6 +250,15 @@ pub(crate) fn unmapped(screen: &mut Screen, report: &Report, trouble: Option<&Tr
     }
 }
 
+/// Root, who is used to other marks, is told of those that were taken here, where no event says why.
+fn user_marks(screen: &mut Screen, args: &Args, report: &Report) {
+    let asked = matches!(args.options().mode, Mode::Overlay(overlay) if overlay.prefix == OverlayPrefix::User);
+    let told = report.events.iter().any(|event| event.what == EventKind::UserMarks);
+    if report.user_marks && !asked && !told && nix::unistd::geteuid().is_root() {
+        screen.say(&"note: overlay marks are in user.overlay.* here: mount it with userxattr");
+    }
+}
+
 /// What is mounted below the root and could not be covered, unless it was to be crossed.
 fn mounts(screen: &mut Screen, c: &Confinement) {
     match c.mounts {
@@ -291,17 +274,43 @@ fn mounts(screen: &mut Screen, c: &Confinement) {
     }
 }
 
-/// What a listing is confined to. An empty directory, gone with the value.
-struct EmptyDirectory(PathBuf);
+/// What a listing is confined to: an empty directory, gone with the value, or one that is there anyhow.
+enum EmptyDirectory {
+    Made(PathBuf),
+    Lent(PathBuf),
+}
+
+/// Directories with next to nothing in them, where none can be made: as in a container whose root is read-only. Never `/`:
+/// that would be no jail.
+const LENT: [&str; 2] = ["/var/empty", "/proc/fs"];
 
 impl EmptyDirectory {
     fn new() -> io::Result<EmptyDirectory> {
-        Ok(EmptyDirectory(nix::unistd::mkdtemp(&std::env::temp_dir().join("untar-in-root-list-XXXXXX"))?))
+        let made = nix::unistd::mkdtemp(&std::env::temp_dir().join("untar-in-root-list-XXXXXX"));
+        made.map(EmptyDirectory::Made).or_else(|errno| {
+            let lent = LENT.iter().map(PathBuf::from).find(|dir| std::fs::read_dir(dir).is_ok());
+            lent.map(EmptyDirectory::Lent).ok_or_else(|| errno.into())
+        })
+    }
+
+    fn path(&self) -> &Path {
+        let (EmptyDirectory::Made(path) | EmptyDirectory::Lent(path)) = self;
+        path
+    }
+
+    /// What is to be removed.
+    fn made(&self) -> Option<PathBuf> {
+        match self {
+            EmptyDirectory::Made(path) => Some(path.clone()),
+            EmptyDirectory::Lent(_) => None,
+        }
     }
 }
 
 impl Drop for EmptyDirectory {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
+        if let EmptyDirectory::Made(path) = self {
+            let _ = std::fs::remove_dir(path);
+        }
     }
 }

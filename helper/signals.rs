@@ -28,7 +28,8 @@ pub(crate) struct Signals {
 /// What has been caught, and the thread that waits for it.
 pub(crate) struct Caught {
     told: Arc<AtomicI32>,
-    watcher: Option<Watcher>,
+    /// It stays for as long as it is there.
+    _watcher: Option<Watcher>,
 }
 
 struct Watcher {
@@ -37,17 +38,14 @@ struct Watcher {
     stay: OwnedFd,
 }
 
-impl Caught {
-    /// Gives the thread back, where it has the place of a process that is needed more: signals then do what they always did.
-    /// False if there is none.
-    pub(crate) fn give_up(&mut self) -> bool {
-        let Some(Watcher { thread, stay }) = self.watcher.take() else { return false };
-        drop(stay);
-        let _ = thread.join();
-        let _ = SigSet::all().thread_unblock();
-        true
+impl Watcher {
+    fn end(self) {
+        drop(self.stay);
+        let _ = self.thread.join();
     }
+}
 
+impl Caught {
     pub(crate) fn signal(&self) -> Option<Signal> {
         Signal::try_from(self.told.load(Ordering::Acquire)).ok()
     }
@@ -96,11 +94,18 @@ impl Signals {
             let thread = std::thread::Builder::new().name("signals".into()).spawn(wait)?;
             Ok(Watcher { thread, stay })
         });
-        // Without a thread to spare, the signals do what they always did.
-        if watcher.is_err() {
+        // Without a thread to spare, or with one in the place of the helper, the signals do what they always did.
+        let watcher = match watcher {
+            Ok(watcher) if !is_one_more_to_be_had() => {
+                watcher.end();
+                None
+            }
+            watcher => watcher.ok(),
+        };
+        if watcher.is_none() {
             let _ = SigSet::all().thread_unblock();
         }
-        Caught { told, watcher: watcher.ok() }
+        Caught { told, _watcher: watcher }
     }
 
     fn next(&self, leave: &OwnedFd, timeout: PollTimeout) -> Option<Signal> {
@@ -116,6 +121,11 @@ impl Signals {
             return Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok();
         }
     }
+}
+
+/// Threads and processes are counted together: what can be had as a thread can be had as a helper.
+fn is_one_more_to_be_had() -> bool {
+    std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok())
 }
 
 /// Ends this process as the signal would have. Returns only where it is ignored.

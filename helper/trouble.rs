@@ -19,7 +19,7 @@ pub(crate) enum Trouble {
     /// There is no directory to be the jail of a listing.
     Jail(io::Error),
     /// There is no directory for `check` to try things in.
-    Scratch { dir: PathBuf, error: io::Error },
+    Scratch { dir: PathBuf, given: bool, error: io::Error },
     /// Standard output is full, or closed.
     Output(io::Error),
     /// A file that is to be made cannot be.
@@ -133,11 +133,11 @@ impl fmt::Display for Trouble {
                 f,
                 "making an empty directory to read the archive in: {error}; name one: untar-in-root --list ROOT ARCHIVE"
             ),
-            Trouble::Scratch { dir, error } => write!(
-                f,
-                "making a directory in {:?} to try things in: {error}; name another: untar-in-root check DIR",
-                Escaped(dir.as_os_str().as_bytes())
-            ),
+            Trouble::Scratch { dir, given, error } => {
+                let dir = Escaped(dir.as_os_str().as_bytes());
+                write!(f, "making a directory in {dir:?} to try things in: {error}")?;
+                if *given { Ok(()) } else { f.write_str("; name another: untar-in-root check DIR") }
+            }
             Trouble::Made { path, error } => {
                 write!(f, "writing {:?}: {error}", Escaped(path.as_os_str().as_bytes()))
             }

@@ -128,9 +128,9 @@ impl Error {
     /// The same, if room was what lacked while an archive was unpacked in this directory.
     #[cfg(feature = "image")]
     pub(crate) fn in_staging(mut self, dir: &std::path::Path) -> Error {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let kind = self.raw_os_error().map(|errno| io::Error::from_raw_os_error(errno).kind());
-        if matches!(kind, Some(StorageFull | QuotaExceeded | FileTooLarge)) {
+        if matches!(kind, Some(StorageFull | QuotaExceeded | FileTooLarge | ReadOnlyFilesystem)) {
             self.0.staging = Some(dir.into());
         }
         self

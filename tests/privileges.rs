@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
+use std::process::Command;
 
 use rustix::io::Errno;
 use untar_in_root::{
@@ -10,6 +11,7 @@ use untar_in_root::{
 
 use crate::support::child::Said;
 use crate::support::privilege::{need_root, need_tools, need_userns};
+use crate::support::run::program_path;
 use crate::support::scratch::Scratch;
 use crate::support::setting::Setting;
 use crate::support::tarball::{Entry, Tarball};
@@ -110,6 +112,32 @@ fn as_root_of_a_user_namespace() {
             said.0
         );
     }
+}
+
+/// The marks are `user.overlay.*` there, and an overlay that is mounted without `userxattr` would show what they hide.
+#[test]
+fn root_of_a_user_namespace_is_told_how_to_mount_what_overlay_mode_writes() {
+    if !need_userns() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let archive = scratch.file("a.tar", Tarball::new().dir("d").whiteout("d/f").build());
+    let root = scratch.dir("root");
+    let says = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user"]).arg(program_path()).args(words).current_dir(scratch.path());
+        let output = command.output().expect("the program");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let checked = says(&["check", "root"]);
+    let mount = checked.lines().find(|line| line.contains("overlay mount")).expect("tried");
+    assert!(mount.starts_with("no") || mount.contains("with user.overlay.* marks (userxattr)"), "{checked}");
+    let told = says(&["--overlay", "root", "a.tar"]);
+    assert!(told.contains("mount it with userxattr"), "{told}");
+    assert!(!says(&["--overlay=user", "root", "a.tar"]).contains("userxattr"), "it was asked for");
+    drop((archive, root));
 }
 
 #[test]

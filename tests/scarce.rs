@@ -80,6 +80,37 @@ fn where_there_is_room_for_the_helper_alone_it_does_all_in_one_thread_and_names_
     }
 }
 
+#[test]
+fn every_command_gives_the_place_of_its_own_threads_to_the_helper() {
+    let Some(group) = Group::of_processes("commands") else { return };
+    let scratch = Scratch::new();
+    let tar = Tarball::new().file("d/f", "hello");
+    let layout = scratch.join("oci");
+    Layout::new().layer(&tar, Packing::Gzip).write(&layout);
+    let image = scratch.join("image.tar");
+    let made = Command::new("tar").arg("-cf").arg(&image).arg("-C").arg(&layout).arg(".").status().expect("tar");
+    assert!(made.success());
+    let tree = scratch.dir("tree");
+    scratch.file("tree/a", "a");
+    let paths = [("OCI", &layout), ("IMAGE", &image), ("TREE", &tree)];
+    for command in
+        ["image OCI ROOT", "image OCI --layers ROOT", "image IMAGE ROOT", "inspect IMAGE", "pack -o ROOT/out TREE"]
+    {
+        let root = scratch.dir("made");
+        let words = command.split(' ').map(|word| {
+            let paths = paths.iter().copied().chain([("ROOT", &root)]);
+            PathBuf::from(
+                paths.fold(word.to_owned(), |word, (name, path)| word.replace(name, &path.display().to_string())),
+            )
+        });
+        let words: Vec<PathBuf> = words.collect();
+        let output = group.run(2, &words.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command}: {err}");
+        fs::remove_dir_all(&root).expect("scratch");
+    }
+}
+
 /// Each layer needs those below it, so that its helper waits for them.
 #[test]
 fn layers_side_by_side_are_done_with_whatever_processes_there_are() {

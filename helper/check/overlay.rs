@@ -14,7 +14,8 @@ const TRUSTED: u8 = 10;
 const USER: u8 = 11;
 const NEITHER: u8 = 12;
 
-pub(super) fn item(scratch: &Path) -> Item {
+/// `trusted`: such attributes can be set here; else overlay mode writes its marks in `user.`, whoever mounts.
+pub(super) fn item(scratch: &Path, trusted: bool) -> Item {
     let what = "overlay mount";
     let place = scratch.join("overlay");
     let made =
@@ -32,8 +33,11 @@ pub(super) fn item(scratch: &Path) -> Item {
     let remedy = "root, or Linux 5.11 or later with user namespaces allowed; a file system that can be an upper \
                   directory (not overlayfs itself)";
     match output.status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(TRUSTED) => {
+        Some(TRUSTED) if trusted => {
             Item { what, state: State::Yes, detail: "yes, with trusted.overlay.* marks".into(), remedy: None }
+        }
+        Some(TRUSTED) => {
+            Item { what, state: State::Yes, detail: "yes, with user.overlay.* marks (userxattr)".into(), remedy: None }
         }
         Some(USER) => Item {
             what,

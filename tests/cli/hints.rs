@@ -356,3 +356,41 @@ fn a_file_of_anothers_in_a_sticky_directory_is_named_as_that() {
     as_user("7").ended(0, "");
     assert_eq!(fs::metadata(&theirs).expect("file").uid(), 7);
 }
+
+#[test]
+fn a_root_that_may_not_be_entered_is_named_and_not_the_helper() {
+    if !need_root() || !need_tools(&["setpriv"]) {
+        return;
+    }
+    let dest = Dest::new();
+    chown(&dest.path, Some(1000), Some(1000)).expect("owner");
+    let program = dest.scratch.join("untar-in-root");
+    copy_program(&program_path(), &program);
+    let archive = Tarball::new().file("f", "1").build();
+    let run = |mode, isolation| {
+        fs::set_permissions(&dest.path, fs::Permissions::from_mode(mode)).expect("mode");
+        let mut as_user = Command::new("setpriv");
+        as_user.args(["--reuid=1000", "--regid=1000", "--clear-groups"]).arg(&program).args(["--isolation", isolation]);
+        feed(as_user.arg(&dest.path), &archive)
+    };
+    for (mode, isolation) in [(0, "auto"), (0, "beneath"), (0o311, "beneath")] {
+        says(&run(mode, isolation), &["entering the root", "EACCES", "has no permission"], &["starting the helper"]);
+    }
+    run(0o700, "beneath").ended(0, "");
+}
+
+#[test]
+fn a_filter_that_forbids_to_detach_the_old_root_leaves_a_chroot() {
+    if !need_root() {
+        return;
+    }
+    let dest = Dest::new();
+    let archive = Tarball::new().file("f", "1").build();
+    let mut auto = program();
+    let ran = under(&all(&[libc::SYS_umount2]), libc::EPERM, auto.arg(&dest.path), &archive);
+    ran.ended(0, "confined by chroot in a mount namespace of its own only, because umount2(");
+    let mut pivot = program();
+    let ran =
+        under(&all(&[libc::SYS_umount2]), libc::EPERM, pivot.args(["--isolation", "pivot"]).arg(&dest.path), &archive);
+    says(&ran, &["umount2("], &["another file has come"]);
+}

@@ -94,5 +94,8 @@ fn the_empty_directory_goes_away() {
         super::feed(program().env("TMPDIR", &temporary).arg("-t"), archive);
         assert_eq!(std::fs::read_dir(&temporary).expect("tmp").count(), 0);
     }
-    super::feed(program().env("TMPDIR", "/nonexistent").arg("-t"), b"").ended(3, "--list ROOT ARCHIVE");
+    // One that is there anyhow will do where none can be made, as in a container whose root is read-only.
+    let archive = Tarball::new().file("a", "x").build();
+    let listed = super::feed(program().env("TMPDIR", "/nonexistent").arg("-t"), &archive).ended(0, "");
+    assert!(listed.text().ends_with(" a\n"), "{}", listed.text());
 }

@@ -301,5 +301,5 @@ fn check_says_what_can_be_had() {
     assert_eq!(names(scratch.path()), ["root"], "nothing is left");
     let text = done(&run(&scratch, ["check", "."]));
     assert!(text.starts_with("Linux ") && text.contains("root switch"), "{text}");
-    failed(&run(&scratch, ["check", "no/such"]), 3, "name another");
+    failed(&run(&scratch, ["check", "no/such"]), 3, "making a directory in");
 }
