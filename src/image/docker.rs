@@ -35,6 +35,9 @@ pub(super) fn load(documents: &Documents, found: &DockerItem) -> Result<Image, E
         return Err(Problem::Layers(found.count).at(MANIFEST));
     }
     let name = within(&found.config);
+    if name.is_empty() {
+        return Err(Problem::NoConfiguration.at(MANIFEST));
+    }
     let config = documents.configuration(name, || configuration(documents, name))?;
     let diff_ids = config.diff_ids(found.count, name)?;
     let layers =

@@ -208,12 +208,44 @@ fn words(error: &serde_json::Error) -> String {
     const LONGEST: usize = 200;
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    shortened(text.strip_suffix(&place).unwrap_or(&text), LONGEST)
+    in_words(&shortened(text.strip_suffix(&place).unwrap_or(&text), LONGEST))
+}
+
+/// Our types have names that say nothing to whoever wrote the document, and what serde calls a map and a sequence is an
+/// object and a list there.
+fn in_words(said: &str) -> String {
+    let said =
+        said.replace("invalid type: map", "invalid type: an object").replace("expected a map", "expected an object");
+    let said = said
+        .replace("invalid type: sequence", "invalid type: a list")
+        .replace("expected a sequence", "expected a list");
+    match said.split_once("expected struct ") {
+        None => said,
+        Some((before, name)) => {
+            let rest = name.find(|c: char| !c.is_alphanumeric()).map_or("", |end| &name[end..]);
+            format!("{before}expected an object{rest}")
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_expected_is_told_in_words_of_json() {
+        for (said, told) in [
+            ("invalid type: integer `1`, expected struct Descriptor", "invalid type: integer `1`, expected an object"),
+            ("invalid type: map, expected a sequence", "invalid type: an object, expected a list"),
+            (
+                "invalid type: sequence, expected struct Index with 3 elements",
+                "invalid type: a list, expected an object with 3 elements",
+            ),
+            ("missing field `config`", "missing field `config`"),
+        ] {
+            assert_eq!(in_words(said), told);
+        }
+    }
 
     fn problem(text: &str) -> Problem {
         let error = Document::parse(text.as_bytes(), "x").expect_err(text);

@@ -132,8 +132,8 @@ impl Pax {
 impl Sparse {
     fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), Unplaced> {
         match key {
-            b"major" => self.major = version(value),
-            b"minor" => self.minor = version(value),
+            b"major" => self.major = version(value)?,
+            b"minor" => self.minor = version(value)?,
             b"name" => self.name = name(value, limits)?,
             b"size" => self.size = given(value, natural)?,
             b"realsize" => self.real_size = given(value, natural)?,
@@ -198,13 +198,14 @@ fn name(value: &[u8], limits: &Limits) -> Result<Option<Vec<u8>>, Unplaced> {
     Ok(given(value, raw)?)
 }
 
-/// One digit; anything else is a version that nobody has.
-fn version(value: &[u8]) -> Option<u8> {
-    match value {
+/// One digit; any other number is a version that nobody has.
+fn version(value: &[u8]) -> Result<Option<u8>, Unplaced> {
+    given(value, natural)?;
+    Ok(match value {
         [] => None,
         [digit] => Some(*digit),
         _ => Some(b'?'),
-    }
+    })
 }
 
 /// The map of 0.1: `offset,length,offset,length`.

@@ -51,6 +51,8 @@ fn trap_pax_numbers() {
         ("atime", "+5.5", Malformed::PaxValue),
         ("ctime", "+5", Malformed::PaxValue),
         ("GNU.sparse.size", "+5", Malformed::PaxValue),
+        ("GNU.sparse.major", "+1", Malformed::PaxValue),
+        ("GNU.sparse.minor", "+0", Malformed::PaxValue),
         ("GNU.sparse.map", "+0,1", Malformed::PaxValue),
         ("size", "0x10", Malformed::PaxValue),
         ("size", "1 ", Malformed::PaxValue),
