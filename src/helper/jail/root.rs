@@ -321,7 +321,7 @@ fn pivot() -> Result<Pivoted> {
 fn may_detach() -> Result<()> {
     match umount2(".", MntFlags::from_bits_retain(-1)) {
         Err(Errno::EINVAL) | Ok(()) => Ok(()),
-        refused => refused.call(Call::Umount2, || "\".\", 0xffffffff"),
+        refused => refused.call(Call::Umount2, || "\".\", MNT_FORCE|MNT_DETACH|MNT_EXPIRE|UMOUNT_NOFOLLOW|0xfffffff0"),
     }
 }
 
