@@ -304,7 +304,7 @@ mod tests {
             (r#"{"digest":"d","size":"1"}"#, r#"invalid type: string "1", expected u64"#),
             (r#"{"digest":"d","size":-1}"#, "invalid value: integer `-1`, expected u64"),
             (r#"{"digest":"d","digest":"e"}"#, "duplicate field `digest`"),
-            (r#"{"digest":["d"]}"#, "invalid type: sequence, expected a string"),
+            (r#"{"digest":["d"]}"#, "invalid type: a list, expected a string"),
             ("7", "invalid type: integer `7`, expected struct Descriptor"),
         ] {
             let text = format!(r#"{{"schemaVersion":2,"manifests":[{good},{bad},{good}]}}"#);
