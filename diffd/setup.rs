@@ -9,6 +9,7 @@ mod containerd;
 mod docker;
 mod ends;
 mod files;
+mod imports;
 mod marks;
 mod rows;
 mod said;

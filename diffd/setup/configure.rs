@@ -4,8 +4,8 @@ use super::by_hand::by_hand;
 use super::check::{Machine, rows};
 use super::containerd::{dump, said_by};
 use super::docker;
-use super::ends::as_in;
 use super::files::{Change, Staged, read};
+use super::imports;
 use super::rows::{Row, State, any_bad};
 use super::said::Said;
 use super::tables::{self, Wanted};
@@ -17,7 +17,6 @@ use crate::exit;
 use crate::log::print;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use toml_edit::{Array, DocumentMut, value};
 
 /// What is to be done, and to whose files.
 struct Plan {
@@ -188,10 +187,8 @@ fn verify(asked: &Configure, before: Option<&Said>) -> Result<(), String> {
 
 /// What the lists of another file are worth, its owner knows: they are to be moved, since nothing of them is to be lost.
 fn comes_after(asked: &Configure, what: &str) -> String {
-    let entries = std::fs::read_dir(&asked.drop_in).into_iter().flatten().flatten().map(|entry| entry.path());
     let lists = |path: &PathBuf| read(path).ok().flatten().is_some_and(|text| tables::lists_differs(&text) == Ok(true));
-    let mut files: Vec<_> = entries.filter(|path| *path != drop_in(asked) && lists(path)).collect();
-    files.sort();
+    let files: Vec<_> = others(asked).into_iter().filter(lists).collect();
     let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
     let files = if files.is_empty() { "another imported file".into() } else { files.join(" or ") };
     format!(
@@ -244,25 +241,42 @@ fn added(asked: &Configure, socket: &str) -> Result<Vec<Change>, String> {
         let main = Change::of(path, main, Some(text));
         return Ok(main.into_iter().chain(without_drop_in(asked)?).collect());
     }
-    let pattern = asked.drop_in.join("*.toml").display().to_string();
+    let pattern = pattern(asked);
     let text = main.clone().unwrap_or_else(|| "version = 3\n".into());
-    let text = imports(text, &pattern).map_err(named)?;
+    let text = imports::put(&text, &pattern).map_err(named)?;
     let ours = tables::put("", &Wanted { socket, version: 3 })?;
     let ours = Change::of(&drop_in(asked), read(&drop_in(asked))?, Some(ours));
     Ok(ours.into_iter().chain(Change::of(path, main, Some(text))).collect())
 }
 
-/// The import of other files stays: others may be there by now, and one that leads to none means nothing.
+/// The import of other files stays where there are any.
 fn removed(asked: &Configure) -> Result<Vec<Change>, String> {
     let path = &asked.containerd_config;
+    let named = |e: String| format!("{}: {e}", path.display());
     let main = match read(path)? {
         None => None,
         Some(text) => {
-            let taken = take(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-            taken.and_then(|taken| Change::of(path, Some(text), Some(taken)))
+            let mut taken = take(&text).map_err(named)?.unwrap_or_else(|| text.clone());
+            if others(asked).is_empty() {
+                taken = imports::take(&taken, &pattern(asked)).map_err(named)?;
+            }
+            Change::of(path, Some(text), Some(taken))
         }
     };
     Ok(without_drop_in(asked)?.into_iter().chain(main).collect())
+}
+
+fn pattern(asked: &Configure) -> String {
+    asked.drop_in.join("*.toml").display().to_string()
+}
+
+/// Other files than ours that the pattern leads to.
+fn others(asked: &Configure) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(&asked.drop_in).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_other = |path: &PathBuf| *path != drop_in(asked) && path.extension().is_some_and(|end| end == "toml");
+    let mut others: Vec<_> = entries.filter(is_other).collect();
+    others.sort();
+    others
 }
 
 fn without_drop_in(asked: &Configure) -> Result<Option<Change>, String> {
@@ -282,18 +296,6 @@ fn of_docker(asked: &Configure) -> Result<Option<Change>, String> {
 
 fn drop_in(asked: &Configure) -> PathBuf {
     asked.drop_in.join("untar-in-root.toml")
-}
-
-/// The main file with the import.
-fn imports(text: String, pattern: &str) -> Result<String, String> {
-    let mut document: DocumentMut = tables::parse(&text)?;
-    let list = document.entry("imports").or_insert_with(|| value(Array::new()));
-    let list = list.as_array_mut().ok_or("`imports` is no array")?;
-    if list.iter().any(|entry| entry.as_str() == Some(pattern)) {
-        return Ok(text);
-    }
-    list.push(pattern);
-    as_in(&text, &document.to_string())
 }
 
 #[cfg(test)]
@@ -335,8 +337,15 @@ mod tests {
         assert!(main.contains("# mine") && main.contains("conf.d/*.toml"), "{main}");
         let ours = dir.path().join("conf.d/untar-in-root.toml");
         assert!(std::fs::read_to_string(&ours).expect("drop-in").contains("/run/s"));
+        let other = dir.path().join("conf.d/other.toml");
+        std::fs::write(&other, "").expect("another's");
         run(dir.path(), "2.1.9", "--remove").expect("removed");
-        assert!(!ours.exists());
+        let config = || std::fs::read_to_string(dir.path().join("config.toml")).expect("configuration");
+        assert!(!ours.exists() && config() == main, "the other is imported yet");
+        std::fs::remove_file(other).expect("gone");
+        run(dir.path(), "2.1.9", "--write").expect("written");
+        run(dir.path(), "2.1.9", "--remove").expect("removed");
+        assert_eq!(config(), "version = 3\n# mine\n");
     }
 
     #[test]
