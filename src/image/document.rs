@@ -219,6 +219,7 @@ fn in_words(said: &str) -> String {
     let said = said
         .replace("invalid type: sequence", "invalid type: a list")
         .replace("expected a sequence", "expected a list");
+    let said = said.replace("expected u64", "expected a whole number");
     match said.split_once("expected struct ") {
         None => said,
         Some((before, name)) => {
@@ -301,11 +302,11 @@ mod tests {
     fn an_entry_of_wrong_form_breaks_itself_alone() {
         let good = r#"{"digest":"d","size":1}"#;
         for (bad, words) in [
-            (r#"{"digest":"d","size":"1"}"#, r#"invalid type: string "1", expected u64"#),
-            (r#"{"digest":"d","size":-1}"#, "invalid value: integer `-1`, expected u64"),
+            (r#"{"digest":"d","size":"1"}"#, r#"invalid type: string "1", expected a whole number"#),
+            (r#"{"digest":"d","size":-1}"#, "invalid value: integer `-1`, expected a whole number"),
             (r#"{"digest":"d","digest":"e"}"#, "duplicate field `digest`"),
             (r#"{"digest":["d"]}"#, "invalid type: a list, expected a string"),
-            ("7", "invalid type: integer `7`, expected struct Descriptor"),
+            ("7", "invalid type: integer `7`, expected an object"),
         ] {
             let text = format!(r#"{{"schemaVersion":2,"manifests":[{good},{bad},{good}]}}"#);
             let manifests = Document::parse(text.as_bytes(), "x").and_then(|index| index.into_manifests("x"));
