@@ -45,6 +45,7 @@ const OF_OTHERS: [&str; 17] = [
     "tarball",
     "tool",
     "workspace",
+    "write",
 ];
 
 #[test]
