@@ -27,7 +27,7 @@ const NAMED: [(&str, &str); 9] = [
 const VALUES: [&str; 6] = ["7", "7:8", "7:8:9", "word", "sha256:0", "/dir"];
 
 /// The options of other programs that our pages name.
-const OF_OTHERS: [&str; 17] = [
+const OF_OTHERS: [&str; 18] = [
     "acls",
     "all-platforms",
     "fix-perms",
