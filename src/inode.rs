@@ -7,6 +7,7 @@ pub(crate) fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
+#[cfg(any(feature = "helper", feature = "image"))]
 pub(crate) fn is_directory(stat: &FileStat) -> bool {
     kind(stat) == SFlag::S_IFDIR
 }

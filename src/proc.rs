@@ -9,7 +9,9 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+#[cfg(any(feature = "helper", feature = "image"))]
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
 /// Its directory; `ENOENT` where it is none.
@@ -39,6 +41,7 @@ pub(crate) fn text(name: &str) -> String {
 }
 
 /// A name for what is open, as long as it is.
+#[cfg(any(feature = "helper", feature = "image"))]
 pub(crate) fn name_of(fd: impl AsFd) -> io::Result<PathBuf> {
     mounted().map(|_| format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()).into())
 }
