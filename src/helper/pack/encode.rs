@@ -132,7 +132,8 @@ impl<W: Write + Send + 'static> Encoder<W> {
     /// Gives up: of a plain archive all that came is written, and one that is compressed has at least begun, since many
     /// take no bytes at all for an empty archive.
     pub(crate) fn break_off(mut self) {
-        let begun = self.flush().is_ok() && self.output.bytes() > 0;
+        let _ = self.flush();
+        let begun = self.output.bytes() > 0;
         let first: &[u8] = match &self.coder {
             Coder::Gzip(_) if !begun => &cut::GZIP,
             Coder::Zstd(_) if !begun => &cut::ZSTD,
@@ -204,8 +205,13 @@ impl<W: Write + Send + 'static> Write for Encoder<W> {
                     self.hand_on(begun, false)?;
                 }
             }
-            Coder::Gzip(gzip) => gzip.drain(self.output.here()?)?,
-            Coder::Zstd(_) => {}
+            // What came after a block that was lost would be in its place.
+            Coder::Gzip(gzip) if !self.failed => {
+                let drained = self.output.here().and_then(|output| gzip.drain(output));
+                self.failed = drained.is_err();
+                drained?;
+            }
+            Coder::Gzip(_) | Coder::Zstd(_) => {}
         }
         self.output.here()?.flush()
     }

@@ -299,6 +299,44 @@ fn rule_25_a_target_that_fails_fails_for_good() {
     }
 }
 
+/// Fails once, as a write does that the time limit or a signal ends, and then takes all again.
+struct Once(Arc<Mutex<Vec<u8>>>, usize);
+
+impl Write for Once {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1 = self.1.wrapping_sub(1);
+        if self.1 == 0 {
+            return Err(Errno::ETIMEDOUT.into());
+        }
+        self.0.lock().expect("bytes").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Else a reader that stops at what is no header would not come to where the end is wanting.
+#[test]
+fn law_7_what_came_before_a_failure_is_the_beginning_and_nothing_else() {
+    let bytes = content(7, 40 * BLOCK);
+    for threads in [1, 2, 8] {
+        for fails in [1, 2, 3, 9] {
+            let out = Arc::new(Mutex::new(Vec::new()));
+            let to = Once(Arc::clone(&out), fails);
+            let mut encoder = Encoder::new(to, Encoding::Gzip { level: 1 }, threads).expect("an encoder");
+            encoder.write_all(&bytes).expect_err("a write that fails");
+            encoder.break_off();
+            let written = out.lock().expect("bytes").clone();
+            let mut came = Vec::new();
+            let ended = io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&written[..]), &mut came);
+            assert!(ended.is_err() && bytes.starts_with(&came), "{threads} {fails}: {} of {}", came.len(), bytes.len());
+            assert_eq!(came.is_empty(), fails < 3);
+        }
+    }
+}
+
 #[test]
 fn levels_that_are_none_are_refused() {
     for encoding in [
