@@ -42,6 +42,8 @@ use archive::{Archive, Failed};
 use begin::{Begun, begin};
 use dockerignore::{Bad, BadLine, Ignore};
 use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
 use open::Opener;
 use output::Output;
 use overlay::Marks;
@@ -54,7 +56,8 @@ use std::io::Write;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Paths that are held open.
 const HELD: usize = 64;
@@ -299,9 +302,19 @@ impl Job<'_> {
     }
 }
 
+/// A moment that is over: what is there was born before it, and what is made from now on after it. A file's clock may be
+/// behind by a tick, of 1 to 10 ms.
 fn now() -> Time {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    Time { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanoseconds: since.subsec_nanos() }
+    let read = |clock| clock_gettime(clock).unwrap_or(TimeSpec::new(i64::MAX, 0));
+    let began = read(ClockId::CLOCK_REALTIME);
+    // A clock that is set back, or is none, is not waited for.
+    for _ in 0..20 {
+        if read(ClockId::CLOCK_REALTIME_COARSE) > began {
+            break;
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Time { seconds: began.tv_sec(), nanoseconds: u32::try_from(began.tv_nsec()).unwrap_or(0) }
 }
 
 /// A path that cannot be packed.

@@ -279,8 +279,7 @@ fn events_of_both_sides_are_told_and_hold_nobody_up() {
     assert!(copied.packed.events.iter().all(|event| event.what == EventKind::SocketSkipped));
 }
 
-/// The destination is in the source: what the copy makes is not copied once more. Births are as exact as the clock's ticks,
-/// so a level of it may be.
+/// The destination is in the source: what the copy makes is not copied once more.
 #[test]
 fn what_is_copied_into_itself_comes_to_an_end() {
     let scratch = Scratch::new();
