@@ -1,11 +1,11 @@
 //! `untar-in-root copy`: open both, copy, show, tell how it ended.
 
-use crate::args::{Copy as Args, When};
+use crate::args::Copy as Args;
 use crate::exit::{self, Exit};
 use crate::json;
-use crate::pack::write_line;
+use crate::pack::{shows_progress, write_line};
 use crate::progress::Bar;
-use crate::run::{killed, lock, on_terminal, remark};
+use crate::run::{ended, lock, remark};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
@@ -27,12 +27,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     let caught = signals.watch(copy.canceller(), || ());
     let result = copy.run().map_err(Trouble::from);
     lock(&screen).end_progress();
-    let signal = match &result {
-        Ok(_) => None,
-        Err(trouble) if killed(trouble) => caught.signal_soon(),
-        Err(_) => caught.signal(),
-    };
-    match signal {
+    match ended(&caught, &result) {
         Some(signal) => Exit::Signal(signal),
         None => tell(args, &screen, result),
     }
@@ -45,20 +40,12 @@ fn prepare(args: &Args, screen: &Arc<Mutex<Screen>>) -> Result<Copy, Trouble> {
         let shows = Arc::clone(screen);
         copy = copy.on_listed(move |entry| lock(&shows).note(&Escaped(&entry.path)));
     }
-    if shows_progress(args) {
+    if shows_progress(&args.shown) {
         lock(screen).set_bar(Bar::new(None));
         let bar = Arc::clone(screen);
         copy = copy.on_progress(move |how_far| lock(&bar).progress(how_far));
     }
     Ok(copy)
-}
-
-fn shows_progress(args: &Args) -> bool {
-    match args.shown.progress {
-        When::Never => false,
-        When::Always | When::Lines => true,
-        When::Auto => on_terminal() && !args.shown.quiet && !args.shown.verbose,
-    }
 }
 
 /// Says how it ended: on standard error, and as JSON where that was asked for.

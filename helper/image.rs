@@ -8,7 +8,7 @@ use crate::inspect;
 use crate::json;
 use crate::patient;
 use crate::patterns;
-use crate::run::{killed, on_terminal, remarks, unmapped};
+use crate::run::{ended, on_terminal, remarks, unmapped};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
@@ -53,12 +53,7 @@ pub(crate) fn run(args: &Image) -> Exit {
     let canceller = Canceller::default();
     let caught = signals.watch(canceller.clone(), || ());
     let result = make(args, &canceller);
-    let signal = match &result {
-        Ok(_) => None,
-        Err(trouble) if killed(trouble) => caught.signal_soon(),
-        Err(_) => caught.signal(),
-    };
-    match signal {
+    match ended(&caught, &result) {
         Some(signal) => Exit::Signal(signal),
         None => tell(args, &mut screen, result),
     }

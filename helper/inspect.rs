@@ -6,6 +6,7 @@ use crate::args::Inspect;
 use crate::exit::{self, Exit};
 use crate::json;
 use crate::progress::bytes;
+use crate::run::ended;
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
@@ -22,15 +23,16 @@ pub(crate) fn run(args: &Inspect) -> Exit {
         Ok(signals) => signals.patient().watch(canceller.clone(), || ()),
         Err(errno) => return fail(&mut screen, args, &Trouble::Signals(errno.into())),
     };
-    match look(args, canceller) {
+    let found = look(args, canceller);
+    if let Some(signal) = ended(&caught, &found) {
+        return Exit::Signal(signal);
+    }
+    match found {
         Ok((images, left_out)) => {
             let left_out: Vec<&LeftOut> = images.iter().flat_map(Image::passed_over).chain(&left_out).collect();
             show(&mut screen, args, &images, &left_out)
         }
-        Err(trouble) => match caught.signal() {
-            Some(signal) => Exit::Signal(signal),
-            None => fail(&mut screen, args, &trouble.of("inspect")),
-        },
+        Err(trouble) => fail(&mut screen, args, &trouble.of("inspect")),
     }
 }
 

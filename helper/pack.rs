@@ -8,7 +8,7 @@ use crate::json;
 use crate::patient;
 use crate::patterns;
 use crate::progress::Bar;
-use crate::run::{killed, lock, on_terminal, remark};
+use crate::run::{ended, lock, on_terminal, remark};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
@@ -102,12 +102,7 @@ pub(crate) fn archive<D: Described>(run: &Run<'_>, describe: impl FnOnce() -> Re
         (packed, _) => packed,
     };
     lock(&screen).end_progress();
-    let signal = match &result {
-        Ok(_) => None,
-        Err(trouble) if killed(trouble) => caught.signal_soon(),
-        Err(_) => caught.signal(),
-    };
-    match signal {
+    match ended(&caught, &result) {
         Some(signal) => Exit::Signal(signal),
         None => tell(run, &screen, result),
     }
@@ -138,7 +133,7 @@ fn prepare<D: Described>(
     }
 }
 
-fn shows_progress(shown: &Shown) -> bool {
+pub(crate) fn shows_progress(shown: &Shown) -> bool {
     match shown.progress {
         When::Never => false,
         When::Always | When::Lines => true,

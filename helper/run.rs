@@ -9,7 +9,7 @@ use crate::patient;
 use crate::patterns;
 use crate::progress::Bar;
 use crate::screen::Screen;
-use crate::signals::Signals;
+use crate::signals::{Caught, Signals};
 use crate::trouble::Trouble;
 use nix::sys::signal::Signal;
 use std::fs::File;
@@ -55,19 +55,23 @@ pub(crate) fn run(args: &Args) -> Exit {
     let caught = signals.watch(untar.canceller(), move || drop(left_over.map(EmptyDirectory::Made)));
     let result = untar.apply_fd(archive).map_err(Trouble::from);
     lock(&screen).end_progress();
-    let signal = match &result {
-        Ok(_) => None,
-        Err(trouble) if killed(trouble) => caught.signal_soon(),
-        Err(_) => caught.signal(),
-    };
-    match signal {
+    match ended(&caught, &result) {
         Some(signal) => Exit::Signal(signal),
         None => tell(args, &screen, result),
     }
 }
 
+/// The signal that ended a run, if one did.
+pub(crate) fn ended<T>(caught: &Caught, result: &Result<T, Trouble>) -> Option<Signal> {
+    match result {
+        Ok(_) => None,
+        Err(trouble) if killed(trouble) => caught.signal_soon(),
+        Err(_) => caught.signal(),
+    }
+}
+
 /// Did the helper die of a signal that may have been sent to us both?
-pub(crate) fn killed(trouble: &Trouble) -> bool {
+fn killed(trouble: &Trouble) -> bool {
     let signal = trouble.run_error().and_then(|error| error.status()).and_then(|status| status.signal());
     [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT].into_iter().any(|ours| signal == Some(ours as i32))
 }
