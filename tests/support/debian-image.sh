@@ -8,7 +8,14 @@ umask 022
 root_tar=$(realpath "$1")
 out=$(realpath "$2")
 work=$(mktemp -d "$out/work.XXXXXX")
-storage=(--root "$work/storage" --runroot "$work/run" --storage-driver vfs)
+# Without overlayfs (on another overlayfs, say) each layer is a copy of all that is below it.
+mkdir "$work"/{lower,upper,changes,seen}
+driver=vfs
+if mount -t overlay -o "lowerdir=$work/lower,upperdir=$work/upper,workdir=$work/changes" overlay "$work/seen" 2> /dev/null; then
+    umount "$work/seen"
+    driver=overlay
+fi
+storage=(--root "$work/storage" --runroot "$work/run" --storage-driver "$driver")
 buildah=(buildah "${storage[@]}")
 trap '"${buildah[@]}" umount --all > /dev/null 2>&1; rm -rf "$work"' EXIT
 export TMPDIR=$work BUILDAH_ISOLATION=chroot
