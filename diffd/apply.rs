@@ -61,7 +61,7 @@ pub(crate) async fn apply(
 const LONG: Duration = Duration::from_secs(60);
 
 /// In the order of their arrival.
-async fn turn(turns: Arc<Semaphore>, record: &Record) -> Result<OwnedSemaphorePermit, Trouble> {
+pub(crate) async fn turn(turns: Arc<Semaphore>, record: &Record) -> Result<OwnedSemaphorePermit, Trouble> {
     let turn = turns.acquire_owned();
     tokio::pin!(turn);
     loop {
@@ -72,7 +72,8 @@ async fn turn(turns: Arc<Semaphore>, record: &Record) -> Result<OwnedSemaphorePe
     }
 }
 
-struct CancelOnDrop(Canceller);
+/// Ends the helper of a call that is given up.
+pub(crate) struct CancelOnDrop(pub(crate) Canceller);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

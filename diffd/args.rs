@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// Applies image layers for containerd, each from inside a process that can see nothing but its snapshot.
+/// Applies image layers for containerd and makes them, each from inside a process that can see nothing but its snapshot.
 ///
 /// containerd calls it as a plug-in of type `diff`, at its socket. How it is installed, switched on, watched and switched off
 /// is in /usr/share/doc/untar-in-root-diffd/containerd.md, in the tarball in containerd.md. What the command line says comes
@@ -24,10 +24,13 @@ pub(crate) struct Args {
     /// containerd's `root`: the content store is below it [default: /var/lib/containerd]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) content_root: Option<PathBuf>,
+    /// containerd's socket, where layers that are made go [default: /run/containerd/containerd.sock]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(crate) containerd_address: Option<PathBuf>,
     /// Whose results a layer comes out with, where the image-spec leaves room [default: containerd]
     #[arg(long, value_name = "WHOSE")]
     pub(crate) results: Option<Results>,
-    /// Layers applied at once; the rest wait in order [default: one for each processor]
+    /// Layers applied or made at once; the rest wait in order [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_parallel: Option<u16>,
     /// Serve metrics in the text format of Prometheus: a path of a Unix socket, or a loopback address with a port

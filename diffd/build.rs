@@ -1,9 +1,9 @@
-//! The messages and the service, from the `.proto` files beside, without `protoc`.
+//! The messages and the services, from the `.proto` files beside, without `protoc`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["proto/diff.proto", "proto/types.proto"];
+    let files = ["proto/content.proto", "proto/diff.proto", "proto/leases.proto", "proto/types.proto"];
     let set = protox::compile(files, ["proto"])?;
-    // The client half is for `check` and the tests.
+    // The client's half of the differ's own service is for `check` and the tests, the server's of the others for the tests.
     tonic_prost_build::configure().build_client(true).compile_fds(set)?;
     for file in files {
         println!("cargo:rerun-if-changed={file}");

@@ -5,6 +5,7 @@
 use crate::blob::Lacking;
 use crate::mounts::Unusable;
 use crate::status::Trouble;
+use crate::store::Refused;
 use nix::libc;
 use tonic::Code;
 use untar_in_root::{Call, Cause, Damage, Error, ErrorKind, Failure, Limit, Operation, Stage};
@@ -16,6 +17,7 @@ pub(crate) fn of(trouble: &Trouble) -> Code {
             Code::InvalidArgument
         }
         Trouble::MediaType(_)
+        | Trouble::NotMade(_)
         | Trouble::Mounts(Unusable::NotOurs(_))
         | Trouble::Blob(Lacking::OtherDigest(_))
         | Trouble::InUserNamespace => Code::Unimplemented,
@@ -23,8 +25,28 @@ pub(crate) fn of(trouble: &Trouble) -> Code {
         Trouble::Blob(Lacking::Size { .. }) => Code::DataLoss,
         Trouble::Blob(Lacking::Io(error)) => error.raw_os_error().map_or(Code::Internal, of_number),
         Trouble::Blob(Lacking::NoFile(_)) | Trouble::Bug => Code::Internal,
-        Trouble::Directory(_, error) | Trouble::Apply(error) => of_error(error),
+        Trouble::Directory(_, error) | Trouble::Apply(error) | Trouble::Make(error) => of_error(error),
+        Trouble::Store(refused) => of_store(refused),
     }
+}
+
+/// containerd's own code, but for what would be taken for success or send the call to the next differ.
+fn of_store(refused: &Refused) -> Code {
+    match refused {
+        Refused::NoContainerd(..) => Code::Unavailable,
+        Refused::OtherBytes(_) => Code::DataLoss,
+        Refused::By(_, status) => match status.code() {
+            Code::Ok | Code::AlreadyExists | Code::Unimplemented => Code::Internal,
+            Code::Unknown | Code::Internal if is_full(status.message()) => Code::ResourceExhausted,
+            Code::Unknown => Code::Internal,
+            code => code,
+        },
+    }
+}
+
+/// Go's words for ENOSPC and EDQUOT, for which containerd has no code.
+fn is_full(words: &str) -> bool {
+    ["no space left on device", "disk quota exceeded"].iter().any(|full| words.ends_with(full))
 }
 
 fn of_error(error: &Error) -> Code {
@@ -55,8 +77,12 @@ fn of_failure(failure: &Failure) -> Code {
             Cause::LinkTargetMissing { .. } | Cause::CrossesMount | Cause::MountPoint { .. } | Cause::Attribute { .. },
             _,
         ) => Code::FailedPrecondition,
+        // What is packed into a layer that nobody could apply, or that is not at rest.
+        (Cause::Source(_) | Cause::ReservedName | Cause::OverlayMark { .. } | Cause::SameName { .. }, _) => {
+            Code::FailedPrecondition
+        }
         (Cause::Cancelled, _) => Code::Cancelled,
-        (Cause::Descriptors { .. }, _) => Code::ResourceExhausted,
+        (Cause::Descriptors { .. } | Cause::NoThread(_), _) => Code::ResourceExhausted,
         (Cause::Os(errno), stage) if is_the_layers(*errno, stage, failure.operation.as_ref()) => {
             Code::FailedPrecondition
         }

@@ -11,11 +11,14 @@ use untar_in_root::{Limits, ProcessLimits};
 /// Where the configuration is unless the command line says otherwise.
 pub(crate) const FILE: &str = "/etc/untar-in-root/diffd.toml";
 const CONTENT_ROOT: &str = "/var/lib/containerd";
+pub(crate) const ADDRESS: &str = "/run/containerd/containerd.sock";
 
 /// What may change while the service runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) content_root: PathBuf,
+    /// Where layers that are made go.
+    pub(crate) containerd_address: PathBuf,
     pub(crate) results: Results,
     /// Counted once, at the start.
     pub(crate) max_parallel: usize,
@@ -28,6 +31,7 @@ pub(crate) struct Settings {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Written {
     content_root: Option<PathBuf>,
+    containerd_address: Option<PathBuf>,
     results: Option<Results>,
     max_parallel: Option<u16>,
     #[serde(default)]
@@ -94,9 +98,11 @@ impl Written {
 
     fn under(self, args: &Args) -> Settings {
         let content_root = args.content_root.clone().or(self.content_root);
+        let containerd_address = args.containerd_address.clone().or(self.containerd_address);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Settings {
             content_root: content_root.unwrap_or_else(|| CONTENT_ROOT.into()),
+            containerd_address: containerd_address.unwrap_or_else(|| ADDRESS.into()),
             results: args.results.or(self.results).unwrap_or_default(),
             max_parallel: args.max_parallel.or(self.max_parallel).map_or(processors, usize::from),
             limits: self.limits.over_defaults(),
@@ -150,6 +156,7 @@ mod tests {
     fn an_empty_file_is_the_defaults() {
         let settings = read("", &[]).expect("settings");
         assert_eq!(settings.content_root, Path::new(CONTENT_ROOT));
+        assert_eq!(settings.containerd_address, Path::new(ADDRESS));
         assert_eq!(settings.results, Results::Containerd);
         assert!(settings.max_parallel >= 1);
         assert_eq!(settings.limits, Limits::default());
@@ -162,7 +169,7 @@ mod tests {
             + &read("[limits]\nx = 1", &[]).expect_err("unknown").to_string();
         let keys: Vec<&str> =
             unknown.split('`').skip(1).step_by(2).filter(|key| !["x", "limits"].contains(key)).collect();
-        assert_eq!(keys.len(), 9, "{unknown}");
+        assert_eq!(keys.len(), 10, "{unknown}");
         for key in keys {
             assert!(page.contains(&format!("\n{key}: ")), "{key}");
         }

@@ -4,11 +4,13 @@ use crate::advice::told;
 use crate::args::Format;
 use crate::blob::{self, Lacking};
 use crate::code;
+use crate::diff::Made;
 use crate::exit;
 use crate::journal;
 use crate::patient;
-use crate::record::Times;
-use crate::status::Trouble;
+use crate::record::{Called, Times, Work};
+use crate::status::{PAUSE, Trouble};
+use crate::store::Refused;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::{Level, error, info, warn};
-use untar_in_root::Report;
+use untar_in_root::{Cause, Event, Report};
 
 /// To be called once.
 pub(crate) fn start(format: Format) {
@@ -51,9 +53,24 @@ pub(crate) fn ended(code: ExitCode) -> ExitCode {
     if LOST.load(Ordering::Relaxed) { ExitCode::from(exit::FAILED) } else { code }
 }
 
-/// One layer's end.
-pub(crate) fn layer(digest: &str, namespace: Option<&str>, outcome: &Result<Report, Trouble>, times: Times) {
-    let (namespace, waited_ms, ms) = (namespace.unwrap_or("-"), ms(times.waited), ms(times.applied));
+impl Called {
+    /// What it is found by: its digest, or while it has none the name that its caller has given it.
+    fn names(&self) -> (Option<&str>, Option<&str>) {
+        match &self.work {
+            Work::Apply(digest) => (Some(digest), None),
+            Work::Make(reference) => (None, reference.as_deref()),
+        }
+    }
+
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("-")
+    }
+}
+
+/// The end of a layer that was to be applied.
+pub(crate) fn applied(called: &Called, outcome: &Result<Report, Trouble>, times: Times) {
+    let ((digest, _), namespace) = (called.names(), called.namespace());
+    let (waited_ms, ms) = (ms(times.waited), ms(times.worked));
     match outcome {
         Ok(report) => info!(
             digest,
@@ -62,7 +79,7 @@ pub(crate) fn layer(digest: &str, namespace: Option<&str>, outcome: &Result<Repo
             bytes_tar = report.bytes_tar,
             entries = report.entries.total(),
             events = report.event_count,
-            first_events = first_events(report),
+            first_events = first_events(&report.events),
             waited_ms,
             ms,
             isolation = ?report.confinement.root,
@@ -75,24 +92,54 @@ pub(crate) fn layer(digest: &str, namespace: Option<&str>, outcome: &Result<Repo
     }
 }
 
+/// The end of a layer that was to be made.
+pub(crate) fn made(called: &Called, outcome: &Result<Made, Trouble>, times: Times) {
+    let ((_, reference), namespace) = (called.names(), called.namespace());
+    let (waited_ms, ms) = (ms(times.waited), ms(times.worked));
+    match outcome {
+        Ok(Made { packed, descriptor }) => info!(
+            digest = descriptor.digest,
+            diff_id = packed.diff_id.map(|digest| digest.to_string()),
+            reference,
+            namespace,
+            bytes_out = packed.blob_size,
+            bytes_tar = packed.size,
+            entries = packed.entries.total(),
+            events = packed.event_count,
+            first_events = first_events(&packed.events),
+            waited_ms,
+            ms,
+            isolation = ?packed.confinement.root,
+            "made"
+        ),
+        Err(trouble) => {
+            let code = code::of(trouble);
+            error!(reference, namespace, ?code, waited_ms, ms, error = %Whole(trouble), "not made");
+        }
+    }
+}
+
 /// What was left out or done otherwise, as far as it goes into one line.
-fn first_events(report: &Report) -> Option<String> {
+fn first_events(events: &[Event]) -> Option<String> {
     const MOST: usize = 5;
-    let told: Vec<String> = report.events.iter().take(MOST).map(ToString::to_string).collect();
+    let told: Vec<String> = events.iter().take(MOST).map(ToString::to_string).collect();
     (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// Nobody has waited for it to its end.
-pub(crate) fn given_up(digest: &str, namespace: Option<&str>, times: Times) {
-    let (namespace, waited_ms, ms) = (namespace.unwrap_or("-"), ms(times.waited), ms(times.applied));
-    warn!(digest, namespace, code = ?tonic::Code::Cancelled, waited_ms, ms, "given up by its caller, or at the end");
+pub(crate) fn given_up(called: &Called, times: Times) {
+    let ((digest, reference), namespace) = (called.names(), called.namespace());
+    let (code, waited_ms, ms) = (tonic::Code::Cancelled, ms(times.waited), ms(times.worked));
+    warn!(digest, reference, namespace, ?code, waited_ms, ms, "given up by its caller, or at the end");
 }
 
-pub(crate) fn waits(digest: &str, waited: Duration) {
+pub(crate) fn waits(called: &Called, waited: Duration) {
+    let (digest, reference) = called.names();
     warn!(
         digest,
+        reference,
         waited_ms = ms(waited),
-        "waits for its turn: as many layers as may be at once (max-parallel) are being applied"
+        "waits for its turn: as many layers as may be at once (max-parallel) are being applied or made"
     );
 }
 
@@ -128,6 +175,20 @@ impl Display for Whole<'_> {
                 write!(f, "{which}: {}", told(error.to_string(), error.advice()))
             }
             Trouble::Apply(error) => f.write_str(&told(error.to_string(), error.advice())),
+            Trouble::Make(error)
+                if error.failure().is_some_and(|failure| matches!(failure.cause, Cause::Source(_))) =>
+            {
+                write!(f, "{error}: {PAUSE}")
+            }
+            Trouble::Make(error) => error.fmt(f),
+            Trouble::Store(Refused::NoContainerd(path, words)) => write!(
+                f,
+                "{}: {words}: if containerd has its socket elsewhere, containerd-address of diffd.toml says where",
+                path.display()
+            ),
+            Trouble::Store(Refused::By(doing, status)) => {
+                write!(f, "{doing}: containerd answers {:?}: {}", status.code(), status.message())
+            }
             Trouble::Blob(Lacking::Missing { digest, path }) => write!(
                 f,
                 "there is no {}: the content store has no {digest}; if containerd has its root elsewhere, content-root of \

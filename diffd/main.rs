@@ -1,7 +1,8 @@
 //! `untar-in-root-diffd`: a plug-in of type `diff` for containerd.
 //!
 //! containerd hands over a layer and the mounts of the snapshot that it belongs to; the layer is applied by a helper of
-//! this very program, which can see nothing but the snapshot's directory. `docs/containerd.md` says how it is installed.
+//! this very program, which can see nothing but the snapshot's directory. A layer is made in the same way: the helper reads
+//! what has become of a snapshot and can change nothing. `docs/containerd.md` says how it is installed.
 
 mod advice;
 mod apply;
@@ -11,6 +12,7 @@ mod code;
 mod config;
 mod diff;
 mod exit;
+mod ingest;
 mod interface;
 mod journal;
 mod listen;
@@ -19,13 +21,16 @@ mod media;
 mod metrics;
 mod monitor;
 mod mounts;
+mod nameless;
 mod patient;
 mod policy;
 mod record;
 mod serve;
 mod service;
 mod setup;
+mod sides;
 mod status;
+mod store;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! What a layer's media type says of its compression, as containerd takes it. Pure.
 
-use untar_in_root::Compression;
+use untar_in_root::{Compression, Encoding};
 
 /// How the stream is found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,22 @@ pub(crate) fn layer(media_type: &str) -> Option<Layer> {
     };
     let oci = known(OCI, &["+gzip", "+zstd"]);
     (oci || known(DOCKER, &["", ".gzip", ".zstd"])).then_some(Layer::ByItsBytes)
+}
+
+/// What a layer is made as where nobody says it, by containerd's own differ too.
+pub(crate) const BY_DEFAULT: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// How a layer of this media type is compressed when it is made. `None` is a type that this differ does not make.
+pub(crate) fn encoding(media_type: &str) -> Option<Encoding> {
+    let suffix = [OCI[0], DOCKER[0]].iter().find_map(|base| Some((*base, media_type.strip_prefix(base)?)))?;
+    match suffix {
+        (_, "") => Some(Encoding::None),
+        (base, "+gzip") if base == OCI[0] => Some(Encoding::Gzip { level: 6 }),
+        (base, "+zstd") if base == OCI[0] => Some(Encoding::Zstd { level: 3 }),
+        (base, ".gzip") if base == DOCKER[0] => Some(Encoding::Gzip { level: 6 }),
+        (base, ".zstd") if base == DOCKER[0] => Some(Encoding::Zstd { level: 3 }),
+        _ => None,
+    }
 }
 
 impl Layer {
@@ -75,6 +91,20 @@ mod tests {
         ] {
             assert_eq!(layer(media_type), None, "{media_type}");
         }
+    }
+
+    #[test]
+    fn layers_of_oci_and_docker_are_made_and_others_are_not() {
+        let (gzip, zstd) = (Some(Encoding::Gzip { level: 6 }), Some(Encoding::Zstd { level: 3 }));
+        for (base, suffixes) in [(OCI[0], ["+gzip", "+zstd"]), (DOCKER[0], [".gzip", ".zstd"])] {
+            let of = |suffix: &str| encoding(&format!("{base}{suffix}"));
+            assert_eq!((of(""), of(suffixes[0]), of(suffixes[1])), (Some(Encoding::None), gzip, zstd));
+        }
+        assert_eq!(encoding(BY_DEFAULT), gzip);
+        for other in [OCI[1], DOCKER[1], "", "text/html", "application/vnd.oci.image.layer.v1.tar.gzip"] {
+            assert_eq!(encoding(other), None, "{other}");
+        }
+        assert_eq!(encoding("application/vnd.oci.image.layer.v1.tar+gzip+encrypted"), None);
     }
 
     #[test]

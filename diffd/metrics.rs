@@ -1,7 +1,8 @@
-//! What a monitor asks for: layers, failures by code, bytes, seconds, and how many are being applied.
+//! What a monitor asks for: layers, failures by code, bytes, seconds, and how many are being applied or made.
 
 use crate::code;
-use crate::record::Times;
+use crate::diff::Made;
+use crate::record::{Times, Work};
 use crate::status::Trouble;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -20,6 +21,11 @@ pub(crate) struct Metrics {
     bytes_in: Counter,
     bytes_tar: Counter,
     seconds: Counter<f64, AtomicU64>,
+    diffs: Counter,
+    diff_failures: Family<Code, Counter>,
+    diff_bytes_out: Counter,
+    diff_bytes_tar: Counter,
+    diff_seconds: Counter<f64, AtomicU64>,
     wait: Counter<f64, AtomicU64>,
     in_flight: Gauge,
 }
@@ -30,36 +36,50 @@ struct Code {
 }
 
 impl Metrics {
-    /// A call that [`end`](Metrics::end) or [`given_up`](Metrics::given_up) follows.
+    /// A call whose outcome, or [`given_up`](Metrics::given_up), follows.
     pub(crate) fn begin(&self) {
         self.in_flight.inc();
     }
 
-    pub(crate) fn end(&self, outcome: &Result<Report, Trouble>, times: Times) {
+    pub(crate) fn applied(&self, outcome: &Result<Report, Trouble>, times: Times) {
         self.over(times);
+        self.seconds.inc_by(times.worked.as_secs_f64());
         match outcome {
             Ok(report) => {
                 self.applies.inc();
                 self.bytes_in.inc_by(report.bytes_in);
                 self.bytes_tar.inc_by(report.bytes_tar);
             }
-            Err(trouble) => self.failed(code::of(trouble)),
+            Err(trouble) => failed(&self.failures, code::of(trouble)),
         }
     }
 
-    pub(crate) fn given_up(&self, times: Times) {
+    pub(crate) fn made(&self, outcome: &Result<Made, Trouble>, times: Times) {
         self.over(times);
-        self.failed(tonic::Code::Cancelled);
+        self.diff_seconds.inc_by(times.worked.as_secs_f64());
+        match outcome {
+            Ok(made) => {
+                self.diffs.inc();
+                self.diff_bytes_out.inc_by(made.packed.blob_size);
+                self.diff_bytes_tar.inc_by(made.packed.size);
+            }
+            Err(trouble) => failed(&self.diff_failures, code::of(trouble)),
+        }
+    }
+
+    pub(crate) fn given_up(&self, work: &Work, times: Times) {
+        self.over(times);
+        let (seconds, failures) = match work {
+            Work::Apply(_) => (&self.seconds, &self.failures),
+            Work::Make(_) => (&self.diff_seconds, &self.diff_failures),
+        };
+        seconds.inc_by(times.worked.as_secs_f64());
+        failed(failures, tonic::Code::Cancelled);
     }
 
     fn over(&self, times: Times) {
         self.in_flight.dec();
-        self.seconds.inc_by(times.applied.as_secs_f64());
         self.wait.inc_by(times.waited.as_secs_f64());
-    }
-
-    fn failed(&self, code: tonic::Code) {
-        self.failures.get_or_create(&Code { code: format!("{code:?}") }).inc();
     }
 
     /// In the text format of Prometheus.
@@ -73,11 +93,20 @@ impl Metrics {
         bytes(&mut registry, "in", "Of layers as they are in the content store", &self.bytes_in);
         bytes(&mut registry, "tar", "Of layers uncompressed", &self.bytes_tar);
         registry.register_with_unit("apply", "Spent applying, failures too", Unit::Seconds, self.seconds.clone());
+        registry.register("diffs", "Layers made", self.diffs.clone());
+        registry.register("diff_failures", "Layers not made, by gRPC code", self.diff_failures.clone());
+        bytes(&mut registry, "diff_out", "Of layers made, as they went into the content store", &self.diff_bytes_out);
+        bytes(&mut registry, "diff_tar", "Of layers made, uncompressed", &self.diff_bytes_tar);
+        registry.register_with_unit("diff", "Spent making, failures too", Unit::Seconds, self.diff_seconds.clone());
         registry.register_with_unit("wait", "Spent waiting for a turn", Unit::Seconds, self.wait.clone());
-        registry.register("in_flight", "Calls that wait or are applied", self.in_flight.clone());
+        registry.register("in_flight", "Calls that wait or are worked on", self.in_flight.clone());
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &registry);
         text
     }
+}
+
+fn failed(failures: &Family<Code, Counter>, code: tonic::Code) {
+    failures.get_or_create(&Code { code: format!("{code:?}") }).inc();
 }

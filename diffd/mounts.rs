@@ -36,35 +36,67 @@ pub(crate) enum Unusable {
 impl Target {
     /// `exists`: whether something is at a path; only for telling names with escapes from names without.
     pub(crate) fn of(mounts: &[Mount], exists: impl Fn(&Path) -> bool) -> Result<Target, Unusable> {
-        let mount = match mounts {
-            [] => return Err(Unusable::Bad("there are no mounts".into())),
-            [mount] => mount,
-            [..] => return Err(Unusable::NotOurs(format!("{} mounts, not one", mounts.len()))),
-        };
+        let mount = only(mounts)?.ok_or_else(|| Unusable::Bad("there are no mounts".into()))?;
         match mount.r#type.as_str() {
             "bind" if mount.options.iter().any(|option| option == "ro") => {
                 Err(Unusable::Bad("a bind mount that is read-only".into()))
             }
-            "bind" => absolute("source", Path::new(&mount.source)).map(Target::Directory),
-            "overlay" => overlay(&mount.options, exists),
-            other => Err(Unusable::NotOurs(format!("a mount of type {:?}", start(other)))),
+            "bind" => bound(mount).map(Target::Directory),
+            "overlay" => overlay(&mount.options, exists).and_then(target),
+            _ => Err(of_another_type(mount)),
         }
     }
 }
 
-fn overlay(options: &[String], exists: impl Fn(&Path) -> bool) -> Result<Target, Unusable> {
+/// The one that there is, if there is one.
+pub(crate) fn only(mounts: &[Mount]) -> Result<Option<&Mount>, Unusable> {
+    match mounts {
+        [] => Ok(None),
+        [mount] => Ok(Some(mount)),
+        [..] => Err(Unusable::NotOurs(format!("{} mounts, not one", mounts.len()))),
+    }
+}
+
+/// What a bind mount shows.
+pub(crate) fn bound(mount: &Mount) -> Result<PathBuf, Unusable> {
+    absolute("source", Path::new(&mount.source))
+}
+
+pub(crate) fn of_another_type(mount: &Mount) -> Unusable {
+    Unusable::NotOurs(format!("a mount of type {:?}", start(&mount.r#type)))
+}
+
+/// What the options of an overlay name.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// A view has none.
+    pub(crate) upper: Option<PathBuf>,
+    /// The topmost first.
+    pub(crate) lowers: Vec<PathBuf>,
+    pub(crate) user_marks: bool,
+}
+
+/// # Errors
+///
+/// What an overlay cannot be mounted with, and what is spelled as no snapshotter of ours does.
+pub(crate) fn overlay(options: &[String], exists: impl Fn(&Path) -> bool) -> Result<Named, Unusable> {
     let one_by_one = |option: &&String| option.starts_with("lowerdir+=") || option.starts_with("datadir+=");
     if let Some(option) = options.iter().find(one_by_one) {
         let key = option.split('=').next().unwrap_or_default();
         return Err(Unusable::NotOurs(format!("an overlay with {key}")));
     }
     let value = |key: &str| options.iter().find_map(|option| option.strip_prefix(key)?.strip_prefix('='));
-    let upper = value("upperdir").ok_or_else(|| Unusable::Bad("an overlay without upperdir".into()))?;
-    let upper = absolute("upperdir", &as_it_stands(upper, &exists))?;
+    let upper = value("upperdir").map(|upper| absolute("upperdir", &as_it_stands(upper, &exists))).transpose()?;
     let lowers = value("lowerdir").map_or(Vec::new(), split);
     let lowers = lowers.into_iter().map(|lower| absolute("lowerdir", &as_it_stands(lower, &exists)));
     let lowers = lowers.collect::<Result<_, _>>()?;
-    Ok(Target::Upper { upper, lowers, user_marks: options.iter().any(|option| option == "userxattr") })
+    Ok(Named { upper, lowers, user_marks: options.iter().any(|option| option == "userxattr") })
+}
+
+fn target(named: Named) -> Result<Target, Unusable> {
+    let Named { upper, lowers, user_marks } = named;
+    let upper = upper.ok_or_else(|| Unusable::Bad("an overlay without upperdir".into()))?;
+    Ok(Target::Upper { upper, lowers, user_marks })
 }
 
 /// At each colon that no backslash stands before.

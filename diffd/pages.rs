@@ -26,6 +26,7 @@ JOURNAL_STREAM: where standard error goes to the journal, each line has its prio
 const FILES: &str = "\
 /etc/untar-in-root/diffd.toml: the configuration, in TOML. All of it may be left out:
 content-root: containerd's root [/var/lib/containerd].
+containerd-address: its socket, where layers that are made go [/run/containerd/containerd.sock].
 results: containerd or spec [containerd].
 max-parallel: layers at once [one for each processor].
 [limits], of one layer:

@@ -4,8 +4,10 @@ use crate::args::Results;
 use crate::config::Settings;
 use crate::mounts::Target;
 use crate::status::Trouble;
-use std::path::Path;
-use untar_in_root::{Durability, Isolation, Lower, Mode, Options, Overlay, OverlayPrefix, UserNamespace};
+use std::path::{Path, PathBuf};
+use untar_in_root::{
+    Durability, Encoding, Isolation, Jail, Lower, Mode, Options, Overlay, OverlayPrefix, PackOptions, UserNamespace,
+};
 
 /// The options of one application.
 ///
@@ -15,16 +17,33 @@ use untar_in_root::{Durability, Isolation, Lower, Mode, Options, Overlay, Overla
 pub(crate) fn options(settings: &Settings, target: &Target, sync: bool) -> Result<Options, Trouble> {
     let mut options = Options::default();
     options.mode = mode(target)?;
-    // The mounts are seen in this mount namespace; a snapshot is never applied with less than the whole jail.
-    options.jail.isolation = Isolation::Pivot;
-    options.jail.user_namespace = UserNamespace::Never;
+    confine(&mut options.jail, settings);
     options.limits = settings.limits;
-    options.jail.limits = settings.process;
     options.durability = if sync { Durability::FileSystem } else { Durability::None };
     if settings.results == Results::Containerd {
         as_containerd_does(&mut options);
     }
     Ok(options)
+}
+
+/// The mounts are seen in this mount namespace; a snapshot is never entered with less than the whole jail.
+fn confine(jail: &mut Jail, settings: &Settings) {
+    jail.isolation = Isolation::Pivot;
+    jail.user_namespace = UserNamespace::Never;
+    jail.limits = settings.process;
+}
+
+/// The options of one making of a layer.
+pub(crate) fn packing(settings: &Settings, encoding: Encoding, epoch: Option<i64>) -> PackOptions {
+    let mut options = PackOptions::layer();
+    confine(&mut options.jail, settings);
+    options.encoding = encoding;
+    options.clamp_mtime = epoch;
+    // The snapshotter makes the snapshot's own directory; and a layer of nothing is to be empty, which Docker then leaves out.
+    options.no_root = true;
+    let (limits, asked) = (&mut options.limits, settings.limits);
+    (limits.total_bytes, limits.file_bytes, limits.entries) = (asked.total_bytes, asked.file_bytes, asked.entries);
+    options
 }
 
 fn as_containerd_does(options: &mut Options) {
@@ -38,15 +57,21 @@ fn as_containerd_does(options: &mut Options) {
 
 fn mode(target: &Target) -> Result<Mode, Trouble> {
     let Target::Upper { lowers, user_marks, .. } = target else { return Ok(Mode::Layer) };
-    let lowers: Vec<Lower> =
-        lowers.iter().enumerate().map(|(at, lower)| opened(lower, at + 1, lowers.len())).collect::<Result<_, _>>()?;
-    let mut overlay = Overlay::over(lowers);
+    let mut overlay = Overlay::over(opened(lowers)?);
     overlay.prefix = if *user_marks { OverlayPrefix::User } else { OverlayPrefix::Trusted };
     Ok(Mode::Overlay(overlay))
 }
 
 /// The topmost is the first.
-fn opened(lower: &Path, number: usize, of: usize) -> Result<Lower, Trouble> {
+///
+/// # Errors
+///
+/// One of them cannot be opened.
+pub(crate) fn opened(lowers: &[PathBuf]) -> Result<Vec<Lower>, Trouble> {
+    lowers.iter().enumerate().map(|(at, lower)| open(lower, at + 1, lowers.len())).collect()
+}
+
+fn open(lower: &Path, number: usize, of: usize) -> Result<Lower, Trouble> {
     let which = || format!("the snapshot's lower directory {number} of {of}");
     Lower::open(lower).map_err(|error| Trouble::Directory(which(), error))
 }

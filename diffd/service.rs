@@ -2,14 +2,16 @@
 
 use crate::apply::{self, Asked};
 use crate::config::Settings;
-use crate::diff::not_here;
+use crate::diff::{self, Made};
 use crate::interface::diff::diff_server::Diff;
 use crate::interface::diff::{ApplyRequest, ApplyResponse, DiffRequest, DiffResponse};
 use crate::interface::types::Descriptor;
 use crate::log;
 use crate::metrics::Metrics;
-use crate::record::Record;
+use crate::nameless;
+use crate::record::{Record, Work};
 use crate::status::{Trouble, start};
+use crate::store::Caller;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -32,10 +34,10 @@ pub(crate) struct Service {
     calls: watch::Sender<usize>,
 }
 
-/// A call, until it is answered or given up.
-struct Call<'a>(&'a watch::Sender<usize>);
+/// A call, or what it has left to be done, until it is answered or given up.
+pub(crate) struct Call(watch::Sender<usize>);
 
-impl Drop for Call<'_> {
+impl Drop for Call {
     fn drop(&mut self) {
         self.0.send_modify(|calls| *calls -= 1);
     }
@@ -53,9 +55,9 @@ impl Service {
         }
     }
 
-    fn begin(&self) -> Call<'_> {
+    fn begin(&self) -> Call {
         self.calls.send_modify(|calls| *calls += 1);
-        Call(&self.calls)
+        Call(self.calls.clone())
     }
 
     /// Comes true when no call has run for a moment.
@@ -89,6 +91,14 @@ impl Service {
         }
         apply::apply(asked, self.settings(), Arc::clone(&self.turns), record).await
     }
+
+    async fn make(&self, request: DiffRequest, caller: Caller, record: &Record) -> Result<Made, Trouble> {
+        if self.in_user_namespace {
+            return Err(Trouble::InUserNamespace);
+        }
+        let asked = diff::Asked::of(request)?;
+        diff::make(asked, caller, self.settings(), Arc::clone(&self.turns), record, self.begin()).await
+    }
 }
 
 /// Every id is its own only in the first one.
@@ -101,21 +111,38 @@ fn in_user_namespace() -> bool {
 impl Diff for Arc<Service> {
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let _call = self.begin();
-        let namespace = request.metadata().get("containerd-namespace").and_then(|n| n.to_str().ok()).map(start);
+        let namespace = namespace(&request);
         let request = request.into_inner();
         let digest = request.diff.as_ref().map_or_else(String::new, |diff| start(&diff.digest));
-        let record = Record::begin(&self.metrics, digest, namespace);
+        let record = Record::begin(&self.metrics, Work::Apply(digest), namespace);
         let outcome = self.one(request, &record).await;
-        record.end(&outcome);
+        record.applied(&outcome);
         match outcome {
             Ok(report) => Ok(Response::new(answer(&report))),
             Err(trouble) => Err(Status::from(&trouble)),
         }
     }
 
-    async fn diff(&self, _: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
-        Err(not_here(&self.settings().content_root))
+    async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
+        let Some(caller) = Caller::of(request.metadata()) else {
+            let settings = self.settings();
+            return Err(nameless::answer(&settings.content_root, &settings.containerd_address));
+        };
+        let _call = self.begin();
+        let (namespace, request) = (namespace(&request), request.into_inner());
+        let reference = (!request.r#ref.is_empty()).then(|| start(&request.r#ref));
+        let record = Record::begin(&self.metrics, Work::Make(reference), namespace);
+        let outcome = self.make(request, caller, &record).await;
+        record.made(&outcome);
+        match outcome {
+            Ok(made) => Ok(Response::new(DiffResponse { diff: Some(made.descriptor) })),
+            Err(trouble) => Err(Status::from(&trouble)),
+        }
     }
+}
+
+fn namespace<T>(request: &Request<T>) -> Option<String> {
+    request.metadata().get("containerd-namespace").and_then(|name| name.to_str().ok()).map(start)
 }
 
 fn answer(report: &Report) -> ApplyResponse {

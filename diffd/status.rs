@@ -6,20 +6,26 @@ use crate::advice::told;
 use crate::blob::Lacking;
 use crate::code;
 use crate::mounts::Unusable;
+use crate::store::Refused;
 use std::io;
 use tonic::Status;
-use untar_in_root::{Error, ErrorKind, Failure, Stage};
+use untar_in_root::{Cause, Error, ErrorKind, Failure, Stage};
 
-/// Why a layer was not applied.
+/// Why a layer was not applied, or not made.
 #[derive(Debug)]
 pub(crate) enum Trouble {
     NoDescriptor,
     MediaType(String),
+    /// Of a media type that no layer is made of here.
+    NotMade(String),
     Mounts(Unusable),
     Blob(Lacking),
     /// One of the snapshot's, by what it is to it, cannot be opened.
     Directory(String, Error),
     Apply(Error),
+    Make(Error),
+    /// containerd does not take a layer that is made.
+    Store(Refused),
     InUserNamespace,
     /// The thread that waits for the helper has panicked.
     Bug,
@@ -28,6 +34,12 @@ pub(crate) enum Trouble {
 impl From<Lacking> for Trouble {
     fn from(lacking: Lacking) -> Trouble {
         Trouble::Blob(lacking)
+    }
+}
+
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Trouble {
+        Trouble::Store(refused)
     }
 }
 
@@ -69,7 +81,8 @@ fn text(trouble: &Trouble) -> String {
     match trouble {
         Trouble::NoDescriptor => "the request has no descriptor".into(),
         Trouble::MediaType(media_type) => format!("a layer of media type {:?} is not applied here", start(media_type)),
-        Trouble::Mounts(Unusable::NotOurs(what)) => format!("not applied here: {what}"),
+        Trouble::NotMade(media_type) => format!("a layer of media type {:?} is not made here", start(media_type)),
+        Trouble::Mounts(Unusable::NotOurs(what)) => format!("not served here: {what}"),
         Trouble::Mounts(Unusable::Bad(what)) => format!("the mounts are of no use: {what}"),
         Trouble::InUserNamespace => "not in a user namespace: devices could not be made here".into(),
         Trouble::Bug => "a thread of untar-in-root-diffd has panicked; its log says where".into(),
@@ -79,6 +92,8 @@ fn text(trouble: &Trouble) -> String {
             None => of_apply(error),
         },
         Trouble::Apply(error) => of_apply(error),
+        Trouble::Make(error) => of_making(error),
+        Trouble::Store(refused) => of_store(refused),
     }
 }
 
@@ -132,6 +147,33 @@ fn bare_cause(failure: &Failure) -> String {
     errno.map_or_else(|| "the log says why".into(), |errno| bare(&io::Error::from_raw_os_error(errno)))
 }
 
+/// What may help who commits a container that changes meanwhile.
+pub(crate) const PAUSE: &str = "what a layer is made of must be at rest: pause or stop the container meanwhile";
+
+fn of_making(error: &Error) -> String {
+    let changed = error.failure().is_some_and(|failure| matches!(failure.cause, Cause::Source(_)));
+    if changed { format!("{}: {PAUSE}", of_apply(error)) } else { of_apply(error) }
+}
+
+/// containerd's words may have names of the host's, which its own log has, and ours.
+fn of_store(refused: &Refused) -> String {
+    match refused {
+        Refused::NoContainerd(..) => {
+            "nobody answers at containerd's socket, which is containerd-address of the differ's \
+                                      diffd.toml"
+                .into()
+        }
+        Refused::By(doing, status) => format!("{doing}: containerd answers: {}", bare_words(status)),
+        Refused::OtherBytes(what) => format!("containerd has other bytes than were written: {what}"),
+    }
+}
+
+/// The innermost of Go's words, unless it has a name in it.
+fn bare_words(status: &Status) -> &str {
+    let innermost = status.message().rsplit(": ").next().unwrap_or_default();
+    if innermost.is_empty() || innermost.contains('/') { status.code().description() } else { innermost }
+}
+
 fn at_the_snapshot(errno: Option<i32>) -> String {
     let why = errno.map_or("the log says why".into(), |errno| bare(&io::Error::from_raw_os_error(errno)));
     format!("a directory of the snapshot cannot be entered: {why}")
@@ -145,6 +187,14 @@ fn bare(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_containerd_says_goes_on_without_names_of_the_hosts() {
+        let of = |message: &str| of_store(&Refused::By("writing the layer", Status::unknown(message)));
+        let full = of("failed: write /var/lib/containerd/x/data: no space left on device");
+        assert_eq!(full, "writing the layer: containerd answers: no space left on device");
+        assert!(!of("open /var/lib/x").contains("/var") && !of("").ends_with(": "));
+    }
 
     #[test]
     fn a_status_is_one_line_and_ends_somewhere() {

@@ -1,14 +1,11 @@
 //! Asking the service at a socket, by a call as containerd makes them: systemd's socket takes a connection for a service
 //! that is dead, too.
 
-use crate::diff::{self, CONTENT_ROOT};
 use crate::interface::diff::DiffRequest;
 use crate::interface::diff::diff_client::DiffClient;
-use std::ffi::OsStr;
+use crate::nameless::{self, Places};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::timeout;
 use tonic::Status;
@@ -19,10 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What came of it.
 pub(super) enum Answer {
-    Ours {
-        /// Where the service itself looks for blobs, whatever its command line was.
-        content_root: Option<PathBuf>,
-    },
+    /// What the service itself works with, whatever its command line was.
+    Ours(Places),
     /// Somebody else listens there.
     Another(String),
     /// The connection is taken, and nothing comes of it.
@@ -44,7 +39,7 @@ pub(super) fn ask(socket: &str) -> Answer {
     }
 }
 
-/// Making a layer of nothing, which no differ does.
+/// Making a layer of nothing, in nobody's name, which no differ does.
 async fn call(socket: &str) -> Answer {
     let channel = match Endpoint::from_shared(format!("unix:{socket}")) {
         Ok(endpoint) => endpoint.connect().await,
@@ -60,9 +55,8 @@ async fn call(socket: &str) -> Answer {
 }
 
 fn of(status: &Status) -> Answer {
-    if diff::is_ours(status) {
-        let root = status.metadata().get_bin(CONTENT_ROOT).and_then(|root| root.to_bytes().ok());
-        return Answer::Ours { content_root: root.map(|root| OsStr::from_bytes(&root).into()) };
+    if let Some(places) = nameless::understood(status) {
+        return Answer::Ours(places);
     }
     // What never came from a server has the error of the connection behind it.
     match std::error::Error::source(status) {

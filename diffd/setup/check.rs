@@ -8,6 +8,7 @@ use super::version::{OLDEST, Version};
 use crate::args::Check;
 use crate::config::{Settings, Wrong};
 use crate::exit;
+use crate::nameless::Places;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,8 +76,11 @@ fn of_configuration(said: &Said, version: Version, settings: &Result<Settings, W
         of_socket(answer.as_ref(), said.by_service || said.by_transfer),
         row("diff-service", service, service_text),
         row("transfer", transfer, transfer_text),
-        of_content(said.root.as_deref(), answer, settings),
+        of_content(said.root.as_deref(), answer.as_ref().map(|(_, answer)| answer), settings),
     ];
+    if version.says_namespaces() {
+        rows.push(of_containerd(said.address.as_deref(), answer.as_ref().map(|(_, answer)| answer), settings));
+    }
     if said.side_by_side && version.loses_whiteouts_side_by_side() {
         let text =
             "max_concurrent_unpacks > 1 loses whiteouts in 2.2.0 to 2.2.2, whoever applies them: 2.2.3 has it mended";
@@ -102,7 +106,7 @@ fn of_socket(answer: Option<&(&str, Answer)>, on: bool) -> Row {
     let wanting =
         |what: &dyn std::fmt::Display, remedy: &str| row("plug-in", state, format!("{path}: {what}{every}: {remedy}"));
     match answer {
-        Answer::Ours { .. } => row("plug-in", State::Good, format!("answers at {path}")),
+        Answer::Ours(_) => row("plug-in", State::Good, format!("answers at {path}")),
         Answer::NoConnection(error) if error.kind() == ErrorKind::PermissionDenied => {
             row("plug-in", State::Open, format!("{path}: this user may not ask it: ask as root"))
         }
@@ -119,25 +123,54 @@ fn of_socket(answer: Option<&(&str, Answer)>, on: bool) -> Row {
 }
 
 /// The service's own word comes first: it may have been started with other words than this command.
-fn of_content(root: Option<&str>, answer: Option<(&str, Answer)>, settings: &Result<Settings, Wrong>) -> Row {
+fn of_content(root: Option<&str>, answer: Option<&Answer>, settings: &Result<Settings, Wrong>) -> Row {
     let (ours, who) = match (answer, settings) {
-        (Some((_, Answer::Ours { content_root: Some(ours) })), _) => (ours, "the service looks"),
-        (_, Ok(settings)) => (settings.content_root.clone(), "the service would look"),
+        (Some(Answer::Ours(Places { content_root: Some(ours), .. })), _) => (ours, "the service looks"),
+        (_, Ok(settings)) => (&settings.content_root, "the service would look"),
         (_, Err(wrong)) => return row("content", State::Bad, format!("{wrong}: the service does not start")),
     };
     match root.map(Path::new) {
-        Some(root) if real(root) != real(&ours) => {
+        Some(root) if real(root) != real(ours) => {
             let text = format!(
-                "containerd has it below {0}, {who} below {1}: put content-root = \"{0}\" into {2}, then `systemctl \
-                 reload untar-in-root-diffd`",
+                "containerd has it below {}, {who} below {}: {}",
                 root.display(),
                 ours.display(),
-                crate::config::FILE
+                put("content-root", root)
             );
             row("content", State::Bad, text)
         }
         _ => row("content", State::Good, ours.display().to_string()),
     }
+}
+
+/// Where layers that are made go.
+fn of_containerd(address: Option<&str>, answer: Option<&Answer>, settings: &Result<Settings, Wrong>) -> Row {
+    let (ours, who) = match (answer, settings) {
+        (Some(Answer::Ours(Places { containerd: Some(ours), .. })), _) => (ours.as_path(), "the service takes"),
+        (Some(Answer::Ours(_)), _) => {
+            let text = "the service is of a version that makes no layers: restart it";
+            return row("commit", State::Open, text);
+        }
+        (_, Ok(settings)) => (settings.containerd_address.as_path(), "the service would take"),
+        (_, Err(_)) => (Path::new(crate::config::ADDRESS), "the service would take"),
+    };
+    match address.map(Path::new) {
+        Some(address) if real(address) != real(ours) => {
+            let text = format!(
+                "containerd's socket is {}, {who} layers that it makes to {}: {}",
+                address.display(),
+                ours.display(),
+                put("containerd-address", address)
+            );
+            row("commit", State::Bad, text)
+        }
+        _ => row("commit", State::Good, format!("layers go to {}", ours.display())),
+    }
+}
+
+fn put(key: &str, path: &Path) -> String {
+    let file = crate::config::FILE;
+    format!("put {key} = \"{}\" into {file}, then `systemctl reload untar-in-root-diffd`", path.display())
 }
 
 fn real(path: &Path) -> PathBuf {

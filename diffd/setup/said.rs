@@ -19,6 +19,8 @@ pub(super) struct Said {
     pub(super) by_service: bool,
     pub(super) by_transfer: bool,
     pub(super) root: Option<String>,
+    /// containerd's own socket.
+    pub(super) address: Option<String>,
     pub(super) side_by_side: bool,
     /// What is in the two lists of differs, ours left out.
     listed: Vec<String>,
@@ -38,6 +40,7 @@ impl Said {
             by_service: services.first().is_some_and(|name| name == NAME),
             by_transfer: unpacks.iter().find(|entry| of_this_platform(entry)).is_some_and(is_ours),
             root: text_at(&document, &["root"]),
+            address: text_at(&document, &["grpc", "address"]),
             side_by_side: at(&document, &["plugins", TRANSFER, "max_concurrent_unpacks"]).and_then(Item::as_integer)
                 > Some(1),
             listed: listed(services, &unpacks),

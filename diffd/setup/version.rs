@@ -27,6 +27,11 @@ impl Version {
         self >= Version(2, 0, 0)
     }
 
+    /// 1.7 does not say in which namespace a layer is to be made, so that nobody else can make it.
+    pub(super) fn says_namespaces(self) -> bool {
+        self >= Version(2, 0, 0)
+    }
+
     /// Layers unpacked side by side arrive as the bottom one does, and lose their whiteouts, whoever applies them.
     pub(super) fn loses_whiteouts_side_by_side(self) -> bool {
         (Version(2, 2, 0)..=Version(2, 2, 2)).contains(&self)
