@@ -33,30 +33,41 @@ struct Undo {
     call: Option<Call>,
 }
 
-/// In which containerd forgets what it is told to; if not, the lease ends by itself.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// As long as a containerd is waited for that has gone and may come back; what is left then ends with its lease.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Drop for Undo {
     fn drop(&mut self) {
         let (reference, lease, call) = (self.reference.take(), self.lease.take(), self.call.take());
-        let (store, runtime) = (self.store.clone(), tokio::runtime::Handle::try_current());
+        let store = self.store.clone();
         if reference.is_none() && lease.is_none() {
             return;
         }
-        let Ok(runtime) = runtime else { return };
-        runtime.spawn(async move {
-            let undone = async {
-                if let Some(reference) = reference {
-                    store.abort(reference).await;
-                }
-                if let Some(lease) = lease {
-                    store.end_lease(lease).await;
-                }
-            };
-            let _ = timeout(PATIENCE, undone).await;
-            drop(call);
-        });
+        // Without a runtime the service has ended.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(timeout(PATIENCE, undo(store, reference, lease, call)));
     }
+}
+
+async fn undo(store: Store, reference: Option<String>, lease: Option<String>, mut call: Option<Call>) {
+    while !undone(&store, reference.as_deref(), lease.as_deref()).await {
+        // The service does not wait for a containerd that may never come.
+        drop(call.take());
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn undone(store: &Store, reference: Option<&str>, lease: Option<&str>) -> bool {
+    let aborted = match reference {
+        Some(reference) => store.abort(reference).await,
+        None => true,
+    };
+    let ended = match lease {
+        Some(lease) => store.end_lease(lease).await,
+        None => true,
+    };
+    aborted && ended
 }
 
 impl Undo {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 /// Why a layer cannot go into it.
 #[derive(Debug)]
@@ -124,15 +124,22 @@ impl Store {
         answer.map(drop).map_err(|status| Refused::By("labelling the layer", status))
     }
 
-    /// What it does not have is gone already.
-    pub(super) async fn abort(&self, reference: String) {
-        let _ = self.content().abort(self.request(AbortRequest { r#ref: reference })).await;
+    /// Whether it is gone.
+    pub(super) async fn abort(&self, reference: &str) -> bool {
+        let request = self.request(AbortRequest { r#ref: reference.into() });
+        is_gone(self.content().abort(request).await)
     }
 
-    pub(super) async fn end_lease(&self, id: String) {
-        let mut request = self.request(DeleteRequest { id });
+    /// Whether it is gone.
+    pub(super) async fn end_lease(&self, id: &str) -> bool {
+        let mut request = self.request(DeleteRequest { id: id.into() });
         // It is not to be used for its own end.
         request.metadata_mut().remove(LEASE);
-        let _ = LeasesClient::new(self.channel.clone()).delete(request).await;
+        is_gone(LeasesClient::new(self.channel.clone()).delete(request).await)
     }
+}
+
+/// What containerd does not have, it need not forget.
+fn is_gone<T>(answer: Result<T, Status>) -> bool {
+    answer.map_or_else(|status| status.code() == Code::NotFound, |_| true)
 }

@@ -138,8 +138,9 @@ impl Machine {
 
     /// The differ, for the containerd of this name.
     pub fn differ(&self, containerd: &str, words: &[&str]) -> Running {
-        let root = format!("/var/d/{containerd}/root");
+        let (root, address) = (format!("/var/d/{containerd}/root"), socket_of(containerd));
         let mut all = vec!["untar-in-root-diffd", "--metrics", METRICS, "--content-root", &root];
+        all.extend(["--containerd-address", &address]);
         all.extend(words);
         let running = self.spawn("differ", &all);
         let socket = self.path(SOCKET);
@@ -170,6 +171,11 @@ impl Machine {
     /// Layers that the differ has applied so far: it has a line for each.
     pub fn applied(&self) -> usize {
         self.log("differ").matches(" applied digest=").count()
+    }
+
+    /// Layers that the differ has made so far.
+    pub fn made(&self) -> usize {
+        self.log("differ").matches(" made digest=").count()
     }
 
     /// What the differ tells a monitor of this name.

@@ -6,6 +6,7 @@
 mod bad;
 mod cgroup;
 mod chroots;
+mod commit;
 mod cri;
 mod docker;
 mod doors;

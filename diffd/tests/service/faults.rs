@@ -91,11 +91,7 @@ fn a_helper_that_is_killed_fails_its_own_call_alone() {
     let mut server = Server::start(&[]);
     let call = server.call_endless();
     within(20 * SECOND, "a helper", || server.helpers() == 1);
-    let task = fs::read_dir(format!("/proc/{}/task", server.child.id())).expect("tasks");
-    let children: String =
-        task.flatten().map(|t| fs::read_to_string(t.path().join("children")).unwrap_or_default()).collect();
-    let pid = nix::unistd::Pid::from_raw(children.trim().parse().expect("one pid"));
-    nix::sys::signal::kill(pid, Signal::SIGKILL).expect("killed");
+    server.kill_helper(Signal::SIGKILL);
     let status = server.runtime.block_on(call).expect("joined").expect_err("killed");
     assert_eq!(status.code(), Code::Internal, "{status:?}");
     let (root, blob) = (server.snapshot("2"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));

@@ -4,8 +4,10 @@
 
 mod bad;
 mod configure;
+mod containerd;
 mod faults;
 mod layers;
+mod making;
 mod operation;
 mod results;
 mod server;

@@ -142,10 +142,21 @@ impl Server {
 
     /// The helpers that it has at this moment.
     pub fn helpers(&self) -> usize {
-        let children = format!("/proc/{0}/task", self.child.id());
-        let tasks = fs::read_dir(children).into_iter().flatten().flatten();
+        self.children().len()
+    }
+
+    fn children(&self) -> Vec<i32> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
         let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        tasks.map(|task| of(task).split_whitespace().count()).sum()
+        let all: String = tasks.map(of).collect();
+        all.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+    }
+
+    /// The only one that it has.
+    pub fn kill_helper(&self, signal: nix::sys::signal::Signal) {
+        let children = self.children();
+        let [pid] = children[..] else { panic!("{children:?}") };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("signalled");
     }
 
     pub fn descriptors(&self) -> usize {

@@ -1,0 +1,283 @@
+//! Layers that are made of snapshots, by the differ under a real containerd: what they come to where they are applied, beside
+//! what containerd's own differ makes of the same, and what is left where they are not made.
+//!
+//! Not with containerd 1.7, which does not say in which namespace: there its own differ makes them (`docker.rs`).
+
+use crate::chroots::Release;
+use crate::images::{archive, sample};
+use crate::machine::{Differ, Machine, Running, signal, words};
+use crate::support::layout::{Packing, digest};
+use crate::support::process::{is_gone, wait_until};
+use crate::support::tree::{But, Tree, assert_same};
+use crate::views::View;
+use nix::sys::signal::Signal;
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+const NAMESPACE: &str = "n";
+
+/// A containerd, and a snapshot on the sample image as a container would have it, mounted.
+struct Commit<'a> {
+    machine: &'a Machine,
+    containerd: &'a str,
+    snapshotter: &'static str,
+    place: String,
+}
+
+/// As a container changes its root, in whole seconds, since a layer has no fractions.
+const CHANGES: &str = "cd $0 && mkdir new new/below && echo tool > new/tool && chmod 4755 new/tool && ln new/tool new/same && \
+    ln -s tool new/link && mkfifo new/fifo && mknod new/null c 1 3 && chown 7:8 new/tool && rm -r bin && \
+    rm -r back && mkdir back && echo 1 > back/again && echo more >> etc/newer && mv deep/er/f deep/er/g && rm sh && mkdir sh && \
+    find . -newermt '2020-01-01' ! -path . -exec touch -h -d @1700000000 {} +";
+
+impl Commit<'_> {
+    /// # Panics
+    /// When it cannot be made.
+    fn of<'a>(machine: &'a Machine, containerd: &'a str, snapshotter: &'static str, archive: &str) -> Commit<'a> {
+        let place = format!("/var/d/{containerd}-{snapshotter}");
+        let commit = Commit { machine, containerd, snapshotter, place };
+        let import =
+            ["images", "import", "--local", "--snapshotter", snapshotter, "--base-name", "localhost/t", archive];
+        commit.ctr(&import);
+        let top = commit.top();
+        commit.snapshots(&["prepare", "work", &top]);
+        commit.mount("work");
+        machine.run(&["sh", "-c", CHANGES, &commit.place]);
+        commit
+    }
+
+    fn ctr(&self, all: &[&str]) -> String {
+        self.machine.run(&words(&self.machine.ctr(self.containerd, NAMESPACE, all)))
+    }
+
+    fn snapshots(&self, all: &[&str]) -> String {
+        self.ctr(&[&["snapshots", "--snapshotter", self.snapshotter], all].concat())
+    }
+
+    fn mount(&self, key: &str) {
+        fs::create_dir_all(self.machine.path(&self.place)).expect("place");
+        let command = self.snapshots(&["mounts", &self.place, key]);
+        self.machine.run(&["sh", "-c", &command]);
+    }
+
+    /// Key and parent of each.
+    fn list(&self) -> Vec<(String, String)> {
+        let list = self.snapshots(&["ls"]);
+        let lines = list.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.map(|w| (w[0].into(), if w.len() > 2 { w[1].into() } else { String::new() })).collect()
+    }
+
+    /// The snapshot of the topmost layer.
+    fn top(&self) -> String {
+        let all = self.list();
+        let top = all.iter().find(|(key, _)| all.iter().all(|(_, parent)| parent != key));
+        top.expect("a snapshot").0.clone()
+    }
+
+    /// That of the bottom layer.
+    fn bottom(&self) -> String {
+        self.list().into_iter().find(|(_, parent)| parent.is_empty()).expect("a snapshot").0
+    }
+
+    fn diff(&self, all: &[&str]) -> Vec<String> {
+        let diff = ["snapshots", "--snapshotter", self.snapshotter, "diff"];
+        self.machine.ctr(self.containerd, NAMESPACE, &[&diff, all].concat())
+    }
+
+    /// The layer that is made, uncompressed.
+    #[track_caller]
+    fn layer(&self, all: &[&str]) -> Vec<u8> {
+        let output = self.machine.output(&words(&self.diff(all)));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut tar = Vec::new();
+        flate2::read::MultiGzDecoder::new(&output.stdout[..]).read_to_end(&mut tar).expect("gzip");
+        tar
+    }
+
+    fn shown(&self) -> Tree {
+        Tree::read(&self.machine.path(&self.place))
+    }
+
+    /// Nothing of a layer that was not made: ingests, leases, helpers, mounts.
+    #[track_caller]
+    fn nothing_is_left(&self, what: &str, differ: &Running, mounts: usize) {
+        wait_until("no helper", || differ.helpers().is_empty());
+        let ours = |list: String| list.lines().filter(|line| line.contains("untar-in-root")).count();
+        wait_until("no ingest", || ours(self.ctr(&["content", "active"])) == 0);
+        wait_until("no lease", || ours(self.ctr(&["leases", "ls"])) == 0);
+        assert_eq!(self.machine.mounts(), mounts, "mounts after {what}: {}", self.machine.mount_table());
+    }
+}
+
+/// The sample and this layer, as containerd's own differ applies them.
+fn walked(machine: &Machine, name: &str, layer: &[u8]) -> Tree {
+    let image = archive(machine, &format!("{name}.tar"), &sample().bytes(layer, Packing::Gzip));
+    let import = machine.ctr("w", name, &["images", "import", "--local", "--base-name", "localhost/t", &image]);
+    machine.run(&words(&import));
+    Tree::read(&View::of(machine, "w", name, crate::images::NAME).place)
+}
+
+/// `walking` makes the directories that a layer does not list anew, and neither keeps nor compares the root's time.
+const IMPLIED: [But; 1] = [But::Of("dir", "mtime")];
+
+#[test]
+fn a_layer_that_is_made_comes_to_the_snapshot_and_to_what_containerds_own_does() {
+    let Some(machine) = Machine::start(Release::Forky) else { return };
+    let image = archive(&machine, "image.tar", &sample());
+    let _running =
+        [machine.differ("c", &[]), machine.containerd("c", Differ::Ours), machine.containerd("w", Differ::Walking)];
+    for snapshotter in ["overlayfs", "native"] {
+        let [ours, theirs] = ["c", "w"].map(|name| Commit::of(&machine, name, snapshotter, &image));
+        let before = machine.made();
+        let (layer, own) = (ours.layer(&["work"]), theirs.layer(&["work"]));
+        assert_eq!(machine.made() - before, 1, "{}", machine.log("differ"));
+        let shown = ours.shown();
+        assert_same("the same changes", &theirs.shown(), &shown, &IMPLIED);
+        let applied = walked(&machine, &format!("ours-{snapshotter}"), &layer);
+        assert_same(&format!("ours on {snapshotter}"), &applied, &shown, &IMPLIED);
+        let applied = walked(&machine, &format!("own-{snapshotter}"), &own);
+        assert_same(&format!("walking's on {snapshotter}"), &applied, &shown, &IMPLIED);
+        let (version, same) = (machine.version(), layer == own);
+        println!(
+            "COMMIT | {version} | {snapshotter} | {} bytes, walking's {} | the same bytes: {same} |",
+            layer.len(),
+            own.len()
+        );
+        for (name, bytes) in [("ours", &layer), ("walking", &own)] {
+            println!("COMMIT | {name} on {snapshotter}: {}", names(bytes).join(" "));
+        }
+    }
+}
+
+/// Of archives that have only short names.
+fn names(tar: &[u8]) -> Vec<String> {
+    let (mut all, mut at) = (Vec::new(), 0);
+    while tar.get(at).is_some_and(|byte| *byte != 0) {
+        let header = &tar[at..at + 512];
+        all.push(String::from_utf8_lossy(&header[..100]).trim_end_matches('\0').to_owned());
+        let size = std::str::from_utf8(&header[124..135]).expect("digits");
+        at += 512 + usize::from_str_radix(size, 8).expect("a number").next_multiple_of(512);
+    }
+    all
+}
+
+/// In every way by which containerd asks for one.
+#[test]
+fn committed_snapshots_bottom_layers_and_other_types_are_made() {
+    let Some(machine) = Machine::start(Release::Forky) else { return };
+    let image = archive(&machine, "image.tar", &sample());
+    let (differ, _containerd) = (machine.differ("c", &[]), machine.containerd("c", Differ::OursThenWalking));
+    let commit = Commit::of(&machine, "c", "overlayfs", &image);
+    let mounts = machine.mounts();
+    let active = commit.layer(&["work"]);
+    let kept = commit.layer(&["--keep", "--ref", "theirs", "--label", "l=v", "work"]);
+    assert_eq!(kept, active);
+    let list = commit.ctr(&["content", "ls"]);
+    let line = list.lines().find(|line| line.contains("l=v")).expect("the layer");
+    assert!(line.contains(&format!("containerd.io/uncompressed={}", digest(&active))), "{line}");
+    for (media_type, magic) in [("+zstd", &[0x28, 0xb5, 0x2f, 0xfd][..]), ("", b"back/")] {
+        let media_type = format!("application/vnd.oci.image.layer.v1.tar{media_type}");
+        let output = machine.output(&words(&commit.diff(&["--media-type", &media_type, "work"])));
+        assert!(output.status.success() && output.stdout.starts_with(magic), "{media_type}: {output:?}");
+    }
+    let bottom = commit.layer(&[&commit.bottom()]);
+    assert!(names(&bottom).contains(&"bin/tool".to_owned()), "{:?}", names(&bottom));
+    machine.run(&["umount", &commit.place]);
+    commit.snapshots(&["commit", "done", "work"]);
+    assert_eq!(commit.layer(&["done"]), active, "committed");
+    assert_eq!(machine.made(), 6, "{}", machine.log("differ"));
+    // What the one is not of the other and one layer more, containerd's own compares.
+    let other = commit.layer(&[&commit.bottom(), "done"]);
+    assert!(names(&other).contains(&"new/".to_owned()));
+    assert_eq!(machine.made(), 6);
+    assert!(machine.log("differ").contains("one layer more"), "{}", machine.log("differ"));
+    wait_until("no helper", || differ.helpers().is_empty());
+    assert_eq!(machine.mounts(), mounts - 1);
+    assert_eq!(commit.ctr(&["content", "active"]).lines().count(), 1);
+}
+
+/// A snapshot whose layer takes a while.
+fn long<'a>(machine: &'a Machine, image: &str) -> Commit<'a> {
+    let commit = Commit::of(machine, "c", "overlayfs", image);
+    let many = machine.path(&commit.place).join("many");
+    fs::create_dir(&many).expect("directory");
+    for number in 0..30_000 {
+        fs::write(many.join(format!("f{number}")), [7; 600]).expect("file");
+    }
+    commit
+}
+
+#[test]
+fn whatever_ends_a_making_nothing_is_left_of_it() {
+    let Some(machine) = Machine::start(Release::Forky) else { return };
+    let image = archive(&machine, "image.tar", &sample());
+    let (differ, mut containerd) = (machine.differ("c", &[]), machine.containerd("c", Differ::Ours));
+    let commit = long(&machine, &image);
+    let mounts = machine.mounts();
+    for what in ["the helper killed", "the client killed", "containerd killed"] {
+        let mut command = machine.command(&words(&commit.diff(&["work"])));
+        let mut client = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("ctr");
+        wait_until("a helper", || !differ.helpers().is_empty());
+        let helper = differ.helpers()[0];
+        // It does not end by itself.
+        signal(helper, Signal::SIGSTOP);
+        wait_until("an ingest", || commit.ctr(&["content", "active"]).contains("untar-in-root"));
+        match what {
+            "the helper killed" => signal(helper, Signal::SIGKILL),
+            "the client killed" => end_inside(&mut client),
+            _ => signal(containerd.pid, Signal::SIGKILL),
+        }
+        wait_until("the helper is gone", || is_gone(helper));
+        let output = client.wait_with_output().expect("ctr");
+        assert!(!output.status.success(), "{what}");
+        if what == "containerd killed" {
+            containerd.kill();
+            containerd = machine.containerd("c", Differ::Ours);
+        }
+        commit.nothing_is_left(what, &differ, mounts);
+    }
+    let names = names(&commit.layer(&["work"]));
+    assert_eq!(names.iter().filter(|name| name.starts_with("many/f")).count(), 30_000);
+    containerd.kill();
+}
+
+/// The command itself, and not the one that entered for it.
+fn end_inside(client: &mut std::process::Child) {
+    let children = format!("/proc/{0}/task/{0}/children", client.id());
+    let list = fs::read_to_string(children).expect("children");
+    signal(list.split_whitespace().next().expect("a child").parse().expect("a pid"), Signal::SIGKILL);
+}
+
+#[test]
+fn a_full_content_store_is_told_and_a_running_container_too() {
+    let Some(machine) = Machine::start(Release::Forky) else { return };
+    let image = archive(&machine, "image.tar", &sample());
+    let (differ, _containerd) = (machine.differ("c", &[]), machine.containerd("c", Differ::Ours));
+    let commit = long(&machine, &image);
+    let content = "/var/d/c/root/io.containerd.content.v1.content";
+    machine.run(&["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", content]);
+    let mounts = machine.mounts();
+    let plain = ["--media-type", "application/vnd.oci.image.layer.v1.tar", "work"];
+    let said = machine.fails(&words(&commit.diff(&plain)));
+    assert!(said.contains("no space left on device") && said.contains("writing the layer"), "{said}");
+    assert!(machine.log("differ").contains("code=ResourceExhausted"), "{}", machine.log("differ"));
+    commit.nothing_is_left("a full store", &differ, mounts);
+    machine.run(&["mount", "-o", "remount,size=1g", content]);
+    // As a container that nobody has paused.
+    let place: PathBuf = machine.path(&commit.place);
+    let mut command = machine.command(&words(&commit.diff(&["work"])));
+    let mut client = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("ctr");
+    let mut late = 0;
+    while client.try_wait().expect("waited").is_none() {
+        late += 1;
+        fs::write(place.join(format!("many/late{late}")), "1").expect("file");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let output = client.wait_with_output().expect("ctr");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("pause or stop the container"), "{said}");
+    commit.nothing_is_left("a change", &differ, mounts);
+    commit.layer(&["work"]);
+}
