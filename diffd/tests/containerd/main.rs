@@ -37,4 +37,5 @@ mod support {
 
 /// As the service has it.
 #[path = "../../interface.rs"]
+#[allow(unused_imports)]
 mod interface;
