@@ -25,7 +25,10 @@ pub mod containerd {
     }
 }
 
+// Not everybody who has this file needs all of it.
+#[allow(unused_imports)]
 pub use containerd::services::content::v1 as content;
 pub use containerd::services::diff::v1 as diff;
+#[allow(unused_imports)]
 pub use containerd::services::leases::v1 as leases;
 pub use containerd::types;

@@ -37,5 +37,4 @@ mod support {
 
 /// As the service has it.
 #[path = "../../interface.rs"]
-#[allow(unused_imports)]
 mod interface;

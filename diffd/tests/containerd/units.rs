@@ -49,6 +49,11 @@ fn the_units_serve_a_containerd_and_survive_what_happens_to_them() {
     let image = archive(&machine, "image.tar", &sample());
     machine.run(&import("first", &image));
     assert_eq!(applied(&machine), 4, "{}", journal(&machine));
+    let all = machine.run(&["ctr", "-n", "first", "snapshots", "ls"]);
+    let above =
+        all.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| words.len() > 2);
+    machine.run(&["ctr", "-n", "first", "snapshots", "diff", above.expect("a snapshot with a parent")[0]]);
+    assert_eq!(journal(&machine).matches(" made digest=").count(), 1, "{}", journal(&machine));
     // More often than systemd bears by default.
     for _ in 0..8 {
         let before = pid(&machine);

@@ -157,6 +157,8 @@ fn a_content_root_that_is_wrong_is_named_in_the_log_and_not_at_the_pull() {
     fs::write(&file, "").expect("configuration");
     let mut server = Server::start(&["--config", file.to_str().expect("path")]);
     let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("a", b"").build()));
+    // It listens before it hears signals.
+    within(LONG, "it is ready", || server.log().contains("ready"));
     assert!(!server.log().contains("no content store"), "{}", server.log());
     fs::rename(server.path("containerd"), server.path("elsewhere")).expect("moved");
     server.signal(Signal::SIGHUP);

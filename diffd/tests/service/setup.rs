@@ -12,6 +12,8 @@ use tempfile::TempDir;
 const ON: &str = "\
 root = 'ROOT'
 version = 3
+[grpc]
+address = '/run/containerd/containerd.sock'
 [proxy_plugins.untar-in-root]
 type = 'diff'
 address = 'SOCKET'
@@ -99,6 +101,12 @@ fn what_makes_pulls_fail_or_wrong_is_told_and_fails_the_check() {
         ("1.7.3", ON.to_owned(), "containerd", "1.7.4 is the first"),
         ("2.2.1", ON.to_owned(), "side by side", "loses whiteouts"),
         ("2.2.3", ON.replace("ROOT", "/data/containerd"), "content", "content-root = \"/data/containerd\" into /etc/"),
+        (
+            "2.2.3",
+            ON.replace("/run/containerd/", "/data/"),
+            "commit",
+            "containerd-address = \"/data/containerd.sock\" into /etc/",
+        ),
         ("2.2.3", "= 1\n".to_owned(), "configuration", "none that containerd reads"),
     ] {
         let (good, said) = check(&server.dir, version, &dump);
@@ -143,10 +151,19 @@ fn where_the_service_looks_is_its_own_word() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
     let dump = ON.replace("SOCKET", server.path("diff.sock").to_str().expect("path")).replace("ROOT", "/elsewhere");
     let containerd = containerd(server.dir.path(), "2.2.3", &format!("*'config dump') cat <<'END'\n{dump}END\n;;"));
-    program.args(["check", "--content-root", "/elsewhere", "--containerd"]).arg(containerd);
-    let (good, said) = said(&mut program);
-    let row = row(&said, "content");
-    assert!(!good && row.contains(&format!("the service looks below {}", own.display())), "{said}");
+    program.args(["check", "--content-root", "/elsewhere", "--containerd-address", "/else.sock", "--containerd"]);
+    let (good, said) = said(program.arg(containerd));
+    let content = row(&said, "content");
+    assert!(!good && content.contains(&format!("the service looks below {}", own.display())), "{said}");
+    assert!(row(&said, "commit").contains("layers go to /run/containerd/containerd.sock"), "{said}");
+}
+
+/// It does not say in which namespace a layer is to be made, so its own differ makes it.
+#[test]
+fn of_1_7_it_is_not_asked_where_layers_go() {
+    let server = Server::start(&[]);
+    let (good, said) = check(&server.dir, "1.7.24", &ON.replace("/run/containerd/", "/data/"));
+    assert!(good && !said.contains("commit"), "{said}");
 }
 
 #[test]
