@@ -136,6 +136,35 @@ fn a_callback_turns_on_what_it_is_told() {
     assert_eq!(names.lock().expect("names").len(), 300);
 }
 
+/// Applied, listed and passed over: the archive is one file, of which the last piece has not come.
+#[test]
+fn progress_is_told_in_the_middle_of_a_file() {
+    type Change = fn(&mut Options);
+    let wishes: [Change; 3] = [|_| (), |options| options.list = true, |options| options.exclude = vec!["f".into()]];
+    for wish in wishes {
+        let scratch = Scratch::new();
+        let mut untar = open(&scratch);
+        wish(untar.options_mut());
+        untar.options_mut().progress = true;
+        let mut session = untar.spawn().expect("helper");
+        let bytes = Tarball::new().file("f", vec![7; 8 << 20]).build();
+        let mut seen = 0;
+        // The last of it never comes.
+        for piece in bytes[..bytes.len() - 2048].chunks(8 << 10) {
+            session.write_all(piece).expect("room");
+            session.check().expect("the helper is there");
+            let now = session.progress().bytes_tar;
+            if seen > 0 && now > seen {
+                seen = u64::MAX;
+                break;
+            }
+            seen = now;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(seen, u64::MAX, "nothing is told after the beginning");
+    }
+}
+
 #[test]
 fn a_list_is_told_in_this_thread_and_applies_nothing() {
     let scratch = Scratch::new();

@@ -80,7 +80,7 @@ impl Failed {
 /// Feeds every entry to the sink.
 pub(crate) fn feed(sink: &mut dyn Sink<'_>, reader: &mut Reader<Stream>, limits: &Limits) -> Result<(), Box<Failure>> {
     while !sink.has_failed() {
-        let mut entry = match reader.next() {
+        let mut entry = match next(sink, reader) {
             Ok(Some(entry)) => entry,
             Ok(None) => break,
             Err(fault) => {
@@ -101,6 +101,14 @@ pub(crate) fn feed(sink: &mut dyn Sink<'_>, reader: &mut Reader<Stream>, limits:
         journal.progress(reader.source_mut().progress());
     }
     Ok(())
+}
+
+/// What nobody has wanted of the body before is passed over first.
+fn next(sink: &mut dyn Sink<'_>, reader: &mut Reader<Stream>) -> Result<Option<Entry>> {
+    while reader.pass_over()? {
+        sink.journal().progress(reader.source_mut().progress());
+    }
+    reader.next()
 }
 
 fn take(

@@ -92,6 +92,7 @@ impl Applier<'_> {
         let mut file = NewFile::new(self.plinks.file(&self.tree.root)?, Some(regions));
         while let Some(bytes) = reader.body().map_err(Failed::Reading)? {
             file.write(&self.tree.purse.pay(bytes)?)?;
+            self.tree.journal.progress(reader.source_mut().progress());
         }
         let attributes_length = attributes.len();
         file.write_at(&self.tree.purse.pay(attributes)?, content.end)?;

@@ -185,6 +185,7 @@ impl Applier<'_> {
                 break;
             }
             file.write(&self.tree.purse.pay(bytes)?)?;
+            self.tree.journal.progress(reader.source_mut().progress());
         }
         let softened = file.finish(entry.size, meta, spot.inherit, &self.tree.maker.setter)?;
         self.tree.journal.events(softened);

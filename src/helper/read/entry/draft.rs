@@ -65,7 +65,8 @@ impl Draft {
         if self.path.len().max(self.link.len()) as u64 > most {
             return Err(limit(Limit::NameBytes, most));
         }
-        Ok(())
+        // Those of global headers are among them.
+        self.pax.as_ref().map_or(Ok(()), |pax| pax.xattrs.check_count(limits))
     }
 
     /// The size to read the stream by. A link, device, FIFO or directory with one has no body, as in Go.
@@ -150,7 +151,7 @@ fn second(seconds: i64) -> Time {
 }
 
 /// The kind by the flag and, for old archives' directories, by the final name.
-fn kind(flag: u8, path: &[u8]) -> EntryKind {
+pub(super) fn kind(flag: u8, path: &[u8]) -> EntryKind {
     match flag {
         b'0' | 0 if path.ends_with(b"/") => EntryKind::Directory,
         b'0' | 0 | b'7' | b'S' => EntryKind::File,

@@ -84,11 +84,26 @@ impl Fields {
 
     /// The name in the block, with its prefix.
     pub(super) fn name(&self, block: &Block) -> Vec<u8> {
-        let name = text(&Header::from_byte_slice(block).as_old().name);
-        match text(block.get(self.prefix.clone()).unwrap_or_default()) {
-            [] => name.to_vec(),
-            prefix => [prefix, name].join(&b'/'),
-        }
+        joined(block, self.prefix.clone())
+    }
+}
+
+/// The flag and the name of a block whose numbers are none.
+pub(super) fn flag_and_name(block: &Block) -> (u8, Vec<u8>) {
+    let [flag] = Header::from_byte_slice(block).as_old().linkflag;
+    let prefix = match format(block) {
+        Format::Ustar => PREFIX,
+        Format::Star => STAR_PREFIX,
+        Format::V7 | Format::Gnu => 0..0,
+    };
+    (flag, joined(block, prefix))
+}
+
+fn joined(block: &Block, prefix: Range<usize>) -> Vec<u8> {
+    let name = text(&Header::from_byte_slice(block).as_old().name);
+    match text(block.get(prefix).unwrap_or_default()) {
+        [] => name.to_vec(),
+        prefix => [prefix, name].join(&b'/'),
     }
 }
 

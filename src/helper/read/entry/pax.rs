@@ -56,18 +56,22 @@ pub(super) enum MapPlace {
 }
 
 impl Pax {
-    /// Reads all records of `body`, which is at `offset` in the stream.
-    pub(super) fn parse(body: &[u8], offset: u64, limits: &Limits) -> Result<Pax> {
-        let mut pax = Pax::default();
-        let mut rest = body;
+    /// Reads all records of `body`, which is at `offset` in the stream. Those behind one that is refused are read too: the
+    /// entry's name may be among them.
+    pub(super) fn parse(body: &[u8], offset: u64, limits: &Limits) -> (Pax, Result<()>) {
+        let (mut pax, mut outcome, mut rest) = (Pax::default(), Ok(()), body);
         while !rest.is_empty() {
             let at = offset + (body.len() - rest.len()) as u64;
-            let (record, next) = record::split(rest).ok_or_else(|| malformed(Malformed::PaxRecord, at))?;
-            pax.set(record.key, record.value, limits).map_err(|why| why.at(at))?;
+            let Some((record, next)) = record::split(rest) else {
+                return (pax, outcome.and(Err(malformed(Malformed::PaxRecord, at))));
+            };
+            if let Err(why) = pax.set(record.key, record.value, limits) {
+                outcome = outcome.and(Err(why.at(at).into()));
+            }
             rest = next;
         }
-        pax.xattrs.settle(limits)?;
-        Ok(pax)
+        let outcome = outcome.and_then(|()| pax.xattrs.settle(limits));
+        (pax, outcome)
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), Unplaced> {

@@ -3,7 +3,7 @@
 use super::header;
 use super::pax::{MapPlace, Pax};
 use super::{limit, malformed};
-use crate::helper::fault::Result;
+use crate::helper::fault::{Fault, Result};
 use crate::options::Limits;
 use crate::report::{Limit, Malformed};
 
@@ -18,6 +18,8 @@ pub(super) struct Headers {
     pax: Option<Box<Pax>>,
     /// The records of global headers, if they are wanted.
     global: Option<Box<Pax>>,
+    /// Why the first of them that is refused is. It is told when the entry has a name, which comes behind them.
+    refused: Option<Box<Fault>>,
 }
 
 /// What the extended headers say of one entry.
@@ -50,18 +52,34 @@ impl Headers {
         usize::try_from(size).map_err(|_| over())
     }
 
-    /// Takes an extended header; a second of the same kind replaces the first.
+    /// Takes an extended header; a second of the same kind replaces the first. Fails where it is of no one entry.
     pub(super) fn take_in(&mut self, meta: &Meta<'_>, limits: &Limits, globals: bool) -> Result<()> {
-        match meta.flag {
-            b'L' => self.name = long(meta.body, limits)?,
-            b'K' => self.link = long(meta.body, limits)?,
+        let records = || Pax::parse(meta.body, meta.body_offset, limits);
+        let outcome = match meta.flag {
+            b'L' => long(meta.body, limits).map(|name| self.name = name),
+            b'K' => long(meta.body, limits).map(|link| self.link = link),
             // Solaris has an `X` of its own, with the same records.
-            b'x' | b'X' => self.pax = Some(Box::new(Pax::parse(meta.body, meta.body_offset, limits)?)),
+            b'x' | b'X' => {
+                let (pax, outcome) = records();
+                self.pax = Some(Box::new(pax));
+                outcome
+            }
             // Read even when it is to be ignored: malformed is malformed, as in Go.
-            _ => return self.globalize(Pax::parse(meta.body, meta.body_offset, limits)?, limits, globals),
+            _ => {
+                let (pax, outcome) = records();
+                return outcome.and_then(|()| self.globalize(pax, limits, globals));
+            }
+        };
+        if let Err(fault) = outcome {
+            self.refused.get_or_insert(Box::new(fault));
         }
         self.offset.get_or_insert(meta.offset);
         Ok(())
+    }
+
+    /// Why they are refused, if they are.
+    pub(super) fn take_refused(&mut self) -> Option<Fault> {
+        self.refused.take().map(|fault| *fault)
     }
 
     fn globalize(&mut self, pax: Pax, limits: &Limits, globals: bool) -> Result<()> {
@@ -82,24 +100,20 @@ impl Headers {
     }
 
     /// Hands over what is there for the entry that now begins.
-    pub(super) fn take(&mut self, limits: &Limits) -> Result<Extended> {
-        if self.offset.take().is_none() && self.global.is_none() {
-            self.bytes = 0;
-            return Ok(Extended { name: None, link: None, pax: None });
-        }
+    pub(super) fn take(&mut self) -> Extended {
         self.bytes = 0;
+        if self.offset.take().is_none() && self.global.is_none() {
+            return Extended { name: None, link: None, pax: None };
+        }
         let mut pax = match (self.pax.take(), &self.global) {
             (pax, None) => pax,
             (pax, Some(global)) => Some(Box::new(pax.map(|pax| *pax).unwrap_or_default().over(global))),
         };
-        if let Some(pax) = &pax {
-            pax.xattrs.check_count(limits)?;
-        }
-        Ok(Extended {
+        Extended {
             name: best_name(self.name.take(), pax.as_deref_mut()),
             link: self.link.take().or_else(|| pax.as_mut().and_then(|pax| pax.link.take().flatten())),
             pax,
-        })
+        }
     }
 
     /// The archive that they are of has ended.

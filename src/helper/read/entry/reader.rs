@@ -1,7 +1,7 @@
 //! The reader: headers and extended headers in, checked entries and bodies out.
 
-use super::blocks::{BLOCK, Blocks, is_zero, padding};
-use super::draft::{Draft, Framing, Holes};
+use super::blocks::{BLOCK, Block, Blocks, is_zero, padding};
+use super::draft::{Draft, Framing, Holes, kind};
 use super::header::{self, Fields};
 use super::pending::{Headers, Meta, is_meta};
 use super::sparse::{Lines, Map, Old};
@@ -90,6 +90,12 @@ impl<S: Source> Reader<S> {
         }
         self.leave()?;
         self.state = State::Entries;
+        // What extended headers are refused for comes first: only the name was wanting.
+        self.advance().map_err(|fault| self.pending.take_refused().unwrap_or(fault))
+    }
+
+    /// Headers up to the next entry's own.
+    fn advance(&mut self) -> Result<Option<Entry>> {
         loop {
             let offset = self.blocks.position();
             self.naming.expect(self.index, offset, self.pending.name_so_far());
@@ -104,6 +110,18 @@ impl<S: Source> Reader<S> {
                 }
             }
         }
+    }
+
+    /// Passes over a piece of what is left of the current body; false once nothing is.
+    pub(crate) fn pass_over(&mut self) -> Result<bool> {
+        let Body { content, hidden, .. } = self.body;
+        if content == 0 && hidden == 0 {
+            return Ok(false);
+        }
+        let passed = self.blocks.piece(content.saturating_add(hidden))?.len() as u64;
+        self.body.content = content.saturating_sub(passed);
+        self.body.hidden = hidden - passed.saturating_sub(content);
+        Ok(true)
     }
 
     /// The next piece of the current entry's content, shared with the source's chunk; `None` at its end.
@@ -171,15 +189,24 @@ impl<S: Source> Reader<S> {
             return if self.strictness.ignore_zeros { Ok(Next::Zeros) } else { self.zero_block(offset) };
         }
         self.zeros = 0;
-        let fields = Fields::parse(block).map_err(|what| malformed(what, offset))?;
+        let fields = match Fields::parse(block) {
+            Ok(fields) => fields,
+            Err(what) => {
+                self.naming.guess(self.index, offset, block, what);
+                return Err(malformed(what, offset));
+            }
+        };
         if is_meta(fields.flag) {
             return Ok(Next::Meta(fields));
         }
         if self.index >= self.limits.entries {
             return Err(limit(Limit::Entries, self.limits.entries));
         }
-        let mut draft = Draft::new(block, fields, self.pending.take(&self.limits)?);
+        let mut draft = Draft::new(block, fields, self.pending.take());
         self.naming.begin(self.index, offset, &draft.path, draft.kind);
+        if let Some(refused) = self.pending.take_refused() {
+            return Err(refused);
+        }
         draft.check(offset, &self.limits)?;
         let holes = draft.holes(block, offset, &self.limits)?;
         Ok(Next::Entry(draft, holes))
@@ -281,6 +308,14 @@ impl Naming {
             self.due = true;
         } else {
             self.begin(index, offset, path, EntryKind::Unknown);
+        }
+    }
+
+    /// A header with a number that is none has a name all the same, where its checksum is right.
+    fn guess(&mut self, index: u64, offset: u64, block: &Block, what: Malformed) {
+        let (flag, path) = header::flag_and_name(block);
+        if self.due && what != Malformed::Checksum && !is_meta(flag) && !path.is_empty() {
+            self.begin(index, offset, &path, kind(flag, &path));
         }
     }
 

@@ -1,8 +1,9 @@
 //! The format traps: framing, numbers, check sums, ends.
 
 use super::build::*;
-use crate::helper::read::entry::End;
-use crate::report::{Cause, Malformed};
+use crate::helper::read::entry::{End, Strictness};
+use crate::options::Limits;
+use crate::report::{Cause, EntryKind, Malformed};
 
 #[test]
 fn trap_pax_size_wins() {
@@ -169,10 +170,50 @@ fn trap_truncated_after_an_extended_header_names_what_is_known() {
     let outcome = tar.bytes(&[b'x'; 100]).read();
     assert_eq!(outcome.before, None);
     let current = outcome.current.expect("a name");
-    assert_eq!(
-        (current.index, &current.path[..], current.kind),
-        (Some(1), &b"long"[..], crate::report::EntryKind::Unknown)
-    );
+    assert_eq!((current.index, &current.path[..], current.kind), (Some(1), &b"long"[..], EntryKind::Unknown));
+}
+
+/// The name comes behind what is refused.
+#[test]
+fn trap_extended_headers_that_are_refused_name_their_entry() {
+    let limits = Limits { xattr_bytes: 3, xattrs: 1, ..Limits::default() };
+    let cases: [(&[(&str, &str)], &str); 6] = [
+        (&[("uid", "-1")], "n"),
+        (&[("uid", "-1"), ("path", "long"), ("gid", "x")], "long"),
+        (&[("path", "long"), ("size", "x")], "long"),
+        (&[("path", "a\0b"), ("uid", "1")], "n"),
+        (&[("SCHILY.xattr.user.a", "1234")], "n"),
+        (&[("SCHILY.xattr.user.a", "1"), ("SCHILY.xattr.user.b", "1")], "n"),
+    ];
+    for (records, path) in cases {
+        let tar = tar().file(b"a", b"").pax(records);
+        let named = tar.clone().raw(head(b'2', b"n").link(b"x"), b"").read_with(limits, Strictness::default());
+        let current = named.current.as_ref().expect("a name");
+        let found = (current.index, current.offset, &current.path[..], current.kind);
+        assert_eq!(found, (Some(1), Some(1536), path.as_bytes(), EntryKind::Symlink), "{records:?}");
+        // Nothing good comes behind it: what is wrong is the same.
+        let dangling = [tar.clone().end(), tar.clone(), tar.clone().bytes(&[b'x'; 512]), tar.meta(b'g', b"rubbish")];
+        for tar in dangling {
+            assert_eq!(tar.read_with(limits, Strictness::default()).fault, named.fault, "{records:?}");
+        }
+    }
+}
+
+#[test]
+fn trap_a_number_that_is_none_names_its_entry() {
+    let long = head(b'5', b"name").set(PREFIX, b"prefix").set(UID, b"12x");
+    let outcome = tar().file(b"a", b"").raw(long.clone(), b"").read();
+    let current = outcome.current.expect("a name");
+    let found = (current.index, current.offset, &current.path[..], current.kind);
+    assert_eq!(found, (Some(1), Some(512), &b"prefix/name"[..], EntryKind::Directory));
+    // An extended header has a name that is nobody's; a wrong checksum makes all of it doubtful.
+    let extended = tar().file(b"a", b"").raw(head(b'x', b"name").set(UID, b"12x"), b"");
+    let mut doubtful = tar().file(b"a", b"").raw(long, b"");
+    doubtful.0[512] ^= 1;
+    for tar in [extended, doubtful] {
+        let outcome = tar.read();
+        assert_eq!((outcome.current, outcome.before.map(|before| before.path)), (None, Some(b"a".to_vec())));
+    }
 }
 
 #[test]
