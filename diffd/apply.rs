@@ -9,10 +9,9 @@ use crate::mounts::Target;
 use crate::policy;
 use crate::record::Record;
 use crate::status::Trouble;
+use crate::turns::{Turn, Turns};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use untar_in_root::{Canceller, Report, Untar};
 
 /// What was asked for, as far as it can be told without looking at any file but for names with escapes.
@@ -45,30 +44,20 @@ impl Asked {
 pub(crate) async fn apply(
     asked: Asked,
     settings: Arc<Settings>,
-    turns: Arc<Semaphore>,
+    turns: &Turns,
     record: &Record,
 ) -> Result<Report, Trouble> {
-    let turn = turn(turns, record).await?;
+    let stall = settings.stall;
+    let turn = turns.next(stall, || record.waits()).await?;
     record.its_turn();
     let canceller = Canceller::default();
-    let guard = CancelOnDrop(canceller.clone());
-    let waited = tokio::task::spawn_blocking(move || here(&asked, &settings, canceller, turn)).await;
-    drop(guard);
-    waited.unwrap_or(Err(Trouble::Bug))
-}
-
-/// After how long a call that waits is told, and told again: storage that hangs holds its turns for ever.
-const LONG: Duration = Duration::from_secs(60);
-
-/// In the order of their arrival.
-pub(crate) async fn turn(turns: Arc<Semaphore>, record: &Record) -> Result<OwnedSemaphorePermit, Trouble> {
-    let turn = turns.acquire_owned();
-    tokio::pin!(turn);
-    loop {
-        match tokio::time::timeout(LONG, &mut turn).await {
-            Ok(turn) => return turn.map_err(|_| Trouble::Bug),
-            Err(_) => record.waits(),
-        }
+    let _guard = CancelOnDrop(canceller.clone());
+    let pulse = turn.pulse();
+    let applied = tokio::task::spawn_blocking(move || here(&asked, &settings, canceller, turn));
+    tokio::select! {
+        applied = applied => applied.unwrap_or(Err(Trouble::Bug)),
+        // Not waited for: where the kernel does not let go of the helper, its turn and its thread are not given back.
+        () = pulse.stops(stall) => Err(Trouble::Stalled(stall)),
     }
 }
 
@@ -82,12 +71,8 @@ impl Drop for CancelOnDrop {
 }
 
 /// In a thread, and not as a task of the runtime: the helper reads the blob by itself then, and the digest is read beside it.
-fn here(
-    asked: &Asked,
-    settings: &Settings,
-    canceller: Canceller,
-    _turn: OwnedSemaphorePermit,
-) -> Result<Report, Trouble> {
+fn here(asked: &Asked, settings: &Settings, canceller: Canceller, turn: Turn) -> Result<Report, Trouble> {
+    let moves = turn.beats();
     let Blob { file, digest, start } = blob::open(&settings.content_root, &asked.descriptor)?;
     let mut options = policy::options(settings, &asked.target, asked.sync)?;
     options.compression = asked.layer.compression(&start);
@@ -97,6 +82,6 @@ fn here(
         Target::Upper { .. } => "the snapshot's upper directory",
     };
     let untar = Untar::open(root).map_err(|error| Trouble::Directory(which.into(), error))?;
-    let untar = untar.options(options).expect_digest(digest).cancelled_by(canceller);
+    let untar = untar.options(options).expect_digest(digest).cancelled_by(canceller).on_progress(move |_| moves());
     Ok(untar.apply_fd(file)?)
 }

@@ -12,6 +12,8 @@ use untar_in_root::{Limits, ProcessLimits};
 pub(crate) const FILE: &str = "/etc/untar-in-root/diffd.toml";
 const CONTENT_ROOT: &str = "/var/lib/containerd";
 pub(crate) const ADDRESS: &str = "/run/containerd/containerd.sock";
+/// Longer than a slow disk takes to write what memory has for it; and a pull does not wait for ever for one that hangs.
+const STALL: Duration = Duration::from_secs(600);
 
 /// What may change while the service runs.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) max_parallel: usize,
     pub(crate) limits: Limits,
     pub(crate) process: ProcessLimits,
+    /// How long nothing of a layer may move.
+    pub(crate) stall: Duration,
 }
 
 /// The file.
@@ -48,6 +52,7 @@ struct WrittenLimits {
     ratio: Option<u64>,
     memory_bytes: Option<u64>,
     timeout_seconds: Option<u64>,
+    stall_seconds: Option<u64>,
 }
 
 /// Why there is no configuration.
@@ -88,6 +93,7 @@ impl Written {
             limits.ratio,
             limits.memory_bytes,
             limits.timeout_seconds,
+            limits.stall_seconds,
         ];
         match () {
             () if *max_parallel == Some(0) => Err("max-parallel is at least 1"),
@@ -107,6 +113,7 @@ impl Written {
             max_parallel: args.max_parallel.or(self.max_parallel).map_or(processors, usize::from),
             limits: self.limits.over_defaults(),
             process: self.limits.of_the_process(),
+            stall: self.limits.stall_seconds.map_or(STALL, Duration::from_secs),
         }
     }
 }
@@ -160,6 +167,7 @@ mod tests {
         assert_eq!(settings.results, Results::Containerd);
         assert!(settings.max_parallel >= 1);
         assert_eq!(settings.limits, Limits::default());
+        assert_eq!((settings.process.timeout, settings.stall), (None, STALL));
     }
 
     #[test]
@@ -177,12 +185,12 @@ mod tests {
 
     #[test]
     fn the_command_line_comes_before_the_file() {
-        let text =
-            "content-root = '/file'\nmax-parallel = 3\nresults = 'spec'\n[limits]\nentries = 5\ntimeout-seconds = 2\n";
+        let text = "content-root = '/file'\nmax-parallel = 3\nresults = 'spec'\n[limits]\nentries = 5\ntimeout-seconds = 2\nstall-seconds = 3\n";
         let settings = read(text, &["--content-root", "/line"]).expect("settings");
         assert_eq!(settings.content_root, Path::new("/line"));
         assert_eq!((settings.results, settings.max_parallel), (Results::Spec, 3));
         assert_eq!((settings.limits.entries, settings.process.timeout), (5, Some(Duration::from_secs(2))));
+        assert_eq!(settings.stall, Duration::from_secs(3));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One layer that is made: from the request to the answer.
 
-use crate::apply::{CancelOnDrop, turn};
+use crate::apply::CancelOnDrop;
 use crate::config::Settings;
 use crate::ingest::Ingest;
 use crate::interface::diff::DiffRequest;
@@ -12,11 +12,12 @@ use crate::service::Call;
 use crate::sides::Sides;
 use crate::status::Trouble;
 use crate::store::{Caller, Store};
+use crate::turns::{Turn, Turns};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use untar_in_root::{Canceller, Diff, Encoding, OverlayPrefix, Packed};
 
 /// What was asked for, as far as it can be told without looking at any file but for names with escapes.
@@ -62,12 +63,28 @@ pub(crate) async fn make(
     asked: Asked,
     caller: Caller,
     settings: Arc<Settings>,
-    turns: Arc<Semaphore>,
+    turns: &Turns,
     record: &Record,
     call: Call,
 ) -> Result<Made, Trouble> {
-    let turn = turn(turns, record).await?;
+    let stall = settings.stall;
+    let turn = turns.next(stall, || record.waits()).await?;
     record.its_turn();
+    let pulse = turn.pulse();
+    tokio::select! {
+        made = in_turn(asked, caller, settings, turn, call) => made,
+        () = pulse.stops(stall) => Err(Trouble::Stalled(stall)),
+    }
+}
+
+async fn in_turn(
+    asked: Asked,
+    caller: Caller,
+    settings: Arc<Settings>,
+    turn: Turn,
+    call: Call,
+) -> Result<Made, Trouble> {
+    let moves = turn.beats();
     let store = Store::connect(&settings.containerd_address, caller).await?;
     let Asked { sides, media_type, encoding, reference, labels, epoch } = asked;
     let mut ingest = Ingest::begin(store, reference, call).await?;
@@ -78,6 +95,7 @@ pub(crate) async fn make(
     let helper = tokio::task::spawn_blocking(move || packing.run(&settings, turn));
     while let Some(chunk) = packed.recv().await {
         ingest.write(chunk).await?;
+        moves();
     }
     let packed = helper.await.unwrap_or(Err(Trouble::Bug))?;
     let size = ingest.commit(&packed, labels).await?;
@@ -96,9 +114,10 @@ struct Packing {
 }
 
 impl Packing {
-    fn run(self, settings: &Settings, _turn: OwnedSemaphorePermit) -> Result<Packed, Trouble> {
+    fn run(self, settings: &Settings, turn: Turn) -> Result<Packed, Trouble> {
+        let moves = turn.beats();
         let options = policy::packing(settings, self.encoding, self.epoch);
-        let diff = described(&self.sides)?.options(options).cancelled_by(self.canceller);
+        let diff = described(&self.sides)?.options(options).cancelled_by(self.canceller).on_progress(move |_| moves());
         diff.to(self.chunks).map_err(Trouble::Make)
     }
 }

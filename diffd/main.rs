@@ -31,6 +31,7 @@ mod setup;
 mod sides;
 mod status;
 mod store;
+mod turns;
 
 use clap::Parser;
 use std::process::ExitCode;

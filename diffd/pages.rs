@@ -36,6 +36,7 @@ entries: of any kind [10000000].
 ratio: bytes that one compressed byte may become [1000].
 memory-bytes: of its helper [what the service has].
 timeout-seconds: for all of it [none].
+stall-seconds: in which nothing of it is read or written; a pull then fails [600].
 /run/untar-in-root/diff.sock: the socket.
 /usr/share/doc/untar-in-root-diffd/containerd.md: all the rest.";
 

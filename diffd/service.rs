@@ -12,9 +12,10 @@ use crate::nameless;
 use crate::record::{Record, Work};
 use crate::status::{Trouble, start};
 use crate::store::Caller;
+use crate::turns::Turns;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 use untar_in_root::Report;
@@ -28,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Shared by all calls.
 pub(crate) struct Service {
     settings: RwLock<Arc<Settings>>,
-    turns: Arc<Semaphore>,
+    turns: Turns,
     pub(crate) metrics: Metrics,
     in_user_namespace: bool,
     calls: watch::Sender<usize>,
@@ -47,7 +48,7 @@ impl Service {
     pub(crate) fn new(settings: Settings) -> Service {
         log::content_root(&settings.content_root);
         Service {
-            turns: Arc::new(Semaphore::new(settings.max_parallel)),
+            turns: Turns::new(settings.max_parallel),
             settings: RwLock::new(Arc::new(settings)),
             metrics: Metrics::default(),
             in_user_namespace: in_user_namespace(),
@@ -89,7 +90,7 @@ impl Service {
         if asked.is_beside_others() {
             log::beside_others(&start(&asked.descriptor.digest));
         }
-        apply::apply(asked, self.settings(), Arc::clone(&self.turns), record).await
+        apply::apply(asked, self.settings(), &self.turns, record).await
     }
 
     async fn make(&self, request: DiffRequest, caller: Caller, record: &Record) -> Result<Made, Trouble> {
@@ -97,7 +98,7 @@ impl Service {
             return Err(Trouble::InUserNamespace);
         }
         let asked = diff::Asked::of(request)?;
-        diff::make(asked, caller, self.settings(), Arc::clone(&self.turns), record, self.begin()).await
+        diff::make(asked, caller, self.settings(), &self.turns, record, self.begin()).await
     }
 }
 

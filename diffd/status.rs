@@ -8,6 +8,7 @@ use crate::code;
 use crate::mounts::Unusable;
 use crate::store::Refused;
 use std::io;
+use std::time::Duration;
 use tonic::Status;
 use untar_in_root::{Cause, Error, ErrorKind, Failure, Stage};
 
@@ -27,6 +28,10 @@ pub(crate) enum Trouble {
     /// containerd does not take a layer that is made.
     Store(Refused),
     InUserNamespace,
+    /// Nothing of it has moved for so long.
+    Stalled(Duration),
+    /// It has not had its turn, and nothing has moved for so long of those who have theirs.
+    NoTurn(Duration),
     /// The thread that waits for the helper has panicked.
     Bug,
 }
@@ -85,6 +90,16 @@ fn text(trouble: &Trouble) -> String {
         Trouble::Mounts(Unusable::NotOurs(what)) => format!("not served here: {what}"),
         Trouble::Mounts(Unusable::Bad(what)) => format!("the mounts are of no use: {what}"),
         Trouble::InUserNamespace => "not in a user namespace: devices could not be made here".into(),
+        Trouble::Stalled(time) => format!(
+            "nothing of it was read or written for {} s: the storage of the content store or of the snapshots hangs; if it is \
+             only slow, raise stall-seconds of diffd.toml's [limits]",
+            time.as_secs()
+        ),
+        Trouble::NoTurn(time) => format!(
+            "all turns (max-parallel) are held by layers of which nothing was read or written for {} s: the storage of the \
+             content store or of the snapshots hangs",
+            time.as_secs()
+        ),
         Trouble::Bug => "a thread of untar-in-root-diffd has panicked; its log says where".into(),
         Trouble::Blob(lacking) => of_blob(lacking),
         Trouble::Directory(which, error) => match error.raw_os_error() {

@@ -116,6 +116,26 @@ fn a_layer_that_contradicts_itself_is_a_failed_precondition() {
     }
 }
 
+/// The header that says it comes before the one with the name.
+#[test]
+fn what_an_extended_header_is_refused_for_is_told_with_the_name() {
+    if !need_root() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let file = || Tarball::new().file("first", b"1").file("etc/second", b"2");
+    for (said, layer, code) in [
+        ("extended attribute", file().with(|e| _ = e.xattr("user.a", vec![b'x'; 70_000])), Code::FailedPrecondition),
+        ("negative", file().with(|e| _ = e.pax("uid", "-1")), Code::DataLoss),
+        ("holds no number", file().with(|e| _ = e.patch(108, b"rubbish")), Code::DataLoss),
+    ] {
+        let (root, blob) = (server.snapshot("1"), server.blob(OCI, &layer.build()));
+        let status = server.apply(blob, bind(&root)).expect_err(said);
+        assert_eq!(status.code(), code, "{status:?}");
+        assert!(status.message().contains("\"etc/second\"") && status.message().contains(said), "{status:?}");
+    }
+}
+
 #[test]
 fn a_status_has_a_bound_and_no_advice_that_nobody_at_a_pull_can_follow() {
     if !need_root() {

@@ -41,6 +41,31 @@ fn a_layer_that_takes_longer_than_it_may_is_resource_exhausted() {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
 }
 
+/// A helper that is stopped does no more than one whose storage hangs, and nobody hears of that either.
+#[test]
+fn a_layer_of_which_nothing_moves_is_given_up() {
+    if !need_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("directory");
+    let file = dir.path().join("diffd.toml");
+    fs::write(&file, "max-parallel = 1\n[limits]\nstall-seconds = 1\n").expect("configuration");
+    let mut server = Server::start(&["--config", file.to_str().expect("path")]);
+    let call = server.call_endless();
+    within(20 * SECOND, "a helper", || server.helpers() == 1);
+    server.signal_helper(Signal::SIGSTOP);
+    let status = server.runtime.block_on(call).expect("joined").expect_err("it would take for ever");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(status.message().contains("stall-seconds"), "{status:?}");
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("not applied")).expect("a line");
+    assert!(line.contains("code=Unavailable") && line.contains("hangs"), "{line}");
+    within(20 * SECOND, "no helper", || server.helpers() == 0);
+    // Its turn has ended with it.
+    let (root, blob) = (server.snapshot("2"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
+    server.apply(blob, bind(&root)).expect("applied");
+}
+
 #[test]
 fn a_call_that_is_given_up_ends_its_helper() {
     if !need_root() {
@@ -91,7 +116,7 @@ fn a_helper_that_is_killed_fails_its_own_call_alone() {
     let mut server = Server::start(&[]);
     let call = server.call_endless();
     within(20 * SECOND, "a helper", || server.helpers() == 1);
-    server.kill_helper(Signal::SIGKILL);
+    server.signal_helper(Signal::SIGKILL);
     let status = server.runtime.block_on(call).expect("joined").expect_err("killed");
     assert_eq!(status.code(), Code::Internal, "{status:?}");
     let (root, blob) = (server.snapshot("2"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));

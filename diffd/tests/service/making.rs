@@ -452,7 +452,7 @@ fn a_helper_that_is_killed_fails_its_call_and_leaves_nothing() {
     let call = commit.start();
     within(SECOND * 20, "a helper", || commit.server.helpers() == 1);
     within(SECOND * 20, "bytes", || commit.containerd.kept().ingests.values().any(|bytes| !bytes.is_empty()));
-    commit.server.kill_helper(Signal::SIGKILL);
+    commit.server.signal_helper(Signal::SIGKILL);
     commit.containerd.kept().mood = Mood::Takes;
     let outcome = commit.server.runtime.block_on(call).expect("joined").map(|()| Descriptor::default());
     commit.failed("helper killed", outcome, Code::Internal, "helper has ended");

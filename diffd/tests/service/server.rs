@@ -140,7 +140,7 @@ impl Server {
         nix::sys::signal::kill(pid, signal).expect("signalled");
     }
 
-    /// The helpers that it has at this moment.
+    /// How many helpers it has at this moment.
     pub fn helpers(&self) -> usize {
         self.children().len()
     }
@@ -153,7 +153,7 @@ impl Server {
     }
 
     /// The only one that it has.
-    pub fn kill_helper(&self, signal: nix::sys::signal::Signal) {
+    pub fn signal_helper(&self, signal: nix::sys::signal::Signal) {
         let children = self.children();
         let [pid] = children[..] else { panic!("{children:?}") };
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("signalled");
