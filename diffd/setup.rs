@@ -3,6 +3,7 @@
 mod ask;
 mod attributes;
 mod by_hand;
+mod carry_out;
 mod check;
 mod configure;
 mod containerd;
@@ -11,6 +12,7 @@ mod ends;
 mod files;
 mod imports;
 mod marks;
+mod plan;
 mod rows;
 mod said;
 mod tables;

@@ -1,34 +1,17 @@
 //! `configure`: having containerd use the differ, and no longer.
 
 use super::by_hand::by_hand;
+use super::carry_out::{carry_out, verify};
 use super::check::{Machine, rows};
-use super::containerd::{dump, said_by};
-use super::docker;
-use super::files::{Change, Staged, read};
-use super::imports;
+use super::files::Change;
+use super::plan::Plan;
 use super::rows::{Row, State, any_bad};
-use super::said::Said;
-use super::tables::{self, Wanted};
-use super::take::take;
-use super::version::{OLDEST, Version};
 use crate::args::{Configure, Whose};
 use crate::config::{Settings, Wrong};
 use crate::exit;
 use crate::log::print;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-
-/// What is to be done, and to whose files.
-struct Plan {
-    containerd: Vec<Change>,
-    docker: Option<Change>,
-}
-
-impl Plan {
-    fn all(&self) -> impl DoubleEndedIterator<Item = &Change> {
-        self.containerd.iter().chain(&self.docker)
-    }
-}
 
 /// Ends as `check` does where it has written something that cannot be used yet.
 ///
@@ -49,24 +32,22 @@ pub(crate) fn configure(
         }
         _ => return Err("these files have other owners: --dry-run prints what goes into them".into()),
     }
-    let containerd = if asked.remove { removed(asked)? } else { added(asked, socket)? };
-    let docker = if asked.whose == Whose::Docker { of_docker(asked)? } else { None };
-    let plan = Plan { containerd, docker };
-    match plan.all().next() {
-        None => {
+    let plan = Plan::of(asked, socket)?;
+    match plan.is_empty() {
+        true => {
             // Another file may have come since.
             if asked.write && asked.containerd_version.is_none() {
                 verify(asked, None)?;
             }
             print(&format_args!("Nothing to change.\n"));
         }
-        Some(_) if asked.dry_run => show(&plan),
-        Some(_) => carry_out(asked, &plan)?,
+        false if asked.dry_run => show(&plan),
+        false => carry_out(asked, &plan)?,
     }
     if plan.docker.is_some() {
         print(&format_args!("{}\n", of_its_store(asked.remove)));
     }
-    Ok(ExitCode::from(what_next(asked, settings, plan.all().next().is_some())))
+    Ok(ExitCode::from(what_next(asked, settings, !plan.is_empty())))
 }
 
 /// What is to be done for it to take effect, and how the command ends.
@@ -127,181 +108,11 @@ fn of_its_store(remove: bool) -> &'static str {
     }
 }
 
-/// What it says before and after is compared where containerd is there to be asked.
-fn carry_out(asked: &Configure, plan: &Plan) -> Result<(), String> {
-    let config = &asked.containerd_config;
-    let before = asked.containerd_version.is_none().then(|| dump(&asked.containerd, config));
-    let before = match before {
-        // What is broken already may lose what is ours all the same.
-        Some(Err(_)) if asked.remove => None,
-        Some(dumped) => Some(dumped.and_then(|text| Said::by(&text)).map_err(|e| unread(config, &e))?),
-        None => None,
-    };
-    let containerd: Vec<Staged> = plan.containerd.iter().map(Change::stage).collect::<Result<_, _>>()?;
-    let docker = plan.docker.as_ref().map(Change::stage).transpose()?;
-    if before.is_some() {
-        try_out(asked, plan, &containerd)?;
-    }
-    for (change, staged) in plan.all().zip(containerd.into_iter().chain(docker)) {
-        staged.place().map_err(|e| change.named(&e))?;
-        print(&format_args!(
-            "{} {}\n",
-            if change.after.is_some() { "wrote" } else { "removed" },
-            change.path.display()
-        ));
-    }
-    if let Some(before) = before.filter(|_| !asked.remove) {
-        verify(asked, Some(&before)).map_err(|why| take_back(plan, &why))?;
-    }
-    Ok(())
-}
-
-fn unread(config: &Path, words: &str) -> String {
-    format!("{}: containerd does not read it: {words}. Nothing was written", config.display())
-}
-
-/// Each new file by itself, before containerd can come upon it.
-fn try_out(asked: &Configure, plan: &Plan, staged: &[Staged]) -> Result<(), String> {
-    for (change, staged) in plan.containerd.iter().zip(staged) {
-        if let Some(beside) = &staged.beside {
-            dump(&asked.containerd, beside).map_err(|e| unread(&change.path, &e))?;
-        }
-    }
-    Ok(())
-}
-
-/// All files together: one that is imported later may say otherwise, and lists are replaced, not merged.
-fn verify(asked: &Configure, before: Option<&Said>) -> Result<(), String> {
-    let now = Said::by(&dump(&asked.containerd, &asked.containerd_config)?)?;
-    if let Some(lost) = before.and_then(|before| now.lost(before)) {
-        return Err(format!(
-            "another imported file lists {lost:?}, which these would hide: move its list to config.toml"
-        ));
-    }
-    match (now.by_service, now.by_transfer) {
-        (true, true) => Ok(()),
-        (false, _) => Err(comes_after(asked, "a `default` of diff-service")),
-        _ => Err(comes_after(asked, "an `unpack_config`")),
-    }
-}
-
-/// What the lists of another file are worth, its owner knows: they are to be moved, since nothing of them is to be lost.
-fn comes_after(asked: &Configure, what: &str) -> String {
-    let lists = |path: &PathBuf| read(path).ok().flatten().is_some_and(|text| tables::lists_differs(&text) == Ok(true));
-    let files: Vec<_> = others(asked).into_iter().filter(lists).collect();
-    let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
-    let files = if files.is_empty() { "another imported file".into() } else { files.join(" or ") };
-    format!(
-        "{files} has {what} that comes after: move its list into {}, where ours is added to it",
-        asked.containerd_config.display()
-    )
-}
-
-fn take_back(plan: &Plan, why: &str) -> String {
-    let left: Vec<String> = plan.all().rev().filter_map(|change| change.undo().err()).collect();
-    if left.is_empty() {
-        print(&format_args!("All was put back as it was.\n"));
-        return why.to_owned();
-    }
-    format!("{why}; could not be put back: {}", left.join("; "))
-}
-
-fn version(asked: &Configure) -> Result<Version, String> {
-    let version = match &asked.containerd_version {
-        Some(text) => {
-            Version::parse(text).ok_or(format!("--containerd-version {text}: no version, as 1.7.24 is one"))?
-        }
-        None => asked_for_it(&asked.containerd)?,
-    };
-    match version {
-        version if version < OLDEST => Err(format!(
-            "containerd {version} has no plug-ins of type diff, and may not start with one: {OLDEST} is the first. \
-             Nothing was written"
-        )),
-        version => Ok(version),
-    }
-}
-
-fn asked_for_it(program: &str) -> Result<Version, String> {
-    let said = said_by(program, &["--version"]);
-    let said = said.map_err(|e| format!("{e}. --containerd names it; --containerd-version does without it"))?;
-    let none = || format!("{program} --version says no version, but {said:?}; --containerd-version says it");
-    Version::find(&said).ok_or_else(none)
-}
-
-/// In a file of its own, unless that would replace lists of the main one, or whole tables (1.7).
-fn added(asked: &Configure, socket: &str) -> Result<Vec<Change>, String> {
-    let (path, merges) = (&asked.containerd_config, version(asked)?.merges_imports());
-    let main = read(path)?;
-    let text = main.clone().unwrap_or_default();
-    let named = |e: String| format!("{}: {e}", path.display());
-    if !merges || tables::lists_differs(&text).map_err(named)? {
-        let wanted = Wanted { socket, version: if merges { 3 } else { 2 } };
-        let text = tables::put(&text, &wanted).map_err(named)?;
-        let main = Change::of(path, main, Some(text));
-        return Ok(main.into_iter().chain(without_drop_in(asked)?).collect());
-    }
-    let pattern = pattern(asked);
-    let text = main.clone().unwrap_or_else(|| "version = 3\n".into());
-    let text = imports::put(&text, &pattern).map_err(named)?;
-    let ours = tables::put("", &Wanted { socket, version: 3 })?;
-    let ours = Change::of(&drop_in(asked), read(&drop_in(asked))?, Some(ours));
-    Ok(ours.into_iter().chain(Change::of(path, main, Some(text))).collect())
-}
-
-/// The import of other files stays where there are any.
-fn removed(asked: &Configure) -> Result<Vec<Change>, String> {
-    let path = &asked.containerd_config;
-    let named = |e: String| format!("{}: {e}", path.display());
-    let main = match read(path)? {
-        None => None,
-        Some(text) => {
-            let mut taken = take(&text).map_err(named)?.unwrap_or_else(|| text.clone());
-            if others(asked).is_empty() {
-                taken = imports::take(&taken, &pattern(asked)).map_err(named)?;
-            }
-            Change::of(path, Some(text), Some(taken))
-        }
-    };
-    Ok(without_drop_in(asked)?.into_iter().chain(main).collect())
-}
-
-fn pattern(asked: &Configure) -> String {
-    asked.drop_in.join("*.toml").display().to_string()
-}
-
-/// Other files than ours that the pattern leads to.
-fn others(asked: &Configure) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(&asked.drop_in).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_other = |path: &PathBuf| *path != drop_in(asked) && path.extension().is_some_and(|end| end == "toml");
-    let mut others: Vec<_> = entries.filter(is_other).collect();
-    others.sort();
-    others
-}
-
-fn without_drop_in(asked: &Configure) -> Result<Option<Change>, String> {
-    let path = drop_in(asked);
-    Ok(Change::of(&path, read(&path)?, None))
-}
-
-/// Docker has two stores and shows what is in the one that it uses.
-fn of_docker(asked: &Configure) -> Result<Option<Change>, String> {
-    let path = &asked.docker_config;
-    let before = read(path)?;
-    let text = before.as_deref().unwrap_or_default();
-    let text = if asked.remove { docker::take(text) } else { docker::put(text) };
-    let after = text.map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(after.and_then(|after| Change::of(path, before, Some(after))))
-}
-
-fn drop_in(asked: &Configure) -> PathBuf {
-    asked.drop_in.join("untar-in-root.toml")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::setup::tables::NAME;
+    use std::path::PathBuf;
 
     fn run(dir: &Path, version: &str, act: &str) -> Result<ExitCode, String> {
         run_for("containerd", dir, version, act)
