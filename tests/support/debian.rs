@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::privilege;
 
-/// Raise it when `debian-root.sh` or `debian-image.sh` makes something else: then the cache is made anew.
+/// Raise it when one of the scripts `debian-*.sh` makes something else: then the cache is made anew.
 const VERSION: &str = "2";
 
 /// The archives.
@@ -35,6 +35,19 @@ impl Debian {
     /// Times of directories that no layer lists are not the same.
     pub fn expected(&self, layers: u32) -> PathBuf {
         self.dir.join(format!("expected{layers}.tar"))
+    }
+
+    /// What a script makes of the root, in a directory of this name.
+    fn below(&self, name: &str, script: &str) -> PathBuf {
+        let dir = self.dir.join(name);
+        fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        let lock = File::create(dir.join("lock")).expect("lock file");
+        flock(&lock, FlockOperation::LockExclusive).expect("lock");
+        if !is_made(&dir) {
+            run_script(script, &[&self.root("tar"), &dir]);
+            fs::write(dir.join("made"), VERSION).expect("mark");
+        }
+        dir
     }
 }
 
@@ -61,18 +74,16 @@ pub fn debian() -> Option<&'static Debian> {
 /// When making it fails.
 pub fn debian_image(debian: &Debian) -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
-    let make = || {
-        let dir = debian.dir.join("image");
-        fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
-        let lock = File::create(dir.join("lock")).expect("lock file");
-        flock(&lock, FlockOperation::LockExclusive).expect("lock");
-        if !is_made(&dir) {
-            run_script("debian-image.sh", &[&debian.root("tar"), &dir]);
-            fs::write(dir.join("made"), VERSION).expect("mark");
-        }
-        dir
-    };
-    MADE.get_or_init(make).clone()
+    MADE.get_or_init(|| debian.below("image", "debian-image.sh")).clone()
+}
+
+/// Two more, by other producers; `debian-others.sh` says what is where. Its tools must be there.
+///
+/// # Panics
+/// When making them fails.
+pub fn debian_others(debian: &Debian) -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| debian.below("others", "debian-others.sh")).clone()
 }
 
 fn can_make() -> bool {

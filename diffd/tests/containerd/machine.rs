@@ -170,7 +170,8 @@ impl Machine {
 
     /// Layers that the differ has applied so far: it has a line for each.
     pub fn applied(&self) -> usize {
-        self.log("differ").matches(" applied digest=").count()
+        // Not those of `not applied digest=`.
+        self.log("differ").lines().filter(|line| line.trim_start().starts_with("INFO applied digest=")).count()
     }
 
     /// Layers that the differ has made so far.

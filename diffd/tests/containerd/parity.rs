@@ -6,7 +6,7 @@ use crate::chroots::{RELEASES, Release};
 use crate::docker::Docker;
 use crate::images::{archive, sample};
 use crate::machine::{Differ, Machine, Running, words};
-use crate::support::debian::{debian, debian_image};
+use crate::support::debian::{debian, debian_image, debian_others};
 use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::need_tools;
 use crate::support::scratch::Scratch;
@@ -245,6 +245,35 @@ fn a_docker_archive_by_skopeo_and_layers_by_gnu_tar_are_the_same_by_both() {
     let path = archive(&both.machine, "gnu.tar", &layout);
     both.compare(&mut compared, "gnu", &path, "localhost/t:latest");
     compared.tell("Debian by skopeo, and by mmdebstrap and GNU tar", &both.machine);
+}
+
+const OTHERS: [&str; 6] = ["umoci", "setcap", "dpkg-deb", "tar", "python3", "gzip"];
+
+#[test]
+fn a_debian_by_umoci_is_the_same_by_both() {
+    if !need_tools(&OTHERS) {
+        return;
+    }
+    let Some(both) = Both::of(Release::Forky) else { return };
+    let Some(debian) = debian() else { return };
+    let mut compared = Compared::default();
+    let archive = pack(&both.machine, &debian_others(debian).join("umoci"), "umoci");
+    both.compare(&mut compared, "umoci", &archive, "localhost/t:six");
+    compared.tell("Debian packages by umoci", &both.machine);
+}
+
+/// `support/kaniko.py` says what its habits are.
+#[test]
+fn a_debian_as_kaniko_writes_it_is_the_same_by_both() {
+    if !need_tools(&OTHERS) {
+        return;
+    }
+    let Some(both) = Both::of(Release::Trixie) else { return };
+    let Some(debian) = debian() else { return };
+    let mut compared = Compared::default();
+    fs::copy(debian_others(debian).join("kaniko.tar"), both.machine.path("/var/d/kaniko.tar")).expect("copy");
+    both.compare(&mut compared, "kaniko", "/var/d/kaniko.tar", "localhost/six:latest");
+    compared.tell("Debian packages as kaniko writes them", &both.machine);
 }
 
 #[test]
