@@ -177,7 +177,7 @@ mod tests {
             + &read("[limits]\nx = 1", &[]).expect_err("unknown").to_string();
         let keys: Vec<&str> =
             unknown.split('`').skip(1).step_by(2).filter(|key| !["x", "limits"].contains(key)).collect();
-        assert_eq!(keys.len(), 10, "{unknown}");
+        assert_eq!(keys.len(), 11, "{unknown}");
         for key in keys {
             assert!(page.contains(&format!("\n{key}: ")), "{key}");
         }
