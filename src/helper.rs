@@ -22,7 +22,7 @@ mod sys;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use fuzz::{BenchDirs, Seen, bench_reader, fuzz_entries};
+pub use fuzz::{BenchDirs, BenchEntries, Seen, bench_reader, fuzz_entries};
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub use fuzz::{

@@ -2,6 +2,21 @@
 
 use nix::sys::stat::{FileStat, SFlag};
 
+/// What tells an inode that somebody holds from every other: its device's number and its own.
+#[cfg(feature = "helper")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) number: u64,
+}
+
+#[cfg(feature = "helper")]
+impl Identity {
+    pub(crate) fn of(stat: &FileStat) -> Identity {
+        Identity { device: stat.st_dev, number: stat.st_ino }
+    }
+}
+
 /// The inode's type.
 pub(crate) fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT

@@ -17,7 +17,7 @@ pub(super) mod metadata;
 mod mode;
 mod overlay;
 mod place;
-mod policy;
+pub(super) mod policy;
 mod purse;
 pub(super) mod remove;
 mod tree;

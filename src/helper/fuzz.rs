@@ -11,7 +11,7 @@ pub(super) mod script;
 mod stall;
 
 #[cfg(fuzzing)]
-pub use bench::{BenchDirs, bench_reader};
+pub use bench::{BenchDirs, BenchEntries, bench_reader};
 pub use encode::fuzz_encode;
 #[cfg(fuzzing)]
 pub use entries::{Seen, fuzz_entries};
@@ -25,15 +25,15 @@ pub(super) use stall::same_decoded;
 
 use crate::helper::apply::dirs::{Child, Dirs, Implied, Leaving, Missing, NodeId};
 use crate::helper::apply::files::Maker;
+use crate::helper::apply::made::{self, NewDirectory, Ours};
 use crate::helper::apply::metadata::Setter;
 use crate::helper::apply::remove::Remover;
 use crate::helper::apply::writers::{NO_BATCH, Writers};
-use crate::helper::fault::{Attempt, Fault, Result};
+use crate::helper::fault::{Fault, Result};
 use crate::helper::read::decode::Decoder;
 use crate::helper::read::entry::{Entry, Reader, Source, Strictness};
 use crate::helper::read::input::{Input, Watch};
 use crate::options::{Compression, Limits};
-use crate::report::Call;
 use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -174,7 +174,7 @@ fn put(dirs: &mut Dirs, path: &[&[u8]], target: Option<&[u8]>) {
     remover().remove(&handle, name).expect("removal");
     let made = match target {
         Some(target) => nix::unistd::symlinkat(OsStr::from_bytes(target), &handle, OsStr::from_bytes(name)),
-        None => crate::helper::apply::made::file(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
+        None => made::file(&handle, name, 0o600).map(drop).map_err(|_| Errno::EIO),
     };
     if made.is_ok() {
         dirs.set_leaf(parent, name, Child::Leaf(NO_BATCH)).expect("room");
@@ -198,10 +198,10 @@ fn watch() -> Watch {
     Watch::new(memory_file(b"").expect("memory"), None)
 }
 
-pub(super) fn make(implied: Implied<'_>) -> Result<OwnedFd> {
-    nix::sys::stat::mkdirat(implied.dir, OsStr::from_bytes(implied.name), nix::sys::stat::Mode::S_IRWXU)
-        .call(Call::Mkdirat, || "fuzz")?;
-    crate::helper::open::directory(implied.dir, implied.name, true)
+pub(super) fn make(implied: Implied<'_>) -> Result<NewDirectory> {
+    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let ours = Ours { own, group_from_directory: false };
+    made::directory(implied.dir, implied.name, 0o700, ours, implied.inherit)
 }
 
 /// Nothing waits until a directory is left.

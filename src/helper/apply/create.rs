@@ -2,7 +2,7 @@
 
 use super::dirs::{Child, NodeId};
 use super::files::{self, NewFile};
-use super::made::{self, Inherit, Made, Special};
+use super::made::{self, Inherit, Made, NewDirectory, Special};
 use super::metadata::{self, Metadata, Softened};
 use super::unchangeable;
 use super::writers::{Content, FileJob, NO_BATCH};
@@ -61,7 +61,7 @@ impl Applier<'_> {
         }
         if self.goes_to_writer(&entry, &spot, reader) {
             let Spot { handle, inherit, .. } = spot;
-            return self.hand_over(entry, parent, &handle, inherit, path, name, reader);
+            return self.hand_over(entry, parent, handle, inherit, path, name, reader);
         }
         self.create_here(entry, &spot, reader).map_err(|failed| match failed {
             Failed::Applying(fault) => unchangeable::told(fault, &spot.handle, Some(spot.name)).into(),
@@ -142,7 +142,7 @@ impl Applier<'_> {
         &mut self,
         mut entry: Entry,
         parent: NodeId,
-        handle: &Arc<OwnedFd>,
+        dir: Arc<OwnedFd>,
         inherit: Inherit,
         path: &mut Vec<u8>,
         name: Range<usize>,
@@ -160,11 +160,11 @@ impl Applier<'_> {
         let Entry { index, offset, size, sparse: regions, .. } = entry;
         self.tree.dirs.touch(parent);
         // The batch is not known before the job is made, nor the name after.
-        let batch = self.tree.writers.batch_for(parent, inherit, handle);
+        let batch = self.tree.writers.batch();
         self.tree.dirs.set_leaf(parent, &path[name.clone()], Child::Leaf(batch))?;
         // Not before: whatever fails above is told with the name.
         let path = std::mem::take(path);
-        self.tree.writers.push(FileJob { index, offset, path, name, meta, regions, size, body });
+        self.tree.writers.push(FileJob { dir, inherit, index, offset, path, name, meta, regions, size, body });
         Ok(())
     }
 
@@ -298,9 +298,15 @@ impl Applier<'_> {
         Err(Fault::os(Errno::EEXIST, Call::Mkdirat, at(Descriptor::Directory, spot.name).with(mode)))
     }
 
-    fn made_directory(&mut self, spot: &Spot<'_>, made: OwnedFd, owned: bool, mut meta: Metadata) -> Result<NodeId> {
+    fn made_directory(
+        &mut self,
+        spot: &Spot<'_>,
+        made: NewDirectory,
+        owned: bool,
+        mut meta: Metadata,
+    ) -> Result<NodeId> {
         self.tree.dirs.forget(spot.parent, spot.name);
-        let id = self.tree.add(spot.parent, spot.name, made, true)?;
+        let id = self.tree.add_made(spot.parent, spot.name, made)?;
         self.tree.dirs.touch(id);
         meta.mode_now = owned.then_some(metadata::usable(meta.mode));
         self.tree.dirs.defer(id, meta);
@@ -312,7 +318,7 @@ impl Applier<'_> {
         match open::directory(&spot.handle, spot.name, self.options.jail.mounts == Mounts::Cross) {
             Ok(opened) => {
                 self.tree.dirs.forget(spot.parent, spot.name);
-                return self.tree.add(spot.parent, spot.name, opened, false).map(Some);
+                return self.tree.add(spot.parent, spot.name, opened).map(Some);
             }
             Err(fault) => match fault.errno() {
                 Some(Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT) => {}

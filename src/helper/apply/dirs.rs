@@ -22,7 +22,7 @@ pub(crate) use id::NodeId;
 pub(crate) use resolve::{Implied, Missing};
 
 use super::lower::Lowers;
-use super::made::Inherit;
+use super::made::{Inherit, NewDirectory};
 use super::metadata::Metadata;
 use super::writers::Writers;
 use crate::helper::fault::{Attempt, Fault, Result, on};
@@ -30,6 +30,7 @@ use crate::helper::jail::limits::Descriptors;
 use crate::helper::read::entry::Time;
 use crate::helper::read::input::Watch;
 use crate::helper::sys::fstat;
+use crate::inode::Identity;
 use crate::options::Limits;
 use crate::report::{Call, Cause, Descriptor, Limit};
 use deferred::{Deferred, Waiting};
@@ -124,7 +125,7 @@ impl Dirs {
         writers: Rc<Writers>,
         watch: Watch,
     ) -> Result<Dirs> {
-        let (inherit, time) = found(&root)?;
+        let Found { inherit, time, .. } = Found::in_it(&root)?;
         let deferred = Some(Box::new(Deferred::Time(time, Unlisted::There)));
         let node = Node { opened: Opened::Held(Arc::new(root), 0), inherit, deferred, ..Node::default() };
         Ok(Dirs {
@@ -242,33 +243,45 @@ impl Dirs {
         Ok(number)
     }
 
-    /// Takes note of an open directory.
-    pub(crate) fn add(
+    /// Takes note of a directory that was there, open.
+    pub(crate) fn add(&mut self, dir: NodeId, name: &[u8], opened: OwnedFd, leave: Leaver<'_>) -> Result<NodeId> {
+        let Found { inherit, time, identity } = Found::in_it(&opened)?;
+        let narrow = self.narrow.make_usable(&opened)?;
+        let id = self.known(dir, name, Node { inherit, ..Node::default() })?;
+        if self.put_back {
+            self.wait(id, Some(Deferred::Time(time, Unlisted::There)));
+        }
+        self.narrow.note(id, narrow);
+        self.keep(id, &Arc::new(opened), Some(identity), leave)?;
+        Ok(id)
+    }
+
+    /// Takes note of a directory that was just made. It hands nothing down until its own attributes are set.
+    pub(crate) fn add_made(
         &mut self,
         dir: NodeId,
         name: &[u8],
-        opened: OwnedFd,
-        fresh: bool,
+        made: NewDirectory,
         leave: Leaver<'_>,
     ) -> Result<NodeId> {
-        // One that we made hands nothing down until its own attributes are set.
-        let (inherit, time) = if fresh { Default::default() } else { found(&opened)? };
-        let narrow = if fresh { None } else { self.narrow.make_usable(&opened)? };
-        // Without layers below, what we made holds nothing of theirs.
-        let opaque = fresh && self.lowers.is_none();
+        // Without layers below, it holds nothing of theirs.
+        let opaque = self.lowers.is_none();
+        let id = self.known(dir, name, Node { opaque, ..Node::default() })?;
+        self.narrow.note(id, None);
+        self.keep(id, &Arc::new(made.handle), Some(made.identity), leave)?;
+        Ok(id)
+    }
+
+    /// A directory of this name is known from now on.
+    fn known(&mut self, dir: NodeId, name: &[u8], node: Node) -> Result<NodeId> {
         let id = self.free.pop().map_or_else(|| u32::try_from(self.nodes.len()), Ok);
         let id = NodeId(id.map_err(|_| Fault::from(Cause::Os(Errno::ENOMEM as i32)))?);
         let name = self.note(dir, name, Child::Dir(id))?;
-        let node = Node { parent: dir.0, name, opaque, inherit, ..Node::default() };
+        let node = Node { parent: dir.0, name, ..node };
         match self.nodes.get_mut(id.0 as usize) {
             Some(slot) => *slot = node,
             None => self.nodes.push(node),
         }
-        if self.put_back && !fresh {
-            self.wait(id, Some(Deferred::Time(time, Unlisted::There)));
-        }
-        self.narrow.note(id, narrow);
-        self.keep(id, &Arc::new(opened), leave)?;
         Ok(id)
     }
 
@@ -320,13 +333,23 @@ impl Dirs {
     }
 }
 
-/// What a directory that was there before hands down, and its time.
-fn found(handle: &OwnedFd) -> Result<(Inherit, Time)> {
-    let stat = fstat(handle).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
-    // rustix tells no size for an empty buffer; an ACL is there if anything is.
-    let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok();
-    let time = Time { seconds: stat.st_mtime, nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() };
-    Ok((Inherit { group: stat.st_mode & 0o2000 != 0, acl }, time))
+/// A directory that was there before.
+struct Found {
+    /// What it hands down.
+    inherit: Inherit,
+    time: Time,
+    identity: Identity,
+}
+
+impl Found {
+    fn in_it(handle: &OwnedFd) -> Result<Found> {
+        let stat = fstat(handle).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
+        // rustix tells no size for an empty buffer; an ACL is there if anything is.
+        let acl = rustix::fs::fgetxattr(handle, c"system.posix_acl_default", &mut [0u8; 0]).is_ok();
+        let time = Time { seconds: stat.st_mtime, nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or_default() };
+        let inherit = Inherit { group: stat.st_mode & 0o2000 != 0, acl };
+        Ok(Found { inherit, time, identity: Identity::of(&stat) })
+    }
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use super::remove;
 use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
 use crate::helper::open::{self, Way};
 use crate::helper::sys::fstat;
-use crate::inode;
+use crate::inode::{self, Identity};
 use crate::report::{Call, Descriptor, Purpose};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, symlinkat, unlinkat};
-use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::OwnedFd;
@@ -67,6 +67,14 @@ pub(crate) struct Made {
     _made_here: (),
 }
 
+/// A directory that this process has just made, open. Made only by [`directory`].
+pub(crate) struct NewDirectory {
+    pub(crate) handle: OwnedFd,
+    /// Seen as it was opened: whoever leaves it need not ask.
+    pub(crate) identity: Identity,
+    _made_here: (),
+}
+
 /// Makes it and takes hold of it; `EEXIST` is the caller's to handle. [`Cause::Exchanged`](crate::report::Cause) if what is there then is another.
 pub(crate) fn special(dir: &OwnedFd, name: &[u8], making: Making<'_>) -> Result<Made> {
     let Making { what, mode, ours, inherit } = making;
@@ -99,7 +107,7 @@ pub(crate) fn special(dir: &OwnedFd, name: &[u8], making: Making<'_>) -> Result<
 /// may be killed at any moment.
 pub(crate) fn special_aside(dir: &OwnedFd, name: &[u8], making: Making<'_>) -> Result<Made> {
     let aside = passing_name();
-    let own = directory(dir, aside.as_bytes(), 0o700, making.ours, making.inherit)?;
+    let own = directory(dir, aside.as_bytes(), 0o700, making.ours, making.inherit)?.handle;
     let made = special_in(&own, making).and_then(|made| {
         linkat(&own, ASIDE, dir, OsStr::from_bytes(name), LinkatFlags::empty())
             .call(Call::Linkat, || {
@@ -146,20 +154,20 @@ pub(super) fn nameless(dir: &OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Makes a directory and opens it; `EEXIST` is the caller's to handle. [`Cause::Exchanged`](crate::report::Cause) if what is there then is another.
-pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, ours: Ours, inherit: Inherit) -> Result<OwnedFd> {
+pub(crate) fn directory(dir: &OwnedFd, name: &[u8], mode: u32, ours: Ours, inherit: Inherit) -> Result<NewDirectory> {
     mkdirat(dir, OsStr::from_bytes(name), Mode::from_bits_truncate(mode))
         .call(Call::Mkdirat, || at(Descriptor::Directory, name).with(format_args!("0{mode:o}")))?;
-    let made = open::directory(dir, name, true).map_err(|fault| match fault.errno() {
+    let handle = open::directory(dir, name, true).map_err(|fault| match fault.errno() {
         Some(Errno::ENOTDIR | Errno::ELOOP) => Fault::exchanged(name),
         _ => fault,
     })?;
-    let seen = Seen::of(&made)?;
+    let seen = Seen::of(&handle)?;
     // A directory that never had anything in it was changed last when it was born: that saves a look inside.
-    let new = seen.childless && (seen.untouched || remove::list(&made)?.is_empty());
+    let new = seen.childless && (seen.untouched || remove::list(&handle)?.is_empty());
     if !new || !is_ours(dir, seen.owner, ours, inherit)? {
         return Err(Fault::exchanged(name));
     }
-    Ok(made)
+    Ok(NewDirectory { handle, identity: seen.identity, _made_here: () })
 }
 
 fn node_purpose(kind: SFlag) -> Purpose {
@@ -180,6 +188,7 @@ pub(super) fn node(kind: SFlag, mode: u32, device: u64) -> String {
 
 /// What tells whether an open directory was made just now.
 struct Seen {
+    identity: Identity,
     owner: (u32, u32),
     /// No directory is in it, where the file system counts them.
     childless: bool,
@@ -192,11 +201,14 @@ impl Seen {
         // Some file systems do not tell when a file was made, and some filters do not know the call.
         let Ok(stat) = statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::BTIME) else {
             let stat = fstat(directory).call(Call::Fstat, || on(Descriptor::Directory).with("<stat>"))?;
-            return Ok(Seen { owner: (stat.st_uid, stat.st_gid), childless: stat.st_nlink <= 2, untouched: false });
+            let (identity, owner) = (Identity::of(&stat), (stat.st_uid, stat.st_gid));
+            return Ok(Seen { identity, owner, childless: stat.st_nlink <= 2, untouched: false });
         };
         let time = |time: rustix::fs::StatxTimestamp| (time.tv_sec, time.tv_nsec);
         let born = stat.stx_mask & StatxFlags::BTIME.bits() != 0 && time(stat.stx_btime) == time(stat.stx_mtime);
-        Ok(Seen { owner: (stat.stx_uid, stat.stx_gid), childless: stat.stx_nlink <= 2, untouched: born })
+        let device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        let (identity, owner) = (Identity { device, number: stat.stx_ino }, (stat.stx_uid, stat.stx_gid));
+        Ok(Seen { identity, owner, childless: stat.stx_nlink <= 2, untouched: born })
     }
 }
 
@@ -240,7 +252,8 @@ mod tests {
             let fifo = special(&dir, &name("p"), making(Special::Node(SFlag::S_IFIFO, 0), 0o600));
             let fifo = fifo.expect("a FIFO");
             assert_eq!((link.symlink, fifo.symlink, fifo.mode), (true, false, 0o600));
-            directory(&dir, &name("d"), 0o700, ours, none).expect("a directory");
+            let made = directory(&dir, &name("d"), 0o700, ours, none).expect("a directory");
+            assert_eq!(made.identity, Identity::of(&fstat(&made.handle).expect("it is open")));
         }
         // Nothing was left by the asking.
         assert_eq!(remove::list(&dir).expect("scratch").len(), 9);

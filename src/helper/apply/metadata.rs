@@ -4,7 +4,7 @@
 mod special;
 
 use super::attribute::{self, ACL_ACCESS, ACL_DEFAULT, CAPABILITY};
-use super::made::{self, Inherit, Ours};
+use super::made::{self, Inherit, NewDirectory, Ours};
 use super::unchangeable;
 use crate::helper::fault::{Attempt, Fault, Octal, Result, at, on};
 use crate::helper::open::PRIVATE;
@@ -128,17 +128,17 @@ impl Setter {
         meta: &Metadata,
         inherit: Inherit,
         softened: &mut Softened,
-    ) -> Result<(OwnedFd, bool)> {
+    ) -> Result<(NewDirectory, bool)> {
         let mode = usable(meta.mode);
         let made = made::directory(dir, name, mode, self.ours(), inherit);
         let made = made.map_err(|fault| unchangeable::told(fault, dir, None))?;
-        let owned = self.owner(&made, meta, inherit.group, softened)?;
+        let owned = self.owner(&made.handle, meta, inherit.group, softened)?;
         if inherit.acl {
-            attribute::remove(&made, ACL_ACCESS)?;
-            attribute::remove(&made, ACL_DEFAULT)?;
+            attribute::remove(&made.handle, ACL_ACCESS)?;
+            attribute::remove(&made.handle, ACL_DEFAULT)?;
         }
         if inherit != Inherit::default() {
-            chmod(&made, mode)?;
+            chmod(&made.handle, mode)?;
         }
         Ok((made, owned))
     }

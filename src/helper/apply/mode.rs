@@ -3,6 +3,7 @@
 use super::create::Spot;
 use super::dirs::{Child, Implied, Missing, NodeId};
 use super::lower::Lowers;
+use super::made::NewDirectory;
 use super::marks::Marks;
 use super::metadata::Metadata;
 use super::overlay::Overlay;
@@ -13,7 +14,6 @@ use crate::helper::path::Name;
 use crate::options::{self, Options};
 use crate::report::Refusal;
 use nix::sys::stat::FileStat;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 /// One of the three. What only overlay mode does is called on its own value.
@@ -102,7 +102,11 @@ impl Mode {
     }
 
     /// Makes an implied directory.
-    pub(super) fn make_implied(&self, at: &Implied<'_>, make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
+    pub(super) fn make_implied(
+        &self,
+        at: &Implied<'_>,
+        make: impl FnOnce() -> Result<NewDirectory>,
+    ) -> Result<NewDirectory> {
         match self.overlay() {
             Some(overlay) if at.over_whiteout => overlay.make_over_whiteout(at.dir, at.name, make),
             _ => make(),

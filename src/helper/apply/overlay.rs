@@ -3,7 +3,7 @@
 use super::create::Spot;
 use super::dirs::{Child, Missing, NodeId, is_fuse};
 use super::lower::{Lower, Lowers};
-use super::made;
+use super::made::{self, NewDirectory};
 use super::marks::Marks;
 use super::metadata::Metadata;
 use super::remove;
@@ -72,11 +72,11 @@ impl Overlay {
         &self,
         dir: &OwnedFd,
         name: &[u8],
-        make: impl FnOnce() -> Result<OwnedFd>,
-    ) -> Result<OwnedFd> {
+        make: impl FnOnce() -> Result<NewDirectory>,
+    ) -> Result<NewDirectory> {
         remove::remove_one(dir, name)?;
         let made = make()?;
-        self.marks.set_opaque(&made)?;
+        self.marks.set_opaque(&made.handle)?;
         Ok(made)
     }
 

@@ -2,6 +2,7 @@
 
 use super::dirs::{Dirs, Due, Leaving, NodeId, Parting, Unlisted};
 use super::files::{Maker, NewFile};
+use super::made::NewDirectory;
 use super::metadata::Setter;
 use super::purse::Purse;
 use super::unchangeable;
@@ -33,9 +34,14 @@ impl Tree<'_> {
         self.dirs.handle(id, &mut self.journal.leaver(self.maker.setter))
     }
 
-    /// Takes note of an open directory.
-    pub(super) fn add(&mut self, parent: NodeId, name: &[u8], opened: OwnedFd, fresh: bool) -> Result<NodeId> {
-        self.dirs.add(parent, name, opened, fresh, &mut self.journal.leaver(self.maker.setter))
+    /// Takes note of a directory that was there, open.
+    pub(super) fn add(&mut self, parent: NodeId, name: &[u8], opened: OwnedFd) -> Result<NodeId> {
+        self.dirs.add(parent, name, opened, &mut self.journal.leaver(self.maker.setter))
+    }
+
+    /// Takes note of a directory that was just made.
+    pub(super) fn add_made(&mut self, parent: NodeId, name: &[u8], made: NewDirectory) -> Result<NodeId> {
+        self.dirs.add_made(parent, name, made, &mut self.journal.leaver(self.maker.setter))
     }
 
     /// Leaves directories, if too much waits for them.
@@ -93,7 +99,7 @@ impl Tree<'_> {
         // What is mounted itself is not opened.
         if let Ok(opened) = open::directory(&above, name, false) {
             marks.set_opaque(&opened)?;
-            let id = self.add(parent, name, opened, false)?;
+            let id = self.add(parent, name, opened)?;
             self.dirs.set_opaque(id);
         }
         Ok(())

@@ -1,11 +1,11 @@
-//! Threads that write small files, in batches of one directory each. The kernel locks a directory while a name is
-//! made in it, but not while the file is written, dated and closed: writers share directories.
+//! Threads that write small files, in batches: a tree may have as many directories as files, and handing over costs the
+//! same for one file as for many. The kernel locks a directory while a name is made in it, but not while the file is
+//! written, dated and closed: writers share directories.
 
 mod content;
 
 pub(crate) use content::Content;
 
-use super::dirs::id::NodeId;
 use super::files::Maker;
 use super::made::Inherit;
 use super::metadata::{Metadata, Softened};
@@ -35,6 +35,9 @@ const KEPT_BYTES: usize = 2 << 20;
 
 /// A small file, its content in memory.
 pub(crate) struct FileJob {
+    /// Where it goes: a directory is in use while a file waits for it.
+    pub(crate) dir: Arc<OwnedFd>,
+    pub(crate) inherit: Inherit,
     pub(crate) index: u64,
     pub(crate) offset: u64,
     /// The raw name in the archive; the file's own is part of it.
@@ -58,12 +61,9 @@ impl FileJob {
     }
 }
 
-/// Files for one directory.
+/// Files in the order of the archive.
 struct Batch {
     number: u32,
-    dir: NodeId,
-    handle: Arc<OwnedFd>,
-    inherit: Inherit,
     jobs: Vec<FileJob>,
     bytes: usize,
 }
@@ -139,21 +139,10 @@ impl Writers {
         self.wanted > 0
     }
 
-    /// The batch that the next file in this directory goes into.
-    pub(crate) fn batch_for(&self, dir: NodeId, inherit: Inherit, handle: &Arc<OwnedFd>) -> u32 {
-        let mut open = self.open.borrow_mut();
-        if open.as_ref().is_some_and(|batch| batch.dir != dir || batch.inherit != inherit) {
-            self.submit(open.take());
-        }
-        let batch = open.get_or_insert_with(|| Batch {
-            number: self.number(),
-            dir,
-            handle: Arc::clone(handle),
-            inherit,
-            jobs: Vec::with_capacity(BATCH_FILES),
-            bytes: 0,
-        });
-        batch.number
+    /// The batch that the next file goes into.
+    pub(crate) fn batch(&self) -> u32 {
+        let new = || Batch { number: self.number(), jobs: Vec::with_capacity(BATCH_FILES), bytes: 0 };
+        self.open.borrow_mut().get_or_insert_with(new).number
     }
 
     /// Hands a file over, into the batch that it was told.
@@ -246,6 +235,15 @@ impl Writers {
         drop(self.shared.wait_until(|state| state.pending.is_empty()));
     }
 
+    /// Waits until half of what is on its way is written; false if nothing was. The directories that they had in hand are
+    /// then free, and they go on with the rest meanwhile.
+    pub(crate) fn halve(&self) -> bool {
+        self.submit(self.open.borrow_mut().take());
+        let pending = self.shared.lock().pending.len();
+        drop(self.shared.wait_until(|state| state.pending.len() <= pending / 2));
+        pending > 0
+    }
+
     /// Whether one of them has failed: then what came of them is worth asking for.
     pub(crate) fn failed(&self) -> bool {
         self.shared.failed.load(Ordering::Relaxed)
@@ -308,7 +306,7 @@ impl Shared {
             if self.failed.load(Ordering::Relaxed) {
                 break;
             }
-            match maker.write_file(&batch.handle, batch.inherit, &job) {
+            match maker.write_file(&job) {
                 Ok(softened) => {
                     settled.files += 1;
                     settled.softened.extend(softened.into_iter().map(|what| (job.named(), what)));
@@ -323,8 +321,7 @@ impl Shared {
                 }
             }
         }
-        // The directory's handle is given back before anybody hears that the batch is done.
-        drop(batch.handle);
+        // With the files their directories were given back, before anybody hears that the batch is done.
         let mut state = self.lock();
         state.settled.add(settled);
         state.bytes -= bytes;
@@ -368,16 +365,16 @@ impl Settled {
 
 impl Maker {
     /// A small file, from nothing to its times.
-    fn write_file(&self, dir: &OwnedFd, inherit: Inherit, job: &FileJob) -> Result<Softened> {
+    fn write_file(&self, job: &FileJob) -> Result<Softened> {
         let name = &job.path[job.name.clone()];
-        self.write_named(dir, name, inherit, job).map_err(|fault| unchangeable::told(fault, dir, Some(name)))
+        self.write_named(name, job).map_err(|fault| unchangeable::told(fault, &job.dir, Some(name)))
     }
 
-    fn write_named(&self, dir: &OwnedFd, name: &[u8], inherit: Inherit, job: &FileJob) -> Result<Softened> {
-        let mut file = self.create(dir, name, job.meta.mode, job.regions.clone())?;
+    fn write_named(&self, name: &[u8], job: &FileJob) -> Result<Softened> {
+        let mut file = self.create(&job.dir, name, job.meta.mode, job.regions.clone())?;
         for bytes in job.body.pieces() {
             file.write(&bytes)?;
         }
-        file.finish(job.size, &job.meta, inherit, &self.setter)
+        file.finish(job.size, &job.meta, job.inherit, &self.setter)
     }
 }

@@ -8,6 +8,7 @@ use crate::helper::jail::limits::{Descriptors, OPEN_DIRECTORIES};
 use crate::helper::open;
 use crate::helper::read::entry::Time;
 use crate::helper::sys::fstat;
+use crate::inode::Identity;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -56,16 +57,22 @@ pub(super) enum Opened {
     /// And when it was last used.
     Held(Arc<OwnedFd>, u64),
     /// Given up: what it must be when it is opened again.
-    Left(u64, u64),
+    Left(Identity),
     /// Given up where inode numbers change, and held by its path alone: it is opened again through that.
     Anchored(OwnedFd, Given),
     /// The same without a descriptor left for it: it is looked at anew.
     Adrift(Given),
 }
 
+/// A directory that is open, and what was seen of it as it was opened.
+struct Listed {
+    id: u32,
+    seen: Option<Identity>,
+}
+
 /// The one list of open directories, but for the root.
 pub(super) struct Open {
-    list: Vec<u32>,
+    list: Vec<Listed>,
     most: usize,
     pub(super) anchors: Anchors,
     clock: u64,
@@ -86,8 +93,14 @@ impl Open {
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
-        self.list.retain(|id| keep(*id));
+        self.list.retain(|open| keep(open.id));
         self.anchors.retain(keep);
+    }
+
+    /// It is open no longer; what was seen of it.
+    fn take_off(&mut self, id: NodeId) -> Option<Identity> {
+        let place = self.list.iter().position(|open| open.id == id.0)?;
+        self.list.swap_remove(place).seen
     }
 
     fn tick(&mut self) -> u64 {
@@ -110,7 +123,7 @@ impl Dirs {
             }
             if let Some(opened) = self.open_anchored(above)? {
                 let opened = Arc::new(opened);
-                self.keep(above, &opened, leave)?;
+                self.keep(above, &opened, None, leave)?;
                 break opened;
             }
             chain.push(above);
@@ -118,9 +131,10 @@ impl Dirs {
         };
         while let Some(next) = chain.pop() {
             self.links.look()?;
-            let opened = Arc::new(self.open_again(&handle, next)?);
+            let (opened, seen) = self.open_again(&handle, next)?;
+            let opened = Arc::new(opened);
             if chain.len() <= self.open.most / ON_THE_WAY {
-                self.keep(next, &opened, leave)?;
+                self.keep(next, &opened, seen, leave)?;
             }
             handle = opened;
         }
@@ -138,18 +152,25 @@ impl Dirs {
         }
     }
 
-    fn open_again(&mut self, above: &OwnedFd, id: NodeId) -> Result<OwnedFd> {
+    /// And what was seen of it.
+    fn open_again(&mut self, above: &OwnedFd, id: NodeId) -> Result<(OwnedFd, Option<Identity>)> {
         let opened = open::directory(above, self.name(id), self.cross_mounts)?;
-        let same = match self.node(id).opened {
-            Opened::Left(device, inode) => identity(&opened)? == (device, inode),
-            Opened::Adrift(given) => self.look_anew(id, &opened, given)?,
-            _ => true,
+        let (same, seen) = match self.node(id).opened {
+            Opened::Left(identity) => (Identity::of(&look(&opened)?) == identity, Some(identity)),
+            Opened::Adrift(given) => (self.look_anew(id, &opened, given)?, None),
+            _ => (true, None),
         };
-        if same { Ok(opened) } else { Err(Fault::exchanged(&self.path(id))) }
+        if same { Ok((opened, seen)) } else { Err(Fault::exchanged(&self.path(id))) }
     }
 
     /// Every directory that is open for longer than a step goes through here.
-    pub(super) fn keep(&mut self, id: NodeId, handle: &Arc<OwnedFd>, leave: Leaver<'_>) -> Result<()> {
+    pub(super) fn keep(
+        &mut self,
+        id: NodeId,
+        handle: &Arc<OwnedFd>,
+        seen: Option<Identity>,
+        leave: Leaver<'_>,
+    ) -> Result<()> {
         self.relieve(leave)?;
         if self.open.list.len() >= self.open.most {
             self.make_room(leave)?;
@@ -160,16 +181,15 @@ impl Dirs {
         {
             self.open.anchors.retain(|anchored| anchored != id.0);
         }
-        self.open.list.push(id.0);
+        self.open.list.push(Listed { id: id.0, seen });
         Ok(())
     }
 
     /// Gives up the handles used longest ago; what is given up is left. Where writers are still making files they are
-    /// waited for.
+    /// waited for, but for no more of them than is needed: they go on meanwhile.
     fn make_room(&mut self, leave: Leaver<'_>) -> Result<()> {
         self.give_up_oldest(leave)?;
-        if self.open.list.len() >= self.open.most {
-            self.writers.rest();
+        while self.open.list.len() >= self.open.most && self.writers.halve() {
             self.give_up_oldest(leave)?;
         }
         Ok(())
@@ -193,7 +213,7 @@ impl Dirs {
             Opened::Held(_, used) => used,
             _ => 0,
         };
-        let mut open = self.open.list.clone();
+        let mut open: Vec<u32> = self.open.list.iter().map(|open| open.id).collect();
         open.sort_by_cached_key(used);
         open.into_iter().map(NodeId).collect()
     }
@@ -205,10 +225,10 @@ impl Dirs {
 
     fn give_up(&mut self, id: NodeId, leave: Leaver<'_>) -> Result<()> {
         self.leave(id, leave)?;
-        self.open.list.retain(|open| *open != id.0);
+        let seen = self.open.take_off(id);
         if let Opened::Held(handle, _) = &self.node(id).opened {
             let handle = Arc::clone(handle);
-            self.node_mut(id).opened = self.as_left(id, &handle)?;
+            self.node_mut(id).opened = self.as_left(id, &handle, seen)?;
         }
         Ok(())
     }
@@ -310,12 +330,7 @@ impl Dirs {
     fn close(&mut self, id: NodeId) {
         if let Opened::Held(..) = self.node(id).opened {
             self.node_mut(id).opened = Opened::Never;
-            self.open.list.retain(|open| *open != id.0);
+            self.open.take_off(id);
         }
     }
-}
-
-fn identity(handle: &OwnedFd) -> Result<(u64, u64)> {
-    let stat = look(handle)?;
-    Ok((stat.st_dev, stat.st_ino))
 }

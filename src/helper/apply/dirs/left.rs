@@ -2,9 +2,10 @@
 
 use super::anchors::{Given, look};
 use super::handles::Opened;
-use super::{Dirs, NodeId, found};
+use super::{Dirs, Found, NodeId};
 use crate::helper::fault::Result;
 use crate::helper::open::{self, Way};
+use crate::inode::Identity;
 use std::os::fd::OwnedFd;
 
 impl Dirs {
@@ -14,13 +15,13 @@ impl Dirs {
         Ok(self.open.anchors.renumbers(handle, device))
     }
 
-    /// What is kept of a directory as it is given up.
-    pub(super) fn as_left(&mut self, id: NodeId, handle: &OwnedFd) -> Result<Opened> {
-        let stat = look(handle)?;
-        if !self.open.anchors.renumbers(handle, stat.st_dev) {
-            return Ok(Opened::Left(stat.st_dev, stat.st_ino));
+    /// What is kept of a directory as it is given up; what was seen of it as it was opened is not asked again.
+    pub(super) fn as_left(&mut self, id: NodeId, handle: &OwnedFd, seen: Option<Identity>) -> Result<Opened> {
+        let identity = seen.map_or_else(|| look(handle).map(|stat| Identity::of(&stat)), Ok)?;
+        if !self.open.anchors.renumbers(handle, identity.device) {
+            return Ok(Opened::Left(identity));
         }
-        let given = Given::of(&stat);
+        let given = Given::of(&look(handle)?);
         match open::by(handle, b".", Way::Path) {
             Ok(path) if self.anchor(id) => Ok(Opened::Anchored(path, given)),
             _ => Ok(Opened::Adrift(given)),
@@ -50,7 +51,7 @@ impl Dirs {
     pub(super) fn look_anew(&mut self, id: NodeId, opened: &OwnedFd, given: Given) -> Result<bool> {
         let same = Given::of(&look(opened)?) == given;
         if same {
-            self.node_mut(id).inherit = found(opened)?.0;
+            self.node_mut(id).inherit = Found::in_it(opened)?.inherit;
         }
         Ok(same)
     }

@@ -3,7 +3,7 @@
 use super::links::Led;
 use super::{Child, Dirs, Leaver, NodeId, Unlisted};
 use crate::helper::apply::lower::Lower;
-use crate::helper::apply::made::Inherit;
+use crate::helper::apply::made::{Inherit, NewDirectory};
 use crate::helper::apply::metadata::Metadata;
 use crate::helper::apply::remove;
 use crate::helper::fault::{self, Fault, Result};
@@ -56,7 +56,7 @@ pub(crate) struct Implied<'a> {
 }
 
 /// Makes and opens an implied directory.
-pub(crate) type Maker<'a> = &'a mut dyn FnMut(Implied<'_>) -> Result<OwnedFd>;
+pub(crate) type Maker<'a> = &'a mut dyn FnMut(Implied<'_>) -> Result<NewDirectory>;
 
 /// What is still to be done on the way.
 enum Way {
@@ -175,7 +175,7 @@ impl Dirs {
         let over_whiteout = self.child(at, name) == Some(Child::Whiteout);
         let handle = self.handle(at, leave)?;
         match open::directory(&handle, name, self.cross_mounts) {
-            Ok(opened) => return self.add(at, name, opened, false, leave).map(Met::Dir),
+            Ok(opened) => return self.add(at, name, opened, leave).map(Met::Dir),
             Err(fault) => match fault.errno() {
                 Some(Errno::ENOENT) if missing == Missing::Nothing => return Ok(Met::Nothing),
                 Some(Errno::ENOENT) if missing == Missing::Refuse => return Err(self.lacking(at, name)),
@@ -202,8 +202,8 @@ impl Dirs {
         };
         let inherit = self.node(at).inherit;
         let implied = Implied { dir: &handle, inherit, name, like: like.as_deref(), over_whiteout };
-        let opened = make(implied)?;
-        let id = self.add_implied(at, name, opened, leave)?;
+        let made = make(implied)?;
+        let id = self.add_implied(at, name, made, leave)?;
         self.node_mut(id).opaque |= over_whiteout;
         match like {
             // It was there: passing through does not touch it.
@@ -218,10 +218,10 @@ impl Dirs {
         Ok(Met::Dir(id))
     }
 
-    fn add_implied(&mut self, at: NodeId, name: &[u8], opened: OwnedFd, leave: Leaver<'_>) -> Result<NodeId> {
+    fn add_implied(&mut self, at: NodeId, name: &[u8], made: NewDirectory, leave: Leaver<'_>) -> Result<NodeId> {
         self.disturb(at);
         self.forget(at, name);
-        self.add(at, name, opened, true, leave)
+        self.add_made(at, name, made, leave)
     }
 
     /// Rule 10: a directory in the place of what is of a lower layer and none, in the upper directory or over it.
@@ -249,8 +249,8 @@ impl Dirs {
         }
         let inherit = self.node(at).inherit;
         let implied = Implied { dir: &handle, inherit, name, like: None, over_whiteout: false };
-        let opened = make(implied).map_err(|made| if made.errno() == Some(Errno::EEXIST) { fault } else { made })?;
-        let id = self.add_implied(at, name, opened, leave)?;
+        let made = make(implied).map_err(|other| if other.errno() == Some(Errno::EEXIST) { fault } else { other })?;
+        let id = self.add_implied(at, name, made, leave)?;
         self.date(id, self.time, Unlisted::Held);
         self.touch(id);
         Ok(id)
