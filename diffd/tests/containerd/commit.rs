@@ -40,6 +40,13 @@ impl Commit<'_> {
     /// # Panics
     /// When it cannot be made.
     fn of<'a>(machine: &'a Machine, containerd: &'a str, snapshotter: &'static str, archive: &str) -> Commit<'a> {
+        let commit = Commit::begin(machine, containerd, snapshotter, archive);
+        machine.run(&["sh", "-c", CHANGES, &commit.place]);
+        commit
+    }
+
+    /// Nothing is changed yet.
+    fn begin<'a>(machine: &'a Machine, containerd: &'a str, snapshotter: &'static str, archive: &str) -> Commit<'a> {
         let place = format!("/var/d/{containerd}-{snapshotter}");
         let commit = Commit { machine, containerd, snapshotter, place };
         let import =
@@ -48,7 +55,6 @@ impl Commit<'_> {
         let top = commit.top();
         commit.snapshots(&["prepare", "work", &top]);
         commit.mount("work");
-        machine.run(&["sh", "-c", CHANGES, &commit.place]);
         commit
     }
 
@@ -112,8 +118,12 @@ impl Commit<'_> {
 
     /// The layer that containerd's own differ makes of the same directories, uncompressed: that of another containerd.
     fn walked(&self) -> Vec<u8> {
-        let parent = self.list().into_iter().find(|(key, _)| key == "work").expect("a snapshot").1;
-        self.snapshots(&["view", "before", &parent]);
+        let all = self.list();
+        let parent = &all.iter().find(|(key, _)| key == "work").expect("a snapshot").1;
+        if all.iter().all(|(key, _)| key != "before") {
+            // Nothing is changed in it; a view would be collected.
+            self.snapshots(&["prepare", "before", parent]);
+        }
         let media_type = "application/vnd.oci.image.layer.v1.tar".into();
         let (left, right) = (self.mounts("before"), self.mounts("work"));
         let mut request = tonic::Request::new(DiffRequest { left, right, media_type, ..DiffRequest::default() });
@@ -172,6 +182,28 @@ fn a_layer_that_is_made_comes_to_the_snapshot_and_to_what_containerds_own_does()
         let applied = walked(&machine, &format!("ours-{snapshotter}"), &layer);
         assert_same(snapshotter, &applied, &shown, &IMPLIED);
     }
+}
+
+/// What docs/containerd.md says of it.
+#[test]
+fn what_differs_from_containerds_own_layer_is_what_is_said() {
+    let Some(machine) = Machine::start(Release::Forky) else { return };
+    let image = archive(&machine, "image.tar", &sample());
+    let _running =
+        [machine.differ("c", &[]), machine.containerd("c", Differ::Ours), machine.containerd("w", Differ::Walking)];
+    let commit = Commit::begin(&machine, "c", "overlayfs", &image);
+    let nothing = vec![0; 1024];
+    assert_eq!((commit.layer(&["work"]), commit.walked()), (nothing.clone(), nothing.clone()));
+    let copied_up = "cd $0 && chmod $(stat -c %a etc/newer) etc/newer && touch -d @1600000000 deep";
+    machine.run(&["sh", "-c", copied_up, &commit.place]);
+    let changed = machine.path(&commit.place).join("back/new");
+    rustix::fs::setxattr(changed, "user.said", b"x", rustix::fs::XattrFlags::empty()).expect("attribute");
+    let layer = commit.layer(&["work"]);
+    assert_eq!(names(&layer), ["back/", "back/PaxHeaders.0/new", "back/new", "deep/", "etc/", "etc/newer"]);
+    let applied = walked(&machine, "ours", &layer);
+    assert_eq!(applied.get("back/new", "xattr.user.said"), commit.shown().get("back/new", "xattr.user.said"));
+    assert!(!applied.get("back/new", "xattr.user.said").is_empty());
+    assert_eq!(commit.walked(), nothing);
 }
 
 /// Of archives that have only short names.
