@@ -10,7 +10,8 @@ use crate::interface::diff::DiffRequest;
 use crate::interface::diff::diff_client::DiffClient;
 use crate::interface::types::Mount;
 use crate::machine::{Differ, Machine, Running, signal, socket_of, words};
-use crate::support::layout::{Packing, digest};
+use crate::support::debian::debian;
+use crate::support::layout::{Layout, Packing, digest};
 use crate::support::process::{is_gone, wait_until};
 use crate::support::tree::{But, Tree, assert_same};
 use crate::views::View;
@@ -155,7 +156,12 @@ impl Commit<'_> {
 
 /// The sample and this layer, as containerd's own differ applies them.
 fn walked(machine: &Machine, name: &str, layer: &[u8]) -> Tree {
-    let image = archive(machine, &format!("{name}.tar"), &sample().bytes(layer, Packing::Gzip));
+    walked_on(machine, sample(), name, layer)
+}
+
+/// The same on another image.
+fn walked_on(machine: &Machine, image: Layout, name: &str, layer: &[u8]) -> Tree {
+    let image = archive(machine, &format!("{name}.tar"), &image.bytes(layer, Packing::Plain));
     let import = machine.ctr("w", name, &["images", "import", "--local", "--base-name", "localhost/t", &image]);
     machine.run(&words(&import));
     Tree::read(&View::of(machine, "w", name, crate::images::NAME).place)
@@ -182,6 +188,43 @@ fn a_layer_that_is_made_comes_to_the_snapshot_and_to_what_containerds_own_does()
         let applied = walked(&machine, &format!("ours-{snapshotter}"), &layer);
         assert_same(snapshotter, &applied, &shown, &IMPLIED);
     }
+}
+
+/// What people do to a root: packages go, accounts come, trees are removed, copied, moved and made anew.
+const WORK: &str = "cd $0 && rm -rf usr/share/locale usr/share/doc/[a-m]* && cp -a usr/share/doc srv/doc && mv etc/default etc/moved && \
+    chroot . dpkg --purge --force-all tzdata passwd > /dev/null 2>&1; echo a:x:7:7::/home/a:/bin/sh >> etc/passwd && \
+    mkdir -p home/a && cp -a etc/skel/. home/a && chown -R 7:7 home/a && chmod -R g+w etc/pam.d && find usr/bin -name 'p*' -exec cp -a {} opt \\; && \
+    rm -rf var/log && mkdir var/log && ln -s ../run var/log/run && ln usr/bin/find usr/bin/found && touch etc/hostname && \
+    truncate -s 3M var/sparse && echo end >> var/sparse && chmod 4755 usr/bin/id && rm usr/bin/yes && mkdir usr/bin/yes";
+
+/// A Debian root of three layers, and the work of somebody on it.
+#[test]
+fn a_layer_of_a_debian_root_that_was_worked_on_comes_to_what_is_there() {
+    let Some(machine) = Machine::start(Release::Forky) else { return };
+    let Some(debian) = debian() else { return };
+    let read = |path: PathBuf| fs::read(path).expect("layer");
+    let layout = Layout::new().bytes(&read(debian.root("tar")), Packing::Plain);
+    let layout = layout.bytes(&read(debian.layer(1)), Packing::Plain).bytes(&read(debian.layer(2)), Packing::Plain);
+    let image = archive(&machine, "image.tar", &layout);
+    let _running =
+        [machine.differ("c", &[]), machine.containerd("c", Differ::Ours), machine.containerd("w", Differ::Walking)];
+    let commit = Commit::begin(&machine, "c", "overlayfs", &image);
+    machine.run(&["sh", "-c", WORK, &commit.place]);
+    machine.run(&["umount", &commit.place]);
+    let mount = commit.mounts("work").remove(0);
+    let upper = mount.options.iter().find_map(|option| option.strip_prefix("upperdir=")).expect("an upper directory");
+    machine.run(&["sh", "-c", "find $0 -mindepth 1 -exec touch -h -d @1700000000 {} +", upper]);
+    commit.mount("work");
+    let (layer, own, shown) = (commit.layer(&["work"]), commit.walked(), commit.shown());
+    let [entries, walked_entries] = [&layer, &own].map(|tar| names(tar).len());
+    println!(
+        "COMMIT | a Debian root: {entries} entries, walking's {walked_entries}; the same bytes: {} |",
+        layer == own
+    );
+    let applied = walked_on(&machine, layout.clone(), "ours", &layer);
+    assert_same("ours", &applied, &shown, &IMPLIED);
+    let applied = walked_on(&machine, layout, "own", &own);
+    assert_same("walking's", &applied, &shown, &IMPLIED);
 }
 
 /// What docs/containerd.md says of it.
