@@ -217,14 +217,14 @@ fn a_layer_of_a_debian_root_that_was_worked_on_comes_to_what_is_there() {
     commit.mount("work");
     let (layer, own, shown) = (commit.layer(&["work"]), commit.walked(), commit.shown());
     let [entries, walked_entries] = [&layer, &own].map(|tar| names(tar).len());
-    println!(
-        "COMMIT | a Debian root: {entries} entries, walking's {walked_entries}; the same bytes: {} |",
-        layer == own
-    );
+    let more: Vec<_> = names(&layer).into_iter().filter(|name| !names(&own).contains(name)).collect();
+    println!("COMMIT | a Debian root: {entries} entries, walking's {walked_entries}, and {more:?} |");
+    // Rule 11: no digest depends on how a file system keeps zeros.
+    let but = [IMPLIED[0], But::Field("holes")];
     let applied = walked_on(&machine, layout.clone(), "ours", &layer);
-    assert_same("ours", &applied, &shown, &IMPLIED);
+    assert_same("ours", &applied, &shown, &but);
     let applied = walked_on(&machine, layout, "own", &own);
-    assert_same("walking's", &applied, &shown, &IMPLIED);
+    assert_same("walking's", &applied, &shown, &but);
 }
 
 /// What docs/containerd.md says of it.
