@@ -9,6 +9,7 @@ use crate::json;
 use crate::proc;
 use crate::screen::Screen;
 use crate::trouble::Trouble;
+use nix::errno::Errno;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use untar_in_root::{Advice, Confinement, Devices, Error, EventKind, Program, Report, RootSwitch, Untar};
@@ -111,7 +112,7 @@ fn try_helper(root: &Path, trusted_xattrs: bool) -> Result<Report, Error> {
 
 /// Shorter than the error, which has an entry of ours in it.
 fn not_set(error: &Error) -> String {
-    let errno = error.raw_os_error().map(nix::errno::Errno::from_raw);
+    let errno = error.raw_os_error().map(Errno::from_raw);
     errno.map_or_else(|| error.to_string(), |errno| format!("not set: {errno:?} ({})", errno.desc()))
 }
 
@@ -139,12 +140,23 @@ fn yes_or_no(what: &'static str, stands: bool, yes: &str, no: &str, remedy: &'st
 fn root_switch(c: &Confinement) -> Item {
     let pivoted = c.root == RootSwitch::Pivot;
     let why = c.fallback.as_ref().map(|fallback| format!(", because {fallback}")).unwrap_or_default();
+    let how = if c.over_first_mount { " over the first mount, an initramfs, which stays below" } else { "" };
+    // Root's rights are not what the kernel misses.
+    let in_chroot = proc::is_mounted() && errno_of(c) == Some(Errno::EINVAL);
+    let remedy = if in_chroot { OUTSIDE } else { rights() };
     Item {
         what: "root switch",
         state: if pivoted { State::Yes } else { State::Partly },
-        detail: format!("{}{why}", c.root),
-        remedy: (!pivoted).then(rights),
+        detail: format!("{}{how}{why}", c.root),
+        remedy: (!pivoted).then_some(remedy),
     }
+}
+
+const OUTSIDE: &str =
+    "a caller that is not in a chroot: mount(2) and pivot_root(2) take a root that is the root of a mount";
+
+fn errno_of(c: &Confinement) -> Option<Errno> {
+    c.fallback.as_ref()?.errno.map(Errno::from_raw)
 }
 
 /// What to do for a stronger switch of root, or for any.

@@ -120,6 +120,7 @@ fn older_ways_lead_to_the_same(answer: &str) {
         same_tree(&wrapper, &name);
         same_upper(&wrapper, &name);
         mounts_below_are_covered(&wrapper, &name);
+        the_callers_own_root_is_pivoted(&wrapper, &name);
     }
 }
 
@@ -392,6 +393,17 @@ fn mounts_below_are_covered(wrapper: &Program, name: &str) {
         assert_eq!(fs::read_to_string(root.join("file")).expect("file"), "", "{name}, {isolation:?}");
         drop(session);
     }
+}
+
+/// The name `/` leads below what is mounted there.
+fn the_callers_own_root_is_pivoted(wrapper: &Program, name: &str) {
+    let mut untar = untar_in_root::Untar::open("/").expect("/").program(wrapper.clone());
+    untar.options_mut().jail.isolation = Isolation::Pivot;
+    untar.options_mut().list = true;
+    let report = untar.apply(&Tarball::new().file("f", "1").build()[..]).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let walls = &report.confinement;
+    assert!(walls.root == untar_in_root::RootSwitch::Pivot && walls.mount_restricted && !walls.over_first_mount);
+    assert!(!Path::new("/f").exists());
 }
 
 /// Once it is inside.

@@ -7,6 +7,7 @@ pub(super) mod landlock;
 pub(super) mod lifeline;
 pub(super) mod limits;
 pub(super) mod mounts;
+mod pivot;
 pub(super) mod right;
 pub(super) mod root;
 mod seccomp;

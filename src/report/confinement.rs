@@ -11,6 +11,9 @@ pub struct Confinement {
     pub root: RootSwitch,
     /// The step that kept a stronger switch from being used, and its error number.
     pub fallback: Option<Fallback>,
+    /// The caller's root was the first mount of all, as in an initramfs, with which `pivot_root(2)` changes no places before
+    /// Linux 7: the new root was laid over it and pivoted there. What is in the first mount stays below, out of reach.
+    pub over_first_mount: bool,
     /// The root's mount is nosuid, nodev and noexec.
     pub mount_restricted: bool,
     /// Mount points below the root, relative to it.
@@ -67,7 +70,7 @@ pub enum RootSwitch {
     /// No root has been entered yet.
     #[default]
     None,
-    /// `pivot_root(2)`, the old root detached.
+    /// `pivot_root(2)`, the old root detached; or below, if it is the first mount ([`Confinement::over_first_mount`]).
     Pivot,
     /// `chroot(2)` in a mount namespace of its own.
     ChrootInNamespace,

@@ -57,6 +57,9 @@ fn walls(f: &mut Formatter<'_>, confinement: &Confinement) -> fmt::Result {
     if let Some(fallback) = &confinement.fallback {
         write!(f, " ({fallback})")?;
     }
+    if confinement.over_first_mount {
+        f.write_str(" over the first mount, an initramfs, which stays below")?;
+    }
     if confinement.mount_restricted {
         f.write_str(", nosuid nodev noexec")?;
     }

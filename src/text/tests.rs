@@ -82,6 +82,7 @@ fn calls_that_fail_say_what_to_do() {
         (Enter, Call::Unshare, ENOSPC, "user.max_user_namespaces"),
         (Enter, Call::PivotRoot, EINVAL, "entering the root: "),
         (Enter, Call::PivotRoot, EINVAL, "a chroot may be allowed"),
+        (Enter, Call::Mount, EINVAL, "a chroot may be allowed"),
         (Enter, Call::Write, EPERM, "/etc/subuid"),
         (Enter, Call::Write, EPERM, "package uidmap"),
         (Read, Call::Read, EISDIR, "the archive is a directory"),
@@ -435,6 +436,8 @@ fn a_fallback_without_an_error_number_is_a_wish() {
     let strong =
         Confinement { root: RootSwitch::Pivot, user_namespace, landlock_abi: Some(6), ..Confinement::default() };
     assert!(!strong.to_string().contains("mounts"), "{strong}");
+    let over = Confinement { root: RootSwitch::Pivot, over_first_mount: true, ..Confinement::default() };
+    says(&over, &["pivot_root over the first mount, an initramfs, which stays below"]);
     for (mounts, want) in [(MountsBelow::InSight, "in sight"), (MountsBelow::Unknown, "not known")] {
         says(&Confinement { mounts, ..Confinement::default() }, &["mounts below ", want]);
     }

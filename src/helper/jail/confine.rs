@@ -84,10 +84,11 @@ fn give_up<R: Right>(
     let landlock = bound::<R>(jail, &inside)?;
     let right = right(&mut inside);
     let seccomp = filtered::<R>(jail, &inside)?;
-    let Inside { root, switch, fallback, mount_restricted, mounts_below, below, .. } = inside;
+    let Inside { root, switch, fallback, over_first_mount, mount_restricted, mounts_below, below, .. } = inside;
     let report = Confinement {
         root: switch,
         fallback,
+        over_first_mount,
         mount_restricted,
         mounts_below,
         mounts: below,

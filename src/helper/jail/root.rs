@@ -3,6 +3,7 @@
 
 use super::cover::{self, Covered};
 use super::mounts;
+use super::pivot::{self, PIVOT};
 use super::right::Right;
 use super::top::{self, RESTRICTED, Top};
 use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
@@ -15,11 +16,11 @@ use crate::report::{
 use crate::wire::LowerName;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use nix::unistd::{chdir, chroot, fchdir, pivot_root};
+use nix::unistd::{chdir, fchdir};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,6 +32,7 @@ pub(crate) struct Inside<R> {
     pub(crate) root: OwnedFd,
     pub(crate) switch: RootSwitch,
     pub(crate) fallback: Option<Fallback>,
+    pub(crate) over_first_mount: bool,
     pub(crate) mount_restricted: bool,
     /// Devices below the root cannot be opened.
     pub(crate) nodev: bool,
@@ -47,7 +49,6 @@ pub(crate) struct Inside<R> {
     _made_here: PhantomData<R>,
 }
 
-const PIVOT: &str = "\".\", \".\"";
 const RECURSIVE: &str = "OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_NO_AUTOMOUNT|AT_RECURSIVE";
 
 /// The arguments of `mount_setattr(2)` behind the name.
@@ -102,12 +103,11 @@ impl Entrance<'_> {
             Err(fault) => {
                 let mounts = mounts::below_cwd();
                 let below = if mounts.is_some() { MountsBelow::InSight } else { MountsBelow::Unknown };
-                change_root()?;
+                pivot::change_root()?;
                 // Without /proc it is that which could be mended.
                 let lacking = self.refused.clone().filter(|refused| refused.errno() == Some(Errno::ENOENT));
                 let (switch, fallback) = (RootSwitch::Chroot, Some(fallback_of(lacking.unwrap_or(fault))));
-                let mounts = mounts.unwrap_or_default();
-                confirm(Switched { switch, fallback, mounts, below, covered: Vec::new() }, &before, Vec::new())
+                confirm(Switched::without_namespace(switch, fallback, mounts, below), &before, Vec::new())
             }
         }
     }
@@ -125,9 +125,7 @@ impl Entrance<'_> {
         let used = if R::READS_ONLY { open::Use::Reading } else { writing };
         open::only_by_table(&root, used).map_err(|fault| fault.meant(Purpose::Beneath))?;
         let fallback = Some(fallback_of(self.refused.unwrap_or(why)));
-        let mounts = mounts.unwrap_or_default();
-        let covered = Vec::new();
-        Ok(inside(root, Switched { switch: RootSwitch::Beneath, fallback, mounts, below, covered }, Vec::new()))
+        Ok(inside(root, Switched::without_namespace(RootSwitch::Beneath, fallback, mounts, below), Vec::new()))
     }
 }
 
@@ -152,9 +150,22 @@ fn separate() -> Result<()> {
 struct Switched {
     switch: RootSwitch,
     fallback: Option<Fallback>,
+    over_first_mount: bool,
     mounts: mounts::Below,
     below: MountsBelow,
     covered: Vec<Covered>,
+}
+
+impl Switched {
+    fn without_namespace(
+        switch: RootSwitch,
+        fallback: Option<Fallback>,
+        mounts: Option<mounts::Below>,
+        below: MountsBelow,
+    ) -> Switched {
+        let mounts = mounts.unwrap_or_default();
+        Switched { switch, fallback, over_first_mount: false, mounts, below, covered: Vec::new() }
+    }
 }
 
 fn switch_in_namespace<R: Right>(isolation: Isolation, wanted: Mounts) -> Result<Switched> {
@@ -167,20 +178,22 @@ fn switch_in_namespace<R: Right>(isolation: Isolation, wanted: Mounts) -> Result
     let pivoted = match (isolation, bound) {
         (Isolation::Chroot, _) => Err(Fault::os(Errno::UnknownErrno, Call::PivotRoot, PIVOT)),
         (_, Err(fault)) => Err(fault),
-        (_, Ok(())) => pivot(),
+        (_, Ok(())) => pivot::pivot(),
     };
+    let mut over_first_mount = false;
     let (switch, fallback) = match pivoted {
         Ok(pivoted) => {
+            over_first_mount = pivoted.over_first_mount;
             pivoted.leave_the_old()?;
             (RootSwitch::Pivot, None)
         }
         Err(fault) if isolation == Isolation::Pivot => return Err(fault),
         Err(fault) => {
-            change_root()?;
+            pivot::change_root()?;
             (RootSwitch::ChrootInNamespace, Some(fallback_of(fault)))
         }
     };
-    Ok(Switched { switch, fallback, mounts: mounts.unwrap_or_default(), below, covered })
+    Ok(Switched { switch, fallback, over_first_mount, mounts: mounts.unwrap_or_default(), below, covered })
 }
 
 /// What is mounted below, also while somebody who owns a directory above renames it all the time.
@@ -279,7 +292,11 @@ fn bind_root(reads_only: bool) -> Result<()> {
         .call(Call::Mount, || "\".\", \".\", NULL, MS_BIND|MS_REC, NULL")?;
     // Onto the new mount, or pivot_root answers EINVAL; its name is the only way there.
     let name = nix::unistd::getcwd().call(Call::Getcwd, || mounts::GETCWD)?;
-    chdir(&name).call(Call::Chdir, || quoted(name.as_os_str().as_encoded_bytes()))?;
+    match name.as_os_str().as_encoded_bytes() {
+        // That name leads below it.
+        b"/" => top::enter()?,
+        bytes => chdir(&name).call(Call::Chdir, || quoted(bytes))?,
+    }
     let after = fstat_cwd()?;
     if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino) {
         return Err(Fault::exchanged(name.as_os_str().as_encoded_bytes()));
@@ -293,53 +310,6 @@ fn bind_root(reads_only: bool) -> Result<()> {
 fn fstat_cwd() -> Result<FileStat> {
     fstatat(AT_FDCWD, ".", AtFlags::AT_NO_AUTOMOUNT)
         .call(Call::Newfstatat, || at(Descriptor::Cwd, ".").with("<stat>, AT_NO_AUTOMOUNT"))
-}
-
-/// The old root, which lies over the new until it is left: by `..` everything of it could be reached meanwhile, so that
-/// nothing but an error may come of a failure.
-#[must_use]
-struct Pivoted {
-    old: OwnedFd,
-    new: OwnedFd,
-}
-
-/// Makes the working directory the root. With both names ".", the old root is stacked on the new: nothing is made inside the
-/// destination.
-fn pivot() -> Result<Pivoted> {
-    let flags = DIRECTORY | OFlag::O_PATH;
-    let held = |name| {
-        openat(AT_FDCWD, name, flags, Mode::empty())
-            .call(Call::Openat, || at(Descriptor::Cwd, name).with("O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY"))
-    };
-    let (old, new) = (held("/")?, held(".")?);
-    may_detach()?;
-    pivot_root(".", ".").call(Call::PivotRoot, || PIVOT)?;
-    Ok(Pivoted { old, new })
-}
-
-/// Whether a filter forbids what comes later: the kernel itself would find these flags wrong before anything else.
-fn may_detach() -> Result<()> {
-    match umount2(".", MntFlags::from_bits_retain(-1)) {
-        Err(Errno::EINVAL) | Ok(()) => Ok(()),
-        refused => refused.call(Call::Umount2, || "\".\", MNT_FORCE|MNT_DETACH|MNT_EXPIRE|UMOUNT_NOFOLLOW|0xfffffff0"),
-    }
-}
-
-impl Pivoted {
-    fn leave_the_old(self) -> Result<()> {
-        fchdir(self.old).call(Call::Fchdir, || on(Descriptor::Root))?;
-        let none = None::<&str>;
-        mount(none, ".", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-            .call(Call::Mount, || "NULL, \".\", NULL, MS_REC|MS_PRIVATE, NULL")?;
-        umount2(".", MntFlags::MNT_DETACH).call(Call::Umount2, || "\".\", MNT_DETACH")?;
-        fchdir(self.new).call(Call::Fchdir, || on(Descriptor::Root))?;
-        chdir("/").call(Call::Chdir, || "\"/\"")
-    }
-}
-
-fn change_root() -> Result<()> {
-    chroot(".").call(Call::Chroot, || "\".\"")?;
-    chdir("/").call(Call::Chdir, || "\"/\"")
 }
 
 fn fallback_of(fault: Fault) -> Fallback {
@@ -368,11 +338,12 @@ fn confirm<R>(switched: Switched, before: &FileStat, lowers: Vec<OwnedFd>) -> Re
 
 fn inside<R>(root: OwnedFd, switched: Switched, lowers: Vec<OwnedFd>) -> Inside<R> {
     let flags = fstatvfs(&root).map(|s| s.flags()).unwrap_or(FsFlags::empty());
-    let Switched { switch, fallback, mounts, below, covered } = switched;
+    let Switched { switch, fallback, over_first_mount, mounts, below, covered } = switched;
     Inside {
         root,
         switch,
         fallback,
+        over_first_mount,
         mount_restricted: flags.contains(FsFlags::ST_NOSUID | FsFlags::ST_NODEV | FsFlags::ST_NOEXEC),
         nodev: flags.contains(FsFlags::ST_NODEV),
         lowers,

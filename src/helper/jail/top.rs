@@ -9,6 +9,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::chdir;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -66,6 +67,11 @@ impl Top {
     pub(crate) fn off(self) -> Result<()> {
         umount2(TOP, MntFlags::MNT_DETACH).call(Call::Umount2, || "\"/..\", MNT_DETACH")
     }
+}
+
+/// Makes what lies over the root the working directory.
+pub(super) fn enter() -> Result<()> {
+    chdir(TOP).call(Call::Chdir, || "\"/..\"")
 }
 
 /// From a mount that was taken off, `..` must lead nowhere.

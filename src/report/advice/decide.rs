@@ -105,7 +105,8 @@ fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
         }
         (Call::Unshare | Call::Mount | Call::OpenTree, Errno::EPERM) => Some(Advice::MountRights),
         (Call::Chroot, Errno::EPERM) => Some(Advice::ChrootRight),
-        (Call::PivotRoot, _) => Some(Advice::OtherIsolation),
+        // In a chroot, whose root is the root of no mount, already the first call.
+        (Call::PivotRoot, _) | (Call::Mount, Errno::EINVAL) => Some(Advice::OtherIsolation),
         (Call::Write | Call::Openat, Errno::EPERM | Errno::EINVAL) => Some(Advice::SubordinateIds),
         _ => None,
     }

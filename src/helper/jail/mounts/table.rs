@@ -5,6 +5,8 @@ use crate::helper::fault::{Attempt, Fault, Result, at};
 use crate::proc;
 use crate::report::{Call, Descriptor};
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -136,9 +138,13 @@ fn ask(id: u64, cwd: &[u8]) -> Option<Option<Mounted>> {
     let (answer, point) = told(id, &POINT, BASIC)?;
     let at = |from: usize, length: usize| answer.get(from..from + length);
     let word = |from| at(from, 4)?.try_into().ok().map(u32::from_ne_bytes);
-    let parent = u64::from_ne_bytes(at(48, 8)?.try_into().ok()?);
+    let parent = parent_in(&answer)?;
     let device = libc::makedev(word(16)?, word(20)?);
     Some(point_in(cwd, &point).map(|point| Mounted { id, parent, device, point }))
+}
+
+fn parent_in(answer: &[u8]) -> Option<u64> {
+    answer.get(48..56)?.try_into().ok().map(u64::from_ne_bytes)
 }
 
 /// The working directory's mount, as `mountinfo` numbers it.
@@ -161,6 +167,33 @@ fn unique_number(fd: &OwnedFd) -> Option<u64> {
 fn asked_number(fd: impl AsFd, path: &CStr, field: u32) -> Option<u64> {
     let stat = statx(fd, path, AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(field)).ok()?;
     (stat.stx_mask & field != 0).then_some(stat.stx_mnt_id)
+}
+
+/// Whether this lies in the first mount of the namespace, which lies on none: an initramfs. No, where nobody can be asked.
+pub(crate) fn is_first(path: &str) -> bool {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let parent = |fd| asked_parent(&fd).or_else(|| listed_parent(&fd));
+    openat(AT_FDCWD, path, flags, Mode::empty()).ok().and_then(parent).is_some_and(|(own, parent)| own == parent)
+}
+
+/// A mount's number, and that of the mount that it lies on.
+fn asked_parent(fd: &OwnedFd) -> Option<(u64, u64)> {
+    let own = unique_number(fd)?;
+    let (answer, _) = told(own, &POINT, BASIC)?;
+    Some((own, parent_in(&answer)?))
+}
+
+fn listed_parent(fd: &OwnedFd) -> Option<(u64, u64)> {
+    let (text, own) = (read_mountinfo()?, number(fd)?);
+    parent_listed(&text, own).map(|parent| (own, parent))
+}
+
+fn parent_listed(mountinfo: &[u8], own: u64) -> Option<u64> {
+    let numbers = |line: &[u8]| {
+        let mut fields = line.split(|b| *b == b' ').map(decimal);
+        fields.next()??.eq(&own).then(|| fields.next())??
+    };
+    mountinfo.split(|b| *b == b'\n').find_map(numbers)
 }
 
 #[cfg(test)]
@@ -209,6 +242,17 @@ mod tests {
             assert_eq!(has_strays(info, 7, cwd.as_bytes()), strays, "{cwd}");
         }
         assert!(!has_strays(info, 9, b"/p/other"));
+    }
+
+    #[test]
+    fn the_first_mount_lies_on_itself() {
+        let info = b"7 1 0:5 / / rw - ext4 x rw\n8 8 0:2 / / rw - rootfs rootfs rw\n";
+        assert_eq!([7, 8, 9].map(|own| parent_listed(info, own)), [Some(1), Some(8), None]);
+        // A machine that runs tests has switched its root.
+        assert!(["/", "/proc"].iter().all(|path| !is_first(path)));
+        let proc = nix::fcntl::open("/proc", nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).expect("/proc");
+        let (own, parent) = listed_parent(&proc).expect("a list");
+        assert_ne!(own, parent);
     }
 
     #[test]
