@@ -55,7 +55,11 @@ impl Both {
 
     fn import(&self, containerd: &str, namespace: &str, archive: &str) -> bool {
         let import = ["images", "import", "--base-name", "localhost/t", archive];
-        self.machine.output(&words(&self.machine.ctr(containerd, namespace, &import))).status.success()
+        let output = self.machine.output(&words(&self.machine.ctr(containerd, namespace, &import)));
+        if !output.status.success() {
+            println!("NOT IMPORTED by {containerd}, {archive}: {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        }
+        output.status.success()
     }
 
     /// Both have imported it: what they made of it. None where either has failed.
