@@ -102,6 +102,8 @@ fn cases() -> Vec<Case> {
             .unreadable()
             .is("", "no/ no/ne:0,0"),
         case("a whiteout below a file", lower(), tar().whiteout("f/x")).unreadable().is("", "f/ f/x:0,0"),
+        case("a file for a directory, then a whiteout below it", lower(), tar().file("d", b"3").whiteout("d/old"))
+            .is("d=3 | d=3 f=2", "not applied"),
         case("the same whiteout twice", lower(), tar().whiteout("f").whiteout("f"))
             .is("f:0,0 | d/ d/old=1", "not applied"),
         case("a file, then its whiteout", lower(), tar().file("f", b"3").whiteout("f"))
