@@ -143,3 +143,32 @@ fn the_classic_builder_makes_its_layers_by_the_differ() {
         assert_eq!(layers.trim(), "3");
     }
 }
+
+/// Docker pauses a container that it commits, and what is paused does not change.
+#[test]
+fn a_container_that_runs_and_writes_is_committed_paused() {
+    for release in RELEASES {
+        let Some(docker) = Docker::of(release) else { return };
+        let context = docker.machine.path("/var/d/context");
+        fs::create_dir(&context).expect("context");
+        fs::copy(docker.machine.path("/bin/busybox"), context.join("busybox")).expect("busybox");
+        put(&docker.machine, "context/Dockerfile", b"FROM scratch\nCOPY busybox /bin/busybox\n");
+        docker.run(&["build", "--network", "none", "-t", "localhost/b", "/var/d/context"]);
+        let before = docker.machine.made();
+        let script = "i=0; while :; do i=$((i+1)); echo $i >> /log; echo $i > /d$((i%100)); done";
+        let words =
+            ["run", "-d", "--network", "none", "--name", "busy", "localhost/b", "/bin/busybox", "sh", "-c", script];
+        docker.run(&words);
+        // `docker exec` would end outside of a machine that is in a chroot.
+        let snapshots = docker.machine.path("/var/d/c/root/io.containerd.snapshotter.v1.overlayfs/snapshots");
+        let all = || fs::read_dir(&snapshots).expect("snapshots").map(|entry| entry.expect("an entry").path());
+        wait_until("it writes", || all().any(|snapshot| snapshot.join("fs/log").exists()));
+        for number in 0..5 {
+            docker.counts("commit of a container that runs", 1, &["commit", "busy", &format!("localhost/c{number}")]);
+        }
+        assert_eq!(docker.machine.made() - before, docker.makes(5), "{}", docker.machine.log("differ"));
+        let tail = ["run", "--rm", "--network", "none", "localhost/c4", "/bin/busybox", "tail", "-n", "1", "/log"];
+        assert!(docker.run(&tail).trim().parse::<u64>().is_ok());
+        docker.run(&["rm", "-f", "busy"]);
+    }
+}
