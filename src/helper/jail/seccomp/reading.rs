@@ -28,9 +28,19 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
 pub(super) const BY_NAME: &[libc::c_long] = &[libc::SYS_fchdir, libc::SYS_llistxattr, libc::SYS_lgetxattr];
 
 /// Each bit of `open(2)` with which more than reading is asked for. `O_TMPFILE` has a bit of its own beside that of
-/// `O_DIRECTORY`.
-const CHANGING: i32 =
-    libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+/// `O_DIRECTORY`; musl's `O_ACCMODE` has that of `O_PATH` in it.
+const CHANGING: i32 = libc::O_WRONLY
+    | libc::O_RDWR
+    | libc::O_CREAT
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+
+/// What reading asks for is none of them, whatever C library this is built with.
+const _: () = assert!(
+    CHANGING & (libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOATIME) == 0,
+    "a flag that packing opens with would end the helper"
+);
 
 const ARCHIVE: i32 = 0;
 const CONTROL: i32 = 1;
