@@ -83,6 +83,10 @@ bench-fixed *args:
 bench-differ *args:
     cargo bench -p untar-in-root-diffd --bench apply -- {{ args }}
 
+# Measure what making a layer costs by containerd's own differ and by ours: ROUNDS.
+bench-commit *args:
+    cargo bench -p untar-in-root-diffd --bench commit -- {{ args }}
+
 # Measure reader, resolver and trie by themselves.
 bench-parts *args:
     RUSTFLAGS='--cfg fuzzing' cargo bench --target-dir target/parts --bench parts -- {{ args }}
