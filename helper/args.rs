@@ -28,7 +28,7 @@ pub(crate) use copy::Copy;
 pub(crate) use diff::{Diff, Layer};
 pub(crate) use image::{Check, Command, Forget, Image, Inspect, Store, StoreArgs, StoreCommand};
 pub(crate) use output::When;
-pub(crate) use pack::{Pack, Selection as Packing, Shown, Written};
+pub(crate) use pack::{Pack, Reported, Selection as Packing, Shown, Written};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:

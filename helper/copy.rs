@@ -1,9 +1,9 @@
 //! `untar-in-root copy`: open both, copy, show, tell how it ended.
 
-use crate::args::Copy as Args;
+use crate::args::{Copy as Args, Reported};
 use crate::exit::{self, Exit};
 use crate::json;
-use crate::pack::{shows_progress, write_line};
+use crate::pack::{report, shows_progress};
 use crate::progress::Bar;
 use crate::run::{ended, lock, remark};
 use crate::screen::Screen;
@@ -22,7 +22,10 @@ pub(crate) fn run(args: &Args) -> Exit {
     };
     let copy = match prepare(args, &screen) {
         Ok(copy) => copy,
-        Err(trouble) => return tell(args, &screen, Err(trouble)),
+        Err(trouble) => {
+            signals.let_go();
+            return tell(args, &screen, Err(trouble));
+        }
     };
     let caught = signals.watch(copy.canceller(), || ());
     let result = copy.run().map_err(Trouble::from);
@@ -52,7 +55,7 @@ fn prepare(args: &Args, screen: &Arc<Mutex<Screen>>) -> Result<Copy, Trouble> {
 fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Copied, Trouble>) -> Exit {
     let mut screen = lock(screen);
     let result = result.map_err(|trouble| trouble.of("copy"));
-    let json_there = matches!(args.shown.json, Some(None));
+    let json_there = matches!(args.shown.report(), Some(Reported::Errors));
     if !args.shown.quiet && !json_there {
         match &result {
             Ok(Copied { packed, report, .. }) => {
@@ -74,7 +77,7 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Copied, Trouble
         Ok(copied) => json::line(json!({ "ok": true, "exit": 0, "report": json::copied(copied), "error": null })),
         Err(trouble) => json::failed(trouble),
     };
-    match args.shown.json.as_ref().map_or(Ok(()), |file| write_line(&mut screen, file.as_deref(), &line)) {
+    match report(&mut screen, &args.shown, &line, args.limit()) {
         Err(trouble) if code == exit::DONE => {
             screen.say(&trouble);
             Exit::Code(trouble.exit())

@@ -4,14 +4,16 @@ use crate::args::{Diff as Args, Layer};
 use crate::exit::Exit;
 use crate::pack::{Run, archive};
 use crate::trouble::Trouble;
-use untar_in_root::{Diff, Error, Lower, Program};
+use untar_in_root::{Diff, Error, Lower, PackOptions, Program};
 
 /// Runs, shows, tells how to leave.
 pub(crate) fn run(args: &Args) -> Exit {
-    archive(&Run { command: "diff", written: &args.written, shown: &args.shown }, || described(args))
+    let options = args.options();
+    let limit = options.jail.limits.timeout;
+    archive(&Run { command: "diff", written: &args.written, shown: &args.shown, limit }, || described(args, options))
 }
 
-fn described(args: &Args) -> Result<Diff, Trouble> {
+fn described(args: &Args, options: PackOptions) -> Result<Diff, Trouble> {
     let diff = match args.layer() {
         Layer::Between { lower, upper } => Diff::between(lower, upper)?,
         Layer::Upper { dir, prefix } => {
@@ -19,5 +21,5 @@ fn described(args: &Args) -> Result<Diff, Trouble> {
             Diff::upper(dir)?.lowers(lowers).prefix(prefix)
         }
     };
-    Ok(diff.program(Program::this()?).options(args.options()))
+    Ok(diff.program(Program::this()?).options(options))
 }

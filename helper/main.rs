@@ -1,4 +1,8 @@
 //! The `untar-in-root` program: the helper, and a command line that uses the library on itself.
+#![cfg_attr(
+    not(test),
+    deny(clippy::disallowed_methods, reason = "files are opened in `named.rs`, where nothing is waited for in vain")
+)]
 
 mod advice;
 mod args;
@@ -10,6 +14,7 @@ mod image;
 mod inspect;
 mod json;
 mod listing;
+mod named;
 mod pack;
 mod patient;
 mod patterns;

@@ -2,9 +2,10 @@
 
 mod place;
 
-use crate::args::{self, Pack as Args, Shown, When, Written};
+use crate::args::{self, Pack as Args, Reported, Shown, When, Written};
 use crate::exit::{self, Exit};
 use crate::json;
+use crate::named::{self, Until};
 use crate::patient;
 use crate::patterns;
 use crate::progress::Bar;
@@ -18,17 +19,18 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
-use untar_in_root::{Canceller, Diff, Error, Escaped, Listed, Pack, Packed, Program, Progress};
+use std::time::Duration;
+use untar_in_root::{Canceller, Diff, Error, Escaped, Listed, Pack, PackOptions, Packed, Program, Progress};
 
 /// Runs, shows, tells how to leave.
 pub(crate) fn run(args: &Args) -> Exit {
-    archive(&Run { command: "pack", written: &args.written, shown: &args.shown }, || described(args))
+    let options = args.options();
+    let limit = options.jail.limits.timeout;
+    archive(&Run { command: "pack", written: &args.written, shown: &args.shown, limit }, || described(args, options))
 }
 
-fn described(args: &Args) -> Result<Pack, Trouble> {
-    let mut options = args.options();
+fn described(args: &Args, mut options: PackOptions) -> Result<Pack, Trouble> {
     patterns::add_packing(&args.selection, &mut options)?;
     let pack = Pack::open(&args.root)?.program(Program::this()?).options(options);
     Ok(args.paths.iter().fold(pack, |pack, path| pack.path(path)))
@@ -39,6 +41,8 @@ pub(crate) struct Run<'a> {
     pub(crate) command: &'static str,
     pub(crate) written: &'a Written,
     pub(crate) shown: &'a Shown,
+    /// How long is waited for who is at the other end of a file that was named, one by one.
+    pub(crate) limit: Option<Duration>,
 }
 
 /// What each of them describes.
@@ -75,7 +79,7 @@ described!(Pack Diff);
 
 /// Writes what is described then, once it is known that somebody wants it.
 pub(crate) fn archive<D: Described>(run: &Run<'_>, describe: impl FnOnce() -> Result<D, Trouble>) -> Exit {
-    if run.written.output.is_none() && io::stdout().is_terminal() {
+    if run.written.output().is_none() && io::stdout().is_terminal() {
         let words = "the archive would be written to the terminal; name a file with --output, or redirect it";
         return Exit::Code(patient::show(&args::usage(ErrorKind::MissingRequiredArgument, words)));
     }
@@ -87,8 +91,9 @@ pub(crate) fn archive<D: Described>(run: &Run<'_>, describe: impl FnOnce() -> Re
     let (packing, archive, place) = match prepare(run, &screen, describe) {
         Ok(all) => all,
         Err(trouble) => {
+            signals.let_go();
             // Somebody waits for an archive, and no byte at all is an empty one to many.
-            if let (None, Ok(output)) = (&run.written.output, io::stdout().as_fd().try_clone_to_owned()) {
+            if let (None, Ok(output)) = (run.written.output(), io::stdout().as_fd().try_clone_to_owned()) {
                 let _ = File::from(output).write_all(run.written.encoding().broken_off());
             }
             return tell(run, &screen, Err(trouble));
@@ -124,8 +129,8 @@ fn prepare<D: Described>(
         let bar = Arc::clone(screen);
         packing = packing.tells_progress(move |how_far| lock(&bar).progress(how_far));
     }
-    match &run.written.output {
-        Some(path) => Place::open(path).map(|(file, place)| (packing, file, place)),
+    match run.written.output() {
+        Some(path) => Place::open(path, Until::after(run.limit)).map(|(file, place)| (packing, file, place)),
         None => {
             let output = io::stdout().as_fd().try_clone_to_owned().map_err(Trouble::Output)?;
             Ok((packing, output.into(), None))
@@ -145,7 +150,7 @@ pub(crate) fn shows_progress(shown: &Shown) -> bool {
 fn tell(run: &Run<'_>, screen: &Arc<Mutex<Screen>>, result: Result<Packed, Trouble>) -> Exit {
     let mut screen = lock(screen);
     let result = result.map_err(|trouble| trouble.of(run.command));
-    let json_there = matches!(run.shown.json, Some(None));
+    let json_there = matches!(run.shown.report(), Some(Reported::Errors));
     if !run.shown.quiet && !json_there {
         match &result {
             Ok(packed) => remark(&mut screen, &packed.confinement, &packed.events, packed.event_count),
@@ -158,12 +163,16 @@ fn tell(run: &Run<'_>, screen: &Arc<Mutex<Screen>>, result: Result<Packed, Troub
     }
     if let Some(trouble) = result.as_ref().err().filter(|trouble| !json_there && !trouble.is_quiet()) {
         screen.say(trouble);
-        if run.written.output.is_none() && !run.shown.quiet {
+        if run.written.output().is_none() && !run.shown.quiet {
             screen.say(&"what has been written is no whole archive");
         }
     }
     let code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);
-    let written = run.shown.json.as_ref().map_or(Ok(()), |file| write_json(&mut screen, file.as_deref(), &result));
+    let line = match &result {
+        Ok(packed) => json::line(done(packed)),
+        Err(trouble) => json::failed(trouble),
+    };
+    let written = report(&mut screen, run.shown, &line, run.limit);
     match written {
         Err(trouble) if code == exit::DONE => {
             screen.say(&trouble);
@@ -173,23 +182,22 @@ fn tell(run: &Run<'_>, screen: &Arc<Mutex<Screen>>, result: Result<Packed, Troub
     }
 }
 
-fn write_json(screen: &mut Screen, file: Option<&Path>, result: &Result<Packed, Trouble>) -> Result<(), Trouble> {
-    let line = match result {
-        Ok(packed) => json::line(done(packed)),
-        Err(trouble) => json::failed(trouble),
-    };
-    write_line(screen, file, &line)
-}
-
-/// To standard error, or to the file that was named.
-pub(crate) fn write_line(screen: &mut Screen, file: Option<&Path>, line: &json::Line<Value>) -> Result<(), Trouble> {
-    match file {
-        None => screen.note(line),
-        Some(path) => {
-            let trouble = |error| Trouble::Made { path: path.to_path_buf(), error };
-            let mut file = File::create(path).map_err(trouble)?;
-            file.write_all(format!("{line}\n").as_bytes()).map_err(trouble)?;
+/// Writes the report where it was asked for, if it was.
+pub(crate) fn report(
+    screen: &mut Screen,
+    shown: &Shown,
+    line: &json::Line<Value>,
+    limit: Option<Duration>,
+) -> Result<(), Trouble> {
+    match shown.report() {
+        None => {}
+        Some(Reported::Errors) => screen.note(line),
+        Some(Reported::Output) => {
+            screen.print(line);
+            screen.finish().map_err(Trouble::Output)?;
         }
+        Some(Reported::File(path)) => named::write(path, format!("{line}\n").as_bytes(), Until::after(limit))
+            .map_err(|error| Trouble::Made { path: path.to_path_buf(), error })?,
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub(crate) fn this_program() -> io::Result<&'static str> {
     if is_mounted() { Ok("/proc/self/exe") } else { Err(io::Error::other("/proc is not mounted")) }
 }
 
+#[allow(clippy::disallowed_methods, reason = "nobody has named it")]
 /// What the kernel says of this process; empty where there is nothing to be had.
 pub(crate) fn status() -> String {
     let read = is_mounted().then(|| std::fs::read_to_string("/proc/self/status"));

@@ -5,6 +5,7 @@ use crate::args::{self, Args, When};
 use crate::exit::{self, Exit};
 use crate::json;
 use crate::listing::Listing;
+use crate::named::{self, Until};
 use crate::patient;
 use crate::patterns;
 use crate::progress::Bar;
@@ -43,13 +44,11 @@ pub(crate) fn run(args: &Args) -> Exit {
     let untar = archive(args).and_then(|archive| Ok((prepare(args, &screen, &archive, &mut jail)?, archive)));
     let (untar, archive) = match untar {
         Ok(both) => both,
-        Err(trouble) if trouble.kind() == "Root" => match args.other_way_round() {
-            Some(words) => {
-                return Exit::Code(patient::show(&args::usage(clap::error::ErrorKind::ValueValidation, &words)));
-            }
-            None => return tell(args, &screen, Err(trouble)),
-        },
-        Err(trouble) => return tell(args, &screen, Err(trouble)),
+        Err(trouble) => {
+            drop(jail);
+            signals.let_go();
+            return not_begun(args, &screen, trouble);
+        }
     };
     let left_over = jail.as_ref().and_then(EmptyDirectory::made);
     let caught = signals.watch(untar.canceller(), move || drop(left_over.map(EmptyDirectory::Made)));
@@ -58,6 +57,14 @@ pub(crate) fn run(args: &Args) -> Exit {
     match ended(&caught, &result) {
         Some(signal) => Exit::Signal(signal),
         None => tell(args, &screen, result),
+    }
+}
+
+/// Says what is wrong; where ROOT is an archive, what to type.
+fn not_begun(args: &Args, screen: &Arc<Mutex<Screen>>, trouble: Trouble) -> Exit {
+    match args.other_way_round().filter(|_| trouble.kind() == "Root") {
+        Some(words) => Exit::Code(patient::show(&args::usage(clap::error::ErrorKind::ValueValidation, &words))),
+        None => tell(args, screen, Err(trouble)),
     }
 }
 
@@ -81,8 +88,9 @@ pub(crate) fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
 }
 
 fn archive(args: &Args) -> Result<File, Trouble> {
+    let until = Until::after(args.options().jail.limits.timeout);
     match args.archive() {
-        Some(path) => File::open(path).map_err(|error| Trouble::Archive { path: path.to_path_buf(), error }),
+        Some(path) => named::open(path, until).map_err(|error| Trouble::Archive { path: path.to_path_buf(), error }),
         None => {
             let fd = io::stdin().as_fd().try_clone_to_owned();
             fd.map(File::from).map_err(|error| Trouble::Archive { path: PathBuf::from("-"), error })
@@ -96,15 +104,15 @@ fn prepare(
     archive: &File,
     jail: &mut Option<EmptyDirectory>,
 ) -> Result<Untar, Trouble> {
+    let mut options = args.options();
+    patterns::add(&args.selection, &mut options)?;
+    args.writing.layer.open_lowers(&mut options)?;
     let mut untar = match args.root() {
         Some(root) if args.writing.destination.atomic => Untar::atomic(root)?,
         Some(root) => Untar::open(root)?,
         None => Untar::open(jail.insert(EmptyDirectory::new().map_err(Trouble::Jail)?).path())?,
     };
     untar = untar.program(Program::this()?);
-    let mut options = args.options();
-    patterns::add(&args.selection, &mut options)?;
-    args.writing.layer.open_lowers(&mut options)?;
     if shows_progress(args) {
         options.progress = true;
         lock(screen).set_bar(Bar::new(size_of(archive)));

@@ -2,7 +2,7 @@
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::pipe2;
 use std::io;
@@ -19,7 +19,11 @@ const PATIENCE_MS: u16 = 1000;
 /// The same time where a tree may have to be removed first.
 const LONG_PATIENCE_MS: u16 = 30_000;
 
+/// Those that end the program.
+const OURS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
 /// The signals, blocked.
+#[must_use = "watched or let go, or they are lost"]
 pub(crate) struct Signals {
     fd: SignalFd,
     patience_ms: u16,
@@ -66,8 +70,7 @@ impl Signals {
     /// and takes it back first of all.
     pub(crate) fn block() -> nix::Result<Signals> {
         let ignored = ignored();
-        let mask: SigSet =
-            [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(|s| !is_in(ignored, *s)).collect();
+        let mask: SigSet = OURS.into_iter().filter(|s| !is_in(ignored, *s)).collect();
         mask.thread_block()?;
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC)?;
         Ok(Signals { fd, patience_ms: PATIENCE_MS })
@@ -76,6 +79,11 @@ impl Signals {
     /// Gives the run time to remove what it has made.
     pub(crate) fn patient(self) -> Signals {
         Signals { patience_ms: LONG_PATIENCE_MS, ..self }
+    }
+
+    /// Blocks them no longer: nothing has been made that would have to be removed.
+    pub(crate) fn let_go(self) {
+        let _ = SigSet::from_iter(OURS).thread_unblock();
     }
 
     /// Waits in a thread of its own. `clean_up` is for the case that the main thread does not get to it.
@@ -121,6 +129,17 @@ impl Signals {
             return Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok();
         }
     }
+}
+
+/// Does what may wait for another program. Meanwhile the signals end this one at once, so nothing may have been made that would
+/// have to be removed.
+pub(crate) fn let_through<T>(work: impl FnOnce() -> T) -> T {
+    let before = SigSet::from_iter(OURS).thread_swap_mask(SigmaskHow::SIG_UNBLOCK);
+    let done = work();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    done
 }
 
 /// Threads and processes are counted together: what can be had as a thread can be had as a helper.

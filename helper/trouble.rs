@@ -1,6 +1,6 @@
 //! What can go wrong for the command line: the library's errors and a few of its own.
 
-use crate::{advice, exit};
+use crate::{advice, exit, named};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -38,6 +38,7 @@ impl Trouble {
     pub(crate) fn exit(&self) -> u8 {
         match self {
             Trouble::Run(error, _) => of_kind(error.kind()),
+            _ if self.is_late() => exit::ARCHIVE,
             Trouble::Archive { .. } | Trouble::Made { .. } => exit::IO,
             Trouble::Patterns { .. } => exit::USAGE,
             Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + nix::libc::SIGPIPE as u8,
@@ -50,11 +51,22 @@ impl Trouble {
     pub(crate) fn kind(&self) -> String {
         match self {
             Trouble::Run(error, _) => format!("{:?}", error.kind()),
+            _ if self.is_late() => "Limit".to_owned(),
             Trouble::Archive { .. } => "Read".to_owned(),
             Trouble::Patterns { .. } => "Options".to_owned(),
             Trouble::Output(_) | Trouble::Made { .. } => "Output".to_owned(),
             Trouble::Jail(_) | Trouble::Scratch { .. } => "Root".to_owned(),
             Trouble::Signals(_) => "Helper".to_owned(),
+        }
+    }
+
+    /// The time limit was reached while a file that the command line names was waited for.
+    fn is_late(&self) -> bool {
+        match self {
+            Trouble::Archive { error, .. } | Trouble::Made { error, .. } | Trouble::Patterns { error, .. } => {
+                named::is_late(error)
+            }
+            _ => false,
         }
     }
 

@@ -6,6 +6,7 @@ mod hints;
 mod json;
 mod limits;
 mod listing;
+mod named;
 mod options;
 mod output;
 mod signals;

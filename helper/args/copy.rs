@@ -73,6 +73,11 @@ impl Copy {
         place(&self.source).zip(place(&self.destination)).map(|((from, _), (to, _))| (from, to))
     }
 
+    /// How long it may take.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.timeout.filter(|time| !time.is_zero())
+    }
+
     /// Makes of them what the library wants.
     pub(crate) fn describe(&self, mut copy: Copying) -> Copying {
         let mut jail = Jail::default();
@@ -82,7 +87,7 @@ impl Copy {
             let path = place(word).map(|(_, path)| path).unwrap_or_default();
             copy = if is_source { copy.source(path) } else { copy.destination(path) };
         }
-        if let Some(time) = self.timeout.filter(|time| !time.is_zero()) {
+        if let Some(time) = self.limit() {
             copy = copy.timeout(time);
         }
         let options = copy.packing_mut();

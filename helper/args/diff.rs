@@ -81,7 +81,7 @@ impl Diff {
             (Some(_), 2..) => "with --overlay there is one DIR, the upper one; lower ones are named with --lower",
             (None, 1) => "two directories are compared, LOWER and UPPER; of an overlay's upper directory say --overlay",
             _ => {
-                self.shown.check()?;
+                self.written.check(&self.shown)?;
                 self.metadata.check()?;
                 return self.jail.check(None);
             }

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use untar_in_root::{Encoding, PackOptions, Tolerance};
 
@@ -77,9 +77,10 @@ pub(crate) struct Written {
     ///
     /// It is made beside its place and renamed when it is whole. A file that is there must be writable, and the new one has its
     /// owner and mode, but not its ACL, attributes or other names; where a link leads the file appears, and a link to nothing
-    /// is an error. In ROOT, it is not packed into itself. A FIFO or device is written to as it is.
+    /// is an error. In ROOT, it is not packed into itself. A FIFO or device is written to as it is. `-` is standard output, and
+    /// a file of that name `./-`.
     #[arg(long, short, value_name = "FILE", help_heading = "Archive")]
-    pub(crate) output: Option<PathBuf>,
+    output: Option<PathBuf>,
 
     /// Compress with gzip, at a level from 1 to 9 [default: 6]
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "6",
@@ -196,9 +197,10 @@ pub(super) struct Limits {
 pub(crate) struct Shown {
     /// Write one JSON object, the report or what failed, to FILE; without one, to standard error
     ///
+    /// `-` is standard output, where no archive goes there.
     /// Its fields are those of unpacking; the report has the sizes and digests that an image's manifest needs.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub(crate) json: Option<Option<PathBuf>>,
+    json: Option<Option<PathBuf>>,
 
     /// Write the name of each entry to standard error before it is packed
     #[arg(long, short)]
@@ -221,7 +223,7 @@ impl Pack {
         if lists.filter(|path| path.as_os_str() == "-").count() > 1 {
             return wrong("patterns from standard input (-) twice; name a file for one of them");
         }
-        self.shown.check()?;
+        self.written.check(&self.shown)?;
         if let Some(rule) = self.selection.rebase.iter().find(|rule| rebase(rule).is_none()) {
             return wrong(&format!("--rebase takes FROM=TO, and {rule:?} has no ="));
         }
@@ -244,7 +246,29 @@ impl Pack {
     }
 }
 
+/// Where a report goes.
+pub(crate) enum Reported<'a> {
+    Errors,
+    Output,
+    File(&'a Path),
+}
+
 impl Written {
+    /// Nothing is standard output.
+    pub(crate) fn output(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    pub(super) fn check(&self, shown: &Shown) -> Result<(), (ErrorKind, String)> {
+        shown.check()?;
+        if let (None, Some(Reported::Output)) = (self.output(), shown.report()) {
+            let words =
+                "the archive goes to standard output, so --json=- has no place there; name a file for one of them";
+            return Err((ErrorKind::ArgumentConflict, words.into()));
+        }
+        Ok(())
+    }
+
     pub(crate) fn encoding(&self) -> Encoding {
         match (self.gzip, self.zstd) {
             (Some(level), _) => Encoding::Gzip { level },
@@ -266,6 +290,14 @@ impl Live {
 }
 
 impl Shown {
+    pub(crate) fn report(&self) -> Option<Reported<'_>> {
+        Some(match self.json.as_ref()?.as_deref() {
+            None => Reported::Errors,
+            Some(path) if path == Path::new("-") => Reported::Output,
+            Some(path) => Reported::File(path),
+        })
+    }
+
     pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
         if self.quiet && self.progress == When::Always {
             let words = "--quiet shows no progress; leave it or --progress out";

@@ -1,5 +1,6 @@
 //! The file that an archive becomes: made beside its place, and renamed when it is whole.
 
+use crate::named::{self, Until};
 use crate::trouble::Trouble;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -17,9 +18,9 @@ pub(super) struct Place {
 impl Place {
     /// What to write to. What is there and no regular file, as a FIFO or a device, is written to as it is. A file that is
     /// there must be writable, and its owner and mode become those of the new one.
-    pub(super) fn open(path: &Path) -> Result<(File, Option<Place>), Trouble> {
+    pub(super) fn open(path: &Path, until: Until) -> Result<(File, Option<Place>), Trouble> {
         let trouble = |error| Trouble::Made { path: path.to_path_buf(), error };
-        let write = || OpenOptions::new().write(true).open(path).map_err(trouble);
+        let write = || named::open_to_write(path, until).map_err(trouble);
         let there = match fs::metadata(path) {
             Ok(there) if !there.is_file() => return Ok((write()?, None)),
             Ok(_) => Some(write()?.metadata().map_err(trouble)?),
@@ -35,6 +36,7 @@ impl Place {
         Place::make(place, there.as_ref()).map_err(trouble)
     }
 
+    #[allow(clippy::disallowed_methods, reason = "what is made new has no other end")]
     fn make(place: PathBuf, there: Option<&Metadata>) -> io::Result<(File, Option<Place>)> {
         let mode = if there.is_some() { 0o600 } else { 0o666 };
         for number in 0..100 {

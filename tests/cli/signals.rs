@@ -20,7 +20,7 @@ fn send(pid: u32, signal: Signal) {
 
 /// The program, as a terminal starts it: who started the tests may ignore signals (`nohup`, a shell's background), and
 /// what is ignored stays so in all that he starts.
-fn program() -> Command {
+pub(super) fn program() -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal=INT,TERM,HUP", PROGRAM]);
     command
