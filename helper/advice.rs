@@ -25,6 +25,7 @@ fn of_advice(advice: Advice) -> Option<&'static str> {
         Advice::DetectCompression => "--compression auto",
         Advice::ClampNames => "--escaping-names clamp",
         Advice::AllowMounts => "--mounts skip | --mounts cross",
+        Advice::CrossMounts => "--mounts cross",
         Advice::Unmount => "--mounts skip",
         Advice::AttributeValue => "--max-xattr-bytes with --xattrs none",
         Advice::Patterns => "--include | --exclude",

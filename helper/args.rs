@@ -28,7 +28,7 @@ pub(crate) use copy::Copy;
 pub(crate) use diff::{Diff, Layer};
 pub(crate) use image::{Check, Command, Forget, Image, Inspect, Store, StoreArgs, StoreCommand};
 pub(crate) use output::When;
-pub(crate) use pack::{Pack, Reported, Selection as Packing, Shown, Written};
+pub(crate) use pack::{Pack, Patterns as Packing, Reported, Shown, Written};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -96,12 +96,12 @@ impl Args {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         let matches = command().try_get_matches_from(&words).map_err(|error| answered(error, &words))?;
         let mut args = Args::from_arg_matches(&matches)?;
-        args.check(&matches).map_err(|(kind, words)| usage(kind, &words))?;
+        args.check(&matches).map_err(|(kind, words)| usage(matches.subcommand_name(), kind, &words))?;
         // `--list ARCHIVE`: a listing needs no root.
         if args.output.list && args.archive.is_none() {
             args.archive = args.root.take();
         }
-        args.selection.check(args.archive()).map_err(|(kind, words)| usage(kind, &words))?;
+        args.selection.check(args.archive()).map_err(|(kind, words)| usage(None, kind, &words))?;
         Ok(args)
     }
 
@@ -175,8 +175,11 @@ fn answered(error: clap::Error, words: &[OsString]) -> clap::Error {
     if !error.use_stderr() {
         return error;
     }
-    match habits::answer(&command(), words) {
-        Some(words) => usage(ErrorKind::UnknownArgument, &words),
+    // Who names a command of ours means it.
+    let ours =
+        words.get(1).and_then(|word| word.to_str()).is_some_and(|word| command().find_subcommand(word).is_some());
+    match habits::answer(&command(), words).filter(|_| !ours) {
+        Some(words) => usage(None, ErrorKind::UnknownArgument, &words),
         None => habits::without_tip(misplaced(error)),
     }
 }
@@ -185,13 +188,19 @@ fn answered(error: clap::Error, words: &[OsString]) -> clap::Error {
 fn misplaced(error: clap::Error) -> clap::Error {
     match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) if error.kind() == ErrorKind::ArgumentConflict => {
-            usage(ErrorKind::UnknownArgument, &format!("unexpected argument '{word}' found"))
+            usage(None, ErrorKind::UnknownArgument, &format!("unexpected argument '{word}' found"))
         }
         _ => error,
     }
 }
 
-/// Makes an error like clap's own: the words, the usage, status 2.
-pub(crate) fn usage(kind: ErrorKind, words: &str) -> clap::Error {
-    Args::command().error(kind, words)
+/// Makes an error like clap's own: the words, the usage of this subcommand if it is one's, status 2.
+pub(crate) fn usage(command: Option<&str>, kind: ErrorKind, words: &str) -> clap::Error {
+    let mut all = Args::command();
+    all.build();
+    let name = command.filter(|name| all.find_subcommand(name).is_some());
+    match name.and_then(|name| all.find_subcommand_mut(name)) {
+        Some(command) => command.error(kind, words),
+        None => Args::command().error(kind, words),
+    }
 }

@@ -1,14 +1,16 @@
 //! `untar-in-root copy`: open both, copy, show, tell how it ended.
 
-use crate::args::{Copy as Args, Reported};
+use crate::args::{self, Copy as Args, Reported};
 use crate::exit::{self, Exit};
 use crate::json;
 use crate::pack::{report, shows_progress};
+use crate::patient;
 use crate::progress::Bar;
 use crate::run::{ended, lock, remark};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
+use clap::error::ErrorKind;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use untar_in_root::{Copied, Copy, Escaped, Program};
@@ -24,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Exit {
         Ok(copy) => copy,
         Err(trouble) => {
             signals.let_go();
-            return tell(args, &screen, Err(trouble));
+            return not_begun(args, &screen, trouble);
         }
     };
     let caught = signals.watch(copy.canceller(), || ());
@@ -33,6 +35,14 @@ pub(crate) fn run(args: &Args) -> Exit {
     match ended(&caught, &result) {
         Some(signal) => Exit::Signal(signal),
         None => tell(args, &screen, result),
+    }
+}
+
+/// Says what is wrong; where ROOT was cut at a colon of its own, what to type.
+fn not_begun(args: &Args, screen: &Arc<Mutex<Screen>>, trouble: Trouble) -> Exit {
+    match args.colon().filter(|_| trouble.kind() == "Root") {
+        Some(words) => Exit::Code(patient::show(&args::usage(Some("copy"), ErrorKind::ValueValidation, &words))),
+        None => tell(args, screen, Err(trouble)),
     }
 }
 

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use untar_in_root::{Canceller, Diff, Error, Escaped, Listed, Pack, PackOptions, Packed, Program, Progress};
@@ -26,12 +27,14 @@ use untar_in_root::{Canceller, Diff, Error, Escaped, Listed, Pack, PackOptions, 
 /// Runs, shows, tells how to leave.
 pub(crate) fn run(args: &Args) -> Exit {
     let options = args.options();
-    let limit = options.jail.limits.timeout;
-    archive(&Run { command: "pack", written: &args.written, shown: &args.shown, limit }, || described(args, options))
+    let (ignore, limit) = (args.selection.patterns.dockerignore.as_deref(), options.jail.limits.timeout);
+    archive(&Run { command: "pack", written: &args.written, shown: &args.shown, ignore, limit }, || {
+        described(args, options)
+    })
 }
 
 fn described(args: &Args, mut options: PackOptions) -> Result<Pack, Trouble> {
-    patterns::add_packing(&args.selection, &mut options)?;
+    patterns::add_packing(&args.selection.patterns, &mut options)?;
     let pack = Pack::open(&args.root)?.program(Program::this()?).options(options);
     Ok(args.paths.iter().fold(pack, |pack, path| pack.path(path)))
 }
@@ -41,6 +44,8 @@ pub(crate) struct Run<'a> {
     pub(crate) command: &'static str,
     pub(crate) written: &'a Written,
     pub(crate) shown: &'a Shown,
+    /// Whose lines an error may be about.
+    pub(crate) ignore: Option<&'a Path>,
     /// How long is waited for who is at the other end of a file that was named, one by one.
     pub(crate) limit: Option<Duration>,
 }
@@ -81,7 +86,7 @@ described!(Pack Diff);
 pub(crate) fn archive<D: Described>(run: &Run<'_>, describe: impl FnOnce() -> Result<D, Trouble>) -> Exit {
     if run.written.output().is_none() && io::stdout().is_terminal() {
         let words = "the archive would be written to the terminal; name a file with --output, or redirect it";
-        return Exit::Code(patient::show(&args::usage(ErrorKind::MissingRequiredArgument, words)));
+        return Exit::Code(patient::show(&args::usage(Some(run.command), ErrorKind::MissingRequiredArgument, words)));
     }
     let screen = Arc::new(Mutex::new(Screen::new()));
     let signals = match Signals::block() {
@@ -149,7 +154,7 @@ pub(crate) fn shows_progress(shown: &Shown) -> bool {
 /// Says how it ended: on standard error, and as JSON where that was asked for.
 fn tell(run: &Run<'_>, screen: &Arc<Mutex<Screen>>, result: Result<Packed, Trouble>) -> Exit {
     let mut screen = lock(screen);
-    let result = result.map_err(|trouble| trouble.of(run.command));
+    let result = result.map_err(|trouble| trouble.of(run.command).of_line_in(run.ignore));
     let json_there = matches!(run.shown.report(), Some(Reported::Errors));
     if !run.shown.quiet && !json_there {
         match &result {

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Exit {
     if args.archive().is_none() && io::stdin().is_terminal() {
         let words = "the archive would be read from the terminal; name a file, or pipe an archive in";
         let words = args.other_way_round().unwrap_or_else(|| words.to_owned());
-        let words = args::usage(clap::error::ErrorKind::MissingRequiredArgument, &words);
+        let words = args::usage(None, clap::error::ErrorKind::MissingRequiredArgument, &words);
         return Exit::Code(patient::show(&words));
     }
     let screen = Arc::new(Mutex::new(Screen::new()));
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Exit {
 /// Says what is wrong; where ROOT is an archive, what to type.
 fn not_begun(args: &Args, screen: &Arc<Mutex<Screen>>, trouble: Trouble) -> Exit {
     match args.other_way_round().filter(|_| trouble.kind() == "Root") {
-        Some(words) => Exit::Code(patient::show(&args::usage(clap::error::ErrorKind::ValueValidation, &words))),
+        Some(words) => Exit::Code(patient::show(&args::usage(None, clap::error::ErrorKind::ValueValidation, &words))),
         None => tell(args, screen, Err(trouble)),
     }
 }

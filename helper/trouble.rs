@@ -4,8 +4,8 @@ use crate::{advice, exit, named};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use untar_in_root::{Error, ErrorKind, Escaped};
+use std::path::{Path, PathBuf};
+use untar_in_root::{BadPattern, Cause, Error, ErrorKind, Escaped};
 
 /// Why the program fails.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) enum Trouble {
     Archive { path: PathBuf, error: io::Error },
     /// A list of patterns could not be read.
     Patterns { path: PathBuf, error: io::Error },
+    /// A line of this list of patterns is none.
+    Line { path: PathBuf, line: u64, what: BadPattern, error: Error },
     /// There is no directory to be the jail of a listing.
     Jail(io::Error),
     /// There is no directory for `check` to try things in.
@@ -37,7 +39,7 @@ impl From<Error> for Trouble {
 impl Trouble {
     pub(crate) fn exit(&self) -> u8 {
         match self {
-            Trouble::Run(error, _) => of_kind(error.kind()),
+            Trouble::Run(error, _) | Trouble::Line { error, .. } => of_kind(error.kind()),
             _ if self.is_late() => exit::ARCHIVE,
             Trouble::Archive { .. } | Trouble::Made { .. } => exit::IO,
             Trouble::Patterns { .. } => exit::USAGE,
@@ -50,7 +52,7 @@ impl Trouble {
     /// The kind, as the library names it.
     pub(crate) fn kind(&self) -> String {
         match self {
-            Trouble::Run(error, _) => format!("{:?}", error.kind()),
+            Trouble::Run(error, _) | Trouble::Line { error, .. } => format!("{:?}", error.kind()),
             _ if self.is_late() => "Limit".to_owned(),
             Trouble::Archive { .. } => "Read".to_owned(),
             Trouble::Patterns { .. } => "Options".to_owned(),
@@ -72,7 +74,7 @@ impl Trouble {
 
     pub(crate) fn raw_os_error(&self) -> Option<i32> {
         match self {
-            Trouble::Run(error, _) => error.raw_os_error(),
+            Trouble::Run(error, _) | Trouble::Line { error, .. } => error.raw_os_error(),
             Trouble::Archive { error, .. }
             | Trouble::Made { error, .. }
             | Trouble::Patterns { error, .. }
@@ -85,7 +87,7 @@ impl Trouble {
 
     pub(crate) fn run_error(&self) -> Option<&Error> {
         match self {
-            Trouble::Run(error, _) => Some(error),
+            Trouble::Run(error, _) | Trouble::Line { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -95,6 +97,20 @@ impl Trouble {
         match self {
             Trouble::Run(error, _) => Trouble::Run(error, command),
             other => other,
+        }
+    }
+
+    /// The same, where it is about a line of this file.
+    pub(crate) fn of_line_in(self, path: Option<&Path>) -> Trouble {
+        let line = self.run_error().and_then(Error::failure).and_then(|failure| match failure.cause {
+            Cause::IgnoreLine { line, what } => Some((line, what)),
+            _ => None,
+        });
+        match (self, path, line) {
+            (Trouble::Run(error, _), Some(path), Some((line, what))) => {
+                Trouble::Line { path: path.into(), line, what, error }
+            }
+            (other, ..) => other,
         }
     }
 
@@ -140,6 +156,9 @@ impl fmt::Display for Trouble {
             }
             Trouble::Patterns { path, error } => {
                 write!(f, "reading the patterns in {:?}: {error}", Escaped(path.as_os_str().as_bytes()))
+            }
+            Trouble::Line { path, line, what, .. } => {
+                write!(f, "reading the patterns in {:?}: line {line}: {what}", Escaped(path.as_os_str().as_bytes()))
             }
             Trouble::Jail(error) => write!(
                 f,

@@ -83,6 +83,10 @@ impl Root {
         Root
     }
 
+    pub(crate) fn source(_path: &Path) -> Result<Root, Error> {
+        unsupported()
+    }
+
     pub(crate) fn open(_path: &Path) -> Result<Root, Error> {
         unsupported()
     }

@@ -34,7 +34,7 @@ pub use at_start::at_start;
 
 use crate::linux::own::{ARGV0, mark_initialised};
 use crate::options::{Mode, Options};
-use crate::report::{Cause, Confinement, EventKind, Failure, Report, Stage, UserNamespaceReport};
+use crate::report::{Cause, Confinement, EventKind, Failure, Purpose, Report, Stage, UserNamespaceReport};
 use crate::wire::{Down, Reply, Request, Up, frame_of_panic};
 use apply::Applier;
 use fault::Fault;
@@ -167,7 +167,8 @@ fn work(
         return process(&mut lister, input, options, threaded, report, mark);
     }
     let mut applier = Applier::new(confined, request, watch, reporter, files).map_err(at(Stage::Apply))?;
-    applier.enter_destination(&request.destination, request.copy).map_err(not_entered)?;
+    let entered = applier.enter_destination(&request.destination, request.copy);
+    entered.map_err(|fault| if request.copy.is_some() { not_landed(fault) } else { not_entered(fault) })?;
     process(&mut applier, input, options, threaded, report, mark)
 }
 
@@ -244,6 +245,11 @@ fn process(
     report.bytes_written = sink.written();
     (report.entries, report.event_count) = (sink.journal().counts, sink.journal().number());
     outcome
+}
+
+/// A copy's destination says where in the root it goes, as a name in an archive does.
+fn not_landed(fault: Fault) -> Box<Failure> {
+    failure(Stage::Apply, fault.meant(Purpose::Landing), None)
 }
 
 /// Where the caller's path leads to no directory it is his path that is wrong; else making one failed.

@@ -1,12 +1,14 @@
 //! `untar-in-root copy`: from where to where, and whose it is then.
 
+use super::habits::shown;
+use super::pack::metadata::UNMAPPED;
 use super::{jail, pack, values};
 use clap::error::ErrorKind;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use untar_in_root::{Copy as Copying, Jail, PackOwner};
+use untar_in_root::{Copy as Copying, Jail, PackOptions, PackOwner, UnmappedIds};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,9 +24,10 @@ Examples:
 /// ROOT, and only its last component may be missing. A directory never replaces anything else, nor the reverse.
 ///
 /// Each ROOT is entered by a process of its own: the one can change nothing, the other sees nothing of where the files come
-/// from. ROOT ends at the first colon. When something fails, what has been copied stays.
+/// from. ROOT ends at the first colon; one with a colon in its name is entered first, and is `.` then, or is given as a
+/// descriptor: `copy /dev/fd/3:etc /srv/b:/ 3<odd:name`. When something fails, what has been copied stays.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, mut_args(jail::of_copying))]
 #[command(override_usage = "untar-in-root copy [OPTIONS] ROOT:SOURCE ROOT:DESTINATION")]
 pub(crate) struct Copy {
     /// What is copied, and the directory that it is in
@@ -43,15 +46,20 @@ pub(crate) struct Copy {
     #[arg(long, value_name = "UID:GID", value_parser = values::owner)]
     chown: Option<(u32, u32)>,
 
+    /// What becomes of the run when an id is none of the user namespace that SOURCE is read in
+    #[arg(long, value_name = "POLICY", default_value = "fail", value_parser = values::words(UNMAPPED))]
+    unmapped_ids: UnmappedIds,
+
+    /// Owners, modes, times and attributes are kept anyway: `cp -a`, `docker cp -a`
+    #[arg(long, short, short_alias = 'r', hide = true)]
+    archive: bool,
+
     #[command(flatten)]
     live: pack::Live,
     #[command(flatten)]
     jail: jail::Jail,
-
-    /// Wall time in seconds, or with ms, s, m, h; 0 for none [default: none]
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Limits")]
-    timeout: Option<Duration>,
-
+    #[command(flatten)]
+    limits: pack::Limits,
     #[command(flatten)]
     pub(crate) shown: pack::Shown,
 }
@@ -75,27 +83,46 @@ impl Copy {
 
     /// How long it may take.
     pub(crate) fn limit(&self) -> Option<Duration> {
-        self.timeout.filter(|time| !time.is_zero())
+        self.limits.time()
     }
 
     /// Makes of them what the library wants.
     pub(crate) fn describe(&self, mut copy: Copying) -> Copying {
+        let mut packing = PackOptions::default();
+        self.limits.set(&mut packing);
         let mut jail = Jail::default();
+        jail.limits = packing.jail.limits;
         self.jail.set(&mut jail);
-        copy = copy.jail(jail).follow(self.follow_link);
+        copy = copy.jail(jail).limits(packing.limits).follow(self.follow_link);
         for (word, is_source) in [(&self.source, true), (&self.destination, false)] {
             let path = place(word).map(|(_, path)| path).unwrap_or_default();
             copy = if is_source { copy.source(path) } else { copy.destination(path) };
         }
-        if let Some(time) = self.limit() {
-            copy = copy.timeout(time);
-        }
         let options = copy.packing_mut();
         self.live.set(options);
+        options.unmapped_ids = self.unmapped_ids;
         if let Some((uid, gid)) = self.chown {
             options.owner = PackOwner::Forced { uid, gid };
         }
         copy
+    }
+}
+
+impl Copy {
+    /// What to type where a ROOT is not there, but a directory with a colon in its name is.
+    pub(crate) fn colon(&self) -> Option<String> {
+        [&self.source, &self.destination].into_iter().find_map(|word| {
+            let (root, _) = place(word).filter(|(root, _)| !root.exists())?;
+            let bytes = word.as_bytes();
+            let ends =
+                (root.as_os_str().len() + 1..=bytes.len()).filter(|at| matches!(bytes.get(*at), None | Some(b':')));
+            let there = |at: &usize| Path::new(OsStr::from_bytes(&bytes[..*at])).is_dir();
+            let meant = OsStr::from_bytes(&bytes[..ends.rev().find(there)?]);
+            Some(format!(
+                "ROOT ends at the first colon; {} can be given as /dev/fd/3, with 3< it, or be gone into",
+                shown(meant)
+            ))
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::jail;
 use super::pack::metadata::Metadata;
-use super::pack::{Limits, Live, Shown, Written};
+use super::pack::{Limits, Live, Patterns, Shown, Written};
 use super::values::{self, Word};
 use clap::error::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,9 @@ const PREFIXES: &[Word<OverlayPrefix>] = &[
 ///
 /// Times have whole seconds and holes are packed as zeros, so that the digest of a layer depends on no file system. A file
 /// that changes meanwhile, and a mount below, are failures. So is a name that begins with .wh., which whoever applies the
-/// layer would take for a whiteout.
+/// layer would take for a whiteout. What patterns leave out is neither changed nor gone in the layer.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, mut_args(jail::of_packing))]
 #[command(override_usage = "untar-in-root diff [OPTIONS] --overlay [--lower DIR]… UPPER > LAYER\n       \
     untar-in-root diff [OPTIONS] LOWER UPPER > LAYER")]
 pub(crate) struct Diff {
@@ -58,6 +58,8 @@ pub(crate) struct Diff {
     #[command(flatten)]
     pub(crate) written: Written,
     #[command(flatten)]
+    pub(crate) patterns: Patterns,
+    #[command(flatten)]
     metadata: Metadata,
     #[command(flatten)]
     live: Live,
@@ -82,6 +84,7 @@ impl Diff {
             (None, 1) => "two directories are compared, LOWER and UPPER; of an overlay's upper directory say --overlay",
             _ => {
                 self.written.check(&self.shown)?;
+                self.patterns.check()?;
                 self.metadata.check()?;
                 return self.jail.check(None);
             }
@@ -103,6 +106,7 @@ impl Diff {
     pub(crate) fn options(&self) -> PackOptions {
         let mut options = PackOptions::layer();
         self.written.set(&mut options);
+        self.patterns.set(&mut options);
         self.metadata.set(&mut options);
         self.live.set(&mut options);
         self.jail.set(&mut options.jail);

@@ -66,14 +66,15 @@ pub(super) fn answer(command: &Command, words: &[OsString]) -> Option<String> {
     }
     let typed = reading.ours()?;
     let understood = command.clone().try_get_matches_from(&typed).is_ok();
-    understood.then(|| format!("this is tar's command line; here it is: {}", shown(&typed)))
+    understood.then(|| format!("this is tar's command line; here it is: {}", all_shown(&typed)))
 }
 
 /// ROOT is no directory, but an archive, or tar's letters: what to type.
 pub(super) fn other_way_round(root: &Path, archive: Option<&Path>, words: &[OsString]) -> Option<String> {
     const FIRST: &str = "ROOT, the directory to unpack into, comes first";
     let is_archive = root.is_file() || is_named_as_archive(root);
-    let typed = |root: &Path, archive: &Path| shown(&["untar-in-root".as_ref(), root.as_os_str(), archive.as_os_str()]);
+    let typed =
+        |root: &Path, archive: &Path| all_shown(&["untar-in-root".as_ref(), root.as_os_str(), archive.as_os_str()]);
     match archive {
         _ if root.is_dir() => None,
         None if is_archive => Some(format!("{FIRST}: {}", typed(Path::new("."), root))),
@@ -208,9 +209,13 @@ fn is_named_as_archive(path: &Path) -> bool {
     path.extension().and_then(OsStr::to_str).is_some_and(|end| ends.contains(&end))
 }
 
-/// As a shell takes them.
-fn shown<S: AsRef<OsStr>>(words: &[S]) -> String {
-    let words: Vec<String> = words.iter().map(|word| quoted(word.as_ref().as_bytes())).collect();
+/// As a shell takes it.
+pub(super) fn shown(word: &OsStr) -> String {
+    quoted(word.as_bytes())
+}
+
+fn all_shown<S: AsRef<OsStr>>(words: &[S]) -> String {
+    let words: Vec<String> = words.iter().map(|word| shown(word.as_ref())).collect();
     words.join(" ")
 }
 

@@ -1,6 +1,7 @@
 //! Options about the helper's confinement.
 
 use super::values::{self, Word};
+use clap::Arg;
 use clap::error::ErrorKind;
 use untar_in_root::{Isolation, Mounts, UserNamespace, Wall};
 
@@ -30,6 +31,79 @@ const WALLS: &[Word<Wall>] = &[
     ("required", "in force, or failure before the archive is read", Wall::Required),
     ("off", "not asked for", Wall::Off),
 ];
+
+const READING_ISOLATIONS: &[Word<Isolation>] = &[
+    ISOLATIONS[0],
+    ISOLATIONS[1],
+    ISOLATIONS[2],
+    ("beneath", "no new root: Landlock, and steps beneath open directories", Isolation::Beneath),
+];
+
+const READING_MOUNTS: &[Word<Mounts>] = &[
+    ("refuse", "where one is met the run fails", Mounts::Refuse),
+    (
+        "skip",
+        "a directory is packed as it shows itself and nothing in it, a file that is mounted on is left out, with a warning",
+        Mounts::Skip,
+    ),
+    ("cross", "what is in them is packed like the rest, with a warning", Mounts::Cross),
+];
+
+const COPYING_MOUNTS: &[Word<Mounts>] = &[
+    ("refuse", "what leads into one of DESTINATION's fails", Mounts::Refuse),
+    ("skip", "what leads into one is left out, with a warning", Mounts::Skip),
+    ("cross", "they are read, entered and changed like the rest", Mounts::Cross),
+];
+
+const READING_WALLS: &[Word<Wall>] =
+    &[WALLS[0], ("required", "in force, or failure before anything is packed", Wall::Required), WALLS[2]];
+
+const READING_BENEATH: &str = "How ROOT is entered
+
+With `beneath` ROOT is not entered: Landlock (Linux 5.19) and the system-call filter, both required, keep all that is read \
+below it. A helper that a hostile tree has taken over can find out which names exist elsewhere. ACLs and attributes of FIFOs \
+and devices are left out, with a warning.";
+
+const READING_COVERED: &str = "What becomes of file systems mounted below ROOT
+
+With `refuse` and `skip` they are covered, in the helper's mount namespace. With `cross` a helper that a hostile tree has \
+taken over reaches all that is mounted there: through a /proc below ROOT files of the host as well. Without the option they \
+are skipped, and for a layer refused. A PATH that leads into one, or is a file that is mounted on, is refused unless they are \
+crossed.";
+
+const COPYING_BENEATH: &str = "How each ROOT is entered
+
+With `beneath` none is entered: Landlock (Linux 5.19) and the system-call filter, both required, keep all that is read below \
+the one and all that is written below the other. A helper that was taken over can find out which names exist elsewhere. What \
+is copied then belongs to the caller; set-id bits, file capabilities, devices, attributes of FIFOs and times of symlinks are \
+left out, with a warning.";
+
+const COPYING_COVERED: &str = "What becomes of file systems mounted below each ROOT
+
+Those below SOURCE are skipped if they are not crossed; those below DESTINATION are refused without the option. With \
+`refuse` and `skip` they are covered, in each helper's mount namespace. With `cross` a helper that was taken over reaches all \
+that is mounted there: through a /proc below its ROOT files of the host as well.";
+
+/// The words of these options where a directory is packed.
+pub(super) fn of_packing(option: Arg) -> Arg {
+    match option.get_id().as_str() {
+        "isolation" => option.long_help(READING_BENEATH).value_parser(values::words(READING_ISOLATIONS)),
+        "mounts" => option.long_help(READING_COVERED).value_parser(values::words(READING_MOUNTS)),
+        "seccomp" | "landlock" => option.value_parser(values::words(READING_WALLS)),
+        _ => option,
+    }
+}
+
+/// And where one is packed and another written.
+pub(super) fn of_copying(option: Arg) -> Arg {
+    match option.get_id().as_str() {
+        "isolation" => option.long_help(COPYING_BENEATH).value_parser(values::words(READING_ISOLATIONS)),
+        "mounts" => option.long_help(COPYING_COVERED).value_parser(values::words(COPYING_MOUNTS)),
+        "seccomp" | "landlock" => option.value_parser(values::words(READING_WALLS)),
+        "max_total_bytes" => option.help("Bytes of what is copied, as an archive has it; or `none` [default: 256G]"),
+        _ => option,
+    }
+}
 
 /// The helper's confinement.
 #[derive(Debug, clap::Args)]

@@ -32,7 +32,7 @@ const TOLERANCES: &[Word<Tolerance>] =
 ///
 /// When something fails, what has been written is never taken for a whole archive; with --output nothing is left.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, mut_args(jail::of_packing))]
 #[command(override_usage = "untar-in-root pack [OPTIONS] ROOT [PATH]… > ARCHIVE\n       \
     untar-in-root pack [OPTIONS] --output ARCHIVE ROOT [PATH]…")]
 pub(crate) struct Pack {
@@ -84,19 +84,19 @@ pub(crate) struct Written {
 
     /// Compress with gzip, at a level from 1 to 9 [default: 6]
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "6",
-          value_parser = clap::value_parser!(u8).range(1..=9), conflicts_with = "zstd", help_heading = "Archive")]
+          value_parser = values::level(9), conflicts_with = "zstd", help_heading = "Archive")]
     gzip: Option<u8>,
 
     /// Compress with zstd, at a level from 1 to 19 [default: 3]
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3",
-          value_parser = clap::value_parser!(u8).range(1..=19), help_heading = "Archive")]
+          value_parser = values::level(19), help_heading = "Archive")]
     zstd: Option<u8>,
 }
 
-/// What of ROOT is packed, and under which names.
+/// Which names are packed.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Selection")]
-pub(crate) struct Selection {
+pub(crate) struct Patterns {
     /// Pack only names that match; repeatable
     ///
     /// `*` and `?` match `/` too, `[…]` is a set, `{a,b}` are alternatives, a backslash takes the next character as it is. A
@@ -121,6 +121,14 @@ pub(crate) struct Selection {
     /// Leave out what this file says, as docker reads its .dockerignore
     #[arg(long, value_name = "FILE")]
     pub(crate) dockerignore: Option<PathBuf>,
+}
+
+/// What of ROOT is packed, and under which names.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct Selection {
+    #[command(flatten)]
+    pub(crate) patterns: Patterns,
 
     /// Replace FROM at the beginning of names by TO; repeatable, the first that fits
     ///
@@ -219,10 +227,7 @@ pub(crate) struct Shown {
 impl Pack {
     pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
         let wrong = |words: &str| Err((ErrorKind::ArgumentConflict, words.into()));
-        let lists = self.selection.include_from.iter().chain(&self.selection.exclude_from);
-        if lists.filter(|path| path.as_os_str() == "-").count() > 1 {
-            return wrong("patterns from standard input (-) twice; name a file for one of them");
-        }
+        self.selection.patterns.check()?;
         self.written.check(&self.shown)?;
         if let Some(rule) = self.selection.rebase.iter().find(|rule| rebase(rule).is_none()) {
             return wrong(&format!("--rebase takes FROM=TO, and {rule:?} has no ="));
@@ -312,10 +317,25 @@ impl Shown {
     }
 }
 
-impl Selection {
-    fn set(&self, options: &mut PackOptions) {
+impl Patterns {
+    pub(super) fn check(&self) -> Result<(), (ErrorKind, String)> {
+        let lists = self.include_from.iter().chain(&self.exclude_from).chain(&self.dockerignore);
+        if lists.filter(|path| path.as_os_str() == "-").count() > 1 {
+            let words = "patterns from standard input (-) twice; name a file for one of them";
+            return Err((ErrorKind::ArgumentConflict, words.into()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn set(&self, options: &mut PackOptions) {
         options.include.clone_from(&self.include);
         options.exclude.clone_from(&self.exclude);
+    }
+}
+
+impl Selection {
+    fn set(&self, options: &mut PackOptions) {
+        self.patterns.set(options);
         options.rebase = self.rebase.iter().filter_map(|rule| rebase(rule)).collect();
         options.parents = self.parents;
         options.no_root = self.no_root;
@@ -334,6 +354,11 @@ fn rebase(rule: &OsStr) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 impl Limits {
+    /// How long it may take.
+    pub(super) fn time(&self) -> Option<Duration> {
+        self.timeout.filter(|time| !time.is_zero())
+    }
+
     pub(super) fn set(&self, options: &mut PackOptions) {
         let limits = &mut options.limits;
         fn put<T: Copy>(place: &mut T, given: Option<T>) {
@@ -347,6 +372,6 @@ impl Limits {
         put(&mut limits.hardlinks, self.max_hardlinks);
         put(&mut limits.events, self.max_events);
         options.jail.limits.memory_bytes = self.max_memory.filter(|bytes| ![0, u64::MAX].contains(bytes));
-        options.jail.limits.timeout = self.timeout.filter(|time| !time.is_zero());
+        options.jail.limits.timeout = self.time();
     }
 }

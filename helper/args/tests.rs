@@ -213,6 +213,29 @@ fn wrong_words_are_told_what_to_do() {
     }
 }
 
+/// Whoever packs reads of packing: the options that unpacking has too have words of their own.
+#[test]
+fn what_help_says_of_packing_is_not_about_unpacking() {
+    let mut all = <Args as clap::CommandFactory>::command();
+    all.build();
+    for name in ["pack", "diff", "copy"] {
+        let command = all.find_subcommand(name).expect(name);
+        let mut seen = 0;
+        for option in command.get_arguments().filter(|option| option.get_help_heading() == Some("Confinement")) {
+            let words = option.get_possible_values();
+            let words = words.iter().filter_map(|word| word.get_help()).map(ToString::to_string);
+            let long = option.get_long_help().or(option.get_help()).map(ToString::to_string);
+            for text in words.chain(long) {
+                let wrong =
+                    ["decoder", "archive", "an entry that", "unpack"].iter().find(|wrong| text.contains(**wrong));
+                assert_eq!(wrong, None, "{name}: {text}");
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, 8, "{name}");
+    }
+}
+
 /// What `--help` says of a limit's default is what the library does without it.
 #[test]
 fn the_defaults_of_limits_are_those_that_help_names() {

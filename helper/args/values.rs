@@ -17,6 +17,16 @@ pub(super) fn words<T: Clone + Send + Sync>(table: &'static [Word<T>]) -> impl T
     )
 }
 
+/// How hard something is compressed.
+pub(super) fn level(most: u8) -> impl Fn(&str) -> Result<u8, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let level = text.parse().ok().filter(|level| (1..=most).contains(level));
+        level.ok_or_else(|| {
+            format!("expected a level from 1 to {most}; what is not to be compressed goes without the option")
+        })
+    }
+}
+
 /// `10G`: powers of 1024; `none` is no limit.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     const WRONG: &str = "expected a number of bytes, with K, M, G or T if need be (powers of 1024), or `none`";

@@ -51,7 +51,7 @@ use owners::Owners;
 use packer::{Between, Packer, Rules, Upper};
 use readers::{Readers, Reading};
 use select::Select;
-use start::{Finder, Found, Start, parts, told};
+use start::{Finder, Found, Start, parts};
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -317,9 +317,9 @@ fn now() -> Time {
     Time { seconds: began.tv_sec(), nanoseconds: u32::try_from(began.tv_nsec()).unwrap_or(0) }
 }
 
-/// A path that cannot be packed.
+/// A path that cannot be packed, told as it was named: folded it could be another that is there.
 fn missing(fault: Fault, path: &[u8]) -> Box<Failure> {
-    let entry = EntryRef::new(0, 0, &told(path), EntryKind::Unknown);
+    let entry = EntryRef::new(0, 0, path, EntryKind::Unknown);
     failure(Stage::Walk, fault, Some(EntryRef { index: None, offset: None, ..entry }))
 }
 
@@ -356,6 +356,6 @@ fn ignore(file: &[u8]) -> Result<Ignore> {
             Bad::Class => BadPattern::Class,
             Bad::Escape => BadPattern::DanglingEscape,
         };
-        Cause::Pattern { pattern: format!("line {line} of the .dockerignore file"), what }.into()
+        Cause::IgnoreLine { line: line as u64, what }.into()
     })
 }

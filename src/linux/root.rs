@@ -22,6 +22,11 @@ impl Root {
         Root::There(dir)
     }
 
+    /// One that is packed. It must be there: an empty one would not help.
+    pub(crate) fn source(path: &Path) -> Result<Root, Error> {
+        named(path).map(Root::There).map_err(|errno| unopened(path, errno))
+    }
+
     pub(crate) fn open(path: &Path) -> Result<Root, Error> {
         open_root(path).map(Root::There)
     }
@@ -32,9 +37,16 @@ impl Root {
 }
 
 pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Error> {
-    let opened = open(path, HELD, Mode::empty());
-    opened.map_err(|errno| {
-        let error = Error::io_at(ErrorKind::Root, "opening the root", path, errno.into());
+    named(path).map_err(|errno| {
+        let error = unopened(path, errno);
         if errno == Errno::ENOENT { error.advised(Advice::MakeRoot) } else { error }
     })
+}
+
+fn named(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, HELD, Mode::empty())
+}
+
+fn unopened(path: &Path, errno: Errno) -> Error {
+    Error::io_at(ErrorKind::Root, "opening the root", path, errno.into())
 }

@@ -17,7 +17,7 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         (Cause::Panic { .. }, _) => ErrorKind::Helper,
         (Cause::Cancelled, _) => ErrorKind::Cancelled,
         (Cause::Limit { .. }, _) => ErrorKind::Limit,
-        (Cause::Pattern { .. }, _) => ErrorKind::Options,
+        (Cause::Pattern { .. } | Cause::IgnoreLine { .. }, _) => ErrorKind::Options,
         (Cause::LowersNotHeld(_) | Cause::NotCovered(_), _) | (_, Stage::Enter) => ErrorKind::Root,
         (Cause::Landlock { .. }, _) | (_, Stage::Confine) => ErrorKind::Confinement,
         (_, Stage::Request) => ErrorKind::Protocol,

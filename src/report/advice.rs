@@ -30,6 +30,8 @@ pub enum Advice {
     ClampNames,
     /// Unmount what is there, leave it out or enter it: [`Jail::mounts`](crate::Jail::mounts).
     AllowMounts,
+    /// What was named to be packed is mounted there: unmount it or enter it, [`Mounts::Cross`](crate::Mounts::Cross).
+    CrossMounts,
     /// If the archive can be trusted, raise the limit.
     RaiseLimit(Limit),
     /// No limit of this program: Linux has no longer names of attributes.
@@ -142,6 +144,8 @@ pub enum Advice {
     Busy,
     /// A hardlink ends at its mount, and at its project where the disk has quotas for those.
     LinkAcross,
+    /// The destination of a copy is in no directory that is there, or is to be one itself and is not there.
+    NoSuchDirectory,
     /// Something in the path is not a directory.
     NotADirectory,
     /// The path leads through too many symlinks.

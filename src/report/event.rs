@@ -132,6 +132,9 @@ pub enum EventKind {
         /// The kernel's answer.
         errno: i32,
     },
+    /// Packing: another file system is mounted on this directory, which was packed as it shows itself, and nothing in it
+    /// ([`Mounts::Skip`](crate::Mounts::Skip)).
+    MountNotEntered,
     /// Packing: another file system is mounted here and was entered ([`Mounts::Cross`](crate::Mounts::Cross)).
     MountCrossed,
     /// Packing: the extended attribute could not be read and was left out.

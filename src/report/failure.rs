@@ -86,6 +86,13 @@ pub enum Cause {
         /// What is wrong.
         what: BadPattern,
     },
+    /// A line of [`PackOptions::dockerignore`](crate::PackOptions::dockerignore) does not parse.
+    IgnoreLine {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong.
+        what: BadPattern,
+    },
     /// The archive is not what it claims to be, at this byte of the uncompressed stream.
     Malformed {
         /// What is wrong.
@@ -257,6 +264,8 @@ pub enum MarkProblem {
     NotThere,
     /// Its value is neither a name nor a path; overlayfs refuses it too.
     Malformed,
+    /// Its value says no metacopy; overlayfs shows an input/output error in place of the file.
+    NoMetacopy,
     /// Whoever owns a file can set attributes in `user.`, so there overlayfs does not follow it.
     NotFollowed,
     /// Attributes of this prefix cannot be read here: it takes `CAP_SYS_ADMIN` in the first user namespace.

@@ -119,6 +119,8 @@ pub enum Purpose {
     Owners,
     /// A user namespace that is made since Landlock or the filter was declined: with both of them no root need be entered.
     Walls,
+    /// Finding out where a copy goes.
+    Landing,
     /// A wall that must stand where no root is entered: [`Isolation::Beneath`](crate::Isolation::Beneath).
     Beneath,
 }

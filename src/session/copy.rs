@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::fd::OwnedFd;
 #[cfg(doc)]
 use crate::kind::ErrorKind;
-use crate::options::{Jail, Mounts, Options, PackOptions};
+use crate::options::{Jail, Limits, Mounts, Options, PackOptions};
 use crate::plan::{PackPlan, Plan, PlanPacks};
 use crate::program::Program;
 use crate::report::{Copied, Listed, Progress};
@@ -13,6 +13,9 @@ use crate::system::{self, Root};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Bytes of a name, and more than any file system has.
+const NAME: u32 = 1024;
 
 /// A copy of a file or directory out of one root into another: a builder. A packer in the one is joined to an untar in the
 /// other by a pipe that this process never reads, so that each side is as confined as it is by itself.
@@ -52,13 +55,15 @@ impl Copy {
     ///
     /// [`ErrorKind::Root`] if one is missing or not a directory.
     pub fn open(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Copy, Error> {
-        Ok(Copy::between(Root::open(from.as_ref())?, Root::open(to.as_ref())?))
+        Ok(Copy::between(Root::source(from.as_ref())?, Root::open(to.as_ref())?))
     }
 
     fn between(from: Root, to: Root) -> Copy {
         let options = PackOptions { skip_digests: true, ..PackOptions::default() };
+        let limits = taken(&options.limits);
         let pack = PackPlan { options, ..PackPlan::default() };
         let options = Options {
+            limits,
             no_overwrite_dir_nondir: true,
             // The directory that content goes into stays what it is.
             ignore_root_metadata: true,
@@ -115,12 +120,21 @@ impl Copy {
         self
     }
 
-    /// How the source is packed: owners, attributes, changes, limits. It is never compressed.
+    /// What the copy may cost, on both sides: those of packing ([`PackOptions::limits`]), by default too. What the one side
+    /// may send the other takes.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Copy {
+        self.plan.options.limits = taken(&limits);
+        self.pack.options.limits = limits;
+        self
+    }
+
+    /// How the source is packed: owners, attributes, changes. It is never compressed.
     pub fn packing_mut(&mut self) -> &mut PackOptions {
         &mut self.pack.options
     }
 
-    /// How it is applied.
+    /// How it is applied. Its limits are set with those of packing, by [`limits`](Copy::limits).
     pub fn options_mut(&mut self) -> &mut Options {
         &mut self.plan.options
     }
@@ -162,6 +176,17 @@ impl Copy {
     }
 }
 
+/// What whoever applies a copy takes: whatever may be packed within these limits. On its way that has a name of its own above
+/// all others, and then the destination's, which may be longer; the attributes of an entry are bounded by its headers.
+fn taken(packing: &Limits) -> Limits {
+    Limits {
+        depth: packing.depth.saturating_add(1),
+        name_bytes: packing.name_bytes.saturating_add(NAME),
+        xattrs: u32::MAX,
+        ..*packing
+    }
+}
+
 /// What the path of a source says besides where it is.
 #[derive(Debug, PartialEq, Eq)]
 struct Source {
@@ -199,6 +224,18 @@ impl fmt::Debug for Copy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_applies_a_copy_takes_what_may_be_packed() {
+        let root = || OwnedFd::from(std::fs::File::open("/").expect("a directory"));
+        let limits = |copy: &Copy| (copy.pack.options.limits, copy.plan.options.limits);
+        let (packing, applying) = limits(&Copy::new(root(), root()));
+        assert_eq!(packing, PackOptions::default().limits);
+        assert!(packing.depth > Limits::default().depth && applying.depth > packing.depth);
+        let few = Limits { depth: 7, entries: 8, ..Limits::default() };
+        let (packing, applying) = limits(&Copy::new(root(), root()).limits(few));
+        assert_eq!((packing, applying.depth, applying.entries), (few, 8, 8));
+    }
 
     #[test]
     fn pack_rule_24_what_the_path_of_a_source_says() {

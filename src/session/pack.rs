@@ -56,7 +56,7 @@ impl Pack {
     ///
     /// [`ErrorKind::Root`] if it is missing or not a directory.
     pub fn open(root: impl AsRef<Path>) -> Result<Pack, Error> {
-        Root::open(root.as_ref()).map(|root| Pack { root, plan: PackPlan::default() })
+        Root::source(root.as_ref()).map(|root| Pack { root, plan: PackPlan::default() })
     }
 
     /// Packs this path *inside the root*, and no longer all of it; may be said several times, and they are packed in that

@@ -20,6 +20,7 @@ impl Display for Advice {
             Advice::DetectCompression => "the format can be found out from the data",
             Advice::ClampNames => "such names can be kept inside",
             Advice::AllowMounts => "unmount it, leave such entries out, or allow mounts to be crossed",
+            Advice::CrossMounts => "unmount it, or allow mounts to be crossed",
             Advice::Unmount => "unmount it, or leave such entries out",
             Advice::AttributeName => "Linux has no attribute with a longer name, so nobody can have had this one",
             Advice::AttributeValue => {
@@ -31,7 +32,10 @@ impl Display for Advice {
             }
             Advice::MapUser => "add a range to the map of users, or choose another owner",
             Advice::MapGroup => "add a range to the map of groups, or choose another owner",
-            Advice::AllowConflict => "the options forbid that",
+            Advice::AllowConflict => {
+                "remove what is there first: in a copy, and where Options::no_overwrite_dir_nondir is set, neither takes the \
+                 other's place"
+            }
             Advice::AllowSizes => "strict sizes were asked for; else it is taken, with a warning",
             Advice::AllowNamespaces => "allow unshare and mount, or do without lower directories",
             Advice::GiveLowers => "it is in the lower directories of that overlay; name them",
@@ -158,6 +162,10 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::Busy => "something is mounted on it or uses it",
         Advice::LinkAcross => {
             "a hardlink cannot lead to another mount, nor to another project where the disk has quotas for those"
+        }
+        Advice::NoSuchDirectory => {
+            "no such directory: of the destination of a copy only the last name may be missing, and where it ends in / for a \
+             directory alone"
         }
         Advice::NotADirectory => "something in its path is not a directory",
         Advice::Symlinks => "its path leads through more than 40 symlinks",

@@ -21,6 +21,7 @@ impl Display for Cause {
             Cause::Pattern { pattern, what } => {
                 write!(f, "a pattern does not parse: {}: {what}", Quoted(pattern.as_bytes()))
             }
+            Cause::IgnoreLine { line, what } => write!(f, "line {line} of the .dockerignore does not parse: {what}"),
             Cause::Malformed { what, offset } => {
                 write!(f, "malformed at byte {offset} of the uncompressed stream: {what}")
             }
@@ -100,6 +101,7 @@ impl Display for MarkProblem {
             MarkProblem::NeedsLowers => "says that what is there is in a lower directory, and none was named",
             MarkProblem::NotThere => "says that what is there is in a lower directory, and it is in none",
             MarkProblem::Malformed => "is neither a name nor a path",
+            MarkProblem::NoMetacopy => "has a value that says no metacopy: overlayfs shows EIO in place of the file",
             MarkProblem::NotFollowed => "is not followed by overlayfs either, since anybody can set it",
             MarkProblem::OutOfReach => "cannot be read here: that takes CAP_SYS_ADMIN in the first user namespace",
         })

@@ -57,6 +57,7 @@ impl Display for EventKind {
             EventKind::Source(change) => change.fmt(f),
             EventKind::SocketSkipped
             | EventKind::Unreadable { .. }
+            | EventKind::MountNotEntered
             | EventKind::MountCrossed
             | EventKind::XattrUnreadable { .. }
             | EventKind::ForeignCapability { .. }
@@ -119,6 +120,9 @@ fn of_packing(event: &EventKind, f: &mut Formatter<'_>) -> fmt::Result {
     match event {
         EventKind::SocketSkipped => f.write_str("left out: a socket, for which tar has no type"),
         EventKind::Unreadable { errno } => write!(f, "left out: it cannot be read: {}", Number(*errno)),
+        EventKind::MountNotEntered => {
+            f.write_str("another file system is mounted here: the directory was packed, and nothing that is in it")
+        }
         EventKind::MountCrossed => f.write_str("another file system is mounted here, and was packed too"),
         EventKind::XattrUnreadable { name, errno } => {
             write!(f, "extended attribute {} left out: it cannot be read: {}", Quoted(name), Number(*errno))

@@ -107,7 +107,7 @@ fn causes_say_what_helps() {
         (Cause::Refused(Refusal::Uid), "the map of users"),
         (Cause::Refused(Refusal::Gid), "the map of groups"),
         (Cause::Refused(Refusal::UnknownType(b'\x07')), "type flag '\\x07'"),
-        (Cause::Refused(Refusal::DirectoryConflict), "the options forbid that"),
+        (Cause::Refused(Refusal::DirectoryConflict), "remove what is there first"),
         (Cause::Refused(Refusal::HeaderOnlySize), "strict sizes were asked for"),
         (
             Cause::LowersNotHeld(1),
@@ -122,6 +122,7 @@ fn causes_say_what_helps() {
         ),
         (Cause::OverlayMark { name: b"x".into(), what: MarkProblem::NotThere }, "it is in none"),
         (Cause::OverlayMark { name: b"x".into(), what: MarkProblem::Malformed }, "neither a name nor a path"),
+        (Cause::OverlayMark { name: b"x".into(), what: MarkProblem::NoMetacopy }, "shows EIO"),
         (Cause::OverlayMark { name: b"x".into(), what: MarkProblem::NotFollowed }, "anybody can set it"),
         (Cause::OverlayMark { name: b"x".into(), what: MarkProblem::OutOfReach }, "CAP_SYS_ADMIN"),
         (Cause::Cancelled, "cancelled"),

@@ -55,6 +55,44 @@ fn it_writes_what_the_library_writes() {
     assert_eq!(text(&said.stderr), "a\n.wh.b\nd/\nd/.wh.x\nd/y\n");
 }
 
+/// What is left out is neither changed nor gone.
+#[test]
+fn patterns_choose_what_of_a_change_is_packed() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (lower, upper) = (make(&scratch, "lower", "a b d/ d/x o/ o/f"), make(&scratch, "upper", "a=new d/ d/y o/"));
+    let [below, above] = [&lower, &upper].map(|path| path.to_str().expect("UTF-8"));
+    let list = scratch.file("list", "*x\nb\n");
+    let list = list.to_str().expect("UTF-8");
+    for (options, want) in [
+        (&["--exclude", "d"][..], "a .wh.b o/ o/.wh.f"),
+        (&["--exclude", "b", "--exclude", "d/x"], "a d/ d/y o/ o/.wh.f"),
+        (&["--include", "d"], "d/ d/.wh.x d/y"),
+        (&["--exclude-from", list], "a d/ d/y o/ o/.wh.f"),
+        (&["--include-from", list], ".wh.b d/.wh.x"),
+        (&["--dockerignore", list], "a d/ d/.wh.x d/y o/ o/.wh.f"),
+    ] {
+        assert_eq!(names_of(&packs(&[&["diff"], options, &[below, above]].concat())), want, "{options:?}");
+    }
+    white(&scratch, "upper/b");
+    mark(&upper.join("o"), "trusted.overlay.opaque", "y");
+    for (options, want) in [
+        (&["--exclude", "b"][..], "./ a d/ d/y o/ o/.wh.f"),
+        (&["--exclude", "o"], "./ a .wh.b d/ d/y"),
+        (&["--exclude", "o/f"], "./ a .wh.b d/ d/y o/"),
+        (&["--include", "d"], "./ d/ d/y"),
+    ] {
+        let words = [&["diff", "--overlay", "--lower", below], options, &[above]].concat();
+        assert_eq!(names_of(&packs(&words)), want, "{options:?}");
+    }
+    let bad = scratch.file("bad", "!\n");
+    let said = run(&["diff", "--dockerignore", bad.to_str().expect("UTF-8"), below, above]);
+    assert!(said.status.code() == Some(2) && text(&said.stderr).contains("bad\": line 1: "), "{}", text(&said.stderr));
+    assert_eq!(run(&["diff", "--include-from", "-", "--dockerignore", "-", below, above]).status.code(), Some(2));
+}
+
 #[test]
 fn json_tells_what_a_manifest_needs_and_counts_whiteouts() {
     let scratch = Scratch::new();

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use rustix::fs::{XattrFlags, lremovexattr, lsetxattr};
-use untar_in_root::{Diff, ErrorKind, PackOptions, Tolerance};
+use untar_in_root::{Cause, Diff, ErrorKind, MarkProblem, PackOptions, Tolerance};
 
-use super::{between, make, over, written};
+use super::{archive_of, between, cause, make, mark, over, written};
 use crate::pack::generate::Random;
 use crate::pack::hostile::{SECRET, change, seconds};
-use crate::support::privilege::need_root;
+use crate::support::privilege::{need_mount, need_root};
 use crate::support::scratch::Scratch;
 
 const TARGETS: [&str; 8] =
@@ -112,4 +112,41 @@ fn pack_rule_26_whoever_changes_what_is_compared_gets_nothing_from_outside() {
         return;
     }
     attacked("compared", false, |lower, root| between(lower, root, told));
+}
+
+/// Beside a mounted overlay: what that shows of a metacopy is packed, and where it answers EIO the run fails.
+#[test]
+fn pack_rule_22_a_metacopy_that_overlayfs_refuses_is_refused() {
+    if !need_root() || !need_mount() {
+        return;
+    }
+    for (value, whole) in [("", true), ("\0\x04\0\0", true), ("y", false), ("yes", false)] {
+        let scratch = Scratch::new();
+        let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|name| scratch.dir(name));
+        scratch.file("lower/f", "content");
+        fs::File::create(upper.join("f")).and_then(|file| file.set_len(7)).expect("a file");
+        mark(&upper.join("f"), "trusted.overlay.metacopy", value);
+        let options =
+            format!("metacopy=on,lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+        let status = std::process::Command::new("mount")
+            .args(["-t", "overlay", "-o", &options, "overlay"])
+            .arg(&merged)
+            .status();
+        assert!(status.expect("mount").success());
+        let shown = fs::read(merged.join("f"));
+        rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::empty()).expect("unmounting it");
+        let packed = over(&upper, &[lower], |_| ());
+        // Before 6.6 there were no digests, and overlayfs looked at no value.
+        let refuses = shown.is_err();
+        assert!(!refuses || shown.is_err_and(|error| error.raw_os_error() == Some(5)), "{value:?}");
+        assert!(!(whole && refuses), "{value:?}");
+        match whole {
+            true => assert_eq!(crate::pack::entries(&archive_of(packed))[1].body, b"content", "{value:?}"),
+            false => {
+                let problem = MarkProblem::NoMetacopy;
+                let want = Cause::OverlayMark { name: "trusted.overlay.metacopy".into(), what: problem };
+                assert_eq!(cause(packed), want, "{value:?}");
+            }
+        }
+    }
 }

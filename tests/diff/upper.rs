@@ -252,6 +252,13 @@ fn pack_rule_22_hostile_marks_lead_nowhere() {
         let told = of_file(&[meta, ("trusted.overlay.redirect", to)], Trusted);
         assert_eq!(told, problem("trusted.overlay.metacopy", MarkProblem::NotThere), "{to}");
     }
+    // What overlayfs shows no content of; it is not read through the lower layers. The longest are values of no mark.
+    let long = "y".repeat(5000);
+    for value in ["y", "yes", "\x01\x04\0\0", "\0\x05\0\0", "\0\x04\0\0digest", &long] {
+        let told =
+            of_file(&[("trusted.overlay.metacopy", value), ("trusted.overlay.redirect", "/etc/shadow")], Trusted);
+        assert_eq!(told, problem("trusted.overlay.metacopy", MarkProblem::NoMetacopy), "{value:?}");
+    }
     let forged = [("user.overlay.metacopy", ""), ("user.overlay.redirect", "/etc/shadow")];
     assert_eq!(of_file(&forged, User), problem("user.overlay.metacopy", MarkProblem::NotFollowed));
     // Under the other prefix it is a file like any other.

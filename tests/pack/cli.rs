@@ -217,11 +217,13 @@ fn limits_and_what_contradicts_itself() {
         assert_eq!(said.status.code(), Some(1), "{option}");
         assert!(text(&said.stderr).contains(option), "{}", text(&said.stderr));
     }
+    for (option, most) in [("--gzip=0", 9), ("--gzip=10", 9), ("--gzip=fast", 9), ("--zstd=0", 19), ("--zstd=20", 19)] {
+        let said = run(&["pack", option, name]);
+        assert_eq!(said.status.code(), Some(2), "{option}");
+        assert!(text(&said.stderr).contains(&format!("a level from 1 to {most}")), "{}", text(&said.stderr));
+    }
     for words in [
-        &["--gzip=0"][..],
-        &["--gzip=10"],
-        &["--zstd=20"],
-        &["--gzip", "--zstd"],
+        &["--gzip", "--zstd"][..],
         &["--rebase=a"],
         &["--xattrs=none", "--trusted-xattrs=allow"],
         &["--xattrs=capability", "--recorded-owners=allow"],
@@ -234,7 +236,28 @@ fn limits_and_what_contradicts_itself() {
     assert_eq!(run(&["pack", "--security-xattrs=allow", "--recorded-owners=allow", name]).status.code(), Some(0));
     let said = run(&["pack", name, "missing"]);
     assert!(said.status.code() == Some(1) && text(&said.stderr).contains("\"missing\""), "{}", text(&said.stderr));
-    assert_eq!(run(&["pack", "/nonexistent"]).status.code(), Some(3));
+    let said = run(&["pack", "/nonexistent"]);
+    assert_eq!(said.status.code(), Some(3));
+    assert!(!text(&said.stderr).contains("mkdir"), "an empty one would not help: {}", text(&said.stderr));
+}
+
+/// Words of ours about wrong usage have the usage of the command that was used.
+#[test]
+fn wrong_usage_is_told_with_the_usage_of_its_own_command() {
+    for (words, command) in [
+        (&["pack", "--rebase=a", "."][..], "pack"),
+        (&["pack", "--quiet", "--progress", "."], "pack"),
+        (&["diff", "a"], "diff"),
+        (&["diff", "--overlay", "a", "b"], "diff"),
+        (&["copy", "nocolon", "a:b"], "copy"),
+        (&["copy", "--quiet", "--progress", "a:b", "a:b"], "copy"),
+        (&["image", "--quiet", "--progress", "a", "b"], "image"),
+    ] {
+        let said = run(words);
+        assert_eq!(said.status.code(), Some(2), "{words:?}");
+        let usage = format!("Usage: untar-in-root {command} [OPTIONS]");
+        assert!(text(&said.stderr).contains(&usage), "{words:?}: {}", text(&said.stderr));
+    }
 }
 
 #[test]
@@ -244,7 +267,7 @@ fn a_bad_dockerignore_is_wrong_usage() {
     let ignore = scratch.file("ignore", "a\n!\n");
     let said = run(&["pack", "--dockerignore", ignore.to_str().expect("UTF-8"), root.to_str().expect("UTF-8")]);
     assert_eq!(said.status.code(), Some(2), "{}", text(&said.stderr));
-    assert!(text(&said.stderr).contains("line 2"), "{}", text(&said.stderr));
+    assert!(text(&said.stderr).contains(&format!("{:?}: line 2: ", ignore)), "{}", text(&said.stderr));
 }
 
 #[test]

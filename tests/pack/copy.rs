@@ -146,10 +146,10 @@ fn pack_rule_24_what_docker_cp_refuses_is_refused() {
         ("f", "new/", false, "Entry"),
         ("f", "old/", false, "Entry"),
         ("fl", "new/", false, "Entry"),
-        ("f", "none/new", false, "Root"),
-        ("f", "none/new/", false, "Root"),
-        ("f", "old/new", false, "Root"),
-        ("f", "new/.", false, "Root"),
+        ("f", "none/new", false, "Entry"),
+        ("f", "none/new/", false, "Entry"),
+        ("f", "old/new", false, "Entry"),
+        ("f", "new/.", false, "Entry"),
         // A directory onto a file, and the reverse.
         ("d", "old", false, "Refused"),
         ("d/.", "old", false, "Refused"),
@@ -157,10 +157,10 @@ fn pack_rule_24_what_docker_cp_refuses_is_refused() {
         ("d", "full", false, "Refused"),
         ("f", "full", false, "Refused"),
         // Behind a link more than the last component is missing; links without an end.
-        ("f", "far", false, "Root"),
-        ("d", "far", false, "Root"),
-        ("f", "me", false, "Root"),
-        ("f", "me/x", false, "Root"),
+        ("f", "far", false, "Entry"),
+        ("d", "far", false, "Entry"),
+        ("f", "me", false, "Entry"),
+        ("f", "me/x", false, "Entry"),
         // No directory, nothing at all.
         ("f/", "dir", false, "Entry"),
         ("f/.", "dir", false, "Entry"),
@@ -326,15 +326,96 @@ fn copy_at_the_command_line() {
     let value: serde_json::Value = serde_json::from_slice(&said.stderr).expect("one object");
     assert_eq!((&value["ok"], &value["report"]["applied"]["entries"]["files"]), (&true.into(), &1.into()), "{value}");
     assert_eq!(value["report"]["packed"]["entries"]["files"], 1, "{value}");
-    for (source, destination, status) in [("missing", "dir", 1), ("d", "old", 1), ("f", "none/x", 3)] {
+    let (beside, nowhere) = ("remove what is there first", "no such directory");
+    for (source, destination, want) in [
+        ("missing", "dir", "ENOENT"),
+        ("d", "old", beside),
+        ("f", "full", beside),
+        ("f", "none/x", nowhere),
+        ("f", "newer/", nowhere),
+        ("f", "far", nowhere),
+        ("f", "old/x", "not a directory"),
+        ("f", "me", "symlinks"),
+    ] {
         let said = copies(&[], source, destination);
-        assert_eq!(said.status.code(), Some(status), "{source} {destination}: {}", text(&said.stderr));
+        assert_eq!(said.status.code(), Some(1), "{source} {destination}: {}", text(&said.stderr));
+        assert!(text(&said.stderr).contains(want), "{source} {destination}: {}", text(&said.stderr));
+        assert!(!text(&said.stderr).contains("meanwhile"), "{}", text(&said.stderr));
     }
     assert_eq!(run(&["copy", "nocolon", "a:b"]).status.code(), Some(2));
     assert_eq!(run(&["copy", "/nonexistent:a", "/nonexistent:b"]).status.code(), Some(3));
     assert_eq!(copies(&["--quiet", "--progress"], "f", "dir").status.code(), Some(2));
+    // What fingers type.
+    assert_eq!(copies(&["-a"], "f", "habit").status.code(), Some(0));
+    assert_eq!(copies(&["-rL"], "fl", "habit").status.code(), Some(0));
     let id = rustix::process::geteuid().as_raw();
     assert_eq!(copies(&["--chown", &format!("{id}:{id}")], "f", "dir").status.code(), Some(0));
+}
+
+/// A colon ends a ROOT; one with a colon in its name is given in another way, which is said.
+#[test]
+fn a_root_with_a_colon_in_its_name() {
+    let scratch = Scratch::new();
+    let (_, to) = roots(&scratch);
+    put(&scratch.dir("a:b:c"), &["f"], &[]);
+    let run = |line: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).arg(program_path()).arg(&to).current_dir(scratch.path()).output().expect("sh")
+    };
+    let said = run("exec \"$0\" copy a:b:c:f \"$1\":new");
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(said.status.code(), Some(2), "{words}");
+    assert!(words.contains("a:b:c can be given as /dev/fd/3"), "{words}");
+    assert!(words.contains("Usage: untar-in-root copy"), "{words}");
+    for line in ["exec \"$0\" copy /dev/fd/3:f \"$1\":new 3<a:b:c", "cd a:b:c && exec \"$0\" copy .:f \"$1\":newer"] {
+        let said = run(line);
+        assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+    assert_eq!(fs::read_to_string(to.join("new")).expect("file"), "f");
+    // Where nothing of that name is there it is the first one that is not.
+    assert_eq!(run("exec \"$0\" copy x:y:z \"$1\":new").status.code(), Some(3));
+}
+
+/// What the one side may send the other takes; a limit is of both.
+#[test]
+fn both_sides_of_a_copy_have_the_same_limits() {
+    use untar_in_root::{Limit, Limits};
+    let scratch = Scratch::new();
+    let (from, to) = (scratch.dir("from"), scratch.dir("to"));
+    put(&from, &["a/b/c/f", "long-name"], &[]);
+    for number in 0..300 {
+        let name = format!("user.{number}");
+        rustix::fs::setxattr(from.join("long-name"), name, b"", rustix::fs::XattrFlags::empty()).expect("attribute");
+    }
+    let copies = |change: fn(&mut Limits), source: &str, destination: &str| {
+        let mut limits = untar_in_root::PackOptions::default().limits;
+        change(&mut limits);
+        let copy = Copy::open(&from, &to).expect("roots").program(program()).limits(limits);
+        copy.source(source).destination(destination).run()
+    };
+    // As deep as may be packed, below the name that it has on its way; with the longest name, which becomes a longer one.
+    copies(|limits| limits.depth = 4, "/", "all").expect("a copy");
+    copies(|limits| limits.name_bytes = 9, "long-name", &"long".repeat(60)).expect("a copy");
+    let error = copies(|limits| limits.depth = 3, "/", "less").expect_err("a limit");
+    crate::support::expected::Expected::Limit(Limit::Depth).assert_of(&error);
+    let (source, destination) = (format!("{}:/", from.display()), format!("{}:cli", to.display()));
+    for option in
+        ["--max-depth=3", "--max-entries=1", "--max-total-bytes=1K", "--max-file-bytes=1", "--max-name-bytes=3"]
+    {
+        let said = run(&["copy", option, &source, &destination]);
+        let (words, option) = (String::from_utf8_lossy(&said.stderr), option.split('=').next().expect("a name"));
+        assert!(said.status.code() == Some(1) && words.contains(option), "{option}: {words}");
+    }
+    let said = run(&[
+        "copy",
+        "--unmapped-ids=nobody",
+        "--max-hardlinks=1",
+        "--max-events=1",
+        "--max-memory=1G",
+        &source,
+        &destination,
+    ]);
+    assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
 /// The roots are entered: what leads out of them leads nowhere.
@@ -351,7 +432,7 @@ fn neither_side_of_a_copy_leaves_its_root() {
     copy(&from, &to, "f", "out", false).expect("inside");
     assert_eq!(fs::read_to_string(to.join("secret")).expect("inside"), "f");
     let error = copy(&from, &to, "f", "host/secret", false).expect_err("nothing there");
-    assert_eq!(error.kind(), ErrorKind::Root, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Entry, "{error}");
     assert_eq!(fs::read_to_string(scratch.join("secret")).expect("file"), "of the host");
     assert_eq!(copy(&from, &to, "../../secret", "dir", false).expect_err("nothing there").kind(), ErrorKind::Entry);
 }

@@ -37,7 +37,7 @@ fn pack_rule_06_what_is_mounted_is_skipped_with_what_its_mount_point_shows() {
     let root = tree(&scratch);
     let (archive, packed) = pack(&root, plain);
     assert_eq!(names_of(&archive), "./ same/ tmpfs/ z");
-    assert_eq!(events(&packed), [EventKind::MountSkipped, EventKind::MountSkipped, EventKind::MountSkipped]);
+    assert_eq!(events(&packed), [EventKind::MountSkipped, EventKind::MountNotEntered, EventKind::MountNotEntered]);
     // What lies over it in the jail is root's, and has another mode.
     let tmpfs = entries(&archive).into_iter().find(|seen| seen.name == b"tmpfs/").expect("the mount point");
     assert_eq!((tmpfs.mode, tmpfs.owner), (0o1711, (5, 6)));
@@ -65,7 +65,7 @@ fn pack_rule_06_a_mount_point_has_its_attributes_and_acls() {
     setxattr(&tmpfs, "trusted.x", b"y", XattrFlags::empty()).expect("attribute");
     setxattr(root.join("same"), "user.x", b"of a bind mount", XattrFlags::empty()).expect("attribute");
     let (archive, packed) = pack(&root, |o| o.trusted_xattrs = true);
-    assert_eq!(events(&packed), [EventKind::MountSkipped, EventKind::MountSkipped, EventKind::MountSkipped]);
+    assert_eq!(events(&packed), [EventKind::MountSkipped, EventKind::MountNotEntered, EventKind::MountNotEntered]);
     let find = |name: &[u8]| entries(&archive).into_iter().find(|seen| seen.name == name).expect("a mount point");
     let text = "user::rwx,user:1001:rwx,group::---,mask::rwx,other::---";
     assert_eq!(find(b"tmpfs/").record("SCHILY.acl.access"), Some(text.as_bytes()));
@@ -120,6 +120,60 @@ fn pack_rule_06_what_is_mounted_is_refused_where_that_is_asked_for() {
     assert_eq!(error.failure().map(|failure| failure.cause.clone()), Some(Cause::CrossesMount), "{error}");
     // The root itself may be one.
     assert_eq!(names_of(&pack(&root.join("tmpfs"), refuse).0), "./ secret");
+}
+
+/// A path that was named is packed, or it is an error: nothing would be an empty archive.
+#[test]
+fn pack_rule_06_a_path_that_is_a_mounted_file_is_refused_unless_it_is_crossed() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let error = packer(&root, plain).path("z").path("resolv.conf").to(std::io::sink()).expect_err("a mount");
+    assert_eq!(
+        error.failure().map(|failure| failure.cause.clone()),
+        Some(Cause::MountPoint { directory: false }),
+        "{error}"
+    );
+    assert_eq!(error.advice(), Some(untar_in_root::Advice::CrossMounts));
+    let cross = |o: &mut PackOptions| o.jail.mounts = Mounts::Cross;
+    assert_eq!(names_of(&pack_paths(&root, &["resolv.conf"], cross)), "resolv.conf");
+    for follow in [false, true] {
+        std::os::unix::fs::symlink("resolv.conf", root.join(format!("link{follow}"))).expect("link");
+        let source = if follow { "linktrue" } else { "resolv.conf" };
+        let copy =
+            untar_in_root::Copy::open(&root, scratch.dir("to")).expect("roots").program(crate::support::run::program());
+        let error = copy.source(source).destination("new").follow(follow).run().expect_err("a mount");
+        assert_eq!(error.kind(), untar_in_root::ErrorKind::Refused, "{error}");
+    }
+    // A directory shows itself.
+    assert_eq!(names_of(&pack_paths(&root, &["same"], plain)), "same/");
+    let name = root.to_str().expect("UTF-8");
+    let said =
+        std::process::Command::new(crate::support::run::program_path()).args(["pack", name, "resolv.conf"]).output();
+    let said = said.expect("the program");
+    let words = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(1), "{words}");
+    assert!(
+        words.contains("\"resolv.conf\"") && words.contains("--mounts cross") && !words.contains("skip"),
+        "{words}"
+    );
+}
+
+#[test]
+fn pack_rule_06_what_is_skipped_is_told_as_what_becomes_of_it() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    let (_, packed) = pack(&root, plain);
+    for event in &packed.events {
+        let (words, directory) = (event.to_string(), event.what == EventKind::MountNotEntered);
+        assert_eq!(words.contains("left out"), !directory, "{words}");
+        assert_eq!(words.contains("the directory was packed"), directory, "{words}");
+    }
 }
 
 #[test]

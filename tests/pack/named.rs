@@ -54,6 +54,48 @@ fn pack_rule_01_where_dots_follow_a_link_the_name_is_that_of_where_it_leads() {
 }
 
 #[test]
+fn pack_rule_01_a_path_that_leads_nowhere_is_told_as_it_was_named() {
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    for (path, errno) in [
+        ("missing", 2),
+        ("ab/../f", 2),
+        ("ab/..", 2),
+        ("a/../../missing", 2),
+        ("a/f/../b.log", 20),
+        ("a/f/", 20),
+        ("a/f/.", 20),
+        ("a/f//", 20),
+        ("lib/x/", 20),
+    ] {
+        let error = packer(&root, plain).path(path).to(std::io::sink()).expect_err(path);
+        let entry = error.failure().and_then(|failure| failure.entry.clone()).expect("an entry");
+        assert_eq!((&entry.path[..], error.raw_os_error()), (path.as_bytes(), Some(errno)), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Entry, "{error}");
+    }
+}
+
+/// As every tool has it: `lstat("f/")`.
+#[test]
+fn pack_rule_01_a_slash_at_the_end_is_a_step_into_a_directory() {
+    let scratch = Scratch::new();
+    let root = tree(&scratch);
+    for (path, want) in [
+        ("a/sub/", "a/sub/ a/sub/g"),
+        ("a/sub/.", "a/sub/ a/sub/g"),
+        ("usr/far", "usr/far"),
+        ("usr/far/", "usr/far/ usr/far/y"),
+        ("usr/far/.", "usr/far/ usr/far/y"),
+        (
+            "./",
+            "./ a/ a/b.log a/f a/sub/ a/sub/g a/up lib top usr/ usr/far usr/lib/ usr/lib/deep/ usr/lib/deep/y usr/lib/x usr/u",
+        ),
+    ] {
+        assert_eq!(names_of(&pack_paths(&root, &[path], plain)), want, "{path}");
+    }
+}
+
+#[test]
 fn pack_rule_18_a_path_through_a_link_contradicts_that_link() {
     let scratch = Scratch::new();
     let root = tree(&scratch);

@@ -129,10 +129,10 @@ fn pack_rule_19_a_dockerignore_means_what_docker_means() {
         let (archive, _) = pack(&root, |o| o.dockerignore = Some(ignore.into()));
         assert_eq!(names_of(&archive), want, "{ignore:?}");
     }
-    for (ignore, what) in [("!", BadPattern::LoneException), ("a\n[", BadPattern::Class)] {
+    for (ignore, line, what) in [("!", 1, BadPattern::LoneException), ("a\n[", 2, BadPattern::Class)] {
         let (error, _) = try_pack(&root, |o| o.dockerignore = Some(ignore.into())).expect_err("bad");
         let cause = error.failure().map(|failure| failure.cause.clone());
-        assert!(matches!(&cause, Some(Cause::Pattern { what: told, .. }) if *told == what), "{cause:?}");
+        assert_eq!(cause, Some(Cause::IgnoreLine { line, what }), "{error}");
         assert_eq!(error.kind(), ErrorKind::Options);
     }
 }

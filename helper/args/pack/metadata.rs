@@ -5,7 +5,7 @@ use super::super::writing::{CONSENT, EPOCH, source_date_epoch};
 use clap::error::ErrorKind;
 use untar_in_root::{IdRange, PackOptions, PackOwner, PackXattrs, UnmappedIds};
 
-const UNMAPPED: &[Word<UnmappedIds>] = &[
+pub(in crate::args) const UNMAPPED: &[Word<UnmappedIds>] = &[
     ("fail", "the run fails", UnmappedIds::Fail),
     ("nobody", "65534 takes its place, with a warning", UnmappedIds::Nobody),
 ];

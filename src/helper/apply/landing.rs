@@ -2,9 +2,9 @@
 
 use super::dirs::{Missing, NodeId};
 use super::{Applier, files, refused};
-use crate::helper::fault::{Fault, Result};
+use crate::helper::fault::{Fault, Result, at};
 use crate::helper::open;
-use crate::report::{EntryKind, Refusal};
+use crate::report::{Call, Descriptor, EntryKind, Purpose, Refusal};
 use crate::wire::Content;
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
@@ -91,8 +91,10 @@ impl Landing {
     fn fits(&self, directory: bool) -> Result<()> {
         match (&self.name, directory) {
             (Some(_), true) if self.taken => Err(refused(Refusal::DirectoryConflict)),
-            (Some(_), false) if self.slash => {
-                Err(Fault::as_if(if self.taken { Errno::ENOTDIR } else { Errno::ENOENT }))
+            (Some(_), false) if self.slash && self.taken => Err(Fault::as_if(Errno::ENOTDIR)),
+            (Some(name), false) if self.slash => {
+                let looked = at(Descriptor::Directory, name).with("<stat>, AT_SYMLINK_NOFOLLOW");
+                Err(Fault::os(Errno::ENOENT, Call::Newfstatat, looked).meant(Purpose::Landing))
             }
             (None, false) if self.content == Content::Alone => Err(Fault::as_if(Errno::ENOTDIR)),
             _ => Ok(()),

@@ -64,6 +64,17 @@ impl From<BadMark> for Fault {
     }
 }
 
+/// What overlayfs takes for the value of a metacopy since Linux 6.6, where it had looked at none before: nothing, or a header
+/// (version 0, the length of all, flags, an algorithm) and a digest, of which `fs-verity` has none over 64 bytes. Of any other
+/// it answers EIO, of some only if it is to compare digests.
+fn is_metacopy(value: &[u8]) -> bool {
+    match value {
+        [] => true,
+        [0, length, _, _, digest @ ..] => usize::from(*length) == value.len() && digest.len() <= 64,
+        _ => false,
+    }
+}
+
 impl Marks {
     fn prefix(self) -> &'static [u8] {
         match self {
@@ -97,11 +108,16 @@ impl Marks {
             Shape::CharDevice { major: 0, minor: 0 } => Stands::Whiteout,
             Shape::CharDevice { .. } | Shape::Other => Stands::Itself { regular: false },
             Shape::Regular { size: 0 } if mark("whiteout")?.is_some() => Stands::Whiteout,
-            Shape::Regular { .. } if mark("metacopy")?.is_some() => {
-                self.follows("metacopy")?;
-                Stands::Metacopy { redirect: redirect(mark("redirect")?)? }
-            }
-            Shape::Regular { .. } => Stands::Itself { regular: true },
+            Shape::Regular { .. } => match mark("metacopy")? {
+                None => Stands::Itself { regular: true },
+                Some(value) => {
+                    self.follows("metacopy")?;
+                    if !is_metacopy(&value) {
+                        return Err(BadMark { name: self.name("metacopy"), what: MarkProblem::NoMetacopy }.into());
+                    }
+                    Stands::Metacopy { redirect: redirect(mark("redirect")?)? }
+                }
+            },
             // `x` only says that there are whiteouts by attribute.
             Shape::Directory if mark("opaque")?.is_some_and(|value| value == b"y") => {
                 Stands::Directory { opaque: true, redirect: None }

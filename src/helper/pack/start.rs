@@ -57,26 +57,46 @@ struct Way {
 }
 
 impl Finder<'_> {
-    /// Finds what the path names; its last component must be there.
+    /// Finds what the path names; its last component must be there. A `/` or `/.` at its end is a step into a directory.
     pub(crate) fn find(&mut self, path: &[u8]) -> Result<Found> {
+        let wants_directory = path.ends_with(b"/") || path.ends_with(b"/.");
         let parts = parts(path);
         let (last, above) = match parts.split_last() {
             Some((last, above)) if **last != *b".." => (Some(*last), above),
             _ => (None, &parts[..]),
         };
         let mut way = self.way(above)?;
-        let linked = way.linked;
-        let path = way.named.join(&b'/');
         let Some(last) = last else {
-            let dir = self.read(&way.dir)?;
-            let seen = look::of(&dir).call(Call::Statx, || at(Descriptor::Directory, "").with("AT_EMPTY_PATH"))?;
-            return Ok(Found { path: path.clone(), linked, inode: seen.inode, start: Start::Directory { dir, path } });
+            let path = way.named.join(&b'/');
+            return self.directory_at(&way, path, way.linked);
         };
         let seen = look::at(&way.dir, last)
             .call(Call::Statx, || at(Descriptor::Directory, last).with("AT_SYMLINK_NOFOLLOW"))?;
+        let above = way.named.join(&b'/');
         way.named.push(last.to_vec());
-        let start = Start::Entry { dir: way.dir, path, listing: Listing::of_one(last) };
-        Ok(Found { path: way.named.join(&b'/'), linked, inode: seen.inode, start })
+        let path = way.named.join(&b'/');
+        if wants_directory && seen.kind != FileType::Directory {
+            self.go(&mut way, vec![last.to_vec()], false)?;
+            return self.directory_at(&way, path, way.linked);
+        }
+        self.is_entered(&seen)?;
+        let start = Start::Entry { dir: way.dir, path: above, listing: Listing::of_one(last) };
+        Ok(Found { path, linked: way.linked, inode: seen.inode, start })
+    }
+
+    fn directory_at(&mut self, way: &Way, path: Vec<u8>, linked: bool) -> Result<Found> {
+        let dir = self.read(&way.dir)?;
+        let seen = look::of(&dir).call(Call::Statx, || at(Descriptor::Directory, "").with("AT_EMPTY_PATH"))?;
+        Ok(Found { path: path.clone(), linked, inode: seen.inode, start: Start::Directory { dir, path } })
+    }
+
+    /// What was named is packed, or it is an error: of what is mounted on a file nothing would be (rule 6).
+    fn is_entered(&self, seen: &Seen) -> Result<()> {
+        match seen.kind {
+            FileType::Directory => Ok(()),
+            _ if self.cross || !seen.is_mounted_on(self.seen) => Ok(()),
+            _ => Err(Cause::MountPoint { directory: false }.into()),
+        }
     }
 
     /// Finds what a path leads to, through a link that it ends in too. Its path is that of where it leads.
@@ -85,18 +105,19 @@ impl Finder<'_> {
         let parts = parts(path).into_iter().rev().map(<[u8]>::to_vec).collect();
         let path = |way: &Way| way.real.join(&b'/');
         match self.go(&mut way, parts, !directory)? {
-            None => {
-                let dir = self.read(&way.dir)?;
-                let seen = look::of(&dir).call(Call::Statx, || at(Descriptor::Directory, "").with("AT_EMPTY_PATH"))?;
-                let start = Start::Directory { dir, path: path(&way) };
-                Ok(Found { path: path(&way), linked: false, inode: seen.inode, start })
-            }
-            Some((last, inode)) => {
+            None => self.directory_at(&way, path(&way), false),
+            Some((last, seen)) => {
+                self.is_entered(&seen)?;
                 let above = path(&way);
                 let listing = Listing::of_one(&last);
                 way.real.push(last);
                 let path = path(&way);
-                Ok(Found { path, linked: false, inode, start: Start::Entry { dir: way.dir, path: above, listing } })
+                Ok(Found {
+                    path,
+                    linked: false,
+                    inode: seen.inode,
+                    start: Start::Entry { dir: way.dir, path: above, listing },
+                })
             }
         }
     }
@@ -124,7 +145,7 @@ impl Finder<'_> {
 
     /// Goes what parts of a path say, which a link may make more; what comes next is last. `open`: it may end in what is
     /// neither a directory nor a link, which is told.
-    fn go(&mut self, way: &mut Way, mut parts: Vec<Vec<u8>>, open: bool) -> Result<Option<(Vec<u8>, Inode)>> {
+    fn go(&mut self, way: &mut Way, mut parts: Vec<Vec<u8>>, open: bool) -> Result<Option<(Vec<u8>, Seen)>> {
         while let Some(part) = parts.pop() {
             match &part[..] {
                 b"" | b"." => {}
@@ -136,9 +157,9 @@ impl Finder<'_> {
                     None => {
                         if open
                             && parts.is_empty()
-                            && let Some(inode) = other(&way.dir, name)
+                            && let Some(seen) = other(&way.dir, name)
                         {
-                            return Ok(Some((part, inode)));
+                            return Ok(Some((part, seen)));
                         }
                         way.dir = self.step(&way.dir, name)?;
                         way.real.push(part);
@@ -219,9 +240,8 @@ impl Way {
 }
 
 /// What is there, if it is neither a directory nor a link.
-fn other(dir: &OwnedFd, name: &[u8]) -> Option<Inode> {
-    let seen = look::at(dir, name).ok()?;
-    (!matches!(seen.kind, FileType::Directory | FileType::Symlink)).then_some(seen.inode)
+fn other(dir: &OwnedFd, name: &[u8]) -> Option<Seen> {
+    look::at(dir, name).ok().filter(|seen| !matches!(seen.kind, FileType::Directory | FileType::Symlink))
 }
 
 /// The components of a path.
@@ -236,16 +256,4 @@ pub(crate) fn again(dir: &OwnedFd) -> Result<OwnedFd> {
 
 fn not_there(errno: Errno, name: &[u8]) -> Fault {
     open::failed(errno, STEP, Descriptor::Directory, name)
-}
-
-/// A path that leads nowhere, as it is told: `..` folded away, never above the root.
-pub(crate) fn told(path: &[u8]) -> Vec<u8> {
-    let mut kept: Vec<&[u8]> = Vec::new();
-    for part in parts(path) {
-        match part {
-            b".." => drop(kept.pop()),
-            part => kept.push(part),
-        }
-    }
-    kept.join(&b'/')
 }

@@ -16,12 +16,13 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
         Cause::Empty => Advice::AllowEmpty,
         Cause::Compressed { what, .. } => return of_damage(*what),
         Cause::PathEscapes | Cause::LinkEscapes => Advice::ClampNames,
+        Cause::CrossesMount | Cause::MountPoint { .. } if is_named(failure) => Advice::CrossMounts,
         Cause::CrossesMount => Advice::AllowMounts,
         Cause::MountPoint { .. } => Advice::Unmount,
         Cause::Limit { limit: Limit::XattrName, .. } => Advice::AttributeName,
         Cause::Limit { limit: Limit::XattrBytes, value } if *value >= LARGEST_ATTRIBUTE => Advice::AttributeValue,
         Cause::Limit { limit, .. } => Advice::RaiseLimit(*limit),
-        Cause::Pattern { .. } => Advice::Patterns,
+        Cause::Pattern { .. } | Cause::IgnoreLine { .. } => Advice::Patterns,
         Cause::LinkTargetMissing { .. } => Advice::TargetFirst,
         Cause::Refused(refusal) => return of_refusal(*refusal),
         Cause::UnmappedId { group: false, .. } => Advice::MapUser,
@@ -43,6 +44,11 @@ pub(super) fn advice(failure: &Failure, confinement: Option<&Confinement>) -> Op
         | Cause::OverlayMark { .. }
         | Cause::SameName { .. } => return None,
     })
+}
+
+/// It is of a path that was to be packed, before the first entry: leaving it out is what was not asked for.
+fn is_named(failure: &Failure) -> bool {
+    failure.stage == Stage::Walk && failure.entry.as_ref().is_some_and(|entry| entry.index.is_none())
 }
 
 fn of_damage(damage: Damage) -> Option<Advice> {
@@ -69,6 +75,9 @@ fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) 
     let operation = failure.operation.as_ref();
     if operation.is_some_and(|operation| operation.purpose == Purpose::Beneath) {
         return Some(Advice::Landlock);
+    }
+    if errno == Errno::ENOENT && operation.is_some_and(|operation| operation.purpose == Purpose::Landing) {
+        return Some(Advice::NoSuchDirectory);
     }
     match failure.stage {
         Stage::Enter => of_entering(operation?, errno),

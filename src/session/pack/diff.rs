@@ -46,7 +46,7 @@ impl Diff {
     /// [`ErrorKind::Root`] if it is missing or not a directory.
     pub fn upper(dir: impl AsRef<Path>) -> Result<Diff, Error> {
         let what = PlanPacks::Upper { prefix: OverlayPrefix::Auto, lowers: Vec::new() };
-        Root::open(dir.as_ref()).map(|root| Diff::of(root, what))
+        Root::source(dir.as_ref()).map(|root| Diff::of(root, what))
     }
 
     /// A packing of what makes `upper` of `lower`: two directories, which are opened now. Neither has marks of overlayfs.
@@ -56,7 +56,7 @@ impl Diff {
     /// [`ErrorKind::Root`] if one of them is missing or not a directory.
     pub fn between(lower: impl AsRef<Path>, upper: impl AsRef<Path>) -> Result<Diff, Error> {
         let what = PlanPacks::Between { lower: Lower::open(lower)?.0 };
-        Root::open(upper.as_ref()).map(|root| Diff::of(root, what))
+        Root::source(upper.as_ref()).map(|root| Diff::of(root, what))
     }
 
     fn of(root: Root, what: PlanPacks) -> Diff {

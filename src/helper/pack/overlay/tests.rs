@@ -102,6 +102,22 @@ fn rule_22_metacopies_have_their_content_elsewhere() {
     assert_eq!(stands(Marks::Trusted, FILE, &attributes[..1]), Ok(Stands::Metacopy { redirect: None }));
     assert_eq!(stands(Marks::Trusted, FILE, &attributes[1..]), Ok(ITSELF));
     let bad = |name: &str, what| Err(BadMark { name: name.into(), what });
+    // Nothing, or a header of four bytes that has the length of all, and a digest.
+    for (value, whole) in [
+        ("\0\x04\0\0", true),
+        ("\0\x24\0\x01 a digest of thirty-two bytes.. ", true),
+        ("y", false),
+        ("\0\x04\0", false),
+        ("\x01\x04\0\0", false),
+        ("\0\x05\0\0", false),
+        ("\0\x05\0\x01", false),
+    ] {
+        let want = match whole {
+            true => Ok(Stands::Metacopy { redirect: None }),
+            false => bad("trusted.overlay.metacopy", MarkProblem::NoMetacopy),
+        };
+        assert_eq!(stands(Marks::Trusted, FILE, &[("trusted.overlay.metacopy", value)]), want, "{value:?}");
+    }
     let climbing = stands(Marks::Trusted, FILE, &[attributes[0], ("trusted.overlay.redirect", "..")]);
     assert_eq!(climbing, bad("trusted.overlay.redirect", MarkProblem::Malformed));
     // Who owns a file could have another's content read.

@@ -126,7 +126,7 @@ impl Packer<'_> {
         }
         if mounted {
             let crosses = self.rules.crosses();
-            self.journal.event(if crosses { EventKind::MountCrossed } else { EventKind::MountSkipped });
+            self.journal.event(if crosses { EventKind::MountCrossed } else { EventKind::MountNotEntered });
         }
         unlisted.map_or(Ok(()), |fault| self.unlisted(fault))
     }
@@ -135,7 +135,7 @@ impl Packer<'_> {
     pub(super) fn goes_on(&mut self, spot: &Spot<'_>, seen: &Seen) -> bool {
         let (mounted, crosses) = (seen.is_mounted_on(&spot.dir.seen.unwrap_or(self.rules.top)), self.rules.crosses());
         if mounted {
-            self.journal.event(if crosses { EventKind::MountCrossed } else { EventKind::MountSkipped });
+            self.journal.event(if crosses { EventKind::MountCrossed } else { EventKind::MountNotEntered });
         }
         !mounted || crosses
     }
