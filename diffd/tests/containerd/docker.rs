@@ -3,10 +3,12 @@
 use crate::chroots::{RELEASES, Release};
 use crate::doors::Passed;
 use crate::images::{archive, sample};
-use crate::machine::{Differ, Machine, Running, put, socket_of};
+use crate::machine::{Differ, Machine, Running, put, socket_of, words};
 use crate::registry;
 use crate::relay::{RELAY, Relay};
 use crate::support::process::wait_until;
+use crate::support::tree::{But, Tree, assert_same};
+use crate::views::View;
 use std::fs;
 
 const HOST: &str = "unix:///var/d/docker.sock";
@@ -67,6 +69,29 @@ impl Docker {
         if self.machine.release == Release::Forky { layers } else { 0 }
     }
 
+    /// This image, unpacked by containerd's own differ and mounted, is what this container's root is.
+    fn is_walked(&self, image: &str, container: &str) {
+        let machine = &self.machine;
+        self.run(&["save", "-o", "/var/d/committed.tar", image]);
+        let _walking = machine.containerd("w", Differ::Walking);
+        machine.run(&words(&machine.ctr("w", "n", &["images", "import", "/var/d/committed.tar"])));
+        let place = "/var/d/container";
+        fs::create_dir_all(machine.path(place)).expect("place");
+        let mounts = machine.ctr("c", "moby", &["snapshots", "mounts", place, container]);
+        let command = machine.run(&words(&mounts));
+        machine.run(&["sh", "-c", &format!("busybox {command}")]);
+        let view = View::of(machine, "w", "n", image);
+        // Times of a layer are whole seconds; of directories that no layer lists, `walking` makes them.
+        let mut but = vec![But::Field("mtime")];
+        // Between image and container there is one more layer, of Docker's own.
+        but.extend(
+            [".dockerenv", "dev", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc", "sys"]
+                .map(But::Path),
+        );
+        assert_same(image, &Tree::read(&view.place), &Tree::read(&machine.path(place)), &but);
+        machine.run(&["umount", place]);
+    }
+
     fn forget(&self) {
         self.run(&["image", "prune", "-af"]);
     }
@@ -102,6 +127,7 @@ fn docker_containers_have_what_the_differ_has_applied() {
         let again = docker.run(&["create", "--network", "none", "localhost/u:latest", "/sh"]);
         docker.run(&["cp", &format!("{}:/more", again.trim()), "/var/d/committed"]);
         assert_eq!(fs::read(docker.machine.path("/var/d/committed")).expect("copied"), b"5");
+        docker.is_walked("localhost/u:latest", id);
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::containerd::{Containerd, Mood};
 use crate::interface::diff::DiffRequest;
 use crate::interface::types::{Descriptor, Mount};
+use crate::operation::metrics;
 use crate::server::{GZIP, OCI, Server, ZSTD, bind, digest, overlay, within};
 use crate::support::privilege::need_root;
 use crate::support::tree::{Tree, assert_same};
@@ -277,6 +278,44 @@ fn headers(tar: &[u8]) -> Vec<(String, u64)> {
         at += 512 + usize::try_from(octal(&header[124..136])).expect("small").next_multiple_of(512);
     }
     all
+}
+
+#[test]
+fn layers_that_are_made_are_counted_apart() {
+    let dir = tempfile::tempdir().expect("directory");
+    let place = dir.path().join("metrics.sock");
+    let words = ["--metrics", place.to_str().expect("path")];
+    let Some(mut commit) = Commit::of(Containerd::start(), &words) else { return };
+    commit.make(commit.request(OCI)).expect("made");
+    commit.make(DiffRequest { right: vec![], ..commit.request(OCI) }).expect_err("no mounts");
+    let text = metrics(&place);
+    for line in [
+        "untar_in_root_applies_total 0",
+        "untar_in_root_diffs_total 1",
+        "untar_in_root_diff_failures_total{code=\"InvalidArgument\"} 1",
+        "untar_in_root_diff_out_bytes_total 1024",
+        "untar_in_root_diff_tar_bytes_total 1024",
+        "untar_in_root_in_flight 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line:?} in {text}");
+    }
+}
+
+/// Whoever owns a directory can set those of the other prefix: they are data there.
+#[test]
+fn the_mounts_say_which_marks_are_in_force() {
+    let Some(mut commit) = Commit::of(Containerd::start(), &[]) else { return };
+    fs::create_dir_all(commit.upper.join("etc/old")).expect("directory");
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(commit.upper.join("etc"), "user.overlay.opaque", b"y", flags).expect("mark");
+    let made = commit.make(commit.request(OCI)).expect("made");
+    let plain: Vec<String> = headers(&commit.blob(&made)).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(plain, ["etc/", "etc/old/"]);
+    let mut request = commit.request(OCI);
+    request.right[0].options.push("userxattr".into());
+    let made = commit.make(request).expect("made");
+    let marked: Vec<String> = headers(&commit.blob(&made)).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(marked, ["etc/", "etc/.wh.gone", "etc/old/"]);
 }
 
 /// As the native snapshotter has them, and a bottom layer.

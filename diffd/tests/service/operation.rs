@@ -272,10 +272,7 @@ fn metrics_count_what_came_of_the_calls() {
     let (root, blob) = (server.snapshot("1"), server.blob(OCI, &Tarball::new().file("f", b"1").build()));
     server.apply(blob.clone(), bind(&root)).expect("applied");
     server.apply(blob, vec![]).expect_err("no mounts");
-    let mut stream = UnixStream::connect(&place).expect("connected");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("answered");
+    let text = metrics(&place);
     for line in [
         "untar_in_root_applies_total 1",
         "untar_in_root_failures_total{code=\"InvalidArgument\"} 1",
@@ -287,6 +284,15 @@ fn metrics_count_what_came_of_the_calls() {
     let applied = server.log();
     let applied = applied.lines().find(|line| line.contains("\"applied\"")).expect("a line");
     assert!(applied.contains("\"entries\":1") && applied.contains("\"digest\":\"sha256:"), "{applied}");
+}
+
+/// What a monitor is told at this socket.
+pub(crate) fn metrics(place: &Path) -> String {
+    let mut stream = UnixStream::connect(place).expect("connected");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("asked");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answered");
+    text
 }
 
 #[test]
