@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, clippy::print_stdout)]
 
 mod bad;
+mod commit;
 mod configure;
 mod containerd;
 mod faults;
@@ -13,6 +14,7 @@ mod results;
 mod server;
 mod setup;
 mod units;
+mod unmade;
 
 /// What the library's tests stand on too.
 #[path = "../../../tests/support"]
