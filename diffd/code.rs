@@ -10,6 +10,19 @@ use nix::libc;
 use tonic::Code;
 use untar_in_root::{Call, Cause, Damage, Error, ErrorKind, Failure, Limit, Operation, Stage};
 
+/// Those that are answered; for a layer that is made, containerd may have others.
+pub(crate) const ALL: [Code; 9] = [
+    Code::Cancelled,
+    Code::InvalidArgument,
+    Code::NotFound,
+    Code::ResourceExhausted,
+    Code::FailedPrecondition,
+    Code::Unimplemented,
+    Code::Internal,
+    Code::Unavailable,
+    Code::DataLoss,
+];
+
 /// The code, also the label of the metric.
 pub(crate) fn of(trouble: &Trouble) -> Code {
     match trouble {

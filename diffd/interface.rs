@@ -17,6 +17,11 @@ pub mod containerd {
                 tonic::include_proto!("containerd.services.diff.v1");
             }
         }
+        pub mod introspection {
+            pub mod v1 {
+                tonic::include_proto!("containerd.services.introspection.v1");
+            }
+        }
         pub mod leases {
             pub mod v1 {
                 tonic::include_proto!("containerd.services.leases.v1");
@@ -29,6 +34,8 @@ pub mod containerd {
 #[allow(unused_imports)]
 pub use containerd::services::content::v1 as content;
 pub use containerd::services::diff::v1 as diff;
+#[allow(unused_imports)]
+pub use containerd::services::introspection::v1 as introspection;
 #[allow(unused_imports)]
 pub use containerd::services::leases::v1 as leases;
 pub use containerd::types;

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicU64;
 use untar_in_root::Report;
 
 /// The counters; a clone counts the same things.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     applies: Counter,
     failures: Family<Code, Counter>,
@@ -35,7 +35,36 @@ struct Code {
     code: String,
 }
 
+impl Code {
+    fn of(code: tonic::Code) -> Code {
+        Code { code: format!("{code:?}") }
+    }
+}
+
 impl Metrics {
+    /// Every counter is there from the beginning: of one that appears, a monitor does not see the rise to 1.
+    pub(crate) fn new() -> Metrics {
+        let of_each_code = || {
+            let family = Family::<Code, Counter>::default();
+            code::ALL.iter().for_each(|code| drop(family.get_or_create(&Code::of(*code))));
+            family
+        };
+        Metrics {
+            applies: Counter::default(),
+            failures: of_each_code(),
+            bytes_in: Counter::default(),
+            bytes_tar: Counter::default(),
+            seconds: Counter::default(),
+            diffs: Counter::default(),
+            diff_failures: of_each_code(),
+            diff_bytes_out: Counter::default(),
+            diff_bytes_tar: Counter::default(),
+            diff_seconds: Counter::default(),
+            wait: Counter::default(),
+            in_flight: Gauge::default(),
+        }
+    }
+
     /// A call whose outcome, or [`given_up`](Metrics::given_up), follows.
     pub(crate) fn begin(&self) {
         self.in_flight.inc();
@@ -108,5 +137,5 @@ impl Metrics {
 }
 
 fn failed(failures: &Family<Code, Counter>, code: tonic::Code) {
-    failures.get_or_create(&Code { code: format!("{code:?}") }).inc();
+    failures.get_or_create(&Code::of(code)).inc();
 }

@@ -128,9 +128,15 @@ async fn reread(args: &Args, service: &Service, mut hang_up: Signal) -> std::con
         match Settings::read(args) {
             Ok(settings) => {
                 service.change(settings);
+                notify(NotifyState::Status(""));
                 info!("configuration read again");
             }
-            Err(wrong) => error!(wrong = one_line(&wrong.to_string()), "configuration left as it was"),
+            Err(wrong) => {
+                let wrong = one_line(&wrong.to_string());
+                // `systemctl reload` has said nothing of it.
+                notify(NotifyState::Status(&format!("configuration left as it was: {wrong}")));
+                error!(wrong, "configuration left as it was");
+            }
         }
     }
 }

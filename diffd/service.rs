@@ -50,7 +50,7 @@ impl Service {
         Service {
             turns: Turns::new(settings.max_parallel),
             settings: RwLock::new(Arc::new(settings)),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(),
             in_user_namespace: in_user_namespace(),
             calls: watch::Sender::new(0),
         }

@@ -14,6 +14,7 @@ mod imports;
 mod marks;
 mod plan;
 mod rows;
+mod running;
 mod said;
 mod tables;
 mod take;

@@ -12,7 +12,7 @@ use tonic::Status;
 use tonic::transport::Endpoint;
 
 /// Longer than a service that a socket unit starts for us takes; containerd itself gives up after one second.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What came of it.
 pub(super) enum Answer {
@@ -66,7 +66,7 @@ fn of(status: &Status) -> Answer {
 }
 
 /// The innermost one says what happened.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn told(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

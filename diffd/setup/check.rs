@@ -3,11 +3,13 @@
 use super::ask::{Answer, ask};
 use super::containerd::{dump, said_by};
 use super::rows::{Row, State, any_bad, row};
+use super::running::of_running;
 use super::said::Said;
 use super::version::{OLDEST, Version};
 use crate::args::Check;
 use crate::config::{Settings, Wrong};
 use crate::exit;
+use crate::log::one_line;
 use crate::nameless::Places;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -27,26 +29,36 @@ pub(super) struct Machine<'a> {
 
 /// Prints a table; fails if containerd cannot use the differ.
 pub(crate) fn check(asked: &Check, settings: &Result<Settings, Wrong>) -> ExitCode {
-    let rows = rows(&Machine { containerd: &asked.containerd, config: &asked.containerd_config, settings });
+    let machine = Machine { containerd: &asked.containerd, config: &asked.containerd_config, settings };
+    let (mut rows, said) = looked(&machine);
+    rows.extend(said.as_ref().and_then(of_running));
     rows.iter().for_each(Row::show);
     ExitCode::from(if any_bad(&rows) { exit::WANTING } else { exit::DONE })
 }
 
+/// Of what can be used: what `configure --write` has to mend.
 pub(super) fn rows(machine: &Machine<'_>) -> Vec<Row> {
+    looked(machine).0
+}
+
+fn looked(machine: &Machine<'_>) -> (Vec<Row>, Option<Said>) {
     let version = said_by(machine.containerd, &["--version"]).map(|text| Version::find(&text));
     let mut rows = vec![of_version(machine.containerd, &version)];
     if let Ok(Some(version)) = version
         && version >= OLDEST
     {
         match dump(machine.containerd, machine.config).and_then(|text| Said::by(&text)) {
-            Ok(said) => rows.extend(of_configuration(&said, version, machine.settings)),
+            Ok(said) => {
+                rows.extend(of_configuration(&said, version, machine.settings));
+                return (rows, Some(said));
+            }
             Err(words) => {
                 let text = format!("{} is none that containerd reads: {words}", machine.config.display());
                 rows.push(row("configuration", State::Bad, text));
             }
         }
     }
-    rows
+    (rows, None)
 }
 
 fn of_version(program: &str, version: &Result<Option<Version>, String>) -> Row {
@@ -76,8 +88,9 @@ fn of_configuration(said: &Said, version: Version, settings: &Result<Settings, W
         of_socket(answer.as_ref(), said.by_service || said.by_transfer),
         row("diff-service", service, service_text),
         row("transfer", transfer, transfer_text),
-        of_content(said.root.as_deref(), answer.as_ref().map(|(_, answer)| answer), settings),
     ];
+    rows.extend(of_settings(settings));
+    rows.extend(of_content(said.root.as_deref(), answer.as_ref().map(|(_, answer)| answer), settings));
     if version.says_namespaces() {
         rows.push(of_containerd(said.address.as_deref(), answer.as_ref().map(|(_, answer)| answer), settings));
     }
@@ -122,14 +135,22 @@ fn of_socket(answer: Option<&(&str, Answer)>, on: bool) -> Row {
     }
 }
 
+/// One that runs goes on with what it has read before, until it is restarted.
+fn of_settings(settings: &Result<Settings, Wrong>) -> Option<Row> {
+    let wrong = settings.as_ref().err()?;
+    let text =
+        format!("{}: the service does not start with that, and every pull fails then", one_line(&wrong.to_string()));
+    Some(row("settings", State::Bad, text))
+}
+
 /// The service's own word comes first: it may have been started with other words than this command.
-fn of_content(root: Option<&str>, answer: Option<&Answer>, settings: &Result<Settings, Wrong>) -> Row {
+fn of_content(root: Option<&str>, answer: Option<&Answer>, settings: &Result<Settings, Wrong>) -> Option<Row> {
     let (ours, who) = match (answer, settings) {
         (Some(Answer::Ours(Places { content_root: Some(ours), .. })), _) => (ours, "the service looks"),
         (_, Ok(settings)) => (&settings.content_root, "the service would look"),
-        (_, Err(wrong)) => return row("content", State::Bad, format!("{wrong}: the service does not start")),
+        (_, Err(_)) => return None,
     };
-    match root.map(Path::new) {
+    Some(match root.map(Path::new) {
         Some(root) if real(root) != real(ours) => {
             let text = format!(
                 "containerd has it below {}, {who} below {}: {}",
@@ -140,7 +161,7 @@ fn of_content(root: Option<&str>, answer: Option<&Answer>, settings: &Result<Set
             row("content", State::Bad, text)
         }
         _ => row("content", State::Good, ours.display().to_string()),
-    }
+    })
 }
 
 /// Where layers that are made go.

@@ -20,13 +20,21 @@ fn machine() -> Option<Machine> {
     }
     machine.run(&["systemctl", "daemon-reload"]);
     machine.run(&["systemctl", "enable", "--now", UNITS[1].0, UNITS[0].0]);
+    let running = || {
+        let said = machine.run(&["untar-in-root-diffd", "check"]);
+        said.lines().find(|line| line.contains("  running ")).unwrap_or_default().to_owned()
+    };
+    machine.run(&["systemctl", "start", "containerd"]);
+    assert_eq!(running(), "", "nothing is configured");
     machine.run(&["untar-in-root-diffd", "configure", "--write"]);
+    assert!(running().starts_with("--") && running().contains("restart it"), "{}", running());
     machine.run(&["systemctl", "restart", "containerd"]);
+    assert!(running().starts_with("ok"), "{}", running());
     Some(machine)
 }
 
 fn applied(machine: &Machine) -> usize {
-    journal(machine).matches(" applied digest=").count()
+    journal(machine).matches("INFO applied digest=").count()
 }
 
 fn journal(machine: &Machine) -> String {
@@ -69,6 +77,16 @@ fn the_units_serve_a_containerd_and_survive_what_happens_to_them() {
     assert!(machine.fails(&import("limited", &image)).contains("entries"));
     let errors = machine.run(&["journalctl", "-u", UNITS[0].0, "-p", "err", "-o", "cat"]);
     assert!(errors.contains("ERROR not applied") && !errors.contains("INFO"), "{errors}");
+    fs::write(machine.path("/etc/untar-in-root/diffd.toml"), "[limits]\nentry = 1\n").expect("configuration");
+    machine.run(&["systemctl", "reload", UNITS[0].0]);
+    let status = || machine.run(&["systemctl", "show", "-P", "StatusText", UNITS[0].0]);
+    wait_until("it is told", || status().contains("left as it was") && status().contains("entry"));
+    let output = machine.output(&["untar-in-root-diffd", "check"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.code() == Some(3) && said.contains("NO  settings"), "{said}");
+    fs::remove_file(machine.path("/etc/untar-in-root/diffd.toml")).expect("removed");
+    machine.run(&["systemctl", "reload", UNITS[0].0]);
+    wait_until("it is right", || status().trim().is_empty());
     machine.run(&["untar-in-root-diffd", "check"]);
     // It does not start, and systemd's socket takes connections for it all the same.
     let drop_in = machine.path("/etc/systemd/system/untar-in-root-diffd.service.d");

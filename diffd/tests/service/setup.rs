@@ -76,7 +76,10 @@ fn row<'a>(said: &'a str, name: &str) -> &'a str {
 fn a_machine_where_all_is_switched_on_can_use_it_and_does() {
     let server = Server::start(&[]);
     let (good, said) = check(&server.dir, "2.2.3", ON);
-    assert!(good && said.lines().all(|line| line.starts_with("ok ")), "{said}");
+    // The containerd that is a script runs nowhere.
+    assert!(row(&said, "running").contains("does not answer at /run/containerd/containerd.sock"), "{said}");
+    let all = || said.lines().filter(|line| !line.contains("  running "));
+    assert!(good && all().all(|line| line.starts_with("ok ")), "{said}");
     assert!(
         row(&said, "configuration").contains("version 3") && row(&said, "snapshotter").contains("overlayfs"),
         "{said}"
@@ -113,6 +116,22 @@ fn what_makes_pulls_fail_or_wrong_is_told_and_fails_the_check() {
         let row = row(&said, name);
         assert!(!good && row.starts_with("NO") && row.contains(words), "{version}: {said}");
     }
+}
+
+/// The service that runs goes on with what it has: it is the next start that fails.
+#[test]
+fn a_file_that_the_service_would_not_start_with_is_told() {
+    let server = Server::start(&[]);
+    let file = server.path("diffd.toml");
+    fs::write(&file, "[limits]\nentries = 0\n").expect("configuration");
+    let dump = ON.replace("SOCKET", &server.path("diff.sock").display().to_string());
+    let dump = dump.replace("ROOT", &server.path("containerd").display().to_string());
+    let containerd = containerd(server.dir.path(), "2.2.3", &format!("*'config dump') cat <<'END'\n{dump}END\n;;"));
+    let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
+    let (good, said) = said(program.arg("--config").arg(file).args(["check", "--containerd"]).arg(containerd));
+    let settings = row(&said, "settings");
+    assert!(!good && settings.starts_with("NO") && settings.contains("does not start"), "{said}");
+    assert!(row(&said, "plug-in").starts_with("ok") && row(&said, "content").starts_with("ok"), "{said}");
 }
 
 /// systemd's socket, too, takes a connection for a service that does not start.

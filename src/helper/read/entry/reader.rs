@@ -199,13 +199,13 @@ impl<S: Source> Reader<S> {
         if is_meta(fields.flag) {
             return Ok(Next::Meta(fields));
         }
-        if self.index >= self.limits.entries {
-            return Err(limit(Limit::Entries, self.limits.entries));
-        }
         let mut draft = Draft::new(block, fields, self.pending.take());
         self.naming.begin(self.index, offset, &draft.path, draft.kind);
         if let Some(refused) = self.pending.take_refused() {
             return Err(refused);
+        }
+        if self.index >= self.limits.entries {
+            return Err(limit(Limit::Entries, self.limits.entries));
         }
         draft.check(offset, &self.limits)?;
         let holes = draft.holes(block, offset, &self.limits)?;

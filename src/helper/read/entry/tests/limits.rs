@@ -80,5 +80,8 @@ fn limit_sparse_regions() {
 #[test]
 fn limit_entries() {
     let limits = Limits { entries: 1, ..Limits::default() };
-    check(&tar().file(b"a", b""), &tar().file(b"a", b"").file(b"b", b""), limits, Limit::Entries, 1);
+    let two = tar().file(b"a", b"").file(b"b", b"");
+    check(&tar().file(b"a", b""), &two, limits, Limit::Entries, 1);
+    let named = two.read_with(limits, Strictness::default()).current;
+    assert_eq!(named.map(|entry| entry.path), Some(b"b".to_vec()));
 }
