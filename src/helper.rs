@@ -26,7 +26,8 @@ pub use fuzz::{BenchDirs, BenchEntries, Seen, bench_reader, fuzz_entries};
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub use fuzz::{
-    fuzz_decode, fuzz_encode, fuzz_frames, fuzz_header, fuzz_ignore, fuzz_reader, fuzz_resolver, fuzz_stall,
+    fuzz_decode, fuzz_encode, fuzz_frames, fuzz_header, fuzz_ignore, fuzz_overlay, fuzz_reader, fuzz_resolver,
+    fuzz_stall,
 };
 
 #[doc(hidden)]

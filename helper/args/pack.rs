@@ -100,7 +100,8 @@ pub(crate) struct Patterns {
     /// Pack only names that match; repeatable
     ///
     /// `*` and `?` match `/` too, `[…]` is a set, `{a,b}` are alternatives, a backslash takes the next character as it is. A
-    /// pattern must match the whole name inside ROOT or a directory above it. A PATH is packed whatever the patterns say.
+    /// pattern must match the whole name inside the directory that is packed, or a directory above it. What `pack` is given as
+    /// a PATH is packed whatever the patterns say.
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
 

@@ -7,6 +7,7 @@ mod encode;
 mod entries;
 mod header;
 mod ignore;
+mod overlay;
 pub(super) mod script;
 mod stall;
 
@@ -19,6 +20,7 @@ pub use header::fuzz_header;
 #[cfg(test)]
 pub(super) use header::reads_back;
 pub use ignore::fuzz_ignore;
+pub use overlay::fuzz_overlay;
 pub use stall::fuzz_stall;
 #[cfg(test)]
 pub(super) use stall::same_decoded;
@@ -366,6 +368,11 @@ mod tests {
     #[test]
     fn what_is_not_listed_holds_nothing_that_is_wanted() {
         replay("ignore", 20_000, fuzz_ignore);
+    }
+
+    #[test]
+    fn marks_of_overlays_lead_to_nothing_that_they_forbid() {
+        replay("overlay", 20_000, fuzz_overlay);
     }
 
     #[test]

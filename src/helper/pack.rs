@@ -12,7 +12,7 @@ mod links;
 mod names;
 mod open;
 mod output;
-mod overlay;
+pub(crate) mod overlay;
 mod owners;
 mod packer;
 #[cfg(test)]

@@ -156,6 +156,38 @@ fn a_signal_ends_what_waits_to_write_its_report() {
     }
 }
 
+/// Where a directory or an image is wanted a FIFO is none, and nobody is waited for.
+#[test]
+fn a_fifo_in_place_of_something_else_is_refused_at_once() {
+    for words in [
+        "fifo archive",
+        "--overlay --lower fifo dest archive",
+        "pack fifo",
+        "diff fifo root",
+        "diff --overlay --lower fifo root",
+        "copy fifo:f dest:",
+        "copy root:f fifo:",
+        "image fifo new",
+        "image oci:fifo new",
+        "image --staging fifo archive new",
+        "inspect fifo",
+        "inspect docker-archive:fifo",
+        "store list fifo",
+        "check fifo",
+    ] {
+        let setting = Setting::new();
+        let mut child = setting.start(words);
+        drop(child.stdin.take());
+        let begun = Instant::now();
+        while child.try_wait().expect("a status").is_none() && begun.elapsed() < soon() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let over = child.try_wait().expect("a status");
+        child.kill().and_then(|()| child.wait().map(drop)).expect("its end");
+        assert!(over.is_some_and(|status| status.code().is_some_and(|code| code > 0)), "{words}: {over:?}");
+    }
+}
+
 #[test]
 fn the_time_limit_ends_what_waits_for_a_fifo() {
     if !can_run() {

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::Signal;
 use untar_in_root::{Isolation, Sandbox, Wall};
@@ -133,8 +134,7 @@ fn a_packer_that_was_taken_over_changes_nothing() {
             .map(|(name, call)| (*name, call(&mut Captive::take_packing(isolation, sandbox, full))))
             .collect();
         // Where no root is entered the filter does not know this call.
-        let unknown =
-            |answer: &Answer| isolation == Isolation::Beneath && *answer == Answer::Refused(nix::errno::Errno::ENOSYS);
+        let unknown = |answer: &Answer| isolation == Isolation::Beneath && *answer == Answer::Refused(Errno::ENOSYS);
         let killed = |answer: &Answer| *answer == Answer::Killed(Signal::SIGSYS);
         let others: Vec<_> = verdicts.iter().filter(|(_, answer)| !killed(answer) && !unknown(answer)).collect();
         println!(
@@ -149,6 +149,83 @@ fn a_packer_that_was_taken_over_changes_nothing() {
     for (name, call) in CHANGES.iter().take_while(|(name, _)| *name != "openat2") {
         let answer = call(&mut Captive::take_packing(Isolation::Pivot, sandbox, full));
         assert!(matches!(answer, Answer::Refused(_)), "{name}: {answer:?}");
+    }
+}
+
+type CallIn = fn(&mut Captive, u64) -> Answer;
+
+/// By the descriptor of a lower directory, which is held beside the root.
+const IN_A_LOWER: &[(&str, CallIn)] = &[
+    ("a file for writing", |c, dir| open_in(c, dir, "f", libc::O_WRONLY)),
+    ("a new file", |c, dir| open_in(c, dir, "new", libc::O_WRONLY | libc::O_CREAT)),
+    ("mkdirat", |c, dir| named_in(c, libc::SYS_mkdirat, dir, "new", &[0o755])),
+    ("unlinkat", |c, dir| named_in(c, libc::SYS_unlinkat, dir, "f", &[0])),
+    ("fchmodat", |c, dir| named_in(c, libc::SYS_fchmodat, dir, "f", &[0o777])),
+    ("utimensat", |c, dir| named_in(c, libc::SYS_utimensat, dir, "f", &[0, 0])),
+    ("linkat into the root", |c, dir| {
+        let (from, to) = (c.text("f"), c.text("new"));
+        c.call(libc::SYS_linkat, &[dir, from, AT_FDCWD, to, 0])
+    }),
+];
+
+fn open_in(c: &mut Captive, dir: u64, name: &str, flags: i32) -> Answer {
+    let name = c.text(name);
+    c.call(libc::SYS_openat, &[dir, name, flags as u64, 0o644])
+}
+
+fn named_in(c: &mut Captive, call: i64, dir: u64, name: &str, rest: &[u64]) -> Answer {
+    let name = c.text(name);
+    c.call(call, &[&[dir, name], rest].concat())
+}
+
+/// The descriptors of the helper that are its lower directory.
+fn lowers_of(captive: &Captive) -> Vec<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let lower = fs::metadata(captive.scratch.join("lower")).expect("the lower directory");
+    let is_lower = |fd: &i64| captive.what_is(*fd) == Some((lower.dev(), lower.ino()));
+    captive.descriptors().into_iter().filter(is_lower).map(i64::cast_unsigned).collect()
+}
+
+#[test]
+fn a_packer_of_a_layer_that_was_taken_over_reaches_its_layers_and_changes_nothing_there() {
+    if !need_root() {
+        return;
+    }
+    let before = |root: &Path| {
+        full(root);
+        with_mounts(root);
+    };
+    let (required, off) = (walls(Wall::Required, Wall::Required), walls(Wall::Off, Wall::Off));
+    let mut verdicts = Vec::new();
+    for (name, attempt) in ATTEMPTS.iter().filter(|(name, _)| *name != "writing to the archive's own descriptor") {
+        verdicts.push((*name, attempt(&mut Captive::take_packing_layer(Isolation::Pivot, required, before))));
+    }
+    let out: Vec<_> = verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Out(_))).collect();
+    println!("breach of a packer of a layer: {} of {} got out", out.len(), verdicts.len());
+    assert!(out.is_empty(), "{out:#?}");
+    for isolation in [Isolation::Pivot, Isolation::Chroot] {
+        let lowers = lowers_of(&Captive::take_packing_layer(isolation, required, full));
+        assert!(!lowers.is_empty(), "{isolation:?}: the lower directory is held");
+        for (at, (name, call)) in (0..lowers.len()).flat_map(|at| IN_A_LOWER.iter().map(move |call| (at, call))) {
+            let answer = |sandbox| {
+                let mut captive = Captive::take_packing_layer(isolation, sandbox, full);
+                let dir = lowers_of(&captive)[at];
+                call(&mut captive, dir)
+            };
+            assert_eq!(answer(required), Answer::Killed(Signal::SIGSYS), "{isolation:?}: {name}");
+            // Without the filter the mount itself is what cannot be written, with the rights of root.
+            let alone = answer(off);
+            let refused = matches!(alone, Answer::Refused(Errno::EROFS | Errno::EXDEV));
+            assert!(refused, "{isolation:?}: {name}: {alone:?}");
+        }
+        // Up from there it is where it was.
+        let mut captive = Captive::take_packing_layer(isolation, off, full);
+        let dir = lowers_of(&captive)[0];
+        for name in ["../dest/small", "../../etc/passwd", "../lower/f"] {
+            let answer = open_in(&mut captive, dir, name, libc::O_RDONLY);
+            assert_eq!(answer, Answer::Refused(Errno::ENOENT), "{isolation:?}: {name}");
+        }
+        assert!(matches!(open_in(&mut captive, dir, "../f", libc::O_RDONLY), Answer::Value(_)), "{isolation:?}");
     }
 }
 

@@ -9,6 +9,8 @@ mod tests;
 mod tree;
 
 pub(crate) use lookup::{Layers, Merged, NoData, Shown, Upper, lookup};
+#[cfg(any(fuzzing, test))]
+pub(crate) use lookup::{Look, Seen};
 pub(crate) use redirect::Redirect;
 pub(crate) use tree::{Leaf, Tree, opened, shape, value};
 

@@ -412,9 +412,15 @@ fn mounts(c: &mut Captive, source: &str, kind: &str, flags: u64) -> Verdict {
 fn up(c: &mut Captive, from: u64, path: &str) -> Verdict {
     let name = c.text(path);
     match c.call(libc::SYS_openat, &[from, name, DIRECTORY]) {
-        Answer::Value(fd) if is_inside(c, fd) => Verdict::Inside,
+        Answer::Value(fd) if is_inside(c, fd) || is_lower(c, fd) => Verdict::Inside,
         answer => verdict(answer),
     }
+}
+
+/// The lower directory of a layer, which its packer is to read; no other captive has one.
+fn is_lower(c: &Captive, fd: i64) -> bool {
+    let lower = std::fs::metadata(c.scratch.join("lower"));
+    lower.is_ok_and(|lower| c.what_is(fd) == Some((lower.dev(), lower.ino())))
 }
 
 fn is_inside(c: &Captive, fd: i64) -> bool {

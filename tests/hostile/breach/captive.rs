@@ -73,6 +73,22 @@ impl Captive {
         Captive::hold(scratch, &root, None, Some(packing))
     }
 
+    /// The same of a layer, over a directory `lower` beside the tree that has a file `f`.
+    pub fn take_packing_layer(isolation: Isolation, sandbox: Sandbox, before: impl FnOnce(&Path)) -> Captive {
+        let scratch = Scratch::new();
+        let upper = scratch.dir("dest");
+        before(&upper);
+        let lower = scratch.dir("lower");
+        scratch.file("lower/f", "of a lower layer");
+        let change = |options: &mut untar_in_root::PackOptions| {
+            options.jail.isolation = isolation;
+            options.jail.sandbox = sandbox;
+            options.jail.mounts = untar_in_root::Mounts::Skip;
+        };
+        let packing = crate::diff::over(&upper, &[lower], change).spawn().expect("helper");
+        Captive::hold(scratch, &upper, None, Some(packing))
+    }
+
     fn hold(scratch: Scratch, root: &Path, session: Option<Session>, packing: Option<Packing>) -> Captive {
         let pid = find(root);
         ptrace::seize(pid, ptrace::Options::empty()).expect("seize");
