@@ -14,7 +14,8 @@ pub(super) fn by_hand(asked: &Configure, socket: &str) -> Result<String, String>
         Whose::K3s => template("k3s", is_of_one(asked), &tables),
         Whose::Rke2 => template("rke2", is_of_one(asked), &tables),
         _ => {
-            let indented: String = tables.lines().map(|line| format!("  {line}\n")).collect();
+            let indent = |line: &str| if line.is_empty() { "\n".into() } else { format!("  {line}\n") };
+            let indented: String = tables.trim_start().lines().map(indent).collect();
             format!("containerdConfigPatches:\n- |-\n{indented}")
         }
     })
@@ -29,9 +30,12 @@ fn is_of_one(asked: &Configure) -> bool {
 fn template(name: &str, of_one: bool, tables: &str) -> String {
     let (root, file) =
         (format!("/var/lib/rancher/{name}/agent"), if of_one { "config.toml.tmpl" } else { "config-v3.toml.tmpl" });
+    // Both are k3s's.
+    let address = "/run/k3s/containerd/containerd.sock";
     format!(
-        "# {root}/etc/containerd/{file}; in /etc/untar-in-root/diffd.toml: content-root = \"{root}/containerd\"\n\
-         {{{{ template \"base\" . }}}}\n{tables}"
+        "# {root}/etc/containerd/{file}; and in {}:\n#   content-root = \"{root}/containerd\"\n\
+         #   containerd-address = \"{address}\"\n{{{{ template \"base\" . }}}}\n{tables}",
+        crate::config::FILE
     )
 }
 
@@ -47,10 +51,15 @@ mod tests {
         };
         let k3s = text("k3s", &[]);
         assert!(k3s.contains("\n{{ template \"base\" . }}\n") && k3s.contains("k3s/agent/containerd\""), "{k3s}");
+        assert!(k3s.contains("containerd-address = \"/run/k3s/containerd/containerd.sock\""), "{k3s}");
         assert!(k3s.lines().next().is_some_and(|line| line.contains("/config-v3.toml.tmpl")), "{k3s}");
         let old = text("rke2", &["--containerd-version", "1.7.24"]);
         assert!(old.starts_with("# /var/lib/rancher/rke2/agent/etc/containerd/config.toml.tmpl"), "{old}");
         let patch = text("kind", &[]);
-        assert!(patch.starts_with("containerdConfigPatches:\n- |-\n  ") && !patch.contains("version ="), "{patch}");
+        assert!(
+            patch.starts_with("containerdConfigPatches:\n- |-\n  [proxy_plugins.") && !patch.contains("version ="),
+            "{patch}"
+        );
+        assert!(patch.lines().all(|line| line.trim_end() == line), "{patch}");
     }
 }
