@@ -127,7 +127,8 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
              (fuse-overlayfs); overlayfs has user attributes for the others"
         }
         Advice::SetIdForbidden => {
-            "set-uid and set-gid bits may be forbidden to this process by a filter (RestrictSUIDSGID= of systemd)"
+            "set-uid and set-gid bits may be forbidden to this process by a filter (RestrictSUIDSGID= of systemd), or \
+             this file system has none (vfat, exFAT)"
         }
         _ => return of_files(f, advice),
     })
@@ -171,7 +172,7 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::Symlinks => "its path leads through more than 40 symlinks",
         Advice::LongName => "a component of its name is longer than this file system allows",
         Advice::LongTarget => "its target is longer than a symlink can hold",
-        Advice::ForeignName => "this file system does not take such a name (vfat, exFAT: none with one of \"*:<>?\\|)",
+        Advice::ForeignName => "this file system does not take such a name (vfat, exFAT: none with one of \"*:<>?\\|, and none that is no UTF-8)",
         Advice::Permission => "the caller has no permission there",
         Advice::Disturbed => "something else seems to be changing the destination meanwhile",
         _ => {

@@ -71,6 +71,7 @@ fn calls_that_fail_say_what_to_do() {
         (Apply, Call::Linkat, EXDEV, "to another mount"),
         (Apply, Call::Openat, ENFILE, "fs.file-max"),
         (Apply, Call::Mkdirat, EINVAL, "does not take such a name"),
+        (Apply, Call::Openat, EOVERFLOW, "does not take such a name"),
         (Apply, Call::Fchown, EINVAL, "/etc/subuid and /etc/subgid"),
         (Apply, Call::Fchownat, EPERM, "keep the caller's own"),
         (Apply, Call::Fsetxattr, EOPNOTSUPP, "that can be a warning"),

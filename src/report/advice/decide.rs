@@ -192,7 +192,10 @@ fn of_path(operation: Option<&Operation>, errno: Errno) -> Option<Advice> {
         || matches!(operation, Some(Operation { on: Operand::Name { name, .. }, .. }) if name.len() <= COMPONENT);
     match errno {
         Errno::ENAMETOOLONG if call == Some(Call::Symlinkat) && short() => Some(Advice::LongTarget),
-        Errno::EINVAL | Errno::EILSEQ if matches!(call, Some(Call::Openat | Call::Mkdirat | Call::Symlinkat)) => {
+        // What exFAT says of a name that is no UTF-8 is the last.
+        Errno::EINVAL | Errno::EILSEQ | Errno::EOVERFLOW
+            if matches!(call, Some(Call::Openat | Call::Mkdirat | Call::Symlinkat)) =>
+        {
             Some(Advice::ForeignName)
         }
         Errno::ENOTDIR => Some(Advice::NotADirectory),
