@@ -13,7 +13,7 @@ use rustix::fs::{
     AtFlags, Mode, OFlags, Timespec, Timestamps, futimens, linkat, mkdirat, openat, symlinkat, utimensat,
 };
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -226,7 +226,7 @@ const FILE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).un
 
 fn create(dir: &Path, entries: &Entries<'_>, threads: usize) -> Outcome<()> {
     let root = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
-    let mut handles = HashMap::from([(PathBuf::new(), openat(&root, ".", DIRECTORY, Mode::empty())?)]);
+    let mut handles = BTreeMap::from([(PathBuf::new(), openat(&root, ".", DIRECTORY, Mode::empty())?)]);
     for path in &entries.directories {
         let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else { continue };
         let parent = handles.get(parent).ok_or("a directory without its parent")?;
@@ -257,7 +257,7 @@ fn create(dir: &Path, entries: &Entries<'_>, threads: usize) -> Outcome<()> {
     Ok(())
 }
 
-fn make(share: &BTreeMap<&Path, Vec<&Entry<'_>>>, handles: &HashMap<PathBuf, OwnedFd>) -> Outcome<()> {
+fn make(share: &BTreeMap<&Path, Vec<&Entry<'_>>>, handles: &BTreeMap<PathBuf, OwnedFd>) -> Outcome<()> {
     for (parent, entries) in share {
         let dir = handles.get(*parent).ok_or("an entry without its directory")?;
         for entry in entries {

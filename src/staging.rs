@@ -21,11 +21,12 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OpenHow, ResolveFlag, openat, openat2
 use nix::sys::stat::{FileStat, Mode as Bits, fchmod, fstat, fstatat, mkdirat};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 use sweep::{remove, sweep};
 
 pub(crate) const PREFIX: &str = ".untar-in-root-staging-";
@@ -147,7 +148,7 @@ impl Staging {
 
     fn try_in(dir: &Opened, emptier: Emptier) -> Result<Staging, Errno> {
         let begun = Instant::now();
-        let name = OsString::from(format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()));
+        let name = another_name();
         mkdirat(dir, &*name, Bits::S_IRWXU)?;
         let taken = take(dir.as_fd(), &name).map_err(exchanged)?;
         if !is_at(&taken, dir.as_fd(), &name) {
@@ -269,6 +270,14 @@ pub(crate) fn failure(dir: &Path, errno: Errno) -> Error {
         _ => "making a staging directory in",
     };
     Error::io_at(ErrorKind::Storage, doing, dir, errno.into())
+}
+
+/// Another each time, in each process. Nothing rests on its being hard to guess: what has it already is never taken.
+fn another_name() -> OsString {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let mut hasher = DefaultHasher::new();
+    (SystemTime::now(), std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)).hash(&mut hasher);
+    format!("{PREFIX}{:016x}", hasher.finish()).into()
 }
 
 /// The directory that this is in, by name.

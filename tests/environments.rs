@@ -10,7 +10,7 @@ use nix::libc;
 use serde_json::Value;
 
 use crate::no_proc::in_a_root_without_proc as without_proc;
-use crate::support::container::Contained;
+use crate::support::container::{Contained, with_nothing_in};
 use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::{need_root, need_tools, skip};
 use crate::support::run::{copy_program, program_path};
@@ -204,13 +204,9 @@ fn bare(words: &[&str]) -> Command {
     command
 }
 
-/// With something else mounted there, in a mount namespace; in a chroot there would be no user namespaces either.
+/// Not in a chroot, where there would be no user namespaces either.
 fn lacking_proc(command: &Command) -> Command {
-    let script = "mount -t tmpfs t /proc && exec \"$@\"";
-    let mut without = bare(&["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
-    without.arg(command.get_program()).args(command.get_args());
-    without.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    without
+    with_nothing_in("/proc", command)
 }
 
 /// In a mount namespace where these are the ranges of everybody.

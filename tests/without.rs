@@ -67,6 +67,7 @@ const ALL: &[Without] = &[
     Without { name: "listmount", calls: &[458], expect: FULL },
     Without { name: "listxattrat", calls: &[465], expect: FULL },
     Without { name: "clone3", calls: &[libc::SYS_clone3], expect: FULL },
+    Without { name: "getrandom", calls: &[libc::SYS_getrandom], expect: FULL },
     // Last, for everything at once.
     Without { name: "all-of-them", calls: &support::container::NEWER, expect: Expect { landlock: false, ..FULL } },
 ];

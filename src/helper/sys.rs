@@ -30,6 +30,17 @@ pub(crate) fn raised_privileges() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
+/// Sixteen bytes that the kernel drew when this program was executed: `AT_RANDOM`, there since Linux 2.6.29.
+pub(crate) fn at_random() -> [u8; 16] {
+    // SAFETY: getauxval reads a table that the kernel has filled.
+    let bytes = unsafe { libc::getauxval(libc::AT_RANDOM) } as *const [u8; 16];
+    if bytes.is_null() {
+        return [0; 16];
+    }
+    // SAFETY: the kernel has put sixteen bytes there, above the stack, where they stay for the life of the process.
+    unsafe { bytes.read() }
+}
+
 /// The name that this program was executed by: `AT_EXECFN`. None if its rights were raised: then it is the caller's choice.
 pub(crate) fn executed_as() -> Option<PathBuf> {
     // SAFETY: getauxval reads a table that the kernel has filled.

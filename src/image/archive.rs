@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::purse::Purse;
 use crate::report::{EntryKind, Listed};
 use crate::session::Untar;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,7 @@ pub(super) struct Unpacked {
     pub(super) staged: Staged,
     pub(super) files: OwnedFd,
     /// Of each file, where only documents were wanted.
-    pub(super) sizes: HashMap<String, u64>,
+    pub(super) sizes: BTreeMap<String, u64>,
 }
 
 /// Plain tar, strictly read; nothing in it keeps owners or attributes. What it was unpacked to is in the staging
@@ -43,7 +43,7 @@ pub(super) fn unpack(archive: OwnedFd, name: &Path, beside: &Opened, how: How) -
     let files = staged.make("image").map_err(staging)?.dir;
     let root = files.try_clone().map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
     let mut untar = Untar::new(root).program(how.program).cancelled_by(how.canceller);
-    let sizes = Arc::new(Mutex::new(Sizes { of: HashMap::new(), purse: Purse::new(MAX_DOCUMENTS), spent: false }));
+    let sizes = Arc::new(Mutex::new(Sizes { of: BTreeMap::new(), purse: Purse::new(MAX_DOCUMENTS), spent: false }));
     if how.documents {
         let sizes = Arc::clone(&sizes);
         untar = untar.documents_of_at_most(MAX_DOCUMENT);
@@ -69,7 +69,7 @@ pub(super) fn unpack(archive: OwnedFd, name: &Path, beside: &Opened, how: How) -
 /// The size of each file by its name, as long as it can be paid for.
 #[derive(Default)]
 struct Sizes {
-    of: HashMap<String, u64>,
+    of: BTreeMap<String, u64>,
     purse: Purse,
     spent: bool,
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::purse::Purse;
 use crate::report::Digest;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How the files of an image are named.
@@ -29,7 +29,7 @@ pub(super) struct Documents {
     purse: Purse,
     naming: Naming,
     /// Configurations by their name: many images may have one.
-    configurations: RefCell<HashMap<String, Configuration>>,
+    configurations: RefCell<BTreeMap<String, Configuration>>,
 }
 
 /// What a configuration says, and its bytes.

@@ -7,8 +7,7 @@ pub(super) use pointer::Pointer;
 use super::document::{DockerImage, Entry};
 use super::platform::Platform;
 use crate::report::Digest;
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Something that is listed: an image, several of them, or none at all.
@@ -49,7 +48,7 @@ impl Item {
 }
 
 /// An image of a docker archive.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DockerItem {
     /// The name of its configuration as it stands there.
     pub(super) config: String,
@@ -77,16 +76,16 @@ impl DockerItem {
 
 /// Items in the making: what is listed again only adds names.
 pub(super) struct Gathered<T> {
-    known: HashMap<T, usize>,
+    known: BTreeMap<T, usize>,
     names: Vec<Vec<Arc<str>>>,
-    named: HashSet<(usize, Arc<str>)>,
+    named: BTreeSet<(usize, Arc<str>)>,
     /// The item of each line.
     lines: Vec<usize>,
 }
 
-impl<T: Eq + Hash> Gathered<T> {
+impl<T: Ord> Gathered<T> {
     pub(super) fn new() -> Gathered<T> {
-        Gathered { known: HashMap::new(), names: Vec::new(), named: HashSet::new(), lines: Vec::new() }
+        Gathered { known: BTreeMap::new(), names: Vec::new(), named: BTreeSet::new(), lines: Vec::new() }
     }
 
     pub(super) fn line(&mut self, thing: T, names: impl IntoIterator<Item = String>) {

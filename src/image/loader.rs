@@ -11,7 +11,7 @@ use super::{Image, MAX_ENTRIES, docker, oci};
 use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::report::Digest;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Indexes in indexes: real ones have two.
@@ -93,7 +93,7 @@ impl Outcome {
 }
 
 /// By what an image is known that has been read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Oci(Digest, Kind, u64),
     /// An item of the catalogue, which is listed once.
@@ -105,13 +105,13 @@ pub(super) struct Loader<'a> {
     pub(super) documents: &'a Documents,
     pub(super) catalogue: &'a Catalogue,
     outcomes: Vec<Outcome>,
-    known: HashMap<Key, usize>,
+    known: BTreeMap<Key, usize>,
     entries: usize,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn new(documents: &'a Documents, catalogue: &'a Catalogue) -> Loader<'a> {
-        Loader { documents, catalogue, outcomes: Vec::new(), known: HashMap::new(), entries: 0 }
+        Loader { documents, catalogue, outcomes: Vec::new(), known: BTreeMap::new(), entries: 0 }
     }
 
     /// What these items of the catalogue lead to, through indexes.

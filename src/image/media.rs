@@ -8,7 +8,7 @@ const DOCKER: &str = "application/vnd.docker.";
 const ENCRYPTED: &str = "+encrypted";
 
 /// What a descriptor in an index points to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Index,
     DockerIndex,

@@ -2,7 +2,7 @@
 //!
 //! Written from `docs/semantics.md`, not from the source.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::generate::{Item, What, Xattr};
 
@@ -364,7 +364,7 @@ impl Model {
             found.push((if path.is_empty() { ".".to_owned() } else { path }, inode, group));
         }
         found.sort();
-        let mut groups: HashMap<usize, Vec<String>> = HashMap::new();
+        let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for (path, inode, group) in &found {
             if !matches!(self.inodes[*inode].kind, Kind::Dir(_)) {
                 groups.entry(*group).or_default().push(path.clone());

@@ -1,7 +1,7 @@
 //! The three ways, and what differs between them.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt::Write;
 use std::fs;
@@ -178,7 +178,7 @@ fn lines(root: &Path) -> Result<Lines, String> {
     // A name that is listed but not there: a whiteout in a directory that merges nothing.
     let tree = std::panic::catch_unwind(|| Tree::read(root));
     let tree = tree.map_err(|panic| panic.downcast::<String>().map_or_else(|_| "panic".to_owned(), |text| *text))?;
-    let mut groups: HashMap<&str, u32> = HashMap::new();
+    let mut groups: BTreeMap<&str, u32> = BTreeMap::new();
     for path in tree.paths() {
         *groups.entry(tree.get(path, "link")).or_default() += 1;
     }

@@ -74,27 +74,28 @@ enum Filter {
     Container(Vec<i64>),
     /// A new user namespace: `kernel.unprivileged_userns_clone=0` and AppArmor's rule come to the same.
     UserNamespaces,
-    /// `NEWER`, with this error number.
-    Newer(i32),
+    /// These, with this error number.
+    Only(Vec<i64>, i32),
 }
 
 impl Filter {
     fn words(&self) -> String {
-        match self {
-            Filter::Container(besides) => {
-                besides.iter().fold("contained".to_owned(), |words, call| format!("{words} without={call}"))
-            }
-            Filter::UserNamespaces => "user-namespaces".to_owned(),
-            Filter::Newer(errno) => format!("newer={errno}"),
-        }
+        let (first, calls) = match self {
+            Filter::Container(besides) => ("contained".to_owned(), besides),
+            Filter::UserNamespaces => return "user-namespaces".to_owned(),
+            Filter::Only(calls, errno) => (format!("answering={errno}"), calls),
+        };
+        calls.iter().fold(first, |words, call| format!("{words} without={call}"))
     }
 
     fn parse(words: &str) -> Filter {
+        let first = words.split(' ').next().unwrap_or_default();
         let numbers = words.split(' ').filter_map(|word| word.strip_prefix("without="));
-        match words.strip_prefix("newer=") {
-            Some(errno) => Filter::Newer(errno.parse().expect("an error number")),
+        let calls = numbers.map(|call| call.parse().expect("a number")).collect();
+        match first.strip_prefix("answering=") {
+            Some(errno) => Filter::Only(calls, errno.parse().expect("an error number")),
             None if words == "user-namespaces" => Filter::UserNamespaces,
-            None => Filter::Container(numbers.map(|call| call.parse().expect("a number")).collect()),
+            None => Filter::Container(calls),
         }
     }
 
@@ -106,7 +107,7 @@ impl Filter {
                 install([(libc::SYS_unshare, space()), (libc::SYS_clone, space())].into(), libc::EPERM);
                 install([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS);
             }
-            Filter::Newer(errno) => install(NEWER.map(|call| (call, Vec::new())).into(), *errno),
+            Filter::Only(calls, errno) => install(calls.iter().map(|call| (*call, Vec::new())).collect(), *errno),
         }
     }
 }
@@ -149,7 +150,12 @@ impl Contained {
 
     /// Whoever this process is, on a kernel or under a filter that answers so to newer calls.
     pub fn without_newer_calls(errno: i32) -> Contained {
-        Contained { setpriv: Vec::new(), filter: Filter::Newer(errno) }
+        Contained::answering(errno, &NEWER)
+    }
+
+    /// The same of any calls.
+    pub fn answering(errno: i32, calls: &[i64]) -> Contained {
+        Contained { setpriv: Vec::new(), filter: Filter::Only(calls.into(), errno) }
     }
 
     fn user(id: u32, filter: Filter) -> Contained {
@@ -213,6 +219,16 @@ fn becomes_the_program() {
     let program = this.with_file_name("untar-in-root");
     let error = Command::new(program).args(arguments).env_remove(ARGUMENTS).exec();
     panic!("{error}");
+}
+
+/// With something empty mounted there, in a mount namespace of its own.
+pub fn with_nothing_in(place: &str, command: &Command) -> Command {
+    let script = "mount -t tmpfs t \"$0\" && exec \"$@\"";
+    let mut without = Command::new("unshare");
+    without.args(["--mount", "--propagation", "private", "sh", "-c", script, place]);
+    without.arg(command.get_program()).args(command.get_args());
+    without.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    without
 }
 
 /// The filter of a container around this thread and what it starts, which forbids these calls besides.

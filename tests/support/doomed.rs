@@ -2,7 +2,6 @@
 //!
 //! Each is started in a session of its own: whatever it starts has the session's number, also once it is an orphan.
 
-use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{PipeReader, PipeWriter, Write};
@@ -161,8 +160,9 @@ fn state_and_session(pid: u32) -> (String, String) {
 }
 
 /// A random number below this one.
+#[allow(clippy::disallowed_types, reason = "the tests have /dev")]
 pub fn random(below: u64) -> u64 {
-    RandomState::new().build_hasher().finish() % below
+    std::hash::RandomState::new().build_hasher().finish() % below
 }
 
 pub fn sleep_up_to(milliseconds: u64) {

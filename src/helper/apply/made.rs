@@ -6,6 +6,7 @@
 use super::attribute::{self, ACL_DEFAULT};
 use super::remove;
 use crate::helper::fault::{Attempt, Fault, Result, at, on, quoted};
+use crate::helper::hash;
 use crate::helper::open::{self, Way};
 use crate::helper::sys::fstat;
 use crate::inode::{self, Identity};
@@ -15,7 +16,6 @@ use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, symlinkat, unlinkat};
 use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
 use std::ffi::OsStr;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -230,7 +230,7 @@ fn owner_here(dir: &OwnedFd) -> Result<(u32, u32)> {
 
 /// A name that nobody can have foreseen, for what has none for long.
 pub(super) fn passing_name() -> String {
-    format!(".untar-in-root-{:016x}", RandomState::new().build_hasher().finish())
+    format!(".untar-in-root-{:016x}", hash::number())
 }
 
 #[cfg(test)]

@@ -8,12 +8,15 @@ use crate::helper::fault::{Attempt, Fault, Result};
 use crate::marks;
 use crate::options::{Isolation, Jail, Mode, Mounts, Options, OverlayPrefix, Owner, UserNamespace, Wall};
 use crate::report::{Call, Confinement, Purpose, RootSwitch};
-use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::sched::sched_getaffinity;
 use nix::sys::prctl;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{Pid, setgroups};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, capability_is_in_bounding_set,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+};
 use std::os::fd::OwnedFd;
 
 /// Proof that rights have been given up but for this one; made only by [`drop_privileges`] and [`drop_to_reading`].
@@ -33,8 +36,8 @@ pub(crate) fn drop_privileges(inside: Inside<Write>, options: &Options, initial:
     let wanted = initial && !beneath && wants_trusted_marks(&options.mode);
     let trusted_marks = asks_for_trusted_marks(&options.mode) || wanted && marks::can_be_trusted(&inside.root);
     let none = options.list || beneath;
-    let needed = if none { CapsHashSet::new() } else { needed(options, trusted_marks, inside.nodev) };
-    give_up(inside, &options.jail, &needed, |inside| Write {
+    let needed = if none { CapabilitySet::empty() } else { needed(options, trusted_marks, inside.nodev) };
+    give_up(inside, &options.jail, needed, |inside| Write {
         group_from_directory: inside.group_from_directory,
         own: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
         lowers: std::mem::take(&mut inside.lowers),
@@ -46,18 +49,15 @@ pub(crate) fn drop_privileges(inside: Inside<Write>, options: &Options, initial:
 /// Keeps what reading any file takes, and for `trusted.*` attributes the right without which they are not even listed.
 pub(crate) fn drop_to_reading(inside: Inside<Read>, jail: &Jail, trusted: bool) -> Result<Confined<Read>> {
     // In an ordinary container only the wider right is to be had; the mount, the filter and Landlock do not let it write.
-    let read = match holds(Capability::CAP_DAC_READ_SEARCH) {
-        true => Capability::CAP_DAC_READ_SEARCH,
-        false => Capability::CAP_DAC_OVERRIDE,
+    let mut needed = match holds(CapabilitySet::DAC_READ_SEARCH) {
+        true => CapabilitySet::DAC_READ_SEARCH,
+        false => CapabilitySet::DAC_OVERRIDE,
     };
-    let mut needed: CapsHashSet = [read].into();
-    if trusted {
-        needed.insert(Capability::CAP_SYS_ADMIN);
-    }
+    needed.set(CapabilitySet::SYS_ADMIN, trusted);
     if inside.switch == RootSwitch::Beneath {
-        needed.clear();
+        needed = CapabilitySet::empty();
     }
-    give_up(inside, jail, &needed, |inside| Read {
+    give_up(inside, jail, needed, |inside| Read {
         covered: std::mem::take(&mut inside.covered),
         read_only: fstatvfs(&inside.root).is_ok_and(|s| s.flags().contains(FsFlags::ST_RDONLY)),
         lowers: std::mem::take(&mut inside.lowers),
@@ -68,14 +68,14 @@ pub(crate) fn drop_to_reading(inside: Inside<Read>, jail: &Jail, trusted: bool) 
 fn give_up<R: Right>(
     mut inside: Inside<R>,
     jail: &Jail,
-    needed: &CapsHashSet,
+    needed: CapabilitySet,
     right: impl FnOnce(&mut Inside<R>) -> R,
 ) -> Result<Confined<R>> {
     let groups_cleared = match setgroups(&[]) {
         Ok(()) => true,
         Err(_) => nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()),
     };
-    let capabilities = reduce_capabilities(needed)?;
+    let kept = reduce_capabilities(needed)?;
     prctl::set_no_new_privs().call(Call::Prctl, || "PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0")?;
     // std's own count reads /proc and /sys, which must not be looked for inside the root.
     let processors = sched_getaffinity(Pid::from_raw(0))
@@ -92,7 +92,7 @@ fn give_up<R: Right>(
         mount_restricted,
         mounts_below,
         mounts: below,
-        capabilities: names(&capabilities),
+        capabilities: names(kept),
         groups_cleared,
         no_new_privs,
         seccomp,
@@ -135,18 +135,11 @@ fn meant(fault: Fault, switch: RootSwitch) -> Fault {
 
 /// The capabilities that applying entries with these options takes. Where a device could be used, none is made:
 /// the policy for devices then applies.
-fn needed(options: &Options, trusted_marks: bool, nodev: bool) -> CapsHashSet {
-    let mut set = CapsHashSet::from([Capability::CAP_DAC_OVERRIDE, Capability::CAP_FOWNER, Capability::CAP_FSETID]);
-    set.insert(Capability::CAP_SETFCAP);
-    if nodev {
-        set.insert(Capability::CAP_MKNOD);
-    }
-    if options.owner != Owner::Caller {
-        set.insert(Capability::CAP_CHOWN);
-    }
-    if options.trusted_xattrs || options.security_xattrs || trusted_marks {
-        set.insert(Capability::CAP_SYS_ADMIN);
-    }
+fn needed(options: &Options, trusted_marks: bool, nodev: bool) -> CapabilitySet {
+    let mut set = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER | CapabilitySet::FSETID | CapabilitySet::SETFCAP;
+    set.set(CapabilitySet::MKNOD, nodev);
+    set.set(CapabilitySet::CHOWN, options.owner != Owner::Caller);
+    set.set(CapabilitySet::SYS_ADMIN, options.trusted_xattrs || options.security_xattrs || trusted_marks);
     set
 }
 
@@ -160,66 +153,61 @@ fn asks_for_trusted_marks(mode: &Mode) -> bool {
 }
 
 /// All five sets, to those of `wanted` that are held, which it returns. The order matters: the bounding set can be
-/// reduced only while CAP_SETPCAP is effective. Sets are read as rarely as can be: the crate hashes 41 names for it.
-fn reduce_capabilities(wanted: &CapsHashSet) -> Result<CapsHashSet> {
-    let mut keep = CapsHashSet::new();
-    for capability in wanted {
-        if has(CapSet::Permitted, *capability)? {
-            keep.insert(*capability);
-        }
-    }
-    if has(CapSet::Permitted, Capability::CAP_SETPCAP)? {
-        for capability in caps::all().difference(&keep) {
-            // Capabilities that this kernel does not have cannot be dropped and need not be.
-            if caps::drop(None, CapSet::Bounding, *capability).is_err()
-                && caps::has_cap(None, CapSet::Bounding, *capability).unwrap_or(false)
-            {
-                let arguments = format!("PR_CAPBSET_DROP, {capability}");
-                return Err(Fault::os(Errno::EPERM, Call::Prctl, arguments));
-            }
-        }
+/// reduced only while CAP_SETPCAP is effective.
+fn reduce_capabilities(wanted: CapabilitySet) -> Result<CapabilitySet> {
+    let permitted = held()?.permitted;
+    let keep = wanted & permitted;
+    if permitted.contains(CapabilitySet::SETPCAP) {
+        reduce_bounding(keep)?;
     }
     // Kernels before 4.3 have no ambient set.
-    if caps::runtime::ambient_set_supported().is_ok() {
-        caps::clear(None, CapSet::Ambient)
-            .map_err(|_| Fault::os(Errno::EPERM, Call::Prctl, "PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0"))?;
+    if capability_is_in_ambient_set(CapabilitySet::CHOWN).is_ok() {
+        clear_ambient_capability_set().call(Call::Prctl, || "PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0")?;
     }
-    let none = CapsHashSet::new();
-    for (set, wanted) in [(CapSet::Inheritable, &none), (CapSet::Effective, &keep), (CapSet::Permitted, &keep)] {
-        caps::set(None, set, wanted).map_err(|_| refused(Call::Capset))?;
-    }
-    for set in [CapSet::Effective, CapSet::Permitted] {
-        if caps::read(None, set).map_err(|_| refused(Call::Capget))? != keep {
-            return Err(refused(Call::Capget));
-        }
+    let wanted = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, wanted).call(Call::Capset, || CAPABILITIES)?;
+    if held()? != wanted {
+        return Err(Fault::os(Errno::EPERM, Call::Capget, CAPABILITIES));
     }
     Ok(keep)
 }
 
-fn has(set: CapSet, capability: Capability) -> Result<bool> {
-    caps::has_cap(None, set, capability).map_err(|_| refused(Call::Capget))
+/// One after the other, up to the first that this kernel does not have.
+fn reduce_bounding(keep: CapabilitySet) -> Result<()> {
+    let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    for capability in all.filter(|capability| !keep.contains(*capability)) {
+        match remove_capability_from_bounding_set(capability) {
+            Err(errno) if capability_is_in_bounding_set(capability).unwrap_or(false) => {
+                return Err(errno).call(Call::Prctl, || format!("PR_CAPBSET_DROP, {}", names(capability).join("")));
+            }
+            Err(rustix::io::Errno::INVAL) => break,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
-/// The crate does not say the error number; the kernel's only one here is EPERM.
-fn refused(call: Call) -> Fault {
-    Fault::os(Errno::EPERM, call, "<header>, <data>")
+/// What `capget(2)` and `capset(2)` are given.
+const CAPABILITIES: &str = "<header>, <data>";
+
+fn held() -> Result<CapabilitySets> {
+    capabilities(None).call(Call::Capget, || CAPABILITIES)
 }
 
-fn names(set: &CapsHashSet) -> Vec<String> {
-    let mut names: Vec<String> = set.iter().map(ToString::to_string).collect();
+fn names(set: CapabilitySet) -> Vec<String> {
+    let mut names: Vec<String> = set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
     names.sort();
     names
 }
 
 /// Whether nothing is wanting for the strongest switch of root, and for the owners of what is made there.
 pub(crate) fn can_enter() -> bool {
-    let needed = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_CHROOT, Capability::CAP_CHOWN];
-    needed.into_iter().all(holds)
+    holds(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT | CapabilitySet::CHOWN)
 }
 
 /// Whether a user namespace of our own can be done without: a chroot takes one capability, as it is there in any container.
 pub(crate) fn can_do_without_namespace(isolation: Isolation) -> bool {
-    holds(if isolation == Isolation::Pivot { Capability::CAP_SYS_ADMIN } else { Capability::CAP_SYS_CHROOT })
+    holds(if isolation == Isolation::Pivot { CapabilitySet::SYS_ADMIN } else { CapabilitySet::SYS_CHROOT })
 }
 
 /// Whether no root need be entered where none can be: by whoever is not root, and asks for nothing that takes one.
@@ -261,14 +249,14 @@ fn takes_a_root(options: &Options) -> Option<Purpose> {
 /// Whether the parent, which has the helper's rights, may map uid 0 of the outer namespace: since Linux 5.12 that takes one of
 /// its own. The helper of a root without it would have no id in its namespace, and no way back.
 pub(crate) fn can_be_mapped() -> bool {
-    !nix::unistd::geteuid().is_root() || holds(Capability::CAP_SETFCAP)
+    !nix::unistd::geteuid().is_root() || holds(CapabilitySet::SETFCAP)
 }
 
 /// Whether `trusted.*` attributes may be set, but for the user namespace.
 pub(crate) fn can_set_trusted() -> bool {
-    holds(Capability::CAP_SYS_ADMIN)
+    holds(CapabilitySet::SYS_ADMIN)
 }
 
-fn holds(capability: Capability) -> bool {
-    has(CapSet::Effective, capability).unwrap_or(false)
+fn holds(all: CapabilitySet) -> bool {
+    held().is_ok_and(|held| held.effective.contains(all))
 }

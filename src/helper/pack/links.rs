@@ -1,20 +1,20 @@
 //! Which files have a name in the archive already: rules 9 and 10.
 
 use crate::helper::fault::Result;
+use crate::helper::hash::Map;
 use crate::helper::look::{Inode, Seen};
 use crate::report::{Cause, Limit};
 use rustix::fs::FileType;
-use std::collections::HashMap;
 
 /// The first name of each file that has several.
 pub(crate) struct Links {
-    names: HashMap<Inode, Box<[u8]>>,
+    names: Map<Inode, Box<[u8]>>,
     most: u64,
 }
 
 impl Links {
     pub(crate) fn new(most: u64) -> Links {
-        Links { names: HashMap::new(), most }
+        Links { names: Map::default(), most }
     }
 
     /// The name by which it is in the archive, if it is.

@@ -1,14 +1,14 @@
 //! Names in the archive: rebased, and a directory's with its `/` (rules 8 and 18). Pure.
 
+use crate::helper::hash::Map;
 use crate::report::{Cause, EntryRef, Refusal};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 pub(crate) struct Names<'a> {
     rebase: &'a [(Vec<u8>, Vec<u8>)],
     /// Every name that was written or leads to one, where two can contradict each other.
-    taken: Option<HashMap<Box<[u8]>, Taken>>,
+    taken: Option<Map<Box<[u8]>, Taken>>,
 }
 
 /// What has a name.
@@ -23,7 +23,7 @@ enum Taken {
 impl<'a> Names<'a> {
     /// `strict`: names may contradict each other.
     pub(crate) fn new(rebase: &'a [(Vec<u8>, Vec<u8>)], strict: bool) -> Names<'a> {
-        Names { rebase, taken: strict.then(HashMap::new) }
+        Names { rebase, taken: strict.then(Map::default) }
     }
 
     /// The name of what has this path below the root; empty is the root itself. Without a `/` at its end.

@@ -25,6 +25,7 @@ use super::start::Start;
 use super::walk::{Dir, Listing, Next, Walk};
 use crate::helper::fault::{Attempt, Fault, on};
 use crate::helper::feed::failure;
+use crate::helper::hash::Set;
 use crate::helper::journal::Journal;
 use crate::helper::look::{self, Seen};
 use crate::helper::read::entry::{Region, Time};
@@ -33,7 +34,6 @@ use crate::options::Tolerance;
 use crate::report::{Call, Cause, Descriptor, EntryKind, EntryRef, EventKind, Failure, Limit, SourceChange, Stage};
 use rules::{kind_of, listed};
 use spot::Spot;
-use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub(crate) struct Packer<'a> {
     content: Vec<u8>,
     watch: Watch,
     /// Directories that are in the archive since a path leads through them.
-    parents: HashSet<Vec<u8>>,
+    parents: Set<Vec<u8>>,
     /// The working directory, by which attributes of links are read.
     cwd: Option<Arc<Dir>>,
     at_hand: AtHand,
@@ -115,7 +115,7 @@ impl<'a> Packer<'a> {
             buffer: Buffer::default(),
             content: Vec::new(),
             watch,
-            parents: HashSet::new(),
+            parents: Set::default(),
             cwd: None,
             at_hand: AtHand { place: None, path: Vec::new(), kind: EntryKind::Unknown, changed: false },
             index: 0,

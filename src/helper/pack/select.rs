@@ -2,10 +2,10 @@
 
 use super::dockerignore::Ignore;
 use crate::helper::fault::Result;
+use crate::helper::hash::Map;
 use crate::helper::journal::Journal;
 use crate::helper::selection::Selection;
 use crate::options::Options;
-use std::collections::HashMap;
 
 /// What becomes of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +22,13 @@ pub(crate) struct Select<'a> {
     patterns: Selection<'a>,
     ignore: Option<Ignore>,
     /// The paths that were named, where there are several, and whether they are in the archive.
-    named: HashMap<Vec<u8>, bool>,
+    named: Map<Vec<u8>, bool>,
 }
 
 impl<'a> Select<'a> {
     /// Of `patterns` it takes the globs.
     pub(crate) fn new(patterns: &'a Options, ignore: Option<Ignore>) -> Result<Select<'a>> {
-        Ok(Select { patterns: Selection::new(patterns)?, ignore, named: HashMap::new() })
+        Ok(Select { patterns: Selection::new(patterns)?, ignore, named: Map::default() })
     }
 
     /// Whatever the patterns say it is packed, once.

@@ -9,7 +9,7 @@ use crate::image::problem::{Problem, shortened};
 use crate::report::Digest;
 
 /// What a descriptor in an index points to.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::image) struct Pointer {
     /// `None` if it is none that is supported; `flaw` then has it.
     pub(in crate::image) digest: Option<Digest>,

@@ -4,7 +4,7 @@ use super::super::loader::{Candidate, Loader, Outcome};
 use super::super::platform::{EXACT, Platform};
 use super::super::problem::Problem;
 use crate::error::Error;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A broken image of a platform that nobody knows: only where its group has nothing else.
 const LAST: u8 = u8::MAX;
@@ -18,9 +18,9 @@ struct Survey<'a, 'b> {
     platform: &'a Platform,
     /// The best of each group that has one.
     best: Vec<Choice>,
-    groups: HashMap<usize, usize>,
+    groups: BTreeMap<usize, usize>,
     /// Images that fit exactly.
-    exact: HashSet<usize>,
+    exact: BTreeSet<usize>,
     /// Those that fit and are not there.
     absent: Vec<usize>,
     /// Those that fit and are broken.
@@ -140,7 +140,7 @@ impl<'a, 'b> Survey<'a, 'b> {
             // What is broken is told as that, if there is nothing else.
             return Ok(self.best.first().map(|broken| broken.candidate));
         };
-        let mut known = HashSet::new();
+        let mut known = BTreeSet::new();
         let image = |choice: &Choice| self.loader.outcome(choice.outcome?).image();
         let is_new = |choice: &&Choice| image(choice).is_none_or(|image| known.insert((image.id(), image.digest())));
         let best: Vec<&Choice> = images().filter(|choice| choice.rank == least).filter(is_new).collect();

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use sha2::{Digest as _, Sha256};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +26,7 @@ const FILE: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONB
 /// The listing of the tree at this open directory; `path` is for messages.
 pub(super) fn digest(root: &OwnedFd, path: &Path) -> Result<Digest, Error> {
     let mut walk =
-        Walk { hasher: Sha256::new(), inodes: HashMap::new(), buffer: vec![0; 1 << 20], list: vec![0; 64 << 10] };
+        Walk { hasher: Sha256::new(), inodes: BTreeMap::new(), buffer: vec![0; 1 << 20], list: vec![0; 64 << 10] };
     walk.all(root).map_err(|(inside, errno)| storage("reading", &path.join(inside), errno.into()))?;
     Ok(Digest(walk.hasher.finalize().into()))
 }
@@ -34,7 +34,7 @@ pub(super) fn digest(root: &OwnedFd, path: &Path) -> Result<Digest, Error> {
 struct Walk {
     hasher: Sha256,
     /// The first path of each inode with several names.
-    inodes: HashMap<(u64, u64), PathBuf>,
+    inodes: BTreeMap<(u64, u64), PathBuf>,
     buffer: Vec<u8>,
     /// Names of attributes.
     list: Vec<u8>,

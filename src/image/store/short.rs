@@ -8,7 +8,7 @@ use crate::report::Digest;
 use nix::errno::Errno;
 use nix::fcntl::readlinkat;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ impl Store {
     pub(super) fn forget_names(&self, there: &[Digest]) -> Result<(), Error> {
         let path = self.path().join(NAMES);
         let Some(dir) = state::directory(self.kept.dir.as_fd(), NAMES.as_ref(), &path)? else { return Ok(()) };
-        let there: HashSet<String> = there.iter().map(leads_to).collect();
+        let there: BTreeSet<String> = there.iter().map(leads_to).collect();
         for name in state::names(dir.as_fd(), &path)? {
             let Ok(target) = readlinkat(&dir, &*name) else { continue };
             if !target.to_str().is_some_and(|target| there.contains(target)) {

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::image::digest;
 use crate::report::Digest;
 use nix::errno::Errno;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::AsFd;
 
@@ -102,12 +102,12 @@ impl Store {
 
     /// Marks what is damaged, and what is above that; gives what could not be marked.
     fn mark(&self, there: &[Digest], found: &[Difference]) -> Vec<Difference> {
-        let damaged: HashMap<Digest, String> =
+        let damaged: BTreeMap<Digest, String> =
             found.iter().filter_map(|one| Some((one.damaged()?, one.to_string()))).collect();
         if damaged.is_empty() {
             return Vec::new();
         }
-        let below: HashMap<Digest, Digest> =
+        let below: BTreeMap<Digest, Digest> =
             there.iter().filter_map(|chain| Some((*chain, self.below(chain)?))).collect();
         let marked = there.iter().filter_map(|chain| {
             // Down to the bottom, or as often as there are layers: records may lie.

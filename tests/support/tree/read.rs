@@ -1,6 +1,6 @@
 //! Reading a tree with one directory open at a time: neither depth nor length of names matters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,12 +25,12 @@ struct Level {
 /// State of one walk.
 struct Walk {
     nodes: BTreeMap<String, Fields>,
-    inodes: HashMap<(u64, u64), String>,
+    inodes: BTreeMap<(u64, u64), String>,
 }
 
 /// All entries below the root and the root itself, by escaped path.
 pub(super) fn walk(root: &Path, without: &[&str]) -> io::Result<BTreeMap<String, Fields>> {
-    let mut walk = Walk { nodes: BTreeMap::new(), inodes: HashMap::new() };
+    let mut walk = Walk { nodes: BTreeMap::new(), inodes: BTreeMap::new() };
     let mut here = open_dir(CWD, root.as_os_str())?;
     walk.nodes.insert(".".into(), describe(here.as_fd(), OsStr::new("."), &fs::fstat(&here)?));
     let mut path = Vec::new();

@@ -3,9 +3,9 @@
 
 use super::{Dirs, NodeId};
 use crate::helper::fault::Result;
+use crate::helper::hash::Map;
 use crate::helper::read::input::Watch;
 use crate::report::{Cause, Limit};
-use std::collections::HashMap;
 
 /// Steps by way of links that a run may take, in parts of the limit `depth`: so many times that whatever its entries,
 /// and one part for each path that it resolves, 1,024 by default. With what is remembered a path takes a handful;
@@ -27,7 +27,7 @@ pub(super) struct Led {
 pub(super) struct Links {
     watch: Watch,
     /// Where links lead, by the number of their names; good for one generation.
-    led: HashMap<u32, Led>,
+    led: Map<u32, Led>,
     generation: u64,
     steps: u64,
     allowed: u64,
@@ -37,7 +37,7 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn new(watch: Watch) -> Links {
-        Links { watch, led: HashMap::new(), generation: 0, steps: 0, allowed: u64::MAX, depth: 0, looks: 0 }
+        Links { watch, led: Map::default(), generation: 0, steps: 0, allowed: u64::MAX, depth: 0, looks: 0 }
     }
 
     pub(super) fn bound(&mut self, depth: u32) {

@@ -1,7 +1,8 @@
 //! The names that are known, each held once: a directory's table finds them by their bytes.
 
 use super::Child;
-use std::hash::{BuildHasher, RandomState};
+use crate::helper::hash::Keys;
+use std::hash::BuildHasher;
 
 const EMPTY: u32 = u32::MAX;
 const TAKEN_OUT: u32 = u32::MAX - 1;
@@ -17,7 +18,7 @@ struct Name {
 pub(super) struct Names {
     all: Vec<Option<Name>>,
     free: Vec<u32>,
-    hasher: RandomState,
+    hasher: Keys,
 }
 
 /// The names in one directory, by number: open addressing, at most three quarters full.

@@ -4,7 +4,7 @@
 use super::{Dirs, NodeId};
 use crate::helper::apply::usable::{self, ALL};
 use crate::helper::fault::Result;
-use std::collections::HashMap;
+use crate::helper::hash::Map;
 use std::os::fd::OwnedFd;
 
 /// The owner's part of their modes, by directory.
@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 pub(super) struct Narrow {
     /// Whose they are, if the mode binds us.
     own: Option<u32>,
-    owners: HashMap<u32, u32>,
+    owners: Map<u32, u32>,
 }
 
 impl Narrow {

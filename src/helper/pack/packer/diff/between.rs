@@ -10,13 +10,13 @@ use super::levels::{Levels, Sight};
 use super::not_reserved;
 use super::same::{may_be_same, same_attributes, same_target};
 use crate::helper::fault::{Attempt, Result, on};
+use crate::helper::hash::Map;
 use crate::helper::look::{self, Inode, Seen};
 use crate::helper::open::Way;
 use crate::helper::pack::attributes::Of;
 use crate::report::{Call, Cause, Descriptor, EntryKind, Limit, Refusal, SourceChange};
 use rustix::fs::FileType;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) struct Between {
     /// The directories that the walk is in.
     parents: Vec<Rc<Parent>>,
     /// Names of files that have not changed, which become links if another name of the file has.
-    waiting: HashMap<Inode, Vec<Waiting>>,
+    waiting: Map<Inode, Vec<Waiting>>,
     waits: u64,
 }
 
@@ -55,7 +55,7 @@ impl Between {
     /// Of this root and what lies below it; so many directories of that may be open.
     pub(crate) fn new(root: &OwnedFd, lower: &[OwnedFd], most: usize) -> Result<Between> {
         let levels = Levels::new(Tree::new(lower, None)?, most);
-        Ok(Between { root: again(root)?, levels, parents: Vec::new(), waiting: HashMap::new(), waits: 0 })
+        Ok(Between { root: again(root)?, levels, parents: Vec::new(), waiting: Map::default(), waits: 0 })
     }
 
     fn directory(
