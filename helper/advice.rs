@@ -6,13 +6,17 @@ use untar_in_root::{Advice, Confinement, EventKind, Limit, RootSwitch};
 
 /// Which options help, as the end of a sentence: those that this subcommand (or none) has.
 pub(crate) fn options(advice: Advice, command: &str) -> Option<String> {
+    let fitting: Vec<&str> = of_advice(advice)?.split(" | ").filter(|options| has(command, options)).collect();
+    let (last, before) = fitting.split_last()?;
+    Some(if before.is_empty() { (*last).to_owned() } else { format!("{} or {last}", before.join(", ")) })
+}
+
+/// Whether this subcommand, or the plain command, has all options in these words.
+fn has(command: &str, words: &str) -> bool {
     let args = Args::command();
     let args = args.find_subcommand(command).unwrap_or(&args);
     let takes = |long: &str| args.get_arguments().any(|arg| arg.get_long() == Some(long));
-    let fits = |option: &&str| option.split([' ', '=', ',']).filter_map(|word| word.strip_prefix("--")).all(takes);
-    let fitting: Vec<&str> = of_advice(advice)?.split(" | ").filter(fits).collect();
-    let (last, before) = fitting.split_last()?;
-    Some(if before.is_empty() { (*last).to_owned() } else { format!("{} or {last}", before.join(", ")) })
+    words.split([' ', '=', ',']).filter_map(|word| word.strip_prefix("--")).all(takes)
 }
 
 /// Each by itself helps.
@@ -74,8 +78,12 @@ fn of_limit(limit: Limit) -> Option<&'static str> {
     })
 }
 
-/// Which option has what an event lost.
-pub(crate) fn of_event(what: &EventKind, confinement: &Confinement) -> Option<&'static str> {
+/// Which option of this subcommand, or of the plain command, has what an event lost.
+pub(crate) fn of_event(what: &EventKind, confinement: &Confinement, command: &str) -> Option<&'static str> {
+    lost(what, confinement).filter(|words| has(command, words))
+}
+
+fn lost(what: &EventKind, confinement: &Confinement) -> Option<&'static str> {
     // Only root in the first user namespace, with all of its rights, may set these.
     let may = confinement.user_namespace.is_none() && confinement.root == RootSwitch::Pivot;
     match what {

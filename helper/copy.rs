@@ -6,7 +6,7 @@ use crate::json;
 use crate::pack::{report, shows_progress};
 use crate::patient;
 use crate::progress::Bar;
-use crate::run::{ended, lock, remark};
+use crate::run::{ended, lock, remark, remarks};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> Exit {
             return not_begun(args, &screen, trouble);
         }
     };
-    let caught = signals.watch(copy.canceller(), || ());
+    let caught = signals.of_two_helpers().watch(copy.canceller(), || ());
     let result = copy.run().map_err(Trouble::from);
     lock(&screen).end_progress();
     match ended(&caught, &result) {
@@ -69,12 +69,12 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Copied, Trouble
     if !args.shown.quiet && !json_there {
         match &result {
             Ok(Copied { packed, report, .. }) => {
-                remark(&mut screen, &packed.confinement, &packed.events, packed.event_count);
-                remark(&mut screen, &report.confinement, &report.events, report.event_count);
+                remark(&mut screen, &packed.confinement, (&packed.events, packed.event_count), "copy");
+                remarks(&mut screen, report, "copy");
             }
             Err(trouble) => {
                 if let Some(report) = trouble.run_error().and_then(|error| error.report()) {
-                    remark(&mut screen, &report.confinement, &report.events, report.event_count);
+                    remarks(&mut screen, report, "copy");
                 }
             }
         }

@@ -149,7 +149,7 @@ fn tell(args: &Image, screen: &mut Screen, result: Result<Done, Trouble>) -> Exi
             if !args.quiet {
                 passed_over.iter().for_each(|(text, _)| screen.say(text));
                 reports.first().into_iter().for_each(|report| unmapped(screen, report, None));
-                reports.iter().for_each(|report| remarks(screen, report));
+                reports.iter().for_each(|report| remarks(screen, report, "image"));
             }
             if args.json {
                 let mut value = done(made);

@@ -165,9 +165,12 @@ pub(crate) fn instead_of(one: &LeftOut) -> String {
 
 fn who(one: &LeftOut) -> String {
     let names = one.names.iter().map(|name| Escaped(name.as_bytes()).to_string());
-    let platform = one.platform.as_ref().map(|platform| format!("({platform})"));
-    let who: Vec<String> = names.chain(one.digest.map(|digest| digest.to_string())).chain(platform).collect();
-    if who.is_empty() { "one without a name".to_owned() } else { who.join(" ") }
+    let mut who: Vec<String> = names.chain(one.digest.map(|digest| digest.to_string())).collect();
+    if who.is_empty() {
+        who.push(format!("@{}", one.line));
+    }
+    who.extend(one.platform.as_ref().map(|platform| format!("({platform})")));
+    who.join(" ")
 }
 
 fn why(one: &LeftOut) -> (&'static str, String) {
@@ -182,6 +185,7 @@ fn why(one: &LeftOut) -> (&'static str, String) {
 pub(crate) fn reason(one: &LeftOut) -> Value {
     let (what, why) = why(one);
     json!({
+        "line": one.line,
         "names": one.names,
         "platform": one.platform.as_ref().map(platform),
         "manifest_digest": one.digest.map(|digest| digest.to_string()),

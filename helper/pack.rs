@@ -9,7 +9,7 @@ use crate::named::{self, Until};
 use crate::patient;
 use crate::patterns;
 use crate::progress::Bar;
-use crate::run::{ended, lock, on_terminal, remark};
+use crate::run::{ended, lock, on_terminal, remark, remarks};
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::trouble::Trouble;
@@ -158,10 +158,10 @@ fn tell(run: &Run<'_>, screen: &Arc<Mutex<Screen>>, result: Result<Packed, Troub
     let json_there = matches!(run.shown.report(), Some(Reported::Errors));
     if !run.shown.quiet && !json_there {
         match &result {
-            Ok(packed) => remark(&mut screen, &packed.confinement, &packed.events, packed.event_count),
+            Ok(packed) => remark(&mut screen, &packed.confinement, (&packed.events, packed.event_count), run.command),
             Err(trouble) => {
                 if let Some(report) = trouble.run_error().and_then(|error| error.report()) {
-                    remark(&mut screen, &report.confinement, &report.events, report.event_count);
+                    remarks(&mut screen, report, run.command);
                 }
             }
         }

@@ -198,7 +198,7 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
     if let Some(report) = report.filter(|_| !args.output.quiet) {
         unmapped(&mut screen, report, result.as_ref().err());
         user_marks(&mut screen, args, report);
-        remarks(&mut screen, report);
+        remarks(&mut screen, report, "");
     }
     if let Some(trouble) = result.as_ref().err().filter(|trouble| !trouble.is_quiet()) {
         screen.say(trouble);
@@ -224,12 +224,12 @@ fn tell(args: &Args, screen: &Arc<Mutex<Screen>>, result: Result<Report, Trouble
 }
 
 /// A weaker switch of root than was asked for, and what was skipped or softened.
-pub(crate) fn remarks(screen: &mut Screen, report: &Report) {
-    remark(screen, &report.confinement, &report.events, report.event_count);
+pub(crate) fn remarks(screen: &mut Screen, report: &Report, command: &str) {
+    remark(screen, &report.confinement, (&report.events, report.event_count), command);
 }
 
 /// The same, of whatever a report is of.
-pub(crate) fn remark(screen: &mut Screen, confinement: &Confinement, events: &[Event], count: u64) {
+pub(crate) fn remark(screen: &mut Screen, confinement: &Confinement, (events, count): (&[Event], u64), command: &str) {
     let root = confinement.root;
     match confinement.fallback.as_ref().filter(|fallback| fallback.errno.is_some()) {
         // What that is worth: SECURITY.md.
@@ -242,7 +242,7 @@ pub(crate) fn remark(screen: &mut Screen, confinement: &Confinement, events: &[E
     }
     mounts(screen, confinement);
     for event in events.iter().take(WARNINGS) {
-        match advice::of_event(&event.what, confinement) {
+        match advice::of_event(&event.what, confinement, command) {
             Some(option) => screen.say(&format_args!("warning: {event}; {option}")),
             None => screen.say(&format_args!("warning: {event}")),
         }

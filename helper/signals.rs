@@ -7,8 +7,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::pipe2;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use untar_in_root::Canceller;
@@ -27,6 +27,8 @@ const OURS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 pub(crate) struct Signals {
     fd: SignalFd,
     patience_ms: u16,
+    /// How many helpers there are at once.
+    helpers: usize,
 }
 
 /// What has been caught, and the thread that waits for it.
@@ -73,7 +75,7 @@ impl Signals {
         let mask: SigSet = OURS.into_iter().filter(|s| !is_in(ignored, *s)).collect();
         mask.thread_block()?;
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC)?;
-        Ok(Signals { fd, patience_ms: PATIENCE_MS })
+        Ok(Signals { fd, patience_ms: PATIENCE_MS, helpers: 1 })
     }
 
     /// Gives the run time to remove what it has made.
@@ -86,10 +88,15 @@ impl Signals {
         let _ = SigSet::from_iter(OURS).thread_unblock();
     }
 
+    /// The run has two helpers, of which one hands over to the other.
+    pub(crate) fn of_two_helpers(self) -> Signals {
+        Signals { helpers: 2, ..self }
+    }
+
     /// Waits in a thread of its own. `clean_up` is for the case that the main thread does not get to it.
     pub(crate) fn watch(self, canceller: Canceller, clean_up: impl FnOnce() + Send + 'static) -> Caught {
         let told = Arc::<AtomicI32>::default();
-        let tells = Arc::clone(&told);
+        let (tells, helpers) = (Arc::clone(&told), self.helpers);
         let watcher = pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from).and_then(|(leave, stay)| {
             let wait = move || {
                 let Some(first) = self.next(&leave, PollTimeout::NONE) else { return };
@@ -102,9 +109,9 @@ impl Signals {
             let thread = std::thread::Builder::new().name("signals".into()).spawn(wait)?;
             Ok(Watcher { thread, stay })
         });
-        // Without a thread to spare, or with one in the place of the helper, the signals do what they always did.
+        // Without a thread to spare, or with one in the place of a helper, the signals do what they always did.
         let watcher = match watcher {
-            Ok(watcher) if !is_one_more_to_be_had() => {
+            Ok(watcher) if !are_to_be_had(helpers) => {
                 watcher.end();
                 None
             }
@@ -143,8 +150,12 @@ pub(crate) fn let_through<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Threads and processes are counted together: what can be had as a thread can be had as a helper.
-fn is_one_more_to_be_had() -> bool {
-    std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok())
+fn are_to_be_had(helpers: usize) -> bool {
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        let _closed = gate.lock();
+        (0..helpers).all(|_| std::thread::Builder::new().spawn_scoped(scope, || drop(gate.lock())).is_ok())
+    })
 }
 
 /// Ends this process as the signal would have. Returns only where it is ignored.

@@ -1,11 +1,12 @@
 //! What can go wrong for the command line: the library's errors and a few of its own.
 
 use crate::{advice, exit, named};
+use nix::errno::Errno;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use untar_in_root::{BadPattern, Cause, Error, ErrorKind, Escaped};
+use untar_in_root::{Advice, BadPattern, Cause, Error, ErrorKind, Escaped};
 
 /// Why the program fails.
 #[derive(Debug)]
@@ -122,6 +123,16 @@ impl Trouble {
         }
     }
 
+    /// Of an error number alone, where the program itself met it.
+    fn scarcity(&self) -> Option<Advice> {
+        match (self, self.raw_os_error().map(Errno::from_raw)) {
+            (Trouble::Run(..), _) => None,
+            (_, Some(Errno::EMFILE)) => Some(Advice::Descriptors),
+            (_, Some(Errno::ENFILE)) => Some(Advice::FileTable),
+            _ => None,
+        }
+    }
+
     /// Nobody reads what we write: nothing to say, and nobody to say it to.
     pub(crate) fn is_quiet(&self) -> bool {
         matches!(self, Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
@@ -146,10 +157,17 @@ fn of_kind(kind: ErrorKind) -> u8 {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.happened(f)?;
+        self.scarcity().map_or(Ok(()), |advice| write!(f, ": {advice}"))
+    }
+}
+
+impl Trouble {
+    fn happened(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Run(error, _) => match self.options() {
                 Some(options) => write!(f, "{error}: {options}"),
-                None => error.fmt(f),
+                None => write!(f, "{error}"),
             },
             Trouble::Archive { path, error } => {
                 write!(f, "opening the archive {:?}: {error}", Escaped(path.as_os_str().as_bytes()))

@@ -169,7 +169,7 @@ impl Error {
         }
         match &self.0.detail {
             Detail::Failure(failure) => failure.advice_within(self.report().map(|report| &report.confinement)),
-            Detail::Io { error, .. } if self.0.kind == ErrorKind::Helper => Advice::of_starting(error),
+            Detail::Io { error, .. } => Advice::of_parent(error, self.0.kind).or(self.0.advice),
             #[cfg(feature = "image")]
             Detail::Advised(_, advice) => Some(*advice),
             _ => self.0.advice,

@@ -6,6 +6,7 @@ mod fault;
 mod feed;
 #[cfg(any(fuzzing, test))]
 mod fuzz;
+mod hash;
 mod holes;
 mod jail;
 mod journal;
@@ -186,8 +187,9 @@ struct Entered {
 fn enter(request: &Request, reporter: &mut Reporter) -> Result<Entered, Box<Failure>> {
     let options = &request.options;
     let beneath = confine::may_stay_beneath(options);
+    let entered = userns::enter(&options.jail, beneath, reporter);
     let userns::Entered { report: user_namespace, refused } =
-        userns::enter(&options.jail, beneath, reporter).map_err(|fault| entering(fault, options))?;
+        entered.map_err(|fault| at(Stage::Enter)(fault.meant_if(confine::enters_for(options))))?;
     let files = limits::bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // Looked for in /proc, which is out of reach later.
     let initial = confine::wants_trusted_marks(&options.mode)
@@ -200,14 +202,6 @@ fn enter(request: &Request, reporter: &mut Reporter) -> Result<Entered, Box<Fail
     let inside =
         entrance.enter().map_err(|fault| at(Stage::Enter)(if in_new { fault.in_new_namespace() } else { fault }))?;
     Ok(Entered { inside, user_namespace, files, initial })
-}
-
-/// No user namespace is to be had, and nothing else will do.
-fn entering(fault: Fault, options: &Options) -> Box<Failure> {
-    at(Stage::Enter)(match confine::enters_for(options) {
-        Some(purpose) => fault.meant(purpose),
-        None => fault,
-    })
 }
 
 fn at(stage: Stage) -> impl Fn(Fault) -> Box<Failure> {

@@ -60,6 +60,14 @@ impl Fault {
         self
     }
 
+    /// The same, where it was for anything.
+    pub(crate) fn meant_if(self, purpose: Option<Purpose>) -> Fault {
+        match purpose {
+            Some(purpose) => self.meant(purpose),
+            None => self,
+        }
+    }
+
     /// Makes the same fault, of a call that wants what the new user namespace gives, if it is for nothing else.
     pub(crate) fn in_new_namespace(mut self) -> Fault {
         if let Some(Operation { purpose: purpose @ Purpose::Usual, .. }) = &mut self.operation {

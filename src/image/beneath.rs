@@ -8,7 +8,7 @@ use crate::kind::ErrorKind;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,7 +24,7 @@ pub(super) struct Beneath {
     /// The name that it was called by, for messages.
     name: PathBuf,
     /// Files that were made without their content, by device and inode, with the size that they have in the archive.
-    hollow: HashMap<(u64, u64), u64>,
+    hollow: BTreeMap<(u64, u64), u64>,
 }
 
 impl Beneath {
@@ -38,11 +38,11 @@ impl Beneath {
 
     /// An open one, called by an archive's name and not by that of where it has been unpacked.
     pub(super) fn of(dir: OwnedFd, name: &Path) -> Beneath {
-        Beneath { dir, name: name.to_path_buf(), hollow: HashMap::new() }
+        Beneath { dir, name: name.to_path_buf(), hollow: BTreeMap::new() }
     }
 
     /// Told which files have what size in the archive, remembers it of those that were made without their content.
-    pub(super) fn with_sizes(mut self, sizes: HashMap<String, u64>) -> Beneath {
+    pub(super) fn with_sizes(mut self, sizes: BTreeMap<String, u64>) -> Beneath {
         for (file, size) in sizes {
             let Ok(stat) = self.resolve(&file, LOOK).and_then(fstat) else { continue };
             if inode::is_regular(&stat) && stat.st_size == 0 {
@@ -56,9 +56,13 @@ impl Beneath {
         &self.name
     }
 
-    /// Is there anything of this name?
-    pub(super) fn has(&self, file: &str) -> bool {
-        self.resolve(file, LOOK).is_ok()
+    /// Is there anything of this name, as far as it can be looked for?
+    pub(super) fn has(&self, file: &str) -> Result<bool, Error> {
+        match self.resolve(file, LOOK) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV) => Ok(false),
+            Err(errno) => Err(self.refusal(file, errno)),
+        }
     }
 
     /// There is nothing of this name: not what is there and may not be read.

@@ -3,7 +3,7 @@
 use super::item::{Item, What};
 use super::problem::shortened;
 use super::reference::{Reference, full_name};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A list: `index.json`, or `manifest.json`.
@@ -15,12 +15,12 @@ pub(super) struct Catalogue {
     /// platform decides.
     pub(super) groups: Vec<usize>,
     /// Names in full, and the one group that has each; `None` where several have it.
-    owners: HashMap<String, Option<usize>>,
+    owners: BTreeMap<String, Option<usize>>,
 }
 
 impl Catalogue {
     pub(super) fn new((items, lines): (Vec<Arc<Item>>, Vec<usize>)) -> Catalogue {
-        let mut catalogue = Catalogue { groups: Vec::new(), owners: HashMap::new(), items, lines };
+        let mut catalogue = Catalogue { groups: Vec::new(), owners: BTreeMap::new(), items, lines };
         for at in 0..catalogue.items.len() {
             let group = catalogue.join(at);
             catalogue.groups.push(group);
@@ -64,8 +64,13 @@ impl Catalogue {
         match (name, path.last().and_then(|own| own.digest())) {
             (Some(name), _) => name.to_string(),
             (None, Some(digest)) => digest.to_string(),
-            (None, None) => format!("@{}", self.lines.iter().position(|line| *line == item).unwrap_or_default()),
+            (None, None) => format!("@{}", self.line(item)),
         }
+    }
+
+    /// The number of the first line that lists an item.
+    pub(super) fn line(&self, item: usize) -> usize {
+        self.lines.iter().position(|line| *line == item).unwrap_or_default()
     }
 
     /// It means one of them alone, and can be typed.

@@ -18,6 +18,8 @@ pub struct Contents {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LeftOut {
+    /// The number of the first line that lists it, or the index around it, counted from 0: what `@N` means.
+    pub line: usize,
     /// Tags and names; unchecked text.
     pub names: Vec<String>,
     /// The digest of its manifest, where it has one.

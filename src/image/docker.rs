@@ -34,9 +34,12 @@ pub(super) fn load(documents: &Documents, found: &DockerItem) -> Result<Image, E
     if found.count > MAX_LAYERS {
         return Err(Problem::Layers(found.count).at(MANIFEST));
     }
+    if found.layers.iter().any(|file| within(file).is_empty()) {
+        return Err(Problem::Entry("a layer in it has no name".to_owned()).at(MANIFEST));
+    }
     let name = within(&found.config);
     if name.is_empty() {
-        return Err(Problem::NoConfiguration.at(MANIFEST));
+        return Err(Problem::Entry("it names no configuration".to_owned()).at(MANIFEST));
     }
     let config = documents.configuration(name, || configuration(documents, name))?;
     let diff_ids = config.diff_ids(found.count, name)?;

@@ -199,7 +199,8 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T, E
             Category::Data => BadJson::Form,
             Category::Syntax | Category::Io => BadJson::Syntax,
         };
-        Problem::Json { line: error.line(), column: error.column(), what }.said_at(file, Some(words(&error)))
+        let said = (what != BadJson::Truncated).then(|| words(&error));
+        Problem::Json { line: error.line(), column: error.column(), what }.said_at(file, said)
     })
 }
 
@@ -220,12 +221,16 @@ fn in_words(said: &str) -> String {
         .replace("invalid type: sequence", "invalid type: a list")
         .replace("expected a sequence", "expected a list");
     let said = said.replace("expected u64", "expected a whole number");
-    match said.split_once("expected struct ") {
+    let said = match said.split_once("expected struct ") {
         None => said,
         Some((before, name)) => {
             let rest = name.find(|c: char| !c.is_alphanumeric()).map_or("", |end| &name[end..]);
             format!("{before}expected an object{rest}")
         }
+    };
+    match said.strip_prefix("invalid type: ").and_then(|types| types.split_once(", expected ")) {
+        Some((found, expected)) => format!("{found} where {expected} is expected"),
+        None => said,
     }
 }
 
@@ -236,11 +241,11 @@ mod tests {
     #[test]
     fn what_is_expected_is_told_in_words_of_json() {
         for (said, told) in [
-            ("invalid type: integer `1`, expected struct Descriptor", "invalid type: integer `1`, expected an object"),
-            ("invalid type: map, expected a sequence", "invalid type: an object, expected a list"),
+            ("invalid type: integer `1`, expected struct Descriptor", "integer `1` where an object is expected"),
+            ("invalid type: map, expected a sequence", "an object where a list is expected"),
             (
                 "invalid type: sequence, expected struct Index with 3 elements",
-                "invalid type: a list, expected an object with 3 elements",
+                "a list where an object with 3 elements is expected",
             ),
             ("missing field `config`", "missing field `config`"),
         ] {
@@ -334,7 +339,7 @@ mod tests {
     fn a_value_is_quoted_no_longer_than_a_line() {
         let long = format!(r#"{{"schemaVersion":"{}"}}"#, "\u{1}A".repeat(1 << 20).escape_default());
         let (_, text) = bad(&long);
-        assert!(text.len() < 400 && text.contains("at line 1 column"), "{text}");
+        assert!(text.len() < 400 && text.contains("(line 1, column "), "{text}");
     }
 
     #[test]

@@ -22,10 +22,10 @@ fn descriptions(files: &Arc<Files>, form: Form) -> Result<Vec<Description>, Erro
     let new = |naming, find| Description { documents: Documents::new(Arc::clone(files), purse.clone(), naming), find };
     let beneath = &files.beneath;
     let mut found = Vec::new();
-    if matches!(form, Form::Detect | Form::OciLayout | Form::OciArchive) && oci::is_layout(beneath) {
+    if matches!(form, Form::Detect | Form::OciLayout | Form::OciArchive) && oci::is_layout(beneath)? {
         found.push(new(Naming::Layout, oci::find));
     }
-    if matches!(form, Form::Detect | Form::DockerArchive | Form::Dir) && beneath.has(MANIFEST) {
+    if matches!(form, Form::Detect | Form::DockerArchive | Form::Dir) && beneath.has(MANIFEST)? {
         let layout = new(Naming::Layout, docker::find);
         let bytes = layout.documents.read(MANIFEST).unwrap_or_default();
         let is_object = bytes.trim_ascii_start().first() == Some(&b'{');

@@ -19,8 +19,8 @@ pub(super) const INDEX: &str = "index.json";
 const MARKER: &str = "oci-layout";
 
 /// Looks like a layout.
-pub(super) fn is_layout(files: &Beneath) -> bool {
-    files.has(MARKER) || files.has(INDEX)
+pub(super) fn is_layout(files: &Beneath) -> Result<bool, Error> {
+    Ok(files.has(MARKER)? || files.has(INDEX)?)
 }
 
 /// Everything that the layout lists.

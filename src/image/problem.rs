@@ -289,7 +289,7 @@ impl fmt::Display for Problem {
                 write!(f, "refused: a document of {size} bytes; {} are the most", super::MAX_DOCUMENT)
             }
             Problem::Json { line, column, what } => {
-                write!(f, "not a document of this kind: {what} at line {line} column {column}")
+                write!(f, "not a document of this kind{}: {what}", Place(*line, *column))
             }
             Problem::Version(version) => write!(f, "version {} is not supported", Text(version)),
             Problem::Size { declared, actual } => {
@@ -343,12 +343,22 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Where a parser stopped, as far as it knows.
+struct Place(usize, usize);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place(line, column) = self;
+        if *column == 0 { Ok(()) } else { write!(f, " (line {line}, column {column})") }
+    }
+}
+
 impl fmt::Display for BadJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             BadJson::Truncated => "it ends too soon",
             BadJson::Syntax => "it is no JSON",
-            BadJson::Form => "its fields are others",
+            BadJson::Form => "it has another form",
         })
     }
 }

@@ -14,7 +14,7 @@ use super::{Image, digest, oci::INDEX};
 use crate::error::Error;
 use crate::report::Digest;
 use fitting::Chosen;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ fn read(mut loader: Loader<'_>, candidates: &[Candidate], chosen: Chosen) -> Res
     let documents = loader.documents;
     let mut line = |at: &usize| -> Result<Line, Error> {
         let candidate = &candidates[*at];
-        Ok(Line::of(Ok(loader.load(candidate)?), candidate))
+        Ok(Line::of(Ok(loader.load(candidate)?), candidate, loader.catalogue))
     };
     let mut own = line(&chosen.candidate)?;
     let mut besides = chosen.passed_over.iter().map(&mut line).collect::<Result<Vec<_>, _>>()?;
@@ -98,7 +98,7 @@ fn named(loader: &mut Loader<'_>, name: &str) -> Result<Vec<Candidate>, Error> {
     let mut all = loader.expand(catalogue.all())?;
     let wanted = full_name(name);
     // Each once, however many images it has below it.
-    let mut known = HashMap::new();
+    let mut known = BTreeMap::new();
     let mut has = |item: &Arc<Item>| {
         let look = || item.names.iter().any(|own| full_name(own) == wanted);
         *known.entry(Arc::as_ptr(item)).or_insert_with(look)
@@ -160,7 +160,7 @@ fn digested(loader: &mut Loader<'_>, digest: &Digest) -> Result<Vec<Candidate>, 
 #[derive(Default)]
 struct Names {
     names: Vec<Arc<str>>,
-    known: HashSet<Arc<str>>,
+    known: BTreeSet<Arc<str>>,
 }
 
 impl Names {
@@ -185,15 +185,16 @@ struct Line {
     /// The number of its outcome, or what it is if it is no image.
     outcome: Result<usize, String>,
     names: Names,
+    number: usize,
     digest: Option<Digest>,
     platform: Option<Platform>,
 }
 
 impl Line {
     /// Of this candidate, without its names.
-    fn of(outcome: Result<usize, String>, candidate: &Candidate) -> Line {
+    fn of(outcome: Result<usize, String>, candidate: &Candidate, catalogue: &Catalogue) -> Line {
         let (digest, platform) = (candidate.own().digest(), candidate.platform().cloned());
-        Line { outcome, names: Names::default(), digest, platform }
+        Line { outcome, names: Names::default(), number: catalogue.line(candidate.item), digest, platform }
     }
 
     /// The image, or what is said of it in its place; takes the outcome, of which there is one.
@@ -206,7 +207,7 @@ impl Line {
             Ok(Some(Outcome::Beside(what))) | Err(what) => Why::Beside(what),
             Ok(None) => return None,
         };
-        Some(Err(LeftOut { names, digest: self.digest, platform: self.platform, why }))
+        Some(Err(LeftOut { line: self.number, names, digest: self.digest, platform: self.platform, why }))
     }
 }
 
@@ -214,13 +215,13 @@ impl Line {
 pub(super) fn all(documents: &Documents, catalogue: &Catalogue) -> Result<Contents, Error> {
     let mut loader = Loader::new(documents, catalogue);
     let mut lines: Vec<Line> = Vec::new();
-    let mut known = HashMap::new();
+    let mut known = BTreeMap::new();
     for candidate in loader.expand(catalogue.all())? {
         let outcome = candidate.beside().map_or_else(|| loader.load(&candidate).map(Ok), |what| Ok(Err(what)))?;
         let next = lines.len();
         let at = outcome.as_ref().map_or(next, |number| *known.entry(*number).or_insert(next));
         if at == next {
-            lines.push(Line::of(outcome, &candidate));
+            lines.push(Line::of(outcome, &candidate, catalogue));
         }
         lines[at].names.add(documents, &candidate)?;
     }

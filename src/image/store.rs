@@ -45,6 +45,7 @@ use crate::report::{Advice, Digest};
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use rustix::thread::{CapabilitySet, capabilities};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -59,9 +60,6 @@ const UNFINISHED: [&str; 5] = ["lock", "layers", "images", "version", "version.p
 const DAMAGED: &str = "damaged";
 /// The time between two tries for a lock that another process has.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Reads any file; sets trusted.* attributes. Numbers of `capabilities(7)`.
-const CAP_DAC_OVERRIDE: u32 = 1;
-const CAP_SYS_ADMIN: u32 = 21;
 
 /// A directory in which layers are kept.
 ///
@@ -261,7 +259,7 @@ impl Store {
 
 /// Whether this process may set marks in `trusted.`.
 fn may_trust() -> bool {
-    !userxattr(&Mode::Literal, &[]) && has_capability(CAP_SYS_ADMIN)
+    !userxattr(&Mode::Literal, &[]) && has(CapabilitySet::SYS_ADMIN)
 }
 
 /// The name of an image's record.
@@ -277,9 +275,13 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|error| storage("making absolute", path, error))
 }
 
-/// Listings are of all files in a layer, whatever their owner and mode.
+/// Listings are of all files in a layer, whatever their owner and mode, with attributes of what can only be named.
 fn whoever_reads_back() -> Result<(), Error> {
-    if nix::unistd::geteuid().is_root() && has_capability(CAP_DAC_OVERRIDE) {
+    if matches!(crate::proc::this_program(), Ok(None)) {
+        let text = "nothing is mounted at /proc, by way of which a store reads attributes back: mount it (mount -t proc proc /proc)";
+        return Err(Error::new(ErrorKind::Storage, Detail::Text(text)));
+    }
+    if nix::unistd::geteuid().is_root() && has(CapabilitySet::DAC_OVERRIDE) {
         return Ok(());
     }
     let text =
@@ -288,10 +290,8 @@ fn whoever_reads_back() -> Result<(), Error> {
 }
 
 /// Whether a capability is in force here, in whatever user namespace this is.
-fn has_capability(number: u32) -> bool {
-    let status = crate::proc::text("self/status");
-    let field = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    field.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|set| set >> number & 1 == 1)
+fn has(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|held| held.effective.contains(capability))
 }
 
 fn storage(doing: &'static str, path: &Path, error: std::io::Error) -> Error {

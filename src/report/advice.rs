@@ -4,6 +4,7 @@
 mod decide;
 
 use super::{Confinement, Failure, Limit, LooksLike};
+use crate::kind::ErrorKind;
 use std::io;
 
 /// What may help, where that is known. `Display` says it in a sentence that fits every program; which of its own options
@@ -167,11 +168,15 @@ pub enum Advice {
 }
 
 impl Advice {
-    /// Where a process or thread of ours, or what is between them, could not be had.
-    pub(crate) fn of_starting(error: &io::Error) -> Option<Advice> {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => Some(Advice::Threads),
-            io::ErrorKind::OutOfMemory => Some(Advice::Memory),
+    /// Of a call of the parent's. What a process or thread of ours, or what is between them, lacks is no matter of the root.
+    pub(crate) fn of_parent(error: &io::Error, kind: ErrorKind) -> Option<Advice> {
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        match (error.raw_os_error(), error.kind()) {
+            (Some(EMFILE), _) => Some(Advice::Descriptors),
+            (Some(ENFILE), _) => Some(Advice::FileTable),
+            (_, io::ErrorKind::WouldBlock) if kind == ErrorKind::Helper => Some(Advice::Threads),
+            (_, io::ErrorKind::OutOfMemory) if kind == ErrorKind::Helper => Some(Advice::Memory),
             _ => None,
         }
     }

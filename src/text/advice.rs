@@ -157,7 +157,9 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::FileSize => "the file is too large for this file system or for `ulimit -f`",
         Advice::Links => "this file system allows no more links to one file",
         Advice::Memory => "out of memory; if it is limited, allow more",
-        Advice::Descriptors => "too many open files; raise `ulimit -n`",
+        Advice::Descriptors => {
+            "raise RLIMIT_NOFILE (`ulimit -n`, systemd's LimitNOFILE=): 64 are enough, and one more for each lower directory"
+        },
         Advice::FileTable => "the system's table of open files is full; see sysctl fs.file-max",
         Advice::Threads => "the limit of processes and threads (`ulimit -u`, pids.max) or of memory is reached",
         Advice::Busy => "something is mounted on it or uses it",

@@ -54,12 +54,9 @@ pub(super) fn begin(
     let at = |stage| move |fault| failure(stage, fault, None);
 
     let beneath = may_read_beneath(&options.jail);
-    let entering = |fault: Fault| match reads_in_root_for(&options.jail) {
-        Some(purpose) => fault.meant(purpose),
-        None => fault,
-    };
     let entered = userns::enter(&options.jail, beneath, reporter);
-    let userns::Entered { report: namespace, refused } = entered.map_err(|fault| at(Stage::Enter)(entering(fault)))?;
+    let userns::Entered { report: namespace, refused } =
+        entered.map_err(|fault| at(Stage::Enter)(fault.meant_if(reads_in_root_for(&options.jail))))?;
     let files = bound_process(options.jail.limits.memory_bytes).map_err(at(Stage::Confine))?;
     // It is in /proc, which is out of reach later.
     let lease = lease_time();

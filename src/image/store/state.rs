@@ -12,6 +12,7 @@ use crate::image::staged::synchronise_names;
 use crate::inode;
 use crate::linux::opened::DIRECTORY;
 use crate::opened::Opened;
+use crate::staging::looking;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat, renameat};
@@ -43,9 +44,11 @@ pub(super) fn top(path: &Path) -> Result<Option<OwnedFd>, Error> {
 
 /// Opens the store's own directory, and makes it where it is missing.
 pub(super) fn make_top(path: &Path) -> Result<OwnedFd, Error> {
-    let failed = |errno: Errno| storage("making", path, errno.into());
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(failed(Errno::EINVAL)) };
-    let parent = openat(AT_FDCWD, parent, AROUND, Mode::empty()).map_err(failed)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(storage("making", path, Errno::EINVAL.into()));
+    };
+    let parent = openat(AT_FDCWD, parent, AROUND, Mode::empty());
+    let parent = parent.map_err(|errno| storage(looking(errno), path, errno.into()))?;
     make(parent.as_fd(), name, path)
 }
 

@@ -73,6 +73,9 @@ fn of_refusal(refusal: Refusal) -> Option<Advice> {
 
 fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) -> Option<Advice> {
     let operation = failure.operation.as_ref();
+    if let Some(scarce) = of_process(errno) {
+        return Some(scarce);
+    }
     if operation.is_some_and(|operation| operation.purpose == Purpose::Beneath) {
         return Some(Advice::Landlock);
     }
@@ -97,6 +100,16 @@ fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) 
             .and_then(|operation| of_privilege(operation, confinement, errno))
             .or_else(|| of_storage(operation, errno))
             .or_else(|| of_path(operation, errno)),
+    }
+}
+
+/// What the process lacks, whatever it was doing.
+fn of_process(errno: Errno) -> Option<Advice> {
+    match errno {
+        Errno::ENOMEM => Some(Advice::Memory),
+        Errno::EMFILE => Some(Advice::Descriptors),
+        Errno::ENFILE => Some(Advice::FileTable),
+        _ => None,
     }
 }
 
@@ -175,9 +188,6 @@ fn of_storage(operation: Option<&Operation>, errno: Errno) -> Option<Advice> {
         Errno::EIO => Some(Advice::Disk),
         Errno::EFBIG => Some(Advice::FileSize),
         Errno::EMLINK => Some(Advice::Links),
-        Errno::ENOMEM => Some(Advice::Memory),
-        Errno::EMFILE => Some(Advice::Descriptors),
-        Errno::ENFILE => Some(Advice::FileTable),
         Errno::EBUSY if operation.is_some_and(|operation| operation.call == Call::Unlinkat) => Some(Advice::Busy),
         _ => None,
     }
