@@ -1,6 +1,7 @@
 //! The command line: what each option does, how each failure ends, what is shown and what is left behind.
 
 mod archives;
+mod check;
 mod exits;
 mod hints;
 mod json;
@@ -9,6 +10,7 @@ mod listing;
 mod named;
 mod options;
 mod output;
+mod places;
 mod signals;
 mod text;
 mod usage;

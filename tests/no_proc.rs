@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::support::container::with_nothing_in;
+use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::{need_root, need_tools};
 use crate::support::run::program_path;
 use crate::support::scratch::Scratch;
@@ -61,6 +63,23 @@ fn a_list_of_mounts_that_the_kernel_has_not_written_covers_nothing_up() {
         assert_eq!(confinement["mounts"], "covered", "{fake}: {report}");
         assert_eq!(confinement["mounts_below"], serde_json::json!([{ "name": "data" }]), "{fake}");
     }
+}
+
+/// By which it reads back what it has written; that the caller is root is no matter of `/proc`.
+#[test]
+fn a_store_says_that_proc_lacks() {
+    if !need_root() || !need_tools(&["unshare", "mount"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    Layout::new().layer(&Tarball::new().file("d/f", "1"), Packing::Gzip).write(&scratch.join("oci"));
+    let mut inside = Command::new(program_path());
+    inside.args(["image", "oci", "--store", "store"]);
+    let output = with_nothing_in("/proc", &inside).current_dir(scratch.path()).output().expect("the program");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("nothing is mounted at /proc") && !said.contains("kept by root"), "{said}");
+    assert!(!scratch.join("store").exists(), "nothing is left");
 }
 
 #[test]

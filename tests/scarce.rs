@@ -1,11 +1,14 @@
-//! Little to be had: processes, threads.
+//! Little to be had: processes, threads, open files, random numbers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use nix::libc;
+
+use crate::support::container::{Contained, with_nothing_in};
 use crate::support::layout::{Layout, Packing};
-use crate::support::privilege::{need_root, skip};
+use crate::support::privilege::{need_root, need_tools, skip};
 use crate::support::run::program_path;
 use crate::support::scratch::Scratch;
 use crate::support::tarball::Tarball;
@@ -39,15 +42,16 @@ impl Group {
 
     /// The program in it, with room for so many processes and threads.
     fn run(&self, most: u32, words: &[&Path]) -> Output {
-        fs::write(self.0.join("pids.max"), most.to_string()).expect("a limit");
-        self.run_within(words)
+        self.run_on(most, words, Stdio::null())
     }
 
-    fn run_within(&self, words: &[&Path]) -> Output {
+    /// And with this as its input.
+    fn run_on(&self, most: u32, words: &[&Path], input: Stdio) -> Output {
+        fs::write(self.0.join("pids.max"), most.to_string()).expect("a limit");
         // The shell that joins becomes the program.
         let mut shell = Command::new("timeout");
         shell.args(["120", "sh", "-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0).arg(program_path());
-        shell.args(words).output().expect("the program")
+        shell.args(words).stdin(input).output().expect("the program")
     }
 }
 
@@ -83,31 +87,139 @@ fn where_there_is_room_for_the_helper_alone_it_does_all_in_one_thread_and_names_
 #[test]
 fn every_command_gives_the_place_of_its_own_threads_to_the_helper() {
     let Some(group) = Group::of_processes("commands") else { return };
-    let scratch = Scratch::new();
-    let tar = Tarball::new().file("d/f", "hello");
-    let layout = scratch.join("oci");
-    Layout::new().layer(&tar, Packing::Gzip).write(&layout);
-    let image = scratch.join("image.tar");
-    let made = Command::new("tar").arg("-cf").arg(&image).arg("-C").arg(&layout).arg(".").status().expect("tar");
-    assert!(made.success());
-    let tree = scratch.dir("tree");
-    scratch.file("tree/a", "a");
-    let paths = [("OCI", &layout), ("IMAGE", &image), ("TREE", &tree)];
+    let place = Place::new();
     for command in
-        ["image OCI ROOT", "image OCI --layers ROOT", "image IMAGE ROOT", "inspect IMAGE", "pack -o ROOT/out TREE"]
+        COMMANDS.iter().chain(&["image - ROOT < IMAGE", "image - --store ROOT/s < IMAGE", "inspect - < IMAGE"])
     {
-        let root = scratch.dir("made");
-        let words = command.split(' ').map(|word| {
-            let paths = paths.iter().copied().chain([("ROOT", &root)]);
-            PathBuf::from(
-                paths.fold(word.to_owned(), |word, (name, path)| word.replace(name, &path.display().to_string())),
-            )
-        });
-        let words: Vec<PathBuf> = words.collect();
-        let output = group.run(2, &words.iter().map(PathBuf::as_path).collect::<Vec<_>>());
-        let err = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{command}: {err}");
-        fs::remove_dir_all(&root).expect("scratch");
+        let words = place.words(command);
+        let (words, input) = words.split_at(words.iter().position(|word| word == "<").unwrap_or(words.len()));
+        let words: Vec<&Path> = words.iter().map(Path::new).collect();
+        let input = || input.get(1).map_or_else(Stdio::null, |path| fs::File::open(path).expect("input").into());
+        // This process, and its helper or two.
+        let least = if command.starts_with("copy") { 3 } else { 2 };
+        for most in [1, least] {
+            let output = group.run_on(most, &words, input());
+            let said =
+                format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.status.code(), Some(if most == 1 { 3 } else { 0 }), "{most}, {command}: {said}");
+            assert!(most > 1 || said.contains(NAMED), "{command}: {said}");
+        }
+    }
+    let words = ["check".as_ref(), place.scratch.path()];
+    let said = String::from_utf8_lossy(&group.run(1, &words).stdout).into_owned();
+    assert!(said.contains("to have it: more processes and threads: `ulimit -u`, and pids.max of the cgroup"), "{said}");
+}
+
+/// Looking after a store takes no helper, unless what is to be removed resists.
+#[test]
+fn a_store_is_looked_after_where_there_is_room_for_no_helper() {
+    let Some(group) = Group::of_processes("store") else { return };
+    let place = Place::new();
+    let made = Command::new(program_path()).args(place.words("image OCI --store STORE --name app")).output();
+    assert!(made.expect("the program").status.success());
+    for command in ["store list STORE", "store verify STORE", "store forget STORE app", "store gc STORE"] {
+        let words = place.words(command);
+        let output = group.run(1, &words.iter().map(Path::new).collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// One of each thing that commands are about.
+struct Place {
+    scratch: Scratch,
+}
+
+impl Place {
+    fn new() -> Place {
+        let scratch = Scratch::new();
+        let tar = Tarball::new().file("d/f", "hello").hardlink("d/h", "d/f").symlink("l", "d").file("l/g", "1");
+        scratch.file("archive.tar", tar.build());
+        let layout = scratch.join("oci");
+        Layout::new().layer(&tar, Packing::Gzip).write(&layout);
+        let made = Command::new("tar").arg("-cf").arg(scratch.join("image")).arg("-C").arg(&layout).arg(".").status();
+        assert!(made.expect("tar").success());
+        scratch.dir("tree");
+        fs::hard_link(scratch.file("tree/a", "a"), scratch.join("tree/b")).expect("scratch");
+        Place { scratch }
+    }
+
+    /// A command line in which words in capitals stand for paths; ROOT is a directory that is new each time.
+    fn words(&self, command: &str) -> Vec<String> {
+        let root = self.scratch.join("made");
+        let _ = fs::remove_dir_all(&root);
+        self.scratch.dir("made");
+        let at = |name| self.scratch.join(name);
+        let paths = [
+            ("ARCHIVE", at("archive.tar")),
+            ("OCI", at("oci")),
+            ("IMAGE", at("image")),
+            ("TREE", at("tree")),
+            ("STORE", at("store")),
+        ];
+        let paths: Vec<_> = paths.into_iter().chain([("ROOT", root)]).collect();
+        let word = |word: &str| {
+            paths.iter().fold(word.to_owned(), |word, (name, path)| word.replace(name, &path.display().to_string()))
+        };
+        command.split(' ').map(word).collect()
+    }
+}
+
+const COMMANDS: [&str; 12] = [
+    "ROOT ARCHIVE",
+    "--layer ROOT ARCHIVE",
+    "--atomic ROOT/new ARCHIVE",
+    "-t ARCHIVE",
+    "pack -o ROOT/out TREE",
+    "diff -o ROOT/out TREE OCI",
+    "copy TREE:a ROOT:a",
+    "image OCI ROOT",
+    "image IMAGE --layers ROOT",
+    "image OCI --store ROOT/store",
+    "inspect IMAGE",
+    "check ROOT",
+];
+
+/// From as few as the loader of shared libraries needs.
+#[test]
+fn with_few_descriptors_every_command_does_its_work_or_names_the_limit() {
+    if !need_tools(&["prlimit"]) {
+        return;
+    }
+    let place = Place::new();
+    for command in COMMANDS {
+        for limit in (4..=20).chain([24, 28, 32, 64]) {
+            let output = Command::new("prlimit")
+                .arg(format!("--nofile={limit}"))
+                .arg(program_path())
+                .args(place.words(command))
+                .output();
+            let output = output.expect("prlimit");
+            let said =
+                format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let named = said.contains("RLIMIT_NOFILE") || said.contains("error while loading shared libraries");
+            assert!(output.status.success() || named, "{limit}, {command}: {said}");
+            assert!(limit < 64 || output.status.success(), "{limit}, {command}: {said}");
+        }
+    }
+}
+
+/// The standard library ends a program that wants a table and has neither `getrandom` nor /dev/urandom for its keys.
+#[test]
+fn where_no_random_numbers_are_to_be_had_every_command_does_without() {
+    if !need_root() || !need_tools(&["unshare", "mount", "setpriv"]) {
+        return;
+    }
+    let place = Place::new();
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        for command in COMMANDS {
+            let words = place.words(command);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let inside = Contained::answering(errno, &[libc::SYS_getrandom]).command(&place.scratch, &words);
+            let output = with_nothing_in("/dev", &inside).output().expect("the program");
+            let err = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{command}: {err}");
+            assert!(!err.contains("panicked"), "{command}: {err}");
+        }
     }
 }
 

@@ -84,6 +84,12 @@ fn standard_input_that_is_no_image_leaves_nothing() {
         assert!(said.contains(want), "{want} is not in {said}");
         assert!(names(scratch.path()).is_empty(), "{said}");
     }
+    for words in [&["inspect", "-"][..], &["inspect", "--json", "-"]] {
+        let output = piped(&scratch, words, b"");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("there is not one byte in it; what writes it may have failed"), "{said}");
+    }
     // A file of that name is meant by another.
     scratch.file("-", &whole);
     assert!(piped(&scratch, &["image", "./-", "root"], b"").status.success());

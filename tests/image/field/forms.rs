@@ -52,6 +52,39 @@ fn forms_where_the_layout_has_nothing_manifest_json_decides() {
     }
 }
 
+/// In words of whoever wrote it, and about the file that it is in.
+#[test]
+fn forms_a_manifest_json_of_which_nothing_can_be_opened_says_what_is_wrong() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let document = "manifest.json: not a document of this kind";
+    let entry = "manifest.json: an entry of it is not of this kind: ";
+    for (manifest, words) in [
+        ("", format!("{document}: it ends too soon")),
+        // What skopeo's `dir:` has there.
+        ("{}", format!("{document} (line 1, column 2): it has another form: missing field `schemaVersion`")),
+        ("7", format!("{document} (line 1, column 1): it has another form: integer `7` where a list is expected")),
+        ("[]", "image.tar: there is no image in it".into()),
+        ("null", "image.tar: there is no image in it".into()),
+        ("[7]", format!("{entry}integer `7` where an object is expected")),
+        ("[null]", format!("{entry}it names no configuration")),
+        ("[{}]", format!("{entry}missing field `Config`")),
+        (r#"[{"Config":"","Layers":null}]"#, format!("{entry}it names no configuration")),
+        (r#"[{"Config":"c.json","Layers":[""]}]"#, format!("{entry}a layer in it has no name")),
+        (r#"[{"Config":"c.json","Layers":[null]}]"#, format!("{entry}a layer in it has no name")),
+        (r#"[{"Config":"c.json","Layers":["./"]}]"#, format!("{entry}a layer in it has no name")),
+    ] {
+        let archive = tar().file("c.json", "{}").file("manifest.json", manifest);
+        let text = opened(&scratch, &archive, "").expect_err(manifest).to_string();
+        assert!(text.contains(&words), "{manifest}: {text}");
+    }
+    let archive = scratch.file("app.tar", tar().file("manifest.json", "{}").build());
+    let text = opener(format!("docker-archive:{}", archive.display())).open().expect_err("no list").to_string();
+    assert!(text.contains("it has another form: an object where a list is expected"), "{text}");
+}
+
 /// A manifest without layers, whose configuration has some: never an empty tree.
 #[test]
 fn forms_a_manifest_that_lost_its_layers_is_not_used() {

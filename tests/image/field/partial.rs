@@ -141,6 +141,40 @@ fn partial_what_an_image_is_taken_in_place_of_is_told() {
     }
 }
 
+/// With neither name nor digest it is told by its number, which is accepted: here it then says what is wrong.
+#[test]
+fn partial_what_has_no_name_is_told_by_its_number() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let (own, _) = architectures();
+    let good = of("good", own).write(&dir);
+    relist(&dir, |manifests| {
+        let nameless = json!({ "mediaType": manifests[0]["mediaType"], "digest": 7, "size": 1,
+            "platform": { "os": "linux", "architecture": own } });
+        manifests.push(nameless);
+    });
+    is(open(&dir), &good);
+    let run = |command: &str| {
+        let mut program = std::process::Command::new(program_path());
+        let output = program.args(command.split(' ')).current_dir(scratch.path()).output().expect("the program");
+        (
+            output.status.code(),
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        )
+    };
+    let (code, said) = run("image oci root");
+    assert!(code == Some(0) && said.contains(&format!("in place of @1 (linux/{own}), which is broken: ")), "{said}");
+    let (code, said) = run("inspect oci");
+    assert!(code == Some(0) && said.contains(&format!("broken    @1 (linux/{own}): ")), "{said}");
+    let (code, said) = run("inspect oci@1");
+    assert!(code == Some(1) && said.contains("integer `7` where a string is expected"), "{said}");
+    let (_, said) = run("inspect --json oci");
+    assert_eq!(serde_json::from_str::<Value>(&said).expect("JSON")["left_out"][0]["line"], 1, "{said}");
+}
+
 /// Whoever damages the first that fits does not choose the second.
 #[test]
 fn partial_damage_is_not_passed_over_below_one_tag() {
