@@ -307,11 +307,11 @@ mod tests {
     fn an_entry_of_wrong_form_breaks_itself_alone() {
         let good = r#"{"digest":"d","size":1}"#;
         for (bad, words) in [
-            (r#"{"digest":"d","size":"1"}"#, r#"invalid type: string "1", expected a whole number"#),
+            (r#"{"digest":"d","size":"1"}"#, r#"string "1" where a whole number is expected"#),
             (r#"{"digest":"d","size":-1}"#, "invalid value: integer `-1`, expected a whole number"),
             (r#"{"digest":"d","digest":"e"}"#, "duplicate field `digest`"),
-            (r#"{"digest":["d"]}"#, "invalid type: a list, expected a string"),
-            ("7", "invalid type: integer `7`, expected an object"),
+            (r#"{"digest":["d"]}"#, "a list where a string is expected"),
+            ("7", "integer `7` where an object is expected"),
         ] {
             let text = format!(r#"{{"schemaVersion":2,"manifests":[{good},{bad},{good}]}}"#);
             let manifests = Document::parse(text.as_bytes(), "x").and_then(|index| index.into_manifests("x"));
