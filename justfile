@@ -91,6 +91,10 @@ bench-commit *args:
 bench-parts *args:
     RUSTFLAGS='--cfg fuzzing' cargo bench --target-dir target/parts --bench parts -- {{ args }}
 
+# What more processors would bring: measure the stages of runs, and simulate: as root. `just bench-cores PROGRAM ARCHIVE...`
+bench-cores *args:
+    benches/cores.py {{ args }}
+
 # What depends on the kernel, on Debian's oldest and newest (`-k bullseye|bookworm|trixie|forky` for others), in a machine of
 # its own: as root, takes minutes. The live attackers for half an hour there: `UNTAR_ATTACK_SECONDS=1800 just kernels -k forky -t 7200 hostile::attacker`.
 kernels *args:
