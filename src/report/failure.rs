@@ -86,13 +86,6 @@ pub enum Cause {
         /// What is wrong.
         what: BadPattern,
     },
-    /// A line of [`PackOptions::dockerignore`](crate::PackOptions::dockerignore) does not parse.
-    IgnoreLine {
-        /// Its number, from 1.
-        line: u64,
-        /// What is wrong.
-        what: BadPattern,
-    },
     /// The archive is not what it claims to be, at this byte of the uncompressed stream.
     Malformed {
         /// What is wrong.
@@ -190,6 +183,13 @@ pub enum Cause {
     NoThread(i32),
     /// There is not one byte to unpack, and that is refused: [`Options::refuse_empty`](crate::Options::refuse_empty).
     Empty,
+    /// A line of [`PackOptions::dockerignore`](crate::PackOptions::dockerignore) does not parse.
+    IgnoreLine {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong.
+        what: BadPattern,
+    },
 }
 
 impl std::error::Error for Failure {

@@ -193,14 +193,22 @@ fn the_time_limit_ends_what_waits_for_a_fifo() {
     if !can_run() {
         return;
     }
-    let late = ["pack -o new --json=fifo root", "copy --json=fifo root:f .:new"];
-    for words in WAITING.into_iter().chain(late) {
+    // A report comes when the run is over, which has the same time.
+    let late = ["pack --timeout=5s -o new --json=fifo root", "copy --timeout=5s --json=fifo root:f .:new"];
+    let late = late.map(|words| (Setting::new(), words)).map(|(setting, words)| (setting.start(words), setting));
+    for words in WAITING {
         let setting = Setting::new();
         let (command, rest) = match words.split_once(' ') {
             Some((command @ ("pack" | "diff" | "copy" | "image"), rest)) => (command, rest),
             _ => ("", words),
         };
         setting.run(format!("{command} --timeout=100ms {rest}").trim_start()).ended(1, "the time limit");
+    }
+    for (child, setting) in late {
+        let said = child.wait_with_output().expect("its end");
+        let words = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.code() == Some(1) && words.contains("the time limit"), "{words}");
+        assert!(setting.scratch.join("new").exists(), "what was asked for is there");
     }
 }
 

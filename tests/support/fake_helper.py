@@ -39,7 +39,7 @@ def flood(many):
 
 
 # Plain data in bincode: a zero for each number, option and list that is empty.
-CONFINEMENT = bytes(13)
+CONFINEMENT = bytes(14)
 # Seconds and nanoseconds of each.
 TIMES = bytes(5 * 2)
 REPORT = bytes(18) + CONFINEMENT + TIMES
@@ -59,7 +59,7 @@ FRAMES = {
     "W": frame(body=b"\x06"), "R": frame(body=b"\x05" + REPORT + NO_FAILURE), "F": frame(body=b"\x05" + REPORT + FAILURE),
     # What is as large as a frame can be, and larger in memory.
     "e": frame(body=b"\x04\x00\x09" + bytes_of(b"n" * 1_000_000)),
-    "m": frame(body=b"\x01" + bytes(3) + bytes_of(bytes(1_000_000)) + bytes(9)),
+    "m": frame(body=b"\x01" + bytes(4) + bytes_of(bytes(1_000_000)) + bytes(9)),
     "f": frame(body=b"\x05" + REPORT + b"\x01\x04\x00\x00\x01" + b"\x00\x03\x00" + bytes_of(b"\x01" * 300_000) * 2
                + b"\x00\x0c" + bytes_of(b"\xff" * 300_000)),
     "x": listed(b"\x01" * 1_000_000),
