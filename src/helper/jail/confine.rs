@@ -8,14 +8,15 @@ use crate::helper::fault::{Attempt, Fault, Result};
 use crate::marks;
 use crate::options::{Isolation, Jail, Mode, Mounts, Options, OverlayPrefix, Owner, UserNamespace, Wall};
 use crate::report::{Call, Confinement, Purpose, RootSwitch};
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::sched::sched_getaffinity;
 use nix::sys::prctl;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{Pid, setgroups};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, capability_is_in_bounding_set,
-    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, remove_capability_from_bounding_set,
+    set_capabilities,
 };
 use std::os::fd::OwnedFd;
 
@@ -49,7 +50,7 @@ pub(crate) fn drop_privileges(inside: Inside<Write>, options: &Options, initial:
 /// Keeps what reading any file takes, and for `trusted.*` attributes the right without which they are not even listed.
 pub(crate) fn drop_to_reading(inside: Inside<Read>, jail: &Jail, trusted: bool) -> Result<Confined<Read>> {
     // In an ordinary container only the wider right is to be had; the mount, the filter and Landlock do not let it write.
-    let mut needed = match holds(CapabilitySet::DAC_READ_SEARCH) {
+    let mut needed = match holds(Capability::CAP_DAC_READ_SEARCH) {
         true => CapabilitySet::DAC_READ_SEARCH,
         false => CapabilitySet::DAC_OVERRIDE,
     };
@@ -161,8 +162,10 @@ fn reduce_capabilities(wanted: CapabilitySet) -> Result<CapabilitySet> {
         reduce_bounding(keep)?;
     }
     // Kernels before 4.3 have no ambient set.
-    if capability_is_in_ambient_set(CapabilitySet::CHOWN).is_ok() {
-        clear_ambient_capability_set().call(Call::Prctl, || "PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0")?;
+    if caps::runtime::ambient_set_supported().is_ok() {
+        // The crate does not say the error number; a filter's is EPERM.
+        caps::clear(None, CapSet::Ambient)
+            .map_err(|_| Fault::os(Errno::EPERM, Call::Prctl, "PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0"))?;
     }
     let wanted = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
     set_capabilities(None, wanted).call(Call::Capset, || CAPABILITIES)?;
@@ -202,12 +205,12 @@ fn names(set: CapabilitySet) -> Vec<String> {
 
 /// Whether nothing is wanting for the strongest switch of root, and for the owners of what is made there.
 pub(crate) fn can_enter() -> bool {
-    holds(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT | CapabilitySet::CHOWN)
+    [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_CHROOT, Capability::CAP_CHOWN].into_iter().all(holds)
 }
 
 /// Whether a user namespace of our own can be done without: a chroot takes one capability, as it is there in any container.
 pub(crate) fn can_do_without_namespace(isolation: Isolation) -> bool {
-    holds(if isolation == Isolation::Pivot { CapabilitySet::SYS_ADMIN } else { CapabilitySet::SYS_CHROOT })
+    holds(if isolation == Isolation::Pivot { Capability::CAP_SYS_ADMIN } else { Capability::CAP_SYS_CHROOT })
 }
 
 /// Whether no root need be entered where none can be: by whoever is not root, and asks for nothing that takes one.
@@ -249,14 +252,14 @@ fn takes_a_root(options: &Options) -> Option<Purpose> {
 /// Whether the parent, which has the helper's rights, may map uid 0 of the outer namespace: since Linux 5.12 that takes one of
 /// its own. The helper of a root without it would have no id in its namespace, and no way back.
 pub(crate) fn can_be_mapped() -> bool {
-    !nix::unistd::geteuid().is_root() || holds(CapabilitySet::SETFCAP)
+    !nix::unistd::geteuid().is_root() || holds(Capability::CAP_SETFCAP)
 }
 
 /// Whether `trusted.*` attributes may be set, but for the user namespace.
 pub(crate) fn can_set_trusted() -> bool {
-    holds(CapabilitySet::SYS_ADMIN)
+    holds(Capability::CAP_SYS_ADMIN)
 }
 
-fn holds(all: CapabilitySet) -> bool {
-    held().is_ok_and(|held| held.effective.contains(all))
+fn holds(capability: Capability) -> bool {
+    caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
