@@ -107,6 +107,26 @@ fn without_proc_a_program_that_was_started_by_a_relative_name_is_told_to_be_star
     assert!(scratch.join("root/f").exists());
 }
 
+/// `docker run --cap-drop ALL`: no range of ids would help root who may map nobody.
+#[test]
+fn root_without_capabilities_is_told_what_does_without_a_root() {
+    if !need_root() || !need_tools(&["setpriv"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.file("a.tar", Tarball::new().file("f", "1").build());
+    scratch.dir("root");
+    let run = |options: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(program_path()).args(options);
+        feed(command.args(["root", "a.tar"]).current_dir(scratch.path()), b"")
+    };
+    let ran = run(&[]).ended(3, "--isolation beneath");
+    assert!(!ran.err.contains("subuid"), "{}", ran.err);
+    run(&["--isolation", "beneath"]).ended(0, "");
+    assert!(scratch.join("root/f").exists());
+}
+
 /// `image` has none for it, and the plain command has.
 #[test]
 fn an_attribute_that_is_left_out_names_an_option_of_the_command_that_has_it() {

@@ -129,10 +129,14 @@ fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
         (Call::Chroot, Errno::EPERM) => Some(Advice::ChrootRight),
         // In a chroot, whose root is the root of no mount, already the first call.
         (Call::PivotRoot, _) | (Call::Mount, Errno::EINVAL) => Some(Advice::OtherIsolation),
+        (Call::Write, Errno::EPERM) if operation.rest.starts_with(ROOT_ALONE) => Some(Advice::ChrootRight),
         (Call::Write | Call::Openat, Errno::EPERM | Errno::EINVAL) => Some(Advice::SubordinateIds),
         _ => None,
     }
 }
+
+/// The map of a root who may map nobody: since Linux 5.12 that takes CAP_SETFCAP, and no range of his would help.
+const ROOT_ALONE: &str = "\"0 0 1\\n\"";
 
 fn is_in_proc(on: &Operand) -> bool {
     matches!(on, Operand::Name { name, .. } if name.starts_with(b"/proc/"))

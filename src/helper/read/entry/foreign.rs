@@ -102,6 +102,10 @@ fn by_fields(first: &[u8]) -> Option<LooksLike> {
             Some(LooksLike::Zlib)
         }
         [.., 0x55, 0xaa] if first.len() == 512 => Some(LooksLike::Disk),
+        // With something else than text behind it, as SIF has.
+        [b'#', b'!', ..] if !is_text(first) => Some(LooksLike::Script),
+        // UTF-16 of either order, which begins with a letter or so.
+        [0xff, 0xfe, letter, 0, ..] | [0xfe, 0xff, 0, letter, ..] if letter.is_ascii_graphic() => Some(LooksLike::Text),
         _ => None,
     }
 }
@@ -185,6 +189,8 @@ mod tests {
             (b"404: Not Found", Some(LooksLike::Text)),
             (b"R\xc3\xa9sum\xc3", Some(LooksLike::Text)),
             (b"#!/bin/sh\necho", Some(LooksLike::Script)),
+            (b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\0", Some(LooksLike::Script)),
+            (b"\xff\xfe<\0!\0D\0", Some(LooksLike::Text)),
             (b"version https://git-lfs.github.com/spec/v1\noid", Some(LooksLike::GitLfs)),
             (b"!<arch>\ndebian-binary   ", Some(LooksLike::Deb)),
             (b"!<arch>\n/               ", Some(LooksLike::Ar)),
