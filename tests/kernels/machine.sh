@@ -133,7 +133,7 @@ boot() { # boot KERNEL INITRAMFS LOG SECONDS OPTION...: what its console says go
     esac
     timeout "$4" "${machine[@]}" -accel tcg -smp 2 -m 3G -nodefaults -no-reboot -display none -serial stdio \
         -kernel "$(kernel_of "$1")" -initrd "$2" -append "console=$console quiet panic=-1" "${@:5}" \
-        < /dev/null 2> "$3.qemu" | tr -d '\r' > "$3" || true
+        < /dev/null 2> "$3.qemu" | stdbuf -oL tr -d '\r' > "$3" || true
 }
 
 drive() { # drive FILE: the option that makes it a disk of which nothing is kept
