@@ -131,6 +131,8 @@ pub enum Advice {
     FileSize,
     /// The file system allows no more links to one file.
     Links,
+    /// A filter on system calls, or a security module, keeps back a call that giving up rights takes.
+    AllowCall,
     /// Memory is out.
     Memory,
     /// Descriptors are out.

@@ -63,6 +63,10 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::MoreNamespaces => {
             "too many namespaces; see sysctl user.max_user_namespaces and user.max_mnt_namespaces"
         }
+        Advice::AllowCall => {
+            "a filter on system calls (SystemCallFilter= of systemd, a container's seccomp profile) or a security module \
+             forbids this call, which it must allow"
+        }
         Advice::MountRights => {
             "that takes CAP_SYS_ADMIN, the caller's or a user namespace's, and in a container a seccomp and AppArmor \
              profile that permit it"

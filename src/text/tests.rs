@@ -73,6 +73,7 @@ fn calls_that_fail_say_what_to_do() {
         (Enter, Call::OpenTree, ENFILE, "fs.file-max"),
         (Enter, Call::OpenTree, EMFILE, "RLIMIT_NOFILE"),
         (Confine, Call::LandlockCreateRuleset, EMFILE, "RLIMIT_NOFILE"),
+        (Confine, Call::Capset, EPERM, "a filter on system calls"),
         (Read, Call::Read, ENOMEM, "out of memory"),
         (Apply, Call::Mkdirat, EINVAL, "does not take such a name"),
         (Apply, Call::Openat, EOVERFLOW, "does not take such a name"),

@@ -3,10 +3,11 @@
 use std::fs;
 use std::process::Command;
 
+use nix::libc;
 use rustix::mount::{MountFlags, mount_remount};
 
 use super::{Ran, feed, program};
-use crate::support::container::with_nothing_in;
+use crate::support::container::{Contained, with_nothing_in};
 use crate::support::layout::{Layout, Packing};
 use crate::support::privilege::{need_root, need_tools};
 use crate::support::run::{copy_program, program_path};
@@ -125,6 +126,25 @@ fn root_without_capabilities_is_told_what_does_without_a_root() {
     assert!(!ran.err.contains("subuid"), "{}", ran.err);
     run(&["--isolation", "beneath"]).ended(0, "");
     assert!(scratch.join("root/f").exists());
+}
+
+/// Nothing belongs to anybody there.
+#[test]
+fn a_filter_that_keeps_rights_from_being_given_up_is_named() {
+    if !need_root() || !need_tools(&["setpriv"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let archive = scratch.file("a.tar", Tarball::new().file("f", "1").build());
+    let root = scratch.dir("root");
+    let words = [root.to_str().expect("text"), archive.to_str().expect("text")];
+    for (call, name) in
+        [(libc::SYS_capset, "capset("), (libc::SYS_prlimit64, "prlimit64("), (libc::SYS_prctl, "prctl(")]
+    {
+        let ran = feed(&mut Contained::answering(libc::EPERM, &[call]).command(&scratch, &words), b"");
+        let ran = ran.ended(3, name);
+        assert!(ran.err.contains("a filter on system calls") && !ran.err.contains("sticky"), "{}", ran.err);
+    }
 }
 
 /// `image` has none for it, and the plain command has.

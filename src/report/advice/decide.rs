@@ -84,6 +84,8 @@ fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) 
     }
     match failure.stage {
         Stage::Enter => of_entering(operation?, errno),
+        // No file has anything to do with it.
+        Stage::Confine if errno == Errno::EPERM => Some(Advice::AllowCall),
         Stage::Read => of_reading(errno),
         // What is packed is never written.
         Stage::Walk => match errno {
