@@ -113,7 +113,7 @@ fn run() -> ! {
 }
 
 fn serve(archive: &Arc<OwnedFd>, control: OwnedFd, mut reporter: Reporter, started: Instant) -> i32 {
-    let request = reporter.channel().receive();
+    let request = reporter.receive();
     let mut report = Report::default();
     let arrived = arrival::go().map_err(at(Stage::Enter));
     let worked = match (request, arrived) {
@@ -139,7 +139,7 @@ fn work(
     started: Instant,
 ) -> Result<(), Box<Failure>> {
     reporter.configure(request.options.limits.events, request.options.progress);
-    let watch = Watch::new(control, request.options.jail.limits.timeout_ms());
+    let watch = Watch::new(control, request.options.jail.limits.timeout_ms()).telling(reporter.line());
     let Entered { inside, user_namespace, files, initial } = enter(request, reporter)?;
     let options = &request.options;
     report.times.enter = elapsed(started);

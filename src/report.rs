@@ -122,7 +122,8 @@ pub struct LayerRef {
     pub diff_id: Digest,
 }
 
-/// How far a run has come.
+/// How far a run has come. While one entry keeps it busy (a large file is brought up, a tree is removed, many names are
+/// hidden) it comes with the numbers of before: that something moves, and not how much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {

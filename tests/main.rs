@@ -37,6 +37,7 @@ mod ordinary_container;
 mod overlay;
 mod pack;
 mod privileges;
+mod progress;
 mod renumbering;
 mod replays;
 mod rights;

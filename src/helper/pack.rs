@@ -75,7 +75,7 @@ pub(super) fn work(
     sys::ignore(Signal::SIGTERM, SigHandler::SigIgn);
     let options = &request.options;
     reporter.configure(options.limits.events, options.progress);
-    let watch = Watch::new(control, options.jail.limits.timeout_ms());
+    let watch = Watch::new(control, options.jail.limits.timeout_ms()).telling(reporter.line());
     match begin(archive, &watch, request, reporter, report, started) {
         Ok(Begun { confined, marks, files, itself, archive, opener }) => {
             let job = Job { request, confined, marks, files, watch, archive: itself };

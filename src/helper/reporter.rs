@@ -2,30 +2,71 @@
 
 use crate::helper::fault::Result;
 use crate::report::{Cause, EntryRef, Event, EventKind, Listed, Progress};
-use crate::wire::{Channel, Down, PACE, Up};
+use crate::wire::{Channel, Down, PACE, Up, WireError};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The helper's end of the control socket.
 pub(crate) struct Reporter {
-    channel: Channel<Down, Up>,
+    line: Line,
     events: u64,
     event_limit: u64,
-    next_progress: Option<Instant>,
+}
+
+/// The way to the parent, frame by frame; clones are of the same one.
+#[derive(Clone)]
+pub(crate) struct Line(Arc<Mutex<Way>>);
+
+struct Way {
+    channel: Channel<Down, Up>,
+    /// When progress may be told again, if anybody wants it.
+    next: Option<Instant>,
+    last: Progress,
+}
+
+impl Line {
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the last progress once more, if it is time to: one entry takes long, and goes on.
+    pub(crate) fn goes_on(&self) {
+        self.way().progress(|last| last);
+    }
+}
+
+impl Way {
+    fn progress(&mut self, how_far: impl FnOnce(Progress) -> Progress) {
+        let Some(next) = self.next else { return };
+        let now = Instant::now();
+        if now >= next {
+            self.next = Some(now + PACE);
+            self.last = how_far(self.last);
+            // A parent that has hung up is noticed where the archive is read, not here.
+            let _ = self.channel.send(&Up::Progress(self.last));
+        }
+    }
 }
 
 impl Reporter {
     pub(crate) fn new(socket: OwnedFd) -> Reporter {
-        Reporter { channel: Channel::new(socket), events: 0, event_limit: 0, next_progress: None }
+        let way = Way { channel: Channel::new(socket), next: None, last: Progress::default() };
+        Reporter { line: Line(Arc::new(Mutex::new(way))), events: 0, event_limit: 0 }
     }
 
-    pub(crate) fn channel(&mut self) -> &mut Channel<Down, Up> {
-        &mut self.channel
+    pub(crate) fn line(&self) -> Line {
+        self.line.clone()
+    }
+
+    /// Waits for what the parent has to say.
+    pub(crate) fn receive(&mut self) -> Result<Down, WireError> {
+        self.line.way().channel.receive()
     }
 
     /// Another handle of the same socket, for a question in the middle of a run.
     pub(crate) fn second_channel(&self) -> Result<Channel<Down, Up>> {
-        match self.channel.as_fd().try_clone_to_owned() {
+        match self.line.way().channel.as_fd().try_clone_to_owned() {
             Ok(socket) => Ok(Channel::new(socket)),
             Err(error) => Err(Cause::Os(error.raw_os_error().unwrap_or_default()).into()),
         }
@@ -34,7 +75,7 @@ impl Reporter {
     /// What the caller wants to hear.
     pub(crate) fn configure(&mut self, event_limit: u32, progress: bool) {
         self.event_limit = event_limit.into();
-        self.next_progress = progress.then(Instant::now);
+        self.line.way().next = progress.then(Instant::now);
     }
 
     /// All events, told or not.
@@ -44,16 +85,16 @@ impl Reporter {
 
     /// A parent that has hung up is noticed where the archive is read, not here.
     pub(crate) fn send(&mut self, message: &Up) {
-        let _ = self.channel.send(message);
+        let _ = self.line.way().channel.send(message);
     }
 
     /// Tells it with what is sent next, or when [`flush`](Reporter::flush) says so.
     pub(crate) fn hold(&mut self, message: &Up) {
-        self.channel.hold(message);
+        self.line.way().channel.hold(message);
     }
 
     pub(crate) fn flush(&mut self) {
-        let _ = self.channel.flush();
+        let _ = self.line.way().channel.flush();
     }
 
     pub(crate) fn event(&mut self, entry: Option<EntryRef>, what: EventKind) {
@@ -74,11 +115,6 @@ impl Reporter {
 
     /// Tells how far the run has come, if it is time to.
     pub(crate) fn progress(&mut self, how_far: impl FnOnce() -> Progress) {
-        let Some(next) = self.next_progress else { return };
-        let now = Instant::now();
-        if now >= next {
-            self.next_progress = Some(now + PACE);
-            self.send(&Up::Progress(how_far()));
-        }
+        self.line.way().progress(|_| how_far());
     }
 }

@@ -28,7 +28,8 @@ impl Tree<'_> {
             }
             self.dirs.node_mut(id).opaque = true;
             let handle = self.open(id)?;
-            for (name, _) in remove::list(&handle)? {
+            for (count, (name, _)) in remove::list(&handle)?.into_iter().enumerate() {
+                self.maker.remover.look(count)?;
                 match self.dirs.child(id, &name) {
                     Some(Child::Leaf(_) | Child::Whiteout | Child::Copied) => {}
                     Some(Child::Dir(child)) if self.dirs.outlives_markers(child) => stack.push(child),

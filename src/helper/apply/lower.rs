@@ -169,7 +169,7 @@ impl Lowers {
         let (mut here, mut covers) = (None, false);
         for (depth, name) in path.iter().enumerate() {
             if depth % LOOK == LOOK - 1 {
-                self.watch.check()?;
+                self.watch.goes_on()?;
             }
             match find(here.as_ref().unwrap_or(root), name)? {
                 Found::Nothing => return Ok((None, covers)),

@@ -19,9 +19,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-/// Whiteouts between two looks at the clock and the parent.
-const LOOK: u32 = 1024;
-
 /// What overlay mode has that the others do not.
 pub(super) struct Overlay {
     marks: Marks,
@@ -165,12 +162,10 @@ impl Overlay {
         }
         let mut outcome = Ok(());
         for lower in self.lowers.roots()?.iter() {
-            let mut count = 0_u32;
+            let mut count = 0;
             remove::each(lower, |name, _| {
+                tree.maker.remover.look(count)?;
                 count += 1;
-                if count.is_multiple_of(LOOK) {
-                    tree.maker.remover.watch.check()?;
-                }
                 let covered = self.cover_name(tree, root, name);
                 tree.go_on(&mut outcome, covered)
             })?;
@@ -196,7 +191,8 @@ impl Overlay {
         let (mut stack, mut outcome) = (vec![directory], Ok(()));
         while let Some(id) = stack.pop() {
             let handle = tree.open(id)?;
-            for (name, _) in remove::list(&handle)? {
+            for (count, (name, _)) in remove::list(&handle)?.into_iter().enumerate() {
+                tree.maker.remover.look(count)?;
                 match tree.dirs.child(id, &name) {
                     Some(Child::Leaf(_)) => {}
                     Some(Child::Dir(child)) if tree.dirs.node(child).upper => {

@@ -65,7 +65,7 @@ impl Purse {
         }
         if self.spent >= self.next_look {
             self.next_look = self.spent.saturating_add(LOOK);
-            self.watch.check()?;
+            self.watch.goes_on()?;
         }
         Ok(Paid(bytes))
     }

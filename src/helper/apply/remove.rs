@@ -23,8 +23,8 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-/// Removals between two looks at the parent.
-const LOOK: u32 = 1024;
+/// Names between two looks at the parent.
+const LOOK: usize = 1024;
 /// How often a directory that somebody else fills is emptied again.
 const AGAIN: u32 = 64;
 
@@ -88,14 +88,17 @@ impl Remover {
         }
     }
 
+    /// Among many names, of which this one is the next.
+    pub(super) fn look(&self, count: usize) -> Result<(), Cause> {
+        if count % LOOK == LOOK - 1 { self.watch.goes_on() } else { Ok(()) }
+    }
+
     fn remove_tree(&self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
         let mut levels = vec![self.enter(dir, name)?];
         let mut count = 0;
         while let Some(top) = levels.last_mut() {
+            self.look(count)?;
             count += 1;
-            if count % LOOK == 0 {
-                self.watch.check()?;
-            }
             match top.directories.pop() {
                 Some(next) => self.down(dir, &mut levels, next)?,
                 None => self.up(dir, &mut levels)?,
@@ -187,7 +190,8 @@ impl Remover {
         usable::make(&handle, self.own)?;
         let time = self.time_of(&handle)?;
         let (mut directories, mut mounted) = (Vec::new(), false);
-        for (child, kind) in list(&handle)? {
+        for (count, (child, kind)) in list(&handle)?.into_iter().enumerate() {
+            self.look(count)?;
             if kind == Some(Type::Directory) {
                 directories.push(child);
                 continue;
@@ -216,8 +220,8 @@ impl Remover {
         let held = levels.iter().rposition(|level| level.handle.is_some());
         let from = held.map_or(0, |at| at + 1);
         for at in from..levels.len() {
-            if at % LOOK as usize == 0 {
-                self.watch.check()?;
+            if at % LOOK == 0 {
+                self.watch.goes_on()?;
             }
             let above = if at == 0 { dir } else { held_handle(&levels[at - 1])? };
             let opened = open::directory(above, &levels[at].name, self.mounts == Mounts::Cross)?;

@@ -297,7 +297,7 @@ impl Shared {
         let (number, bytes) = (batch.number, batch.bytes);
         // What is queued is up to thousands of files: nobody wants them once the parent is gone.
         if number.is_multiple_of(CHECK)
-            && let (Some(first), Err(cause)) = (batch.jobs.first(), maker.remover.watch.check())
+            && let (Some(first), Err(cause)) = (batch.jobs.first(), maker.remover.watch.goes_on())
         {
             settled.failure = Some((first.named(), cause.into()));
             self.failed.store(true, Ordering::Relaxed);

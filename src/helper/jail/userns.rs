@@ -41,7 +41,7 @@ pub(crate) fn enter(jail: &Jail, beneath: bool, reporter: &mut Reporter) -> Resu
         made => made?,
     }
     reporter.send(&Up::NeedIdMap);
-    match reporter.channel().receive() {
+    match reporter.receive() {
         Ok(Down::IdMapDone(Ok(()))) => {}
         Ok(Down::IdMapDone(Err(failed))) => {
             let cause = crate::report::Cause::Os(failed.errno);

@@ -242,7 +242,7 @@ impl<'a> Packer<'a> {
     /// Now and then: nobody has cancelled it, and the time is not over.
     fn look(&mut self) -> Result<(), Failed> {
         self.looked += 1;
-        if self.looked.is_multiple_of(LOOK) { self.watch.check().map_err(Failed::from) } else { Ok(()) }
+        if self.looked.is_multiple_of(LOOK) { self.watch.goes_on().map_err(Failed::from) } else { Ok(()) }
     }
 
     fn failed(&self, failed: Failed) -> Box<Failure> {

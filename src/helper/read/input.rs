@@ -1,6 +1,7 @@
 //! Descriptor 0: the archive as it comes, read only while the parent is there.
 
 use crate::helper::fault::{Fault, Result, on};
+use crate::helper::reporter::Line;
 use crate::report::{Call, Cause, Descriptor};
 use crate::wire::{Channel, Down, Up};
 use nix::errno::Errno;
@@ -17,16 +18,30 @@ use std::time::{Duration, Instant};
 pub(crate) struct Watch {
     control: Arc<OwnedFd>,
     deadline: Option<(Instant, u64)>,
+    /// Who is told that it goes on.
+    line: Option<Line>,
 }
 
 impl Watch {
     /// The time counts from now, in milliseconds.
     pub(crate) fn new(control: OwnedFd, timeout_ms: Option<u64>) -> Watch {
         let end = |limit| Some((Instant::now().checked_add(Duration::from_millis(limit))?, limit));
-        Watch { control: Arc::new(control), deadline: timeout_ms.and_then(end) }
+        Watch { control: Arc::new(control), deadline: timeout_ms.and_then(end), line: None }
     }
 
-    /// An error once the parent has hung up or the time is over.
+    /// The parent hears of what [goes on](Watch::goes_on), if it wants to.
+    pub(crate) fn telling(self, line: Line) -> Watch {
+        Watch { line: Some(line), ..self }
+    }
+
+    /// To be called now and then by whatever works for long on one entry: fails as [`check`](Watch::check) does.
+    pub(crate) fn goes_on(&self) -> Result<(), Cause> {
+        self.check()?;
+        self.line.iter().for_each(Line::goes_on);
+        Ok(())
+    }
+
+    /// An error once the parent has hung up or the time is over; for who only waits.
     pub(crate) fn check(&self) -> Result<(), Cause> {
         self.wait_for(None, PollFlags::empty(), false).map(drop)
     }

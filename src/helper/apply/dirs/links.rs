@@ -63,7 +63,7 @@ impl Links {
     pub(super) fn look(&mut self) -> Result<()> {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOK) {
-            self.watch.check()?;
+            self.watch.goes_on()?;
         }
         Ok(())
     }

@@ -246,7 +246,7 @@ fn is_same_file(
     if !reads {
         return Ok(true);
     }
-    let same = content::same(file, &below, seen.size, || packer.watch.check())?;
+    let same = content::same(file, &below, seen.size, || packer.watch.goes_on())?;
     let now = look::of(file).call(Call::Statx, || on(Descriptor::File).with("\"\", AT_EMPTY_PATH"))?;
     if !seen.is_unchanged(&now) {
         packer.change(SourceChange::Changed)?;
