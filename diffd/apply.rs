@@ -57,7 +57,7 @@ pub(crate) async fn apply(
     tokio::select! {
         applied = applied => applied.unwrap_or(Err(Trouble::Bug)),
         // Not waited for: where the kernel does not let go of the helper, its turn and its thread are not given back.
-        () = pulse.stops(stall) => Err(Trouble::Stalled(stall)),
+        at = pulse.stops(stall) => Err(Trouble::Stalled(stall, at)),
     }
 }
 
@@ -82,6 +82,6 @@ fn here(asked: &Asked, settings: &Settings, canceller: Canceller, turn: Turn) ->
         Target::Upper { .. } => "the snapshot's upper directory",
     };
     let untar = Untar::open(root).map_err(|error| Trouble::Directory(which.into(), error))?;
-    let untar = untar.options(options).expect_digest(digest).cancelled_by(canceller).on_progress(move |_| moves());
+    let untar = untar.options(options).expect_digest(digest).cancelled_by(canceller).on_progress(moves);
     Ok(untar.apply_fd(file)?)
 }

@@ -36,7 +36,7 @@ pub(crate) fn of(trouble: &Trouble) -> Code {
         | Trouble::InUserNamespace => Code::Unimplemented,
         Trouble::Blob(Lacking::Missing { .. }) => Code::NotFound,
         // Not DEADLINE_EXCEEDED, which containerd takes for its own context's.
-        Trouble::Stalled(_) | Trouble::NoTurn(_) => Code::Unavailable,
+        Trouble::Stalled(..) | Trouble::NoTurn(_) => Code::Unavailable,
         Trouble::Blob(Lacking::Size { .. }) => Code::DataLoss,
         Trouble::Blob(Lacking::Io(error)) => error.raw_os_error().map_or(Code::Internal, of_number),
         Trouble::Blob(Lacking::NoFile(_)) | Trouble::Bug => Code::Internal,

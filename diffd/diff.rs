@@ -2,7 +2,7 @@
 
 use crate::apply::CancelOnDrop;
 use crate::config::Settings;
-use crate::ingest::Ingest;
+use crate::ingest::{BEGINNING, COMMITTING, Ingest, WRITING};
 use crate::interface::diff::DiffRequest;
 use crate::interface::types::Descriptor;
 use crate::media;
@@ -73,7 +73,7 @@ pub(crate) async fn make(
     let pulse = turn.pulse();
     tokio::select! {
         made = in_turn(asked, caller, settings, turn, call) => made,
-        () = pulse.stops(stall) => Err(Trouble::Stalled(stall)),
+        at = pulse.stops(stall) => Err(Trouble::Stalled(stall, at)),
     }
 }
 
@@ -84,20 +84,24 @@ async fn in_turn(
     turn: Turn,
     call: Call,
 ) -> Result<Made, Trouble> {
-    let moves = turn.beats();
+    let asks = turn.asks();
+    asks(Some(BEGINNING));
     let store = Store::connect(&settings.containerd_address, caller).await?;
     let Asked { sides, media_type, encoding, reference, labels, epoch } = asked;
     let mut ingest = Ingest::begin(store, reference, call).await?;
+    asks(None);
     let canceller = Canceller::default();
     let _guard = CancelOnDrop(canceller.clone());
     let (chunks, mut packed) = mpsc::channel(AHEAD);
     let packing = Packing { sides, encoding, epoch, canceller, chunks: Chunks::new(chunks) };
     let helper = tokio::task::spawn_blocking(move || packing.run(&settings, turn));
     while let Some(chunk) = packed.recv().await {
+        asks(Some(WRITING));
         ingest.write(chunk).await?;
-        moves();
+        asks(None);
     }
     let packed = helper.await.unwrap_or(Err(Trouble::Bug))?;
+    asks(Some(COMMITTING));
     let size = ingest.commit(&packed, labels).await?;
     let digest = packed.digest.map(|digest| digest.to_string()).unwrap_or_default();
     let descriptor = Descriptor { media_type, digest, size, annotations: HashMap::new() };
@@ -117,7 +121,7 @@ impl Packing {
     fn run(self, settings: &Settings, turn: Turn) -> Result<Packed, Trouble> {
         let moves = turn.beats();
         let options = policy::packing(settings, self.encoding, self.epoch);
-        let diff = described(&self.sides)?.options(options).cancelled_by(self.canceller).on_progress(move |_| moves());
+        let diff = described(&self.sides)?.options(options).cancelled_by(self.canceller).on_progress(moves);
         diff.to(self.chunks).map_err(Trouble::Make)
     }
 }

@@ -14,6 +14,11 @@ use untar_in_root::Packed;
 /// The label with the diff ID of a layer that is compressed.
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
+/// What containerd does, as it is told where it does not.
+pub(crate) const BEGINNING: &str = "beginning the layer";
+pub(crate) const WRITING: &str = "writing the layer";
+pub(crate) const COMMITTING: &str = "committing the layer";
+
 /// Dropped before it is committed, it is given up.
 pub(crate) struct Ingest {
     requests: mpsc::Sender<WriteContentRequest>,
@@ -109,7 +114,7 @@ impl Ingest {
     pub(crate) async fn write(&mut self, data: Vec<u8>) -> Result<(), Refused> {
         let length = i64::try_from(data.len()).unwrap_or(i64::MAX);
         let answer = self.ask(WriteContentRequest { offset: self.offset, data, ..request(WriteAction::Write) }).await;
-        let answer = answer.map_err(|status| Refused::By("writing the layer", status))?;
+        let answer = answer.map_err(|status| Refused::By(WRITING, status))?;
         self.offset += length;
         if answer.offset != self.offset {
             return Err(Refused::OtherBytes(format!("{} bytes, not {}", answer.offset, self.offset)));
@@ -139,7 +144,7 @@ impl Ingest {
             Ok(_) => {}
             // It has it from somebody else, and leases it for us.
             Err(status) if status.code() == Code::AlreadyExists => {}
-            Err(status) => return Err(Refused::By("committing the layer", status)),
+            Err(status) => return Err(Refused::By(COMMITTING, status)),
         }
         let info = self.undo.store.info(digest.clone()).await?;
         if let Some(diff_id) = uncompressed.filter(|_| !info.labels.contains_key(UNCOMPRESSED)) {
@@ -162,7 +167,7 @@ impl Ingest {
 }
 
 fn began(status: Status) -> Refused {
-    Refused::By("beginning the layer", status)
+    Refused::By(BEGINNING, status)
 }
 
 fn request(action: WriteAction) -> WriteContentRequest {

@@ -7,9 +7,10 @@ use crate::blob::Lacking;
 use crate::code;
 use crate::mounts::Unusable;
 use crate::store::Refused;
+use crate::turns::At;
 use std::io;
 use std::time::Duration;
-use tonic::Status;
+use tonic::{Code, Status};
 use untar_in_root::{Cause, Error, ErrorKind, Failure, Stage};
 
 /// Why a layer was not applied, or not made.
@@ -29,7 +30,7 @@ pub(crate) enum Trouble {
     Store(Refused),
     InUserNamespace,
     /// Nothing of it has moved for so long.
-    Stalled(Duration),
+    Stalled(Duration, At),
     /// It has not had its turn, and nothing has moved for so long of those who have theirs.
     NoTurn(Duration),
     /// The thread that waits for the helper has panicked.
@@ -90,11 +91,7 @@ fn text(trouble: &Trouble) -> String {
         Trouble::Mounts(Unusable::NotOurs(what)) => format!("not served here: {what}"),
         Trouble::Mounts(Unusable::Bad(what)) => format!("the mounts are of no use: {what}"),
         Trouble::InUserNamespace => "not in a user namespace: devices could not be made here".into(),
-        Trouble::Stalled(time) => format!(
-            "nothing of it was read or written for {} s: the storage of the content store or of the snapshots hangs; if it is \
-             only slow, raise stall-seconds of diffd.toml's [limits]",
-            time.as_secs()
-        ),
+        Trouble::Stalled(time, at) => of_stall(*time, *at),
         Trouble::NoTurn(time) => format!(
             "all turns (max-parallel) are held by layers of which nothing was read or written for {} s: the storage of the \
              content store or of the snapshots hangs",
@@ -110,6 +107,24 @@ fn text(trouble: &Trouble) -> String {
         Trouble::Make(error) => of_making(error),
         Trouble::Store(refused) => of_store(refused),
     }
+}
+
+fn of_stall(time: Duration, At { entries, bytes, containerd }: At) -> String {
+    let seconds = time.as_secs();
+    let (what, hangs) = match containerd {
+        Some(doing) => {
+            (format!("{doing}: containerd has not answered for {seconds} s"), "containerd or its disk hangs")
+        }
+        None => (
+            format!("nothing of it was read or written for {seconds} s"),
+            "the storage of the content store or of the snapshots hangs",
+        ),
+    };
+    let far = match (entries, bytes) {
+        (0, 0) => "before its first entry was done".into(),
+        _ => format!("after about {entries} entries and {bytes} bytes of it"),
+    };
+    format!("{what}, {far}: {hangs}; if it is only slow, raise stall-seconds of diffd.toml's [limits]")
 }
 
 /// Others' words, which may be megabytes.
@@ -183,10 +198,21 @@ fn of_store(refused: &Refused) -> String {
     }
 }
 
-/// The innermost of Go's words, unless it has a name in it.
+/// What the caller did wrong he is told as containerd says it to its own clients; else the innermost of Go's words. Neither
+/// if it has a name of the host's in it.
 fn bare_words(status: &Status) -> &str {
+    let callers = matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound);
+    if callers && !status.message().is_empty() && !names_a_file(status.message()) {
+        return status.message();
+    }
     let innermost = status.message().rsplit(": ").next().unwrap_or_default();
     if innermost.is_empty() || innermost.contains('/') { status.code().description() } else { innermost }
+}
+
+/// Whether something in it begins as an absolute path does.
+fn names_a_file(words: &str) -> bool {
+    let is_between = |c: char| !c.is_alphanumeric() && !matches!(c, '/' | '.' | '_' | '-');
+    words.split(is_between).any(|part| part.starts_with('/'))
 }
 
 fn at_the_snapshot(errno: Option<i32>) -> String {
@@ -209,6 +235,13 @@ mod tests {
         let full = of("failed: write /var/lib/containerd/x/data: no space left on device");
         assert_eq!(full, "writing the layer: containerd answers: no space left on device");
         assert!(!of("open /var/lib/x").contains("/var") && !of("").ends_with(": "));
+        let of = |status: Status| of_store(&Refused::By("making a lease", status));
+        let invalid = of(Status::invalid_argument("identifier \"a/b\" must match ^[a-z]+: invalid argument"));
+        assert!(invalid.contains("\"a/b\" must match"), "{invalid}");
+        for words in ["open /var/lib/x: not found", "\"/run/x\": not found", "unix:///run/x: not found", "(/x)"] {
+            let told = of(Status::not_found(words));
+            assert!(!told.contains("/run") && !told.contains("/var") && !told.contains("/x"), "{told}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
+use untar_in_root::Progress;
 
 /// After how long a call that waits is told, and told again.
 const LONG: Duration = Duration::from_secs(60);
@@ -23,9 +24,20 @@ pub(crate) struct Turn {
     of_all: Pulse,
 }
 
-/// When something has last moved; clones are of the same thing.
+/// When something has last moved, and where that was; clones are of the same thing.
 #[derive(Clone)]
-pub(crate) struct Pulse(Arc<Mutex<Instant>>);
+pub(crate) struct Pulse(Arc<Mutex<(Instant, At)>>);
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct At {
+    /// Entries that are finished.
+    pub(crate) entries: u64,
+    /// Bytes of the uncompressed layer.
+    pub(crate) bytes: u64,
+    /// What containerd is to do, and has not yet.
+    pub(crate) containerd: Option<&'static str>,
+}
 
 impl Turns {
     pub(crate) fn new(number: usize) -> Turns {
@@ -72,10 +84,19 @@ impl Turn {
     }
 
     /// To be called whenever something moves.
-    pub(crate) fn beats(&self) -> impl Fn() + Send + use<> {
+    pub(crate) fn beats(&self) -> impl Fn(Progress) + Send + use<> {
         let (own, of_all) = (self.pulse.clone(), self.of_all.clone());
-        move || {
-            own.beat();
+        move |progress| {
+            own.moves(|at| (at.entries, at.bytes) = (progress.entries, progress.bytes_tar));
+            of_all.beat();
+        }
+    }
+
+    /// To be called when something has moved, and containerd is to do this next, or nothing.
+    pub(crate) fn asks(&self) -> impl Fn(Option<&'static str>) + Send + use<> {
+        let (own, of_all) = (self.pulse.clone(), self.of_all.clone());
+        move |what| {
+            own.moves(|at| at.containerd = what);
             of_all.beat();
         }
     }
@@ -89,19 +110,25 @@ impl Drop for Turn {
 
 impl Pulse {
     fn new() -> Pulse {
-        Pulse(Arc::new(Mutex::new(Instant::now())))
+        Pulse(Arc::new(Mutex::new((Instant::now(), At::default()))))
     }
 
     fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.moves(|_| ());
     }
 
-    /// Comes true when it has not beaten for so long.
-    pub(crate) async fn stops(&self, stall: Duration) {
+    fn moves(&self, to: impl FnOnce(&mut At)) {
+        let (last, at) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Instant::now();
+        to(at);
+    }
+
+    /// Where it stands, when it has not beaten for so long.
+    pub(crate) async fn stops(&self, stall: Duration) -> At {
         loop {
-            let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (last, at) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
             match left(last, Instant::now(), stall) {
-                Some(Duration::ZERO) => return,
+                Some(Duration::ZERO) => return at,
                 Some(time) => sleep(time).await,
                 None => std::future::pending().await,
             }
@@ -150,7 +177,9 @@ mod tests {
     fn a_turn_in_which_nothing_moves_is_known_and_one_without_a_bound_goes_on() {
         run(async {
             let turn = Turns::new(1).next(NEVER, || ()).await.expect("free");
-            turn.pulse().stops(SHORT).await;
+            turn.asks()(Some("something"));
+            let at = turn.pulse().stops(SHORT).await;
+            assert_eq!(at, At { containerd: Some("something"), ..At::default() });
             timeout(SHORT, turn.pulse().stops(NEVER)).await.expect_err("it is not waited for");
         });
     }
