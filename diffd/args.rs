@@ -80,6 +80,9 @@ pub(crate) struct Check {
     /// Its configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/containerd/config.toml")]
     pub(crate) containerd_config: PathBuf,
+    /// Docker's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/docker/daemon.json")]
+    pub(crate) docker_config: PathBuf,
 }
 
 /// What is to be done where.

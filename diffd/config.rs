@@ -84,7 +84,8 @@ impl Settings {
 
 impl Written {
     fn check(&self) -> Result<(), &'static str> {
-        let Written { max_parallel, limits, .. } = self;
+        let Written { content_root, containerd_address, max_parallel, limits, .. } = self;
+        let mut places = [content_root, containerd_address].into_iter().flatten();
         let zero = |value: Option<u64>| value == Some(0);
         let all = [
             limits.total_bytes,
@@ -97,6 +98,10 @@ impl Written {
         ];
         match () {
             () if *max_parallel == Some(0) => Err("max-parallel is at least 1"),
+            // Whatever the directory is that a service is started in.
+            () if places.any(|place| place.is_relative()) => {
+                Err("content-root and containerd-address are absolute paths")
+            }
             () if all.into_iter().any(zero) => Err("a limit of 0 lets no layer be applied"),
             () => Ok(()),
         }
@@ -200,6 +205,8 @@ mod tests {
             ("max-parallel = 0", "at least 1"),
             ("[limits]\nentries = 0", "no layer"),
             ("results = 'docker'", "docker"),
+            ("content-root = 'relative'", "absolute"),
+            ("containerd-address = 'unix:///run/x'", "absolute"),
             ("[limits]\nentries = -1", "entries"),
         ] {
             let wrong = read(text, &[]).expect_err(text).to_string();

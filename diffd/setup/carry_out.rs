@@ -19,6 +19,9 @@ pub(super) fn carry_out(asked: &Configure, plan: &Plan) -> Result<(), String> {
         Some(dumped) => Some(dumped.and_then(|text| Said::by(&text)).map_err(|e| unread(config, &e))?),
         None => None,
     };
+    if let Some(before) = before.as_ref().filter(|_| !asked.remove) {
+        loads(before).map_err(|why| format!("{why}. Nothing was written"))?;
+    }
     let containerd: Vec<Staged> = plan.containerd.iter().map(Change::stage).collect::<Result<_, _>>()?;
     let docker = plan.docker.as_ref().map(Change::stage).transpose()?;
     if before.is_some() {
@@ -55,6 +58,7 @@ fn try_out(asked: &Configure, plan: &Plan, staged: &[Staged]) -> Result<(), Stri
 /// All files together: one that is imported later may say otherwise, and lists are replaced, not merged.
 pub(super) fn verify(asked: &Configure, before: Option<&Said>) -> Result<(), String> {
     let now = Said::by(&dump(&asked.containerd, &asked.containerd_config)?)?;
+    loads(&now)?;
     if let Some(lost) = before.and_then(|before| now.lost(before)) {
         return Err(format!(
             "another imported file lists {lost:?}, which these would hide: move its list to config.toml"
@@ -64,6 +68,16 @@ pub(super) fn verify(asked: &Configure, before: Option<&Said>) -> Result<(), Str
         (true, true) => Ok(()),
         (false, _) => Err(comes_after(asked, "a `default` of diff-service")),
         _ => Err(comes_after(asked, "an `unpack_config`")),
+    }
+}
+
+/// Its configuration of what it does not load, containerd does not say.
+fn loads(said: &Said) -> Result<(), String> {
+    match said.unloaded() {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "containerd does not load {name}, which asks differs: take it out of its `disabled_plugins` first"
+        )),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::ask::{Answer, ask};
 use super::containerd::{dump, said_by};
+use super::docker;
+use super::files::read;
 use super::rows::{Row, State, any_bad, row};
 use super::running::of_running;
 use super::said::Said;
@@ -24,12 +26,18 @@ const LOOK: &str = "see `systemctl status untar-in-root-diffd` and `journalctl -
 pub(super) struct Machine<'a> {
     pub(super) containerd: &'a str,
     pub(super) config: &'a Path,
+    pub(super) docker: &'a Path,
     pub(super) settings: &'a Result<Settings, Wrong>,
 }
 
 /// Prints a table; fails if containerd cannot use the differ.
 pub(crate) fn check(asked: &Check, settings: &Result<Settings, Wrong>) -> ExitCode {
-    let machine = Machine { containerd: &asked.containerd, config: &asked.containerd_config, settings };
+    let machine = Machine {
+        containerd: &asked.containerd,
+        config: &asked.containerd_config,
+        docker: &asked.docker_config,
+        settings,
+    };
     let (mut rows, said) = looked(&machine);
     rows.extend(said.as_ref().and_then(of_running));
     rows.iter().for_each(Row::show);
@@ -50,6 +58,7 @@ fn looked(machine: &Machine<'_>) -> (Vec<Row>, Option<Said>) {
         match dump(machine.containerd, machine.config).and_then(|text| Said::by(&text)) {
             Ok(said) => {
                 rows.extend(of_configuration(&said, version, machine.settings));
+                rows.extend(of_docker(machine.docker));
                 return (rows, Some(said));
             }
             Err(words) => {
@@ -102,6 +111,18 @@ fn of_configuration(said: &Said, version: Version, settings: &Result<Settings, W
     rows
 }
 
+/// What has its own way with layers, whatever containerd is told.
+fn of_docker(config: &Path) -> Option<Row> {
+    let text = read(config).ok().flatten()?;
+    docker::remaps(&text).then(|| {
+        let text = format!(
+            "{} has userns-remap: dockerd leaves the containerd image store off, and its layers do not come here",
+            config.display()
+        );
+        row("docker", State::Open, text)
+    })
+}
+
 fn of_snapshotter(name: Option<&str>) -> Row {
     match name {
         Some(name @ ("overlayfs" | "native")) => row("snapshotter", State::Good, name),
@@ -123,7 +144,10 @@ fn of_socket(answer: Option<&(&str, Answer)>, on: bool) -> Row {
         Answer::NoConnection(error) if error.kind() == ErrorKind::PermissionDenied => {
             row("plug-in", State::Open, format!("{path}: this user may not ask it: ask as root"))
         }
-        Answer::NoConnection(error) if error.kind() == ErrorKind::NotFound => wanting(error, START),
+        // Refused: the name is left of one that was stopped.
+        Answer::NoConnection(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            wanting(error, START)
+        }
         Answer::NoConnection(error) => wanting(error, LOOK),
         Answer::Silence => wanting(&"takes a connection, and does not answer: the service is dead, or hangs", LOOK),
         Answer::HungUp(words) => {

@@ -76,7 +76,12 @@ fn wanting(asked: &Configure, settings: &Result<Settings, Wrong>) -> bool {
         print(&"containerd was not asked: `untar-in-root-diffd check` says on its machine what is wanting.\n");
         return false;
     }
-    let rows = rows(&Machine { containerd: &asked.containerd, config: &asked.containerd_config, settings });
+    let rows = rows(&Machine {
+        containerd: &asked.containerd,
+        config: &asked.containerd_config,
+        docker: &asked.docker_config,
+        settings,
+    });
     rows.iter().filter(|row| row.state != State::Good).for_each(Row::show);
     if !any_bad(&rows) {
         return false;
@@ -189,6 +194,11 @@ mod tests {
         assert!(std::fs::read_to_string(&daemon).expect("daemon.json").contains("containerd-snapshotter"));
         run_for("docker", dir.path(), "2.1.9", "--remove").expect("removed");
         assert_eq!(std::fs::read_to_string(&daemon).expect("daemon.json"), MINE);
+        // Docker would not use it.
+        std::fs::write(&daemon, "{\"userns-remap\": \"default\"}\n").expect("configuration");
+        let refused = run_for("docker", dir.path(), "2.1.9", "--write").expect_err("of no use");
+        assert!(refused.contains("userns-remap") && refused.contains("daemon.json"), "{refused}");
+        assert!(!dir.path().join("conf.d/untar-in-root.toml").exists());
         // Nothing is written if one of them cannot be.
         std::fs::write(&daemon, "{").expect("configuration");
         assert!(run_for("docker", dir.path(), "2.1.9", "--write").expect_err("no JSON").contains("daemon.json"));

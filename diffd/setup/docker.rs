@@ -8,14 +8,35 @@ use serde::de::IgnoredAny;
 const FEATURES: &str = "features";
 const STORE: &str = "containerd-snapshotter";
 
+const REMAP: &str = "userns-remap";
+
+/// Whether dockerd maps ids, with which it leaves the store off, and says nothing of it.
+pub(super) fn remaps(text: &str) -> bool {
+    let root = parse(text).ok();
+    root.and_then(|root| top(&root).ok()).is_some_and(|top| is_remapped(&top))
+}
+
+fn is_remapped(top: &CstObject) -> bool {
+    let users = top.get(REMAP).and_then(|users| users.value());
+    users
+        .as_ref()
+        .and_then(CstNode::as_string_lit)
+        .is_some_and(|users| !users.decoded_value().is_ok_and(|users| users.is_empty()))
+}
+
 /// Switches the store on; `None` if it is.
 ///
 /// # Errors
 ///
-/// The text is no JSON, or something else stands where an object should be.
+/// The text is no JSON, something else stands where an object should be, or dockerd would leave the store off.
 pub(super) fn put(text: &str) -> Result<Option<String>, String> {
     let text = if text.trim().is_empty() { "{}\n" } else { text };
     let root = parse(text)?;
+    if is_remapped(&top(&root)?) {
+        return Err(format!(
+            "with {REMAP:?} dockerd leaves the containerd image store off, and no layer comes here. Nothing was written"
+        ));
+    }
     let features = match top(&root)?.get(FEATURES) {
         None => top(&root)?.append(FEATURES, json!({})),
         Some(features) => features,
@@ -109,6 +130,23 @@ mod tests {
         for off in ["", "{}", r#"{"features":{}}"#, r#"{"features":{"containerd-snapshotter":false}}"#] {
             assert_eq!(take(off), Ok(None), "{off}");
         }
+    }
+
+    #[test]
+    fn where_dockerd_maps_ids_the_store_is_not_switched_on() {
+        for mapped in
+            [r#"{"userns-remap": "default"}"#, r#"{"userns-remap":"u","features":{"containerd-snapshotter":true}}"#]
+        {
+            assert!(remaps(mapped) && put(mapped).is_err_and(|why| why.contains("userns-remap")), "{mapped}");
+        }
+        assert!(
+            take(r#"{"userns-remap": "u", "features": {"containerd-snapshotter": true}}"#)
+                .is_ok_and(|text| text.is_some())
+        );
+        for not in ["", "{}", r#"{"userns-remap": ""}"#, "{"] {
+            assert!(!remaps(not), "{not}");
+        }
+        assert!(put(r#"{"userns-remap": ""}"#).is_ok());
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Said {
     /// containerd's own socket.
     pub(super) address: Option<String>,
     pub(super) side_by_side: bool,
+    /// Plug-ins that are not to be loaded.
+    disabled: Vec<String>,
     /// What is in the two lists of differs, ours left out.
     listed: Vec<String>,
 }
@@ -43,8 +45,14 @@ impl Said {
             address: text_at(&document, &["grpc", "address"]),
             side_by_side: at(&document, &["plugins", TRANSFER, "max_concurrent_unpacks"]).and_then(Item::as_integer)
                 > Some(1),
+            disabled: texts(at(&document, &["disabled_plugins"])),
             listed: listed(services, &unpacks),
         })
+    }
+
+    /// What asks differs and is not loaded.
+    pub(super) fn unloaded(&self) -> Option<&'static str> {
+        [DIFF_SERVICE, TRANSFER].into_iter().find(|name| self.disabled.iter().any(|disabled| disabled == name))
     }
 
     /// What an earlier one had in its lists of differs, and this has not.
@@ -62,7 +70,11 @@ fn text_at(document: &DocumentMut, path: &[&str]) -> Option<String> {
 }
 
 fn services(document: &DocumentMut) -> Vec<String> {
-    let list = at(document, &["plugins", DIFF_SERVICE, "default"]).and_then(Item::as_array);
+    texts(at(document, &["plugins", DIFF_SERVICE, "default"]))
+}
+
+fn texts(list: Option<&Item>) -> Vec<String> {
+    let list = list.and_then(Item::as_array);
     list.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
@@ -105,6 +117,14 @@ mod tests {
         assert!(!off.by_service && !off.by_transfer, "{off:?}");
         let other = "[{platform = 'linux/s390x', snapshotter = 'overlayfs', differ = 'untar-in-root'}]";
         assert!(!lists("[]", other).by_transfer);
+    }
+
+    #[test]
+    fn what_is_not_loaded_is_told() {
+        let disabled = |names: &str| Said::by(&format!("disabled_plugins = {names}")).expect("toml").unloaded();
+        assert_eq!(disabled(&format!("['cri', '{DIFF_SERVICE}']")), Some(DIFF_SERVICE));
+        assert_eq!(disabled(&format!("['{TRANSFER}']")), Some(TRANSFER));
+        assert_eq!(disabled("['cri', 'io.containerd.grpc.v1.cri']"), None);
     }
 
     #[test]

@@ -113,6 +113,21 @@ fn what_is_wanting_before_a_pull_works_is_said_as_check_would() {
     }
 }
 
+/// Its differs are asked by a plug-in that is not there: no file of another is to blame.
+#[test]
+fn a_containerd_that_does_not_load_what_asks_differs_is_told() {
+    for name in ["io.containerd.service.v1.diff-service", "io.containerd.transfer.v1.local"] {
+        let before = format!("version = 2\ndisabled_plugins = [\"{name}\"]\n");
+        let machine = Machine::of("1.7.24", &before);
+        let refused = machine.configure(&["--write"]).expect_err("of no use");
+        assert!(
+            refused.contains(&format!("does not load {name}")) && refused.contains("disabled_plugins"),
+            "{refused}"
+        );
+        assert!(refused.contains("Nothing was written") && machine.text("config.toml") == before, "{refused}");
+    }
+}
+
 #[test]
 fn a_containerd_that_cannot_be_asked_is_told_apart_from_one_that_says_no_version() {
     let machine = Machine::of("1.7.24", "version = 2\n");

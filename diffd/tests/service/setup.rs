@@ -160,7 +160,8 @@ fn a_service_that_takes_connections_and_does_not_answer_is_none() {
     std::io::Write::write_all(&mut UnixStream::connect(dir.path().join("diff.sock")).expect("it listens"), b".")
         .expect("said");
     hangs_up.join().expect("ended");
-    is_bad(["refused", "systemctl status untar-in-root-diffd"]);
+    // What is left of one that was stopped.
+    is_bad(["refused", "systemctl enable --now untar-in-root-diffd.socket"]);
 }
 
 #[test]
@@ -227,6 +228,24 @@ fn without_a_file_1_7_has_its_defaults() {
     fs::write(dir.path().join("none"), "").expect("file");
     let (good, text) = said(&mut program);
     assert!(!good && row(&text, "configuration").contains("No help topic"), "its own words: {text}");
+}
+
+/// dockerd switches its store off then, and says nothing.
+#[test]
+fn a_docker_that_maps_ids_is_said_to_do_without() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (docker, config) = (dir.path().join("daemon.json"), dir.path().join("none"));
+    let containerd = containerd(dir.path(), "1.7.24", "'config default') echo 'version = 2' ;;");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_untar-in-root-diffd"));
+    program.args(["check", "--containerd"]).arg(containerd).arg("--containerd-config").arg(config);
+    program.arg("--docker-config").arg(&docker);
+    assert!(!said(&mut program).1.contains("docker "), "there is none");
+    for (mapped, text) in [(false, "{\"userns-remap\": \"\"}"), (true, "{\"userns-remap\": \"default\"}")] {
+        fs::write(&docker, text).expect("daemon.json");
+        let (_, said) = said(&mut program);
+        let told = said.lines().any(|line| line.starts_with("--  docker ") && line.contains("userns-remap"));
+        assert_eq!(told, mapped, "{said}");
+    }
 }
 
 #[test]
