@@ -89,12 +89,19 @@ fn refuse_if_taken(path: &Path) -> io::Result<()> {
     }
 }
 
-impl Drop for Socket {
-    fn drop(&mut self) {
-        let Some(Name { path, inode }) = &self.name else { return };
-        if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == *inode) {
+impl Socket {
+    /// Takes the name away, so that nobody else comes; the name that systemd's has is systemd's.
+    pub(crate) fn unname(&mut self) {
+        let Some(Name { path, inode }) = self.name.take() else { return };
+        if std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.ino() == inode) {
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.unname();
     }
 }
 

@@ -112,6 +112,10 @@ pub(crate) fn made(called: &Called, outcome: &Result<Made, Trouble>, times: Time
             isolation = ?packed.confinement.root,
             "made"
         ),
+        Err(trouble) if code::of(trouble) == tonic::Code::Unimplemented => {
+            let code = code::of(trouble);
+            info!(reference, namespace, ?code, waited_ms, ms, why = %Whole(trouble), "left to the next differ");
+        }
         Err(trouble) => {
             let code = code::of(trouble);
             error!(reference, namespace, ?code, waited_ms, ms, error = %Whole(trouble), "not made");

@@ -14,7 +14,7 @@ use std::{env, fs, io};
 const NAME: &str = "untar-in-root-diffd";
 
 const SIGNALS: &str = "\
-SIGTERM and SIGINT: the layers that are being applied are finished, and no more are taken. The second one gives them up.
+SIGTERM and SIGINT: the layers that are being applied or made are finished, and no more are taken. The second one gives them up.
 SIGHUP: the configuration file is read again, all but max-parallel. What it says wrongly is logged and changes nothing.";
 
 const ENVIRONMENT: &str = "\

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args, settings: Settings) -> Result<()> {
     served
 }
 
-async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
+async fn serve(args: &Args, settings: Settings, mut socket: Socket) -> Result<()> {
     let (hang_up, ends) = (signal(SignalKind::hangup())?, Ends::new()?);
     let service = Arc::new(Service::new(settings));
     if let Some(place) = &args.metrics {
@@ -59,7 +59,7 @@ async fn serve(args: &Args, settings: Settings, socket: Socket) -> Result<()> {
     let server = tonic::transport::Server::builder().add_service(server);
     tokio::select! {
         served = server.serve_with_incoming_shutdown(incoming, no_more) => served?,
-        outcome = finish(ends, end, &service) => outcome?,
+        outcome = finish(ends, end, &service, &mut socket) => outcome?,
         never = reading => match never {},
     }
     info!("ended");
@@ -109,8 +109,9 @@ impl Ends {
 
 /// At the first signal nothing more is taken, and what runs is finished; who then stays connected is not waited for. At
 /// the second one what runs is given up.
-async fn finish(mut ends: Ends, end: oneshot::Sender<()>, service: &Service) -> Result<()> {
+async fn finish(mut ends: Ends, end: oneshot::Sender<()>, service: &Service, socket: &mut Socket) -> Result<()> {
     ends.next().await;
+    socket.unname();
     notify(NotifyState::Stopping);
     info!("ending when what runs is finished");
     // Nobody hears it where serving has ended by itself.

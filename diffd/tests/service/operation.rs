@@ -69,6 +69,8 @@ fn what_runs_is_given_up_at_a_second_sigterm() {
     server.signal(Signal::SIGTERM);
     within(LONG, "it is heard", || server.log().contains("ending when"));
     assert_eq!(server.helpers(), 1);
+    // Nobody waits at a socket that nobody serves.
+    UnixStream::connect(server.path("diff.sock")).expect_err("its name has gone");
     server.signal(Signal::SIGTERM);
     within(LONG, "the end", || server.child.try_wait().expect("waited").is_some());
     assert!(!server.child.wait().expect("status").success());
