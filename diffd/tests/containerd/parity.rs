@@ -108,7 +108,10 @@ impl Both {
             "holes" if theirs == "none" => Some("holes of a sparse file"),
             _ if field.starts_with("xattr.system.posix_acl") && theirs == "none" => Some("an ACL"),
             "xattr.system.posix_acl_access" if mine == "none" => Some("an ACL inherited within the layer"),
-            "mode" if !ours.get(path, "xattr.system.posix_acl_access").is_empty() => Some("an ACL"),
+            // The group's bits are the mask of the ACL.
+            "mode" if !ours.get(path, "xattr.system.posix_acl_access").is_empty() && group_only(mine, theirs) => {
+                Some("an ACL")
+            }
             _ => None,
         }
     }
@@ -120,6 +123,12 @@ impl Both {
             .and_then(|seconds| seconds.parse().ok())
             .is_some_and(|seconds: u64| seconds >= self.began)
     }
+}
+
+/// Whether two modes, in octal, differ in the bits of the group alone.
+fn group_only(mine: &str, theirs: &str) -> bool {
+    let bits = |mode| u32::from_str_radix(mode, 8).map(|mode| mode & !0o070);
+    matches!((bits(mine), bits(theirs)), (Ok(mine), Ok(theirs)) if mine == theirs)
 }
 
 impl Compared {
