@@ -175,10 +175,7 @@ fn answered(error: clap::Error, words: &[OsString]) -> clap::Error {
     if !error.use_stderr() {
         return error;
     }
-    // Who names a command of ours means it.
-    let ours =
-        words.get(1).and_then(|word| word.to_str()).is_some_and(|word| command().find_subcommand(word).is_some());
-    match habits::answer(&command(), words).filter(|_| !ours) {
+    match habits::answer(&command(), words) {
         Some(words) => usage(None, ErrorKind::UnknownArgument, &words),
         None => habits::without_tip(misplaced(error)),
     }

@@ -4,13 +4,13 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::slice::Iter;
 use untar_in_root::Escaped;
 
 /// What is done here without being asked for, or found out: the format, all metadata, numeric owners.
-const NEEDLESS: [&str; 28] = [
+const NEEDLESS: [&str; 27] = [
     "extract",
     "get",
     "gzip",
@@ -34,7 +34,6 @@ const NEEDLESS: [&str; 28] = [
     "overwrite",
     "sparse",
     "delay-directory-restore",
-    "wildcards",
     "wildcards-match-slash",
     "unlink-first",
     "recursive-unlink",
@@ -51,6 +50,8 @@ struct Reading {
     habit: bool,
     list: bool,
     makes: bool,
+    /// Names that follow are patterns.
+    wildcards: bool,
     archive: Option<OsString>,
     root: Option<OsString>,
     /// Options of ours.
@@ -108,10 +109,17 @@ impl Reading {
                 b"--" => reading.rest.extend(words.by_ref().cloned()),
                 [b'-', b'-', ..] => reading.long(command, word, &mut words)?,
                 [b'-', letters @ ..] if !letters.is_empty() => reading.letters(letters, &mut words, false)?,
+                // Who names a command of ours means it; behind an archive it is a member's name.
+                _ if reading.is_first() && command.find_subcommand(word).is_some() => return None,
                 _ => reading.rest.push(word.clone()),
             }
         }
         Some(reading)
+    }
+
+    /// Neither an archive nor another name has been said.
+    fn is_first(&self) -> bool {
+        self.archive.is_none() && self.rest.is_empty()
     }
 
     fn letters(&mut self, letters: &[u8], words: &mut Peekable<Iter<'_, OsString>>, old: bool) -> Option<()> {
@@ -150,6 +158,7 @@ impl Reading {
         match name {
             "file" => self.archive = Some(value()?),
             "directory" | "cd" => self.root = Some(value()?),
+            "wildcards" => self.wildcards = true,
             "files-from" => self.kept.extend(["--include-from".into(), value()?]),
             "strip" => self.kept.extend(["--strip-components".into(), value()?]),
             // Ours has a value, and tar's none.
@@ -175,7 +184,7 @@ impl Reading {
 
     /// Our words for it.
     fn ours(self) -> Option<Vec<OsString>> {
-        let Reading { list, mut archive, mut root, kept, mut rest, .. } = self;
+        let Reading { list, wildcards, mut archive, mut root, kept, mut rest, .. } = self;
         let first = |rest: &mut Vec<OsString>| (!rest.is_empty()).then(|| rest.remove(0));
         if archive.is_none() {
             // As ours: [ROOT] ARCHIVE.
@@ -187,9 +196,16 @@ impl Reading {
         if !list && root.is_none() {
             root = Some(".".into());
         }
-        let members = rest.into_iter().flat_map(|member| [OsString::from("--include"), member]);
+        let member = |name: OsString| if wildcards { name } else { literal(&name) };
+        let members = rest.into_iter().flat_map(|name| [OsString::from("--include"), member(name)]);
         Some(["untar-in-root".into()].into_iter().chain(kept).chain(members).chain(root).chain(archive).collect())
     }
+}
+
+/// The pattern that means this name alone, as tar takes it.
+fn literal(name: &OsStr) -> OsString {
+    let escaped = |byte: &u8| b"*?[]{}\\".contains(byte).then_some(b'\\').into_iter().chain([*byte]);
+    OsString::from_vec(name.as_bytes().iter().flat_map(escaped).collect())
 }
 
 fn is_called(option: &Arg, name: &str) -> bool {
@@ -220,12 +236,13 @@ fn all_shown<S: AsRef<OsStr>>(words: &[S]) -> String {
 }
 
 fn quoted(word: &[u8]) -> String {
-    let shown = Escaped(word).to_string();
+    // Between quotes a backslash is one.
+    let shown = Escaped(word).to_string().replace(r"\\", r"\");
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
     match shown.as_bytes() == word {
         true if !word.is_empty() && word.iter().all(plain) => shown,
         true => format!("'{}'", shown.replace('\'', r"'\''")),
-        false => format!("$'{}'", shown.replace('\'', r"\'")),
+        false => format!("$'{}'", Escaped(word).to_string().replace('\'', r"\'")),
     }
 }
 
@@ -253,6 +270,12 @@ mod tests {
             // A directory that is there is meant to be ROOT; other words are tar's members.
             ("-xf a.tar /", "/ a.tar"),
             ("-xf a.tar -C dir usr etc/passwd", "--include usr --include etc/passwd dir a.tar"),
+            // They are no patterns, unless it is said that they are.
+            ("-xf a.tar -C dir a[1].txt", r"--include 'a\[1\].txt' dir a.tar"),
+            (r"-xf a.tar -C dir *?{b}\", r"--include '\*\?\{b\}\\' dir a.tar"),
+            ("--wildcards -xf a.tar -C dir *.txt", "--include '*.txt' dir a.tar"),
+            // Behind an archive this is no command of ours.
+            ("-xf a.tar -C dir pack", "--include pack dir a.tar"),
             ("-xf a.tar -C dir --strip-components=1 --exclude x", "--strip-components=1 --exclude x dir a.tar"),
             ("-xf a.tar -C dir --strip 1 -X list", "--strip-components 1 --exclude-from list dir a.tar"),
             ("-tf a.tar", "-t a.tar"),
@@ -279,6 +302,25 @@ mod tests {
         for words in ["dir a.tar", "-t a.tar", "--no-such -xf a.tar", "-W dir", "image a b", "-v dir a.tar"] {
             assert_eq!(answered(words), None, "{words}");
         }
+        // Words of our commands: taken for tar's, they would unpack what was to be written.
+        for words in [
+            "pack --compression zstd -f r/o src",
+            "pack -f o src",
+            "pack -C src .",
+            "image -p img root",
+            "image -xf img root",
+            "image -C dir img",
+            "inspect -f img",
+            "copy -p src:d dir:.",
+            "diff -f o src other",
+            "store ls -p dir",
+            "-q pack -f o src",
+            "--json image -p img root",
+            "--max-entries 7 pack -C src .",
+            "-p pack src",
+        ] {
+            assert_eq!(answered(words), None, "{words}");
+        }
     }
 
     #[test]
@@ -287,7 +329,9 @@ mod tests {
             (&b"/a/b-c.tar"[..], "/a/b-c.tar"),
             (b"a b", "'a b'"),
             (b"it's", r"'it'\''s'"),
+            (br"a\[1\]", r"'a\[1\]'"),
             (b"a\nb", r"$'a\nb'"),
+            (b"\\\n", r"$'\\\n'"),
             (b"\xff'", r"$'\377\''"),
             (b"", "''"),
         ] {
