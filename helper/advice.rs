@@ -6,6 +6,10 @@ use untar_in_root::{Advice, Confinement, EventKind, Limit, RootSwitch};
 
 /// Which options help, as the end of a sentence: those that this subcommand (or none) has.
 pub(crate) fn options(advice: Advice, command: &str) -> Option<String> {
+    // What `diff` compares with is what it is for.
+    if (advice, command) == (Advice::AllowNamespaces, "diff") {
+        return None;
+    }
     let fitting: Vec<&str> = of_advice(advice)?.split(" | ").filter(|options| has(command, options)).collect();
     let (last, before) = fitting.split_last()?;
     Some(if before.is_empty() { (*last).to_owned() } else { format!("{} or {last}", before.join(", ")) })
@@ -113,6 +117,7 @@ mod tests {
         assert_eq!(of("").as_deref(), Some("do without --lower"));
         assert_eq!(of("image").as_deref(), Some("do without --layers and --store"));
         assert_eq!(of("inspect"), None);
+        assert_eq!(of("diff"), None);
     }
 
     /// Every word with dashes in these texts is an option that there is.

@@ -180,12 +180,18 @@ impl Trouble {
             }
             Trouble::Jail(error) => write!(
                 f,
-                "making an empty directory to read the archive in: {error}; name one: untar-in-root --list ROOT ARCHIVE"
+                "making an empty directory in {:?} (TMPDIR) to read the archive in: {error}; name one: untar-in-root --list ROOT \
+                 ARCHIVE",
+                Escaped(std::env::temp_dir().as_os_str().as_bytes())
             ),
             Trouble::Scratch { dir, given, error } => {
                 let dir = Escaped(dir.as_os_str().as_bytes());
                 write!(f, "making a directory in {dir:?} to try things in: {error}")?;
-                if *given { Ok(()) } else { f.write_str("; name another: untar-in-root check DIR") }
+                match (*given, error.kind()) {
+                    (false, _) => f.write_str("; name another: untar-in-root check DIR"),
+                    (true, io::ErrorKind::NotFound) => f.write_str("; make it first (mkdir -p)"),
+                    (true, _) => Ok(()),
+                }
             }
             Trouble::Made { path, error } => {
                 write!(f, "writing {:?}: {error}", Escaped(path.as_os_str().as_bytes()))

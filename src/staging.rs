@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::kind::ErrorKind;
 use crate::linux::opened::DIRECTORY;
 use crate::opened::Opened;
+use crate::report::Advice;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OpenHow, ResolveFlag, openat, openat2, renameat};
@@ -48,7 +49,7 @@ impl Place {
     /// The directory that it is in must exist; itself it must be missing or an empty directory, no symlink, nothing
     /// mounted on it.
     pub(crate) fn open(path: &Path) -> Result<Place, Error> {
-        Place::look(path).map_err(|errno| Error::io_at(ErrorKind::Root, looking(errno), path, errno.into()))
+        Place::look(path).map_err(|errno| unseen(ErrorKind::Root, path, errno))
     }
 
     pub(crate) fn look(path: &Path) -> Result<Place, Errno> {
@@ -242,12 +243,10 @@ impl Taken {
     }
 }
 
-/// What looking where a result will go is called when it fails.
-pub(crate) fn looking(errno: Errno) -> &'static str {
-    match errno {
-        Errno::ENOENT => "looking where to make (the directory that it goes into must be there: mkdir -p)",
-        _ => "looking where to make",
-    }
+/// Nobody can see where a result is to go.
+pub(crate) fn unseen(kind: ErrorKind, path: &Path, errno: Errno) -> Error {
+    let error = Error::io_at(kind, "looking where to make", path, errno.into());
+    if errno == Errno::ENOENT { error.advised(Advice::MakeParent) } else { error }
 }
 
 /// What moving a result to its place is called when it fails. To another parent a directory is moved only by who may

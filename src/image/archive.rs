@@ -10,7 +10,7 @@ use crate::opened::Opened;
 use crate::options::{Limits, Mode, Owner, ProcessLimits, Xattrs};
 use crate::program::Program;
 use crate::purse::Purse;
-use crate::report::{EntryKind, Listed};
+use crate::report::{Advice, EntryKind, Listed};
 use crate::session::Untar;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -39,7 +39,8 @@ pub(super) struct Unpacked {
 /// directory and not that itself: no name of the archive's is beside our own.
 pub(super) fn unpack(archive: OwnedFd, name: &Path, beside: &Opened, how: How) -> Result<Unpacked, Error> {
     let staging = |error: Error| error.in_staging(beside.path());
-    let staged = Staged::inside(beside, Some(how.program.clone())).map_err(staging)?;
+    let staged = Staged::inside(beside, Some(how.program.clone()));
+    let staged = staged.map_err(|error| staging(error).advised(Advice::StagingElsewhere))?;
     let files = staged.make("image").map_err(staging)?.dir;
     let root = files.try_clone().map_err(|e| Error::io(ErrorKind::Root, "duplicating a descriptor", e))?;
     let mut untar = Untar::new(root).program(how.program).cancelled_by(how.canceller);

@@ -10,6 +10,7 @@ use crate::kind::ErrorKind;
 use crate::opened::Opened;
 use crate::options::{Limits, ProcessLimits};
 use crate::program::Program;
+use crate::report::Advice;
 use crate::staging::failure;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -153,7 +154,8 @@ impl Opener {
         let path = &self.source.path;
         let program = self.program.clone().map_or_else(Program::this, Ok)?;
         let archive = if self.source.is_stdin() { stdin()? } else { named_file(path)?.0.into() };
-        let beside = Opened::named(&self.staging).map_err(|errno| failure(&self.staging, errno))?;
+        let beside = Opened::named(&self.staging)
+            .map_err(|errno| failure(&self.staging, errno).advised(Advice::StagingElsewhere))?;
         let (limits, process_limits, canceller) = (self.limits, self.process_limits, self.canceller.clone());
         let how = How { program, limits, process_limits, canceller, documents: self.documents };
         let Unpacked { staged, files, sizes } = archive::unpack(archive, path, &beside, how)?;

@@ -6,7 +6,7 @@ use crate::kind::ErrorKind;
 use crate::linux::emptier;
 use crate::opened::Opened;
 use crate::program::Program;
-use crate::staging::{Made, Place, Staging, looking, moving};
+use crate::staging::{Made, Place, Staging, moving, unseen};
 use nix::errno::Errno;
 use nix::fcntl::renameat;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,8 +20,8 @@ impl Staged {
     pub(super) fn beside(place: &Path, program: Option<Program>) -> Result<(Staged, Place), Error> {
         let place = Place::look(place).map_err(|errno| match errno {
             Errno::ENOTEMPTY | Errno::EINVAL => Problem::Occupied.at(place),
-            Errno::EEXIST | Errno::EBUSY => Error::io_at(ErrorKind::Root, looking(errno), place, errno.into()),
-            _ => Error::io_at(ErrorKind::Storage, looking(errno), place, errno.into()),
+            Errno::EEXIST | Errno::EBUSY => unseen(ErrorKind::Root, place, errno),
+            _ => unseen(ErrorKind::Storage, place, errno),
         })?;
         Ok((Staged(Staging::near(&place, emptier(program))?), place))
     }

@@ -21,6 +21,8 @@ pub enum Advice {
     AllowEmpty,
     /// The destination must be there: make it, or have it made whole ([`Untar::atomic`](crate::Untar::atomic)).
     MakeRoot,
+    /// The directory that the result is to appear in must be there.
+    MakeParent,
     /// The archive is damaged: get it again and compare its digest.
     CompareDigest,
     /// The compressed stream needs more memory than there is.

@@ -11,6 +11,7 @@ impl Display for Advice {
             Advice::OtherFormat(looks_like) => remedy(*looks_like),
             Advice::AllowEmpty => "what should have written it may have failed; an empty archive can be allowed",
             Advice::MakeRoot => "make the directory first (mkdir -p), or have it made together with what is in it",
+            Advice::MakeParent => "the directory that it goes into must be there: make it first (mkdir -p)",
             Advice::FetchAgain => "the download or copy was cut short; get the archive again",
             Advice::CompareDigest => "get the archive again and compare its digest",
             Advice::SmallerWindow => {
@@ -37,7 +38,10 @@ impl Display for Advice {
                  other's place"
             }
             Advice::AllowSizes => "strict sizes were asked for; else it is taken, with a warning",
-            Advice::AllowNamespaces => "allow unshare and mount, or do without lower directories",
+            Advice::AllowNamespaces => {
+                "lower directories take CAP_SYS_ADMIN, the caller's or a user namespace's, and in a container a seccomp and \
+                 AppArmor profile that permit unshare and mount"
+            },
             Advice::GiveLowers => "it is in the lower directories of that overlay; name them",
             Advice::Report => "this is a bug of untar-in-root; please report it",
             _ => return elsewhere(f, *self),
@@ -154,7 +158,8 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         }
         Advice::Space => "the file system of the root is full; look at its space (df) and its inodes (df -i)",
         Advice::StagingElsewhere => {
-            "archives of images are unpacked there first: choose another directory for staging, with room for all of it"
+            "archives of images are unpacked there first: it must be there (mkdir -p), with room for all of it; or choose \
+             another directory for staging"
         }
         Advice::Quota => "the owner's disk quota is used up",
         Advice::ReadOnly => "the file system of the root is mounted read-only",

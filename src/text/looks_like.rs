@@ -76,13 +76,14 @@ pub(super) fn remedy(looks_like: LooksLike) -> &'static str {
         | LooksLike::Xar
         | LooksLike::Lha
         | LooksLike::Cpio
-        | LooksLike::Ar
         | LooksLike::Rpm => "`bsdtar -cf - @FILE` makes a tar archive of it",
         LooksLike::Deb => {
             "`ar t FILE` names what is in it, and `ar p FILE data.tar.xz` gives its files as a tar archive"
         }
+        // bsdtar gives its members no kind, and then cannot write them.
+        LooksLike::Ar => "`ar t FILE` names what is in it, and `ar p FILE NAME` gives a tar archive that is",
         LooksLike::GitLfs => "fetch the file itself with `git lfs pull`",
-        LooksLike::Squashfs => "`sqfs2tar FILE` makes a tar archive of it",
+        LooksLike::Squashfs => "`sqfs2tar FILE` (package squashfs-tools-ng) makes a tar archive of it",
         LooksLike::Encrypted => "decrypt it first",
         LooksLike::Html | LooksLike::Xml | LooksLike::Json | LooksLike::Text => {
             "look at what was downloaded, and from where: it may be the words of an error"

@@ -122,7 +122,7 @@ fn causes_say_what_helps() {
             "EPERM (Operation not permitted): a lower directory is held only in a mount namespace",
         ),
         (Cause::Landlock { abi: 1, least: 2 }, "Landlock has ABI 1 here, and 2 is needed: without a new root"),
-        (Cause::LowersNotHeld(1), "do without lower directories"),
+        (Cause::LowersNotHeld(1), "lower directories take CAP_SYS_ADMIN"),
         (Cause::ReservedName, "begin with .wh."),
         (
             Cause::OverlayMark { name: b"trusted.overlay.redirect".into(), what: MarkProblem::NeedsLowers },

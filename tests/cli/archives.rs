@@ -187,6 +187,26 @@ fn a_pattern_is_compared_before_and_after_stripping() {
     assert!(!ran.err.contains("later"), "{}", ran.err);
 }
 
+/// bsdtar, which makes an archive of other forms, does not of this one.
+#[test]
+fn an_ar_archive_gives_the_tar_archive_in_it() {
+    if !can_run() || !need_tool("ar") {
+        return;
+    }
+    let dest = Dest::new();
+    dest.scratch.file("in.tar", two());
+    let line = |line: &str| {
+        let mut shell = Command::new("sh");
+        super::feed(shell.args(["-ec", line]).current_dir(dest.scratch.path()), b"")
+    };
+    line("ar rc FILE in.tar").silent();
+    let archive = dest.scratch.join("FILE");
+    run([&dest.path, &archive], b"").ended(1, "`ar p FILE NAME` gives a tar archive that is");
+    let tar = line("ar p FILE in.tar");
+    assert!(tar.status.success(), "{}", tar.err);
+    dest.run(&[], &tar.out).silent();
+}
+
 #[test]
 fn habits_are_answered_with_the_command_to_type() {
     if !can_run() {
@@ -209,6 +229,13 @@ fn habits_are_answered_with_the_command_to_type() {
         let ran = run(words, b"").ended(2, &want);
         assert!(!ran.err.contains("as a value"), "{}", ran.err);
     }
+    let literal = Tarball::new().file("a[1].txt", "").file("a1.txt", "").build();
+    let literal = dest.scratch.file("literal.tar", literal).display().to_string();
+    let said = run(["-xf", &literal, "-C", &root, "a[1].txt"], b"").ended(2, "--include").err;
+    let (_, typed) = said.split_once("here it is: untar-in-root ").expect("a command");
+    let line = format!("{} {}", super::PROGRAM, typed.lines().next().expect("a line"));
+    super::feed(Command::new("sh").args(["-c", &line]), b"").silent();
+    assert_eq!(made(&dest), ["a[1].txt"]);
     run([&archive], b"")
         .ended(2, &format!("ROOT, the directory to unpack into, comes first: untar-in-root . {archive}"));
     run(["--no-such", &root], b"").ended(2, "unexpected argument '--no-such'");

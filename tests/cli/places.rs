@@ -79,7 +79,7 @@ fn a_place_in_a_directory_that_is_not_there_says_how_to_make_it() {
         ("image oci --store no/such/root", 5),
     ] {
         let ran = run(&scratch, words, "").ended(code, "ENOENT");
-        assert!(ran.err.contains("must be there: mkdir -p"), "{words}: {}", ran.err);
+        assert!(ran.err.trim_end().ends_with("must be there: make it first (mkdir -p)"), "{words}: {}", ran.err);
         fs::create_dir_all(scratch.join("no/such")).expect("what it says");
         run(&scratch, words, "").ended(0, "");
         fs::remove_dir_all(scratch.join("no")).expect("scratch");
@@ -163,4 +163,31 @@ fn an_attribute_that_is_left_out_names_an_option_of_the_command_that_has_it() {
     run(&scratch, "--trusted-xattrs allow --security-xattrs allow plain a.tar", "").silent();
     let image = run(&scratch, "image oci root", "").ended(0, "\"trusted.a\"");
     assert!(!image.err.contains("--"), "{}", image.err);
+}
+
+/// What is missing is named, and what to make of it stands at the end.
+#[test]
+fn what_must_be_there_is_made_and_that_helps() {
+    if !need_root() {
+        return;
+    }
+    for (words, temporary, code, hint) in [
+        ("check missing", "", 3, "make it first (mkdir -p)"),
+        ("inspect image.tar", "missing", 5, "for staging: --staging, or TMPDIR where that is not given"),
+        ("inspect image.tar --staging missing", "", 5, "it must be there (mkdir -p)"),
+    ] {
+        let scratch = Scratch::new();
+        image(&scratch);
+        let ran = run(&scratch, words, temporary).ended(code, hint);
+        assert!(ran.err.contains("ENOENT") || ran.err.contains("No such file"), "{words}: {}", ran.err);
+        scratch.dir("missing");
+        run(&scratch, words, temporary).ended(0, "");
+    }
+    let scratch = Scratch::new();
+    image(&scratch);
+    scratch.dir("there");
+    run(&scratch, "inspect image.tar --staging there", "missing").ended(0, "");
+    // Nobody packs what was made just now.
+    let ran = run(&scratch, "pack missing", "").ended(3, "ENOENT");
+    assert!(!ran.err.contains("mkdir"), "{}", ran.err);
 }

@@ -10,9 +10,10 @@ use crate::image::problem::Problem;
 use crate::image::problem::StoreProblem;
 use crate::image::staged::synchronise_names;
 use crate::inode;
+use crate::kind::ErrorKind;
 use crate::linux::opened::DIRECTORY;
 use crate::opened::Opened;
-use crate::staging::looking;
+use crate::staging::unseen;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat, renameat};
@@ -48,7 +49,7 @@ pub(super) fn make_top(path: &Path) -> Result<OwnedFd, Error> {
         return Err(storage("making", path, Errno::EINVAL.into()));
     };
     let parent = openat(AT_FDCWD, parent, AROUND, Mode::empty());
-    let parent = parent.map_err(|errno| storage(looking(errno), path, errno.into()))?;
+    let parent = parent.map_err(|errno| unseen(ErrorKind::Storage, path, errno))?;
     make(parent.as_fd(), name, path)
 }
 
