@@ -26,6 +26,8 @@ use untar_in_root::{Canceller, Escaped, Program, Report};
 struct Done {
     /// What the image was taken in place of, as text and as JSON.
     passed_over: Vec<(String, Value)>,
+    /// What it demands of a machine.
+    demands: Option<String>,
     made: Made,
 }
 
@@ -86,7 +88,14 @@ fn make(args: &Image, canceller: &Canceller) -> Result<Done, Trouble> {
     let mut made = made?;
     patterns::in_all_layers(&mut made.reports());
     let passed_over = image.passed_over().iter().map(|one| (inspect::instead_of(one), inspect::reason(one)));
-    Ok(Done { passed_over: passed_over.collect(), made })
+    Ok(Done { passed_over: passed_over.collect(), demands: demands(&image), made })
+}
+
+/// It may be the only one, or asked for by its name.
+fn demands(image: &Opened) -> Option<String> {
+    let platform = image.platform();
+    let said = || format!("note: this image is for {platform}, which not every machine of that platform has");
+    (!platform.features.is_empty()).then(said)
 }
 
 fn apply(args: &Image, image: &Opened, unpack: Unpack<'_>) -> Result<Made, Trouble> {
@@ -141,13 +150,14 @@ fn tell(args: &Image, screen: &mut Screen, result: Result<Done, Trouble>) -> Exi
     let result = result.map_err(|trouble| trouble.of("image"));
     let code = result.as_ref().err().map_or(exit::DONE, Trouble::exit);
     match &result {
-        Ok(Done { made, passed_over }) => {
+        Ok(Done { made, passed_over, demands }) => {
             let reports: Vec<&Report> = match made {
                 Made::Root(reports) => reports.iter().collect(),
                 Made::Layers(layers, _) => layers.dirs.iter().filter_map(|dir| dir.report.as_ref()).collect(),
             };
             if !args.quiet {
                 passed_over.iter().for_each(|(text, _)| screen.say(text));
+                demands.iter().for_each(|note| screen.say(note));
                 reports.first().into_iter().for_each(|report| unmapped(screen, report, None));
                 reports.iter().for_each(|report| remarks(screen, report, "image"));
             }

@@ -195,7 +195,8 @@ pub(crate) fn reason(one: &LeftOut) -> Value {
 }
 
 fn platform(platform: &Platform) -> Value {
-    json!({ "os": platform.os, "architecture": platform.architecture, "variant": platform.variant })
+    json!({ "os": platform.os, "architecture": platform.architecture, "variant": platform.variant,
+        "os_features": platform.features })
 }
 
 fn object(image: &Image, described: &Described) -> Value {

@@ -36,8 +36,8 @@
 //!
 //! # Which image is meant
 //!
-//! Of several images, the first of those that fit the platform best; under different names, none is chosen, and the
-//! error has a word for each that [`Source::reference`] takes. What is listed and not there is no candidate; what is
+//! Of several images, the first of those that fit the platform best, in an index also of those without a name; under
+//! different names, none is chosen, and the error has a word for each that [`Source::reference`] takes. What is listed and not there is no candidate; what is
 //! damaged is one, but stands for itself alone. Where a layout has no image that can be opened and `manifest.json` is
 //! beside it, as `docker save` writes both, that decides.
 //!
@@ -106,8 +106,6 @@ pub struct Image {
     digest: Option<Digest>,
     id: Digest,
     platform: Platform,
-    /// It is for machines alone that have something which not every one of the platform has.
-    demands_features: bool,
     layers: Vec<Layer>,
     config: Arc<[u8]>,
     files: Option<Arc<Files>>,
@@ -171,18 +169,17 @@ impl Layer {
 
 impl Image {
     fn new(digest: Option<Digest>, config: Configuration, layers: Vec<Layer>) -> Image {
-        let Configuration { id, bytes, platform, demands_features, .. } = config;
+        let Configuration { id, bytes, platform, .. } = config;
         let (names, passed_over) = (Vec::new(), Arc::default());
-        Image { names, digest, id, platform, demands_features, layers, config: bytes, files: None, passed_over }
+        Image { names, digest, id, platform, layers, config: bytes, files: None, passed_over }
     }
 
-    fn named(self, names: Vec<String>) -> Image {
+    /// With the names under which it is listed, and what it demands of a machine, if only there it is said.
+    fn listed(mut self, names: Vec<String>, platform: Option<Platform>) -> Image {
+        if self.platform.features.is_empty() {
+            self.platform.features = platform.map(|listed| listed.features).unwrap_or_default();
+        }
         Image { names, ..self }
-    }
-
-    /// How well it fits, where only its configuration says what it is for.
-    fn fits(&self, platform: &Platform) -> Option<u8> {
-        platform.fit(&self.platform).filter(|_| !self.demands_features)
     }
 
     /// Tags and names that it has in its layout or archive; unchecked text.
@@ -203,7 +200,8 @@ impl Image {
         self.id
     }
 
-    /// The platform that the image is for, as its configuration has it; unchecked text.
+    /// The platform that the image is for, as its configuration has it, with the `os.features` by which it is listed if
+    /// that has none; unchecked text.
     #[must_use]
     pub fn platform(&self) -> &Platform {
         &self.platform

@@ -98,7 +98,7 @@ pub(crate) struct Image {
     pub(crate) in_place: bool,
 
     /// Which platform; if not given, the only image, or the one for this machine
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "[OS/]ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
 
     /// Layers applied at once; as many as there are processors if not given
@@ -182,7 +182,7 @@ pub(crate) struct Inspect {
     source: std::ffi::OsString,
 
     /// Only the image for this platform
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    #[arg(long, value_name = "[OS/]ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
 
     /// Where manifests and configurations of archives are unpacked; the temporary directory if not given

@@ -12,15 +12,17 @@ pub(super) struct Catalogue {
     /// The item of each line, by which `@N` counts.
     pub(super) lines: Vec<usize>,
     /// The group of each item. Items that are called the same, and no other name, are one choice, from which the
-    /// platform decides.
+    /// platform decides; and so are those of an index that have no name at all.
     pub(super) groups: Vec<usize>,
     /// Names in full, and the one group that has each; `None` where several have it.
     owners: BTreeMap<String, Option<usize>>,
+    /// The group of what an index lists without a name.
+    nameless: Option<usize>,
 }
 
 impl Catalogue {
     pub(super) fn new((items, lines): (Vec<Arc<Item>>, Vec<usize>)) -> Catalogue {
-        let mut catalogue = Catalogue { groups: Vec::new(), owners: BTreeMap::new(), items, lines };
+        let mut catalogue = Catalogue { groups: Vec::new(), owners: BTreeMap::new(), nameless: None, items, lines };
         for at in 0..catalogue.items.len() {
             let group = catalogue.join(at);
             catalogue.groups.push(group);
@@ -29,6 +31,10 @@ impl Catalogue {
     }
 
     fn join(&mut self, at: usize) -> usize {
+        // An index is a choice by platform; the images of a docker archive have nothing to do with each other.
+        if self.items[at].names.is_empty() && matches!(self.items[at].what, What::Oci(_)) {
+            return *self.nameless.get_or_insert(at);
+        }
         let names: Vec<String> = self.items[at].names.iter().map(|name| full_name(name)).collect();
         let mut owners = names.iter().map(|name| self.owners.get(name).copied().flatten());
         if let Some(first) = owners.next().flatten()
@@ -75,11 +81,13 @@ impl Catalogue {
 
     /// It means one of them alone, and can be typed.
     fn is_word(&self, name: &str, item: usize) -> bool {
-        const LONGEST: usize = 200;
-        let typed = |byte: u8| byte.is_ascii_graphic() && !b",()@\"'`\\".contains(&byte);
-        name == shortened(name, LONGEST)
-            && name.bytes().all(typed)
-            && matches!(Reference::parse(name), Reference::Name(_))
-            && self.owners.get(&full_name(name)) == Some(&Some(self.groups[item]))
+        is_typed(name) && self.owners.get(&full_name(name)) == Some(&Some(self.groups[item]))
     }
+}
+
+/// It can be typed, and is a name then.
+pub(super) fn is_typed(name: &str) -> bool {
+    const LONGEST: usize = 200;
+    let typed = |byte: u8| byte.is_ascii_graphic() && !b",()@\"'`\\".contains(&byte);
+    name == shortened(name, LONGEST) && name.bytes().all(typed) && matches!(Reference::parse(name), Reference::Name(_))
 }

@@ -62,15 +62,9 @@ pub(super) struct PlatformText {
     pub(super) architecture: String,
     #[serde(default)]
     pub(super) variant: Option<String>,
+    /// Without them a machine of this platform is not what is meant.
     #[serde(rename = "os.features", default)]
-    features: Option<Several<String, 1>>,
-}
-
-impl PlatformText {
-    /// It is for machines alone that have something which not every one of this platform has.
-    pub(super) fn demands_features(&self) -> bool {
-        self.features.as_ref().is_some_and(|features| features.count() > 0)
-    }
+    pub(super) features: Option<Several<String, 4>>,
 }
 
 /// `oci-layout`
@@ -156,7 +150,7 @@ pub(super) struct Config {
     #[serde(default)]
     variant: Option<String>,
     #[serde(rename = "os.features", default)]
-    features: Option<Several<String, 1>>,
+    features: Option<Several<String, 4>>,
     #[serde(deserialize_with = "null::as_default")]
     pub(super) rootfs: Rootfs,
 }

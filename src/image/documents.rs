@@ -38,15 +38,13 @@ pub(super) struct Configuration {
     pub(super) id: Digest,
     pub(super) bytes: Arc<[u8]>,
     pub(super) platform: Platform,
-    pub(super) demands_features: bool,
     diff_ids: Arc<[Digest]>,
 }
 
 impl Configuration {
     fn parse(bytes: Vec<u8>, id: Digest, name: &str) -> Result<Configuration, Error> {
         let config: Config = json(&bytes, name)?;
-        let text = config.platform();
-        let (demands_features, platform) = (text.demands_features(), Platform::of(text));
+        let platform = Platform::of(config.platform());
         // Small builders leave it out, and there has never been another.
         if !matches!(config.rootfs.kind.as_str(), "layers" | "") {
             return Err(Problem::RootfsType(config.rootfs.kind).at(name));
@@ -58,7 +56,7 @@ impl Configuration {
         }
         let diff_ids = diff_ids.items().iter().map(|text| digest::parse(text)).collect::<Result<_, _>>();
         let diff_ids = diff_ids.map_err(|problem| problem.at(name))?;
-        Ok(Configuration { id, bytes: bytes.into(), platform, demands_features, diff_ids })
+        Ok(Configuration { id, bytes: bytes.into(), platform, diff_ids })
     }
 
     /// The diff IDs, of which there must be as many as layers.
@@ -127,10 +125,8 @@ impl Documents {
 
     /// Pays for an image, which is kept; names are paid by whoever gives it some.
     pub(super) fn keep(&self, image: Image, file: &str) -> Result<Image, Error> {
-        let platform = image.platform.os.len() + image.platform.architecture.len();
-        let variant = image.platform.variant.as_ref().map_or(0, String::len);
         let layers = image.layers.iter().map(of_layer).sum::<usize>();
-        self.pay(size_of::<Image>() + platform + variant + layers, file)?;
+        self.pay(size_of::<Image>() + image.platform.cost() + layers, file)?;
         Ok(image)
     }
 }

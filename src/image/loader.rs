@@ -48,10 +48,6 @@ impl Candidate {
         self.path.iter().any(|item| item.digest() == Some(*digest))
     }
 
-    pub(super) fn demands_features(&self) -> bool {
-        matches!(&self.own().what, What::Oci(pointer) if pointer.demands_features)
-    }
-
     /// Tags and names of all that leads to it, the outermost first.
     pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.path.iter().flat_map(|item| &item.names)

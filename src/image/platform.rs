@@ -15,9 +15,11 @@ pub struct Platform {
     pub architecture: String,
     /// `v7`, `v8`, …
     pub variant: Option<String>,
+    /// `os.features` of an image: what it demands of a machine, which not every one of the platform has. The first four.
+    pub features: Vec<String>,
 }
 
-/// A text is no platform: it is not two or three words with slashes between.
+/// A text is no platform: it is neither two or three words with slashes between, nor an architecture that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParsePlatformError;
@@ -36,18 +38,30 @@ impl Platform {
             "powerpc64" => "ppc64",
             other => names(other).0,
         };
-        Platform { os: std::env::consts::OS.to_owned(), architecture: architecture.to_owned(), variant: None }
+        Platform::plain(std::env::consts::OS, architecture, None)
+    }
+
+    fn plain(os: &str, architecture: &str, variant: Option<&str>) -> Platform {
+        let own = str::to_owned;
+        Platform { os: own(os), architecture: own(architecture), variant: variant.map(own), features: Vec::new() }
     }
 
     /// As a configuration has it.
     pub(super) fn of(text: PlatformText) -> Platform {
         let variant = text.variant.filter(|variant| !variant.is_empty());
-        Platform { os: text.os, architecture: text.architecture, variant }
+        let features = text.features.unwrap_or_default().into_items();
+        Platform { os: text.os, architecture: text.architecture, variant, features }
     }
 
-    /// As a descriptor has it: without an architecture it says nothing, and the configuration decides.
+    /// As a descriptor has it: without an architecture and demands it says nothing, and the configuration decides.
     pub(super) fn described(text: PlatformText) -> Option<Platform> {
-        Some(Platform::of(text)).filter(|platform| !platform.architecture.is_empty())
+        Some(Platform::of(text)).filter(|said| !said.architecture.is_empty() || !said.features.is_empty())
+    }
+
+    /// Bytes of its texts.
+    pub(super) fn cost(&self) -> usize {
+        let features = self.features.iter().map(|feature| size_of::<String>() + feature.len()).sum::<usize>();
+        self.os.len() + self.architecture.len() + self.variant.as_ref().map_or(0, String::len) + features
     }
 
     /// What buildkit gives to attestations: no image.
@@ -59,7 +73,8 @@ impl Platform {
     /// it; without, an image without one is best, then the highest that is common.
     pub(super) fn fit(&self, image: &Platform) -> Option<u8> {
         let (wanted, has) = (Normal::of(self), Normal::of(image));
-        if wanted.os != has.os || wanted.architecture != has.architecture {
+        let lacks = image.features.iter().any(|demanded| !self.features.contains(demanded));
+        if lacks || wanted.os != has.os || wanted.architecture != has.architecture {
             return None;
         }
         match (&wanted.variant, &has.variant) {
@@ -134,27 +149,38 @@ fn names(architecture: &str) -> (&str, Option<&'static str>) {
     }
 }
 
+/// Stands for an architecture where no operating system is named, as docker and containerd have it.
+fn is_known(word: &str) -> bool {
+    const GO: [&str; 13] = [
+        "amd64", "arm64", "386", "arm", "ppc64le", "ppc64", "s390x", "riscv64", "mips64le", "mips64", "mipsle", "mips",
+        "loong64",
+    ];
+    GO.contains(&names(word).0)
+}
+
 impl FromStr for Platform {
     type Err = ParsePlatformError;
 
     fn from_str(text: &str) -> Result<Platform, ParsePlatformError> {
         let parts: Vec<&str> = text.split('/').collect();
-        let (os, architecture, variant) = match *parts {
-            [os, architecture] => (os, architecture, None),
-            [os, architecture, variant] => (os, architecture, Some(variant)),
-            _ => return Err(ParsePlatformError),
-        };
         if parts.iter().any(|part| part.is_empty()) {
             return Err(ParsePlatformError);
         }
-        let own = str::to_owned;
-        Ok(Platform { os: own(os), architecture: own(architecture), variant: variant.map(own) })
+        Ok(match *parts {
+            [architecture] if is_known(architecture) => Platform::plain(std::env::consts::OS, architecture, None),
+            [architecture, variant] if is_known(architecture) => {
+                Platform::plain(std::env::consts::OS, architecture, Some(variant))
+            }
+            [os, architecture] => Platform::plain(os, architecture, None),
+            [os, architecture, variant] => Platform::plain(os, architecture, Some(variant)),
+            _ => return Err(ParsePlatformError),
+        })
     }
 }
 
 impl fmt::Display for ParsePlatformError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected OS/ARCH or OS/ARCH/VARIANT, as in linux/arm64")
+        f.write_str("expected OS/ARCH or OS/ARCH/VARIANT, as in linux/arm64, or an architecture")
     }
 }
 
@@ -162,12 +188,16 @@ impl std::error::Error for ParsePlatformError {}
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.os.is_empty() && self.architecture.is_empty() {
-            return f.write_str("no platform");
-        }
         let part = |text: &str| crate::text::Escaped(super::problem::shortened(text, 100).as_bytes()).to_string();
-        write!(f, "{}/{}", part(&self.os), part(&self.architecture))?;
-        self.variant.as_deref().map_or(Ok(()), |variant| write!(f, "/{}", part(variant)))
+        match self.os.is_empty() && self.architecture.is_empty() {
+            true => f.write_str("no platform")?,
+            false => write!(f, "{}/{}", part(&self.os), part(&self.architecture))?,
+        }
+        self.variant.as_deref().map_or(Ok(()), |variant| write!(f, "/{}", part(variant)))?;
+        if !self.features.is_empty() {
+            f.write_str(" with os.features")?;
+        }
+        self.features.iter().try_for_each(|feature| write!(f, " {}", part(feature)))
     }
 }
 
@@ -206,7 +236,13 @@ mod tests {
         ] {
             assert_eq!(at(wanted).fit(&at(image)), want, "{wanted} {image}");
         }
-        for bad in ["linux", "", "linux/", "/amd64", "linux/arm/v7/x", "linux/arm/"] {
+        for (short, long) in
+            [("amd64", "amd64"), ("x86_64", "amd64"), ("arm64/v8", "arm64"), ("arm/v7", "arm/v7"), ("armhf", "arm/v7")]
+        {
+            let long = format!("{}/{long}", std::env::consts::OS);
+            assert_eq!(at(short).fit(&at(&long)), Some(0), "{short}");
+        }
+        for bad in ["linux", "", "linux/", "/amd64", "linux/arm/v7/x", "linux/arm/", "amd64/", "amd46"] {
             assert_eq!(bad.parse::<Platform>(), Err(ParsePlatformError), "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 
 mod fitting;
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, is_typed};
 use super::contents::{Contents, LeftOut, Why};
 use super::documents::Documents;
 use super::item::Item;
@@ -83,10 +83,13 @@ fn meant(loader: &mut Loader<'_>, reference: Option<&str>) -> Result<Vec<Candida
     };
     if found.is_empty() {
         let word = |item: usize| catalogue.word(&catalogue.items[item..=item], item);
-        let there = catalogue.all().map(word).collect();
-        return Err(Problem::NoReference { wanted: text.to_owned(), there }.at(loader.documents.files().name()));
+        return Err(lacking(loader, text, catalogue.all().map(word).collect()));
     }
     Ok(found)
+}
+
+fn lacking(loader: &Loader<'_>, wanted: &str, there: Vec<String>) -> Error {
+    Problem::NoReference { wanted: wanted.to_owned(), there }.at(loader.documents.files().name())
 }
 
 fn named(loader: &mut Loader<'_>, name: &str) -> Result<Vec<Candidate>, Error> {
@@ -104,13 +107,30 @@ fn named(loader: &mut Loader<'_>, name: &str) -> Result<Vec<Candidate>, Error> {
         *known.entry(Arc::as_ptr(item)).or_insert_with(look)
     };
     let mut is_called = |candidate: &Candidate| candidate.path.iter().any(&mut has);
-    match short(name).filter(|_| !all.iter().any(&mut is_called)) {
-        Some(digits) => beginning(loader, all, digits),
-        None => {
-            all.retain(is_called);
-            Ok(all)
+    if all.iter().any(&mut is_called) {
+        all.retain(is_called);
+        return Ok(all);
+    }
+    let there = names(catalogue, &all);
+    let found = short(name).map_or(Ok(Vec::new()), |digits| beginning(loader, all, digits))?;
+    if found.is_empty() { Err(lacking(loader, name, there)) } else { Ok(found) }
+}
+
+/// Every name that could be typed, each once; what has none by another word.
+fn names(catalogue: &Catalogue, all: &[Candidate]) -> Vec<String> {
+    const TRIED: usize = 32;
+    let (mut looked_at, mut known, mut names) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for candidate in all.iter().filter(|candidate| candidate.beside().is_none()) {
+        // An index that has many names leads to many images.
+        for item in candidate.path.iter().filter(|item| looked_at.insert(Arc::as_ptr(item))) {
+            let typed = item.names.iter().filter(|name| is_typed(name) && known.insert(Arc::clone(name)));
+            names.extend(typed.map(|name| name.to_string()));
+        }
+        if !candidate.names().take(TRIED).any(|name| is_typed(name)) {
+            names.push(catalogue.word(&candidate.path, candidate.item));
         }
     }
+    names
 }
 
 /// Those of the one digest that begins so: of a manifest, of an index around it, or of a configuration.
@@ -201,7 +221,7 @@ impl Line {
     fn read(self, outcomes: &mut [Option<Outcome>]) -> Option<Result<Image, LeftOut>> {
         let names = self.names.owned();
         let why = match self.outcome.map(|number| outcomes[number].take()) {
-            Ok(Some(Outcome::Image(image))) => return Some(Ok(image.named(names))),
+            Ok(Some(Outcome::Image(image))) => return Some(Ok(image.listed(names, self.platform))),
             Ok(Some(Outcome::Absent(error))) => Why::Absent(error),
             Ok(Some(Outcome::Broken(error))) => Why::Broken(error),
             Ok(Some(Outcome::Beside(what))) | Err(what) => Why::Beside(what),

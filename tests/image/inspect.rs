@@ -170,6 +170,18 @@ fn an_image_that_was_only_looked_at_is_not_applied() {
     }
 }
 
+/// As Go's tools write an empty list.
+#[test]
+fn a_document_of_null_is_an_empty_list_to_who_only_looks() {
+    if !need_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let archive = scratch.file("image.tar", tar().file("manifest.json", " null\n").build());
+    let contents = opener(archive).documents_only().contents().expect("an empty list");
+    assert!(contents.images.is_empty() && contents.left_out.is_empty());
+}
+
 #[test]
 fn where_room_lacks_is_said_and_what_to_do() {
     if !need_root() {

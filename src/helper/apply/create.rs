@@ -193,10 +193,10 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Whether a file that begins so is no document, where only those are wanted.
+    /// Whether a file that begins so is no document, where only those are wanted: an object, a list, or `null`.
     fn is_hollow(&self, size: u64, begins: &[u8]) -> bool {
         let first = begins.iter().find(|byte| !byte.is_ascii_whitespace());
-        self.documents.is_some_and(|most| size > most || first.is_some_and(|byte| !matches!(byte, b'{' | b'[')))
+        self.documents.is_some_and(|most| size > most || first.is_some_and(|byte| !matches!(byte, b'{' | b'[' | b'n')))
     }
 
     fn symlink(&mut self, spot: &Spot<'_>, target: &[u8], meta: &Metadata) -> Result<()> {

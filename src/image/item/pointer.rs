@@ -16,8 +16,6 @@ pub(in crate::image) struct Pointer {
     pub(in crate::image) kind: Kind,
     pub(in crate::image) size: u64,
     pub(in crate::image) platform: Option<Platform>,
-    /// It is for machines alone that have something which not every one of the platform has.
-    pub(in crate::image) demands_features: bool,
     /// It says of an image how it was made, and is none.
     pub(in crate::image) is_attestation: bool,
     /// The digest that is none, or else the media type that is not known.
@@ -39,11 +37,10 @@ impl Pointer {
         };
         let annotations = descriptor.annotations;
         let is_attestation = annotations.as_ref().is_some_and(|known| known.reference_type.is_some());
-        let demands_features = descriptor.platform.as_ref().is_some_and(|platform| platform.demands_features());
         let platform = descriptor.platform.and_then(Platform::described);
         let text = text.map(|text| shortened(&text, LONGEST));
         let size = descriptor.size;
-        let pointer = Pointer { digest, kind, size, platform, demands_features, is_attestation, text, flaw };
+        let pointer = Pointer { digest, kind, size, platform, is_attestation, text, flaw };
         (pointer, annotations.into_iter().flat_map(|known| [known.tag, known.name]).flatten())
     }
 
@@ -67,7 +64,7 @@ impl Pointer {
     }
 
     pub(in crate::image) fn cost(&self) -> usize {
-        let platform = self.platform.as_ref().map_or(0, |known| known.os.len() + known.architecture.len());
+        let platform = self.platform.as_ref().map_or(0, Platform::cost);
         platform + [&self.text, &self.flaw].into_iter().flatten().map(String::len).sum::<usize>()
     }
 }

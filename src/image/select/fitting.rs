@@ -80,7 +80,7 @@ impl<'a, 'b> Survey<'a, 'b> {
     fn look(&mut self, at: usize) -> Result<(), Error> {
         let candidate = &self.candidates[at];
         let described = candidate.platform().map(|platform| self.platform.fit(platform));
-        if candidate.demands_features() || described == Some(None) {
+        if described == Some(None) {
             self.others.push(at);
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl<'a, 'b> Survey<'a, 'b> {
                 self.broken.push(at);
                 rank.unwrap_or(LAST)
             }
-            Outcome::Image(image) => match rank.or_else(|| image.fits(self.platform)) {
+            Outcome::Image(image) => match rank.or_else(|| self.platform.fit(image.platform())) {
                 Some(rank) => rank,
                 None => {
                     self.others.push(at);

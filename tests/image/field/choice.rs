@@ -34,6 +34,57 @@ fn choice_is_the_first_of_one_tag() {
     is(opener(format!("{}:1", dir.display())).platform("linux/s390x".parse().expect("platform")).open(), &arm);
 }
 
+/// As an index is read everywhere else; who gives names means different things.
+#[test]
+fn choice_is_the_first_of_what_has_no_name() {
+    let (own, other) = architectures();
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    let nameless = |name: &str, architecture| {
+        Layout::new().layer(&tar().file("which", name), Packing::Gzip).for_platform("linux", architecture).write(&dir)
+    };
+    let elsewhere = nameless("elsewhere", other);
+    let first = nameless("first", own);
+    let second = nameless("second", own);
+    relist(&dir, |manifests| manifests.iter_mut().for_each(|manifest| manifest["annotations"] = Value::Null));
+    is(open(&dir), &first);
+    is(opener(&dir).platform(format!("linux/{other}").parse().expect("platform")).open(), &elsewhere);
+    is(meant(&dir, &format!("@{}", second.manifest)), &second);
+    of("named", own).write(&dir);
+    assert!(matches!(problem(open(&dir)), Problem::Several(there) if there.len() == 2));
+}
+
+/// Who mistypes one name of an image is told that very name.
+#[test]
+fn choice_of_a_wrong_name_lists_all_that_there_are() {
+    let (own, _) = architectures();
+    let scratch = Scratch::new();
+    let dir = scratch.join("oci");
+    of("a", own).write(&dir);
+    relist(&dir, |manifests| {
+        for tag in ["b", "c"] {
+            let mut again = manifests[0].clone();
+            again["annotations"]["org.opencontainers.image.ref.name"] = tag.into();
+            manifests.push(again);
+        }
+    });
+    let wrong = |reference: &str| match problem(meant(&dir, reference)) {
+        Problem::NoReference { there, .. } => there,
+        other => panic!("{other}"),
+    };
+    assert_eq!(wrong(":zz"), ["a", "b", "c"]);
+    // Within an index, too; what has no name is named by its digest.
+    relist(&dir, |manifests| {
+        let inner = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+        let mut index = blob(&dir, inner.to_string().as_bytes(), INDEX);
+        index["annotations"] = json!({ "org.opencontainers.image.ref.name": "latest" });
+        *manifests = vec![index];
+    });
+    let bare = Layout::new().layer(&tar().file("which", "bare"), Packing::Gzip).write(&dir);
+    relist(&dir, |manifests| manifests[1]["annotations"] = Value::Null);
+    assert_eq!(wrong(":zz"), ["latest", "a", "b", "c", &bare.manifest]);
+}
+
 #[test]
 fn choice_leaves_out_what_demands_features() {
     let (own, _) = architectures();
@@ -43,7 +94,10 @@ fn choice_leaves_out_what_demands_features() {
     relist(&dir, |manifests| manifests[0]["platform"]["os.features"] = json!(["example.feature"]));
     // The only one is taken, unless a platform is asked for.
     is(open(&dir), &special);
-    assert!(matches!(problem(opener(&dir).platform(Platform::host()).open()), Problem::NoPlatform { .. }));
+    assert_eq!(open(&dir).expect("the only one").platform().features, ["example.feature"]);
+    let refused = problem(opener(&dir).platform(Platform::host()).open());
+    let demands = format!("special (linux/{own} with os.features example.feature)");
+    assert!(matches!(&refused, Problem::NoPlatform { there, .. } if there.first() == Some(&demands)), "{refused}");
     let plain = of("plain", own).write(&dir);
     nest(&dir, "1");
     is(open(&dir), &plain);
