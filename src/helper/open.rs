@@ -173,6 +173,15 @@ pub(crate) fn by(dir: &OwnedFd, name: &[u8], way: Way) -> Result<OwnedFd, Errno>
     openat(dir, OsStr::from_bytes(name), flags, mode.map_or(Mode::empty(), Mode::from_bits_truncate))
 }
 
+/// The directory that this one is in, which is whoever asks to compare with what it was; nothing where everything is opened
+/// by the table, beneath which `..` leads nowhere.
+pub(crate) fn above(dir: &OwnedFd) -> Option<OwnedFd> {
+    if ONLY_BY_TABLE.get().is_some() {
+        return None;
+    }
+    openat(dir, "..", DIRECTORY, Mode::empty()).ok()
+}
+
 fn by_how(dir: &OwnedFd, name: &[u8], how: &'static How) -> Result<OwnedFd, Errno> {
     OsStr::from_bytes(name).with_nix_path(|name| sys::openat2(dir.as_fd(), name, how))?
 }

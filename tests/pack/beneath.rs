@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::libc;
 use nix::sys::stat::Mode;
@@ -13,6 +14,7 @@ use untar_in_root::{EventKind, Isolation, RootSwitch};
 use super::{events, pack, pack_paths, plain, try_pack};
 use crate::support::container::Contained;
 use crate::support::privilege::{need_root, need_tools};
+use crate::support::run::program_path;
 use crate::support::scratch::Scratch;
 
 const USER: u32 = 1000;
@@ -71,6 +73,27 @@ fn a_restricted_pod_packs_the_same_bytes() {
     let report: Value = serde_json::from_str(&said).expect("JSON");
     let confinement = &report["report"]["confinement"];
     assert_eq!((&confinement["root"], &confinement["seccomp"]), (&"beneath".into(), &true.into()));
+}
+
+/// No `..` leads up there, so what was given up is looked for from the beginning: a hundred levels at a time, and not each by
+/// itself, which were half a million steps.
+#[test]
+fn pack_rule_03_a_deep_tree_is_gone_back_through_many_levels_at_a_time() {
+    if !can_be_tried() || !need_tools(&["strace"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.chain("root/top", "d", 1_200);
+    let root = scratch.join("root");
+    fs::write(root.join("top/z"), "z").expect("file");
+    let (want, _) = pack(&root, plain);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=openat2"]).arg(program_path()).args(["pack", "--isolation", "beneath"]);
+    let output = strace.arg(&root).output().expect("strace");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && output.stdout == want, "{}", &said[..said.len().min(2_000)]);
+    let steps = said.matches("openat2(").count();
+    assert!((1_200..20_000).contains(&steps), "{steps}");
 }
 
 /// Nobody goes up from a directory there.

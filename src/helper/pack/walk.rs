@@ -8,8 +8,8 @@ pub(crate) use listing::{Listing, Name};
 use super::open::{Opener, Unopened};
 use crate::helper::fault::Fault;
 use crate::helper::look::{self, Seen};
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use crate::helper::open;
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -160,34 +160,39 @@ impl Walk {
 
     /// `..` of what was held leads there, unless somebody has moved it; then it is looked for from where the walk began.
     fn open_again(&mut self, at: usize, below: &OwnedFd, opener: &mut Opener) -> Result<(), Fault> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let up = openat(below, "..", flags, Mode::empty()).ok().filter(|dir| self.is_level(at, dir));
+        let up = open::above(below).filter(|dir| self.is_level(at, dir));
         let found = match up {
-            Some(dir) => Some(dir),
+            Some(dir) => VecDeque::from([dir]),
             None => self.look_for(at, opener)?,
         };
         self.put_back(at, found);
         Ok(())
     }
 
-    fn put_back(&mut self, at: usize, found: Option<OwnedFd>) {
-        self.open_from = self.open_from.min(at.max(1));
-        if let Some(level) = self.levels.get_mut(at) {
-            level.dir = found.map(|fd| Arc::new(Dir { fd, seen: level.seen }));
+    /// The last of these is of that level, and those before it of the levels above.
+    fn put_back(&mut self, at: usize, found: VecDeque<OwnedFd>) {
+        let first = (at + 1).saturating_sub(found.len()).min(at);
+        self.open_from = self.open_from.min(first.max(1));
+        for (level, fd) in self.levels.iter_mut().skip(first).zip(found) {
+            level.dir = Some(Arc::new(Dir { fd, seen: level.seen }));
         }
     }
 
-    /// Step by step; each must be the one that it was.
-    fn look_for(&self, at: usize, opener: &mut Opener) -> Result<Option<OwnedFd>, Fault> {
-        let mut found: Option<OwnedFd> = None;
+    /// Step by step; each must be the one that it was. The last on the way stay open for the way back: where no `..` leads
+    /// up, each of them would be looked for from the beginning.
+    fn look_for(&self, at: usize, opener: &mut Opener) -> Result<VecDeque<OwnedFd>, Fault> {
+        let mut found: VecDeque<OwnedFd> = VecDeque::new();
         for number in 1..=at {
-            let Some(name) = self.name_of(number) else { return Ok(None) };
-            let from = found.as_ref().or_else(|| Some(&self.levels.first()?.dir.as_ref()?.fd));
-            let Some(from) = from else { return Ok(None) };
+            let Some(name) = self.name_of(number) else { return Ok(VecDeque::new()) };
+            let from = found.back().or_else(|| Some(&self.levels.first()?.dir.as_ref()?.fd));
+            let Some(from) = from else { return Ok(VecDeque::new()) };
             match opener.directory(from, name) {
-                Ok(dir) if self.is_level(number, &dir) => found = Some(dir),
+                Ok(dir) if self.is_level(number, &dir) => found.push_back(dir),
                 Err(Unopened::Failed(fault)) => return Err(fault),
-                _ => return Ok(None),
+                _ => return Ok(VecDeque::new()),
+            }
+            if found.len() > self.most / 2 {
+                found.pop_front();
             }
         }
         Ok(found)
