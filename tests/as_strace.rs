@@ -1,8 +1,10 @@
 //! Failed calls are told as `strace(1)` prints them: every call that a run makes fails once, and the text is compared.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -51,6 +53,21 @@ const CALLS: [&str; 36] = [
     "prctl",
     "prlimit64",
     "syncfs",
+];
+
+/// Those of packing, beside some of the same.
+const CALLS_OF_PACKING: [&str; 11] = [
+    "openat",
+    "statx",
+    "flistxattr",
+    "llistxattr",
+    "fgetxattr",
+    "lgetxattr",
+    "readlinkat",
+    "getdents64",
+    "pread64",
+    "lseek",
+    "write",
 ];
 
 /// Our text, where what is in angle brackets is not told by strace as we do it.
@@ -171,18 +188,24 @@ fn alone(call: &str) -> Vec<String> {
     if named { vec!["--seccomp-bpf".into(), "-e".into(), format!("trace={call}")] } else { Vec::new() }
 }
 
-/// One run in which the call fails for this time; `None` if it is made less often.
-fn run(
+/// One run of applying in which the call fails for this time; `None` if it is made less often.
+fn applying(
     scratch: &Scratch,
     options: &[&str],
     archive: &Path,
     call: &str,
     when: u32,
 ) -> Option<(String, BTreeSet<String>)> {
-    let (dest, record) = (scratch.join("dest"), scratch.join("record"));
+    let dest = scratch.join("dest");
     let _ = fs::remove_dir_all(&dest);
     fs::create_dir_all(dest.join("there/below")).expect("what is there");
     fs::write(dest.join("file"), "old").expect("what is there");
+    let words: Vec<&OsStr> = options.iter().map(OsStr::new).chain([dest.as_os_str(), archive.as_os_str()]).collect();
+    run(scratch, &words, call, when)
+}
+
+fn run(scratch: &Scratch, words: &[&OsStr], call: &str, when: u32) -> Option<(String, BTreeSet<String>)> {
+    let record = scratch.join("record");
     let inject = format!("inject={call}:error={ERROR}:when={when}");
     let output = Command::new("strace")
         .args(["-f", "-y", "-o"])
@@ -190,9 +213,8 @@ fn run(
         .args(alone(call))
         .args(["-e", &inject])
         .arg(program_path())
+        .args(words)
         .arg("--seccomp=off")
-        .args(options)
-        .args([&dest, archive])
         .stdin(Stdio::null())
         .output()
         .expect("strace");
@@ -222,7 +244,7 @@ fn what_failed_is_told_as_strace_prints_it() {
     for options in [&["--xattrs", "strict"][..], &["--overlay"], &["--isolation", "chroot"]] {
         for call in CALLS {
             for when in 1..24 {
-                let Some((said, theirs)) = run(&scratch, options, &archive, call, when) else { break };
+                let Some((said, theirs)) = applying(&scratch, options, &archive, call, when) else { break };
                 let Some(told) = ours(&said) else { continue };
                 if !is_told(&told, &theirs) {
                     wrong.push(format!("{options:?} {call}: {told}, but strace: {theirs:?}"));
@@ -233,4 +255,42 @@ fn what_failed_is_told_as_strace_prints_it() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(compared.len() >= 50, "{}: {compared:#?}", compared.len());
+}
+
+/// A file with an attribute and a hole, links, a directory, as a layer of a lower directory too.
+#[test]
+fn what_failed_in_packing_is_told_as_strace_prints_it() {
+    if !need_root() || !need_tools(&["strace"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    for name in ["tree", "lower"] {
+        let dir = scratch.dir(&format!("{name}/d"));
+        let file = fs::File::create(dir.join("f")).expect("a file");
+        file.set_len(1 << 20).and_then(|()| file.write_all_at(b"content", 0)).expect("a hole");
+        rustix::fs::fsetxattr(&file, "user.a", b"1", rustix::fs::XattrFlags::empty()).expect("an attribute");
+        symlink("f", dir.join("l")).expect("a link");
+        fs::hard_link(dir.join("f"), dir.join("h")).expect("a link");
+    }
+    let (tree, lower) = (scratch.join("tree"), scratch.join("lower"));
+    let (mut compared, mut wrong) = (BTreeSet::new(), Vec::new());
+    let commands: [&[&OsStr]; 3] = [
+        &["pack".as_ref(), "--readers=1".as_ref(), tree.as_os_str()],
+        &["diff".as_ref(), lower.as_os_str(), tree.as_os_str()],
+        &["diff".as_ref(), "--overlay".as_ref(), "--lower".as_ref(), lower.as_os_str(), tree.as_os_str()],
+    ];
+    for words in commands {
+        for call in CALLS_OF_PACKING {
+            for when in 1..40 {
+                let Some((said, theirs)) = run(&scratch, words, call, when) else { break };
+                let Some(told) = ours(&said) else { continue };
+                if !is_told(&told, &theirs) {
+                    wrong.push(format!("{words:?} {call}: {told}, but strace: {theirs:?}"));
+                }
+                compared.insert((words, told));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(compared.len() >= 30, "{}: {compared:#?}", compared.len());
 }

@@ -61,6 +61,12 @@ impl Seen {
 
 const BASIC: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
+/// The arguments of [`of`] behind the descriptor, as strace prints them.
+pub(crate) const OPEN: &str = "\"\", AT_STATX_SYNC_AS_STAT|AT_EMPTY_PATH, STATX_ALL|STATX_MNT_ID, <stat>";
+/// The arguments of [`at`] behind the name.
+pub(crate) const NAMED: &str =
+    "AT_STATX_SYNC_AS_STAT|AT_SYMLINK_NOFOLLOW|AT_NO_AUTOMOUNT, STATX_ALL|STATX_MNT_ID, <stat>";
+
 /// Looks at `name` in `dir`, never through a link.
 pub(crate) fn at(dir: &OwnedFd, name: &[u8]) -> Result<Seen, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;

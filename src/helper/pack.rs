@@ -124,8 +124,7 @@ impl Job<'_> {
         let walking = |fault| failure(Stage::Walk, fault, None);
         let options = &self.request.options;
         let root = &self.confined.root;
-        let top =
-            look::of(root).call(Call::Statx, || on(Descriptor::Root).with("\"\", AT_EMPTY_PATH")).map_err(walking)?;
+        let top = look::of(root).call(Call::Statx, || on(Descriptor::Root).with(look::OPEN)).map_err(walking)?;
         let ignore = options.dockerignore.as_deref().map(ignore).transpose().map_err(walking)?;
         let patterns = patterns(options);
         let mut select = Select::new(&patterns, ignore).map_err(walking)?;

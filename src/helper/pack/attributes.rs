@@ -2,7 +2,7 @@
 
 use super::overlay::Marks;
 use super::owners::Owners;
-use crate::helper::fault::{Fault, Result, at, on};
+use crate::helper::fault::{Fault, Result, on, quoted};
 use crate::helper::jail::cover::Shown;
 use crate::helper::rights::packed::{AclError, Fate, acl_key, acl_text, capability, fate};
 use crate::options::{PackOptions, PackXattrs};
@@ -188,9 +188,7 @@ fn not_listed(of: Of<'_>, errno: Errno) -> Fault {
         Of::Open(_) | Of::Covered(_) => {
             Fault::os(errno, Call::Flistxattr, on(Descriptor::File).with(format_args!("<data>, {MOST}")))
         }
-        Of::Named(name) => {
-            Fault::os(errno, Call::Llistxattr, at(Descriptor::Cwd, name).with(format_args!("<data>, {MOST}")))
-        }
+        Of::Named(name) => Fault::os(errno, Call::Llistxattr, format!("{}, <data>, {MOST}", quoted(name))),
     }
 }
 

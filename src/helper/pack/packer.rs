@@ -193,7 +193,7 @@ impl<'a> Packer<'a> {
             Choice::There => return Ok(None),
             Choice::Packed | Choice::Passed | Choice::Left => {}
         }
-        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Root).with("\"\", AT_EMPTY_PATH"))?;
+        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Root).with(look::OPEN))?;
         let listing = source.top(self, &dir, &seen, path)?;
         Ok(Some((Dir { fd: dir, seen: Some(seen) }, listing)))
     }
@@ -216,7 +216,7 @@ impl<'a> Packer<'a> {
             return Ok(());
         }
         let dir = open(&mut self.opener, path)?;
-        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Directory).with("\"\", AT_EMPTY_PATH"))?;
+        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Directory).with(look::OPEN))?;
         self.directory(&dir, &seen, path)?;
         self.parents.insert(path.to_vec());
         Ok(())
@@ -273,7 +273,7 @@ impl<'a> Packer<'a> {
     /// A directory that has changed since it was looked at.
     fn compare(&mut self, dir: &Dir) -> Result<(), Failed> {
         let Some(before) = dir.seen else { return Ok(()) };
-        let now = look::of(&dir.fd).call(Call::Statx, || on(Descriptor::Directory).with("\"\", AT_EMPTY_PATH"))?;
+        let now = look::of(&dir.fd).call(Call::Statx, || on(Descriptor::Directory).with(look::OPEN))?;
         if (before.mtime, before.ctime) == (now.mtime, now.ctime) { Ok(()) } else { self.change(SourceChange::Changed) }
     }
 

@@ -2,7 +2,7 @@
 
 use super::open::{Opener, Unopened};
 use super::walk::Listing;
-use crate::helper::fault::{Attempt, Fault, Result, at};
+use crate::helper::fault::{Attempt, Fault, Result, at, on};
 use crate::helper::look::{self, Inode, Seen};
 use crate::helper::open;
 use crate::report::{Call, Cause, Descriptor, SourceChange};
@@ -70,8 +70,7 @@ impl Finder<'_> {
             let path = way.named.join(&b'/');
             return self.directory_at(&way, path, way.linked);
         };
-        let seen = look::at(&way.dir, last)
-            .call(Call::Statx, || at(Descriptor::Directory, last).with("AT_SYMLINK_NOFOLLOW"))?;
+        let seen = look::at(&way.dir, last).call(Call::Statx, || at(Descriptor::Directory, last).with(look::NAMED))?;
         let above = way.named.join(&b'/');
         way.named.push(last.to_vec());
         let path = way.named.join(&b'/');
@@ -86,7 +85,7 @@ impl Finder<'_> {
 
     fn directory_at(&mut self, way: &Way, path: Vec<u8>, linked: bool) -> Result<Found> {
         let dir = self.read(&way.dir)?;
-        let seen = look::of(&dir).call(Call::Statx, || at(Descriptor::Directory, "").with("AT_EMPTY_PATH"))?;
+        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Directory).with(look::OPEN))?;
         Ok(Found { path: path.clone(), linked, inode: seen.inode, start: Start::Directory { dir, path } })
     }
 
@@ -195,7 +194,7 @@ impl Finder<'_> {
     fn step(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
         let next = open::by(dir, name, STEP)
             .map_err(|errno| not_there(if errno == Errno::ELOOP { Errno::ENOTDIR } else { errno }, name))?;
-        let seen = look::of(&next).call(Call::Statx, || at(Descriptor::Directory, name).with("AT_EMPTY_PATH"))?;
+        let seen = look::of(&next).call(Call::Statx, || on(Descriptor::Directory).with(look::OPEN))?;
         if seen.is_mounted_on(self.seen) && !self.cross {
             return Err(Cause::CrossesMount.into());
         }

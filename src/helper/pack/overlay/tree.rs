@@ -50,7 +50,7 @@ impl Layers for Tree {
     fn look(&self, dir: &Arc<Dir>, name: &[u8]) -> Result<Option<Seen<Arc<Dir>, Leaf>>> {
         let seen = match look::at(&dir.fd, name) {
             Err(Errno::ENOENT) => return Ok(None),
-            seen => seen.call(Call::Statx, || at(Descriptor::Lower, name).with("AT_SYMLINK_NOFOLLOW"))?,
+            seen => seen.call(Call::Statx, || at(Descriptor::Lower, name).with(look::NAMED))?,
         };
         let shape = shape(&seen);
         if shape == Shape::Directory {
@@ -86,7 +86,7 @@ impl Tree {
 
 fn directory(dir: &OwnedFd, name: &[u8]) -> Result<Arc<Dir>> {
     let fd = opened(dir, name, Way::Across)?;
-    let seen = look::of(&fd).call(Call::Statx, || on(Descriptor::Lower).with("\"\", AT_EMPTY_PATH"))?;
+    let seen = look::of(&fd).call(Call::Statx, || on(Descriptor::Lower).with(look::OPEN))?;
     Ok(Arc::new(Dir { fd, seen: Some(seen) }))
 }
 

@@ -81,7 +81,7 @@ impl Packer<'_> {
         if errno == Errno::ENOENT {
             return self.gone(SourceChange::Vanished);
         }
-        let fault = Fault::os(errno, Call::Statx, at(Descriptor::Directory, name).with("AT_SYMLINK_NOFOLLOW"));
+        let fault = Fault::os(errno, Call::Statx, at(Descriptor::Directory, name).with(look::NAMED));
         self.unreadable(errno, fault)
     }
 
@@ -207,7 +207,7 @@ impl Packer<'_> {
     pub(super) fn open_file(&mut self, spot: &Spot<'_>) -> Result<Option<(OwnedFd, Seen)>, Failed> {
         let opened = self.opener.file(&spot.dir.fd, spot.name);
         let Some(file) = self.opened(opened)? else { return Ok(None) };
-        let seen = look::of(&file).call(Call::Statx, || on(Descriptor::File).with("\"\", AT_EMPTY_PATH"))?;
+        let seen = look::of(&file).call(Call::Statx, || on(Descriptor::File).with(look::OPEN))?;
         match must_be(&seen, FileType::RegularFile) {
             Ok(()) => Ok(Some((file, seen))),
             Err(change) => self.gone(change).map(|()| None),
@@ -228,7 +228,7 @@ impl Packer<'_> {
         let name = self.names.of(spot.path);
         self.contents(file, seen, &name, data)?;
         self.links.note(seen, &name)?;
-        let now = look::of(file).call(Call::Statx, || on(Descriptor::File).with("\"\", AT_EMPTY_PATH"))?;
+        let now = look::of(file).call(Call::Statx, || on(Descriptor::File).with(look::OPEN))?;
         self.packed(seen, &now)
     }
 

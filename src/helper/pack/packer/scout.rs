@@ -114,7 +114,7 @@ impl Packer<'_> {
     /// Opens the directory at hand.
     pub(super) fn reach(&mut self, spot: &Spot<'_>) -> Result<(OwnedFd, Seen), Unopened> {
         let dir = self.opener.directory(&spot.dir.fd, spot.name)?;
-        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Directory).with("\"\", AT_EMPTY_PATH"))?;
+        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Directory).with(look::OPEN))?;
         let mounted = seen.is_mounted_on(&spot.dir.seen.unwrap_or(self.rules.top));
         if mounted && self.rules.options.jail.mounts == Mounts::Refuse {
             return Err(Cause::CrossesMount.into());

@@ -37,7 +37,7 @@ impl Packer<'_> {
             Choice::There => return Ok(()),
             Choice::Packed | Choice::Passed | Choice::Left => {}
         }
-        let seen = look::of(&fd).call(Call::Statx, || on(Descriptor::Root).with("\"\", AT_EMPTY_PATH"))?;
+        let seen = look::of(&fd).call(Call::Statx, || on(Descriptor::Root).with(look::OPEN))?;
         if !(path.is_empty() && self.rules.options.no_root) {
             self.directory(&fd, &seen, path)?;
         }

@@ -218,7 +218,7 @@ impl Between {
             let Some(next) = packer.opened(opened)? else { return Ok(()) };
             dir = next;
         }
-        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Directory).with("\"\", AT_EMPTY_PATH"))?;
+        let seen = look::of(&dir).call(Call::Statx, || on(Descriptor::Directory).with(look::OPEN))?;
         if seen.inode != parent.inode {
             return packer.gone(SourceChange::Changed);
         }
@@ -247,7 +247,7 @@ fn is_same_file(
         return Ok(true);
     }
     let same = content::same(file, &below, seen.size, || packer.watch.goes_on())?;
-    let now = look::of(file).call(Call::Statx, || on(Descriptor::File).with("\"\", AT_EMPTY_PATH"))?;
+    let now = look::of(file).call(Call::Statx, || on(Descriptor::File).with(look::OPEN))?;
     if !seen.is_unchanged(&now) {
         packer.change(SourceChange::Changed)?;
     }
