@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Exit {
 
 /// Says what is wrong; where ROOT was cut at a colon of its own, what to type.
 fn not_begun(args: &Args, screen: &Arc<Mutex<Screen>>, trouble: Trouble) -> Exit {
-    match args.colon().filter(|_| trouble.kind() == "Root") {
+    match args.colon().filter(|_| trouble.is_of_root()) {
         Some(words) => Exit::Code(patient::show(&args::usage(Some("copy"), ErrorKind::ValueValidation, &words))),
         None => tell(args, screen, Err(trouble)),
     }

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Exit {
 
 /// Says what is wrong; where ROOT is an archive, what to type.
 fn not_begun(args: &Args, screen: &Arc<Mutex<Screen>>, trouble: Trouble) -> Exit {
-    match args.other_way_round().filter(|_| trouble.kind() == "Root") {
+    match args.other_way_round().filter(|_| trouble.is_of_root()) {
         Some(words) => Exit::Code(patient::show(&args::usage(None, clap::error::ErrorKind::ValueValidation, &words))),
         None => tell(args, screen, Err(trouble)),
     }

@@ -1,7 +1,6 @@
 //! What can go wrong for the command line: the library's errors and a few of its own.
 
 use crate::{advice, exit, named};
-use nix::errno::Errno;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -61,6 +60,11 @@ impl Trouble {
             Trouble::Jail(_) | Trouble::Scratch { .. } => "Root".to_owned(),
             Trouble::Signals(_) => "Helper".to_owned(),
         }
+    }
+
+    /// The root is none, or cannot be opened.
+    pub(crate) fn is_of_root(&self) -> bool {
+        self.run_error().is_some_and(|error| error.kind() == ErrorKind::Root)
     }
 
     /// The time limit was reached while a file that the command line names was waited for.
@@ -125,11 +129,9 @@ impl Trouble {
 
     /// Of an error number alone, where the program itself met it.
     fn scarcity(&self) -> Option<Advice> {
-        match (self, self.raw_os_error().map(Errno::from_raw)) {
-            (Trouble::Run(..), _) => None,
-            (_, Some(Errno::EMFILE)) => Some(Advice::Descriptors),
-            (_, Some(Errno::ENFILE)) => Some(Advice::FileTable),
-            _ => None,
+        match self {
+            Trouble::Run(..) => None,
+            _ => self.raw_os_error().and_then(Advice::of_open_files),
         }
     }
 

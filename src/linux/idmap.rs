@@ -4,7 +4,7 @@ use super::child::spawned;
 use crate::namespace;
 use crate::options::{IdRange, UserNamespace};
 use crate::proc;
-use crate::report::{Call, Descriptor, MapRefusal, Operand, Operation};
+use crate::report::{Call, Descriptor, MapRefusal, Operand, Operation, Purpose};
 use crate::text::Strace;
 use crate::wire::IdMapFailure;
 use nix::fcntl::OFlag;
@@ -93,7 +93,12 @@ fn only(pid: u32, kind: &Kind, own: &IdRange) -> Result<(), IdMapFailure> {
         // Without a capability a group may be mapped only once setgroups is denied.
         put(pid, "setgroups", "deny")?;
     }
-    put(pid, kind.file, &lines(&[*own]))
+    put(pid, kind.file, &lines(&[*own])).map_err(|mut failure| {
+        if own.outside == 0 {
+            failure.operation.purpose = Purpose::MapOfRoot;
+        }
+        failure
+    })
 }
 
 fn lines(ranges: &[IdRange]) -> String {

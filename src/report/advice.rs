@@ -172,17 +172,28 @@ pub enum Advice {
 }
 
 impl Advice {
-    /// Of a call of the parent's. What a process or thread of ours, or what is between them, lacks is no matter of the root.
-    pub(crate) fn of_parent(error: &io::Error, kind: ErrorKind) -> Option<Advice> {
+    /// What may help a call that failed for want of open files: `EMFILE` and `ENFILE` of `errno(3)`, `None` for every
+    /// other error number.
+    #[must_use]
+    pub fn of_open_files(errno: i32) -> Option<Advice> {
         const ENFILE: i32 = 23;
         const EMFILE: i32 = 24;
-        match (error.raw_os_error(), error.kind()) {
-            (Some(EMFILE), _) => Some(Advice::Descriptors),
-            (Some(ENFILE), _) => Some(Advice::FileTable),
-            (_, io::ErrorKind::WouldBlock) if kind == ErrorKind::Helper => Some(Advice::Threads),
-            (_, io::ErrorKind::OutOfMemory) if kind == ErrorKind::Helper => Some(Advice::Memory),
+        match errno {
+            EMFILE => Some(Advice::Descriptors),
+            ENFILE => Some(Advice::FileTable),
             _ => None,
         }
+    }
+
+    /// What may help a call of the parent's that failed. A helper, a thread or a pipe that could not be made is a matter of
+    /// the machine and not of the root.
+    pub(crate) fn of_parent(error: &io::Error, kind: ErrorKind) -> Option<Advice> {
+        let files = error.raw_os_error().and_then(Advice::of_open_files);
+        files.or(match error.kind() {
+            io::ErrorKind::WouldBlock if kind == ErrorKind::Helper => Some(Advice::Threads),
+            io::ErrorKind::OutOfMemory if kind == ErrorKind::Helper => Some(Advice::Memory),
+            _ => None,
+        })
     }
 }
 

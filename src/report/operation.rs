@@ -123,6 +123,8 @@ pub enum Purpose {
     Landing,
     /// A wall that must stand where no root is entered: [`Isolation::Beneath`](crate::Isolation::Beneath).
     Beneath,
+    /// A map of uid 0 of the namespace around: since Linux 5.12 that takes `CAP_SETFCAP`, and no range of root's would help.
+    MapOfRoot,
 }
 
 /// The file that a call was on.

@@ -98,8 +98,9 @@ fn calls_that_fail_say_what_to_do() {
     }
     let user = Operand::Namespace(Namespace::User);
     says(&os(Enter, Call::Unshare, user, "", EPERM), &["user namespaces are forbidden"]);
-    let map = r#""0 0 1\n", 6"#;
-    says(&os(Enter, Call::Write, Operand::Nothing, map, EPERM), &["grant the other, or do without a new root"]);
+    let mut map = os(Enter, Call::Write, Operand::Nothing, r#""0 0 1\n", 6"#, EPERM);
+    map.operation.as_mut().expect("a call").purpose = Purpose::MapOfRoot;
+    says(&map, &["grant the other, or do without a new root"]);
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn of_refusal(refusal: Refusal) -> Option<Advice> {
 
 fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) -> Option<Advice> {
     let operation = failure.operation.as_ref();
-    if let Some(scarce) = of_process(errno) {
+    // What the process lacks, whatever it was doing.
+    if let Some(scarce) = Advice::of_open_files(errno as i32).or((errno == Errno::ENOMEM).then_some(Advice::Memory)) {
         return Some(scarce);
     }
     if operation.is_some_and(|operation| operation.purpose == Purpose::Beneath) {
@@ -105,16 +106,6 @@ fn of_errno(failure: &Failure, confinement: Option<&Confinement>, errno: Errno) 
     }
 }
 
-/// What the process lacks, whatever it was doing.
-fn of_process(errno: Errno) -> Option<Advice> {
-    match errno {
-        Errno::ENOMEM => Some(Advice::Memory),
-        Errno::EMFILE => Some(Advice::Descriptors),
-        Errno::ENFILE => Some(Advice::FileTable),
-        _ => None,
-    }
-}
-
 fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
     let new_user = operation.on == Operand::Namespace(Namespace::User);
     match (operation.call, errno) {
@@ -131,14 +122,11 @@ fn of_entering(operation: &Operation, errno: Errno) -> Option<Advice> {
         (Call::Chroot, Errno::EPERM) => Some(Advice::ChrootRight),
         // In a chroot, whose root is the root of no mount, already the first call.
         (Call::PivotRoot, _) | (Call::Mount, Errno::EINVAL) => Some(Advice::OtherIsolation),
-        (Call::Write, Errno::EPERM) if operation.rest.starts_with(ROOT_ALONE) => Some(Advice::ChrootRight),
+        (Call::Write, Errno::EPERM) if operation.purpose == Purpose::MapOfRoot => Some(Advice::ChrootRight),
         (Call::Write | Call::Openat, Errno::EPERM | Errno::EINVAL) => Some(Advice::SubordinateIds),
         _ => None,
     }
 }
-
-/// The map of a root who may map nobody: since Linux 5.12 that takes CAP_SETFCAP, and no range of his would help.
-const ROOT_ALONE: &str = "\"0 0 1\\n\"";
 
 fn is_in_proc(on: &Operand) -> bool {
     matches!(on, Operand::Name { name, .. } if name.starts_with(b"/proc/"))
