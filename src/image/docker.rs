@@ -35,11 +35,11 @@ pub(super) fn load(documents: &Documents, found: &DockerItem) -> Result<Image, E
         return Err(Problem::Layers(found.count).at(MANIFEST));
     }
     if found.layers.iter().any(|file| within(file).is_empty()) {
-        return Err(Problem::Entry("a layer in it has no name".to_owned()).at(MANIFEST));
+        return Err(Problem::NamelessLayer.at(MANIFEST));
     }
     let name = within(&found.config);
     if name.is_empty() {
-        return Err(Problem::Entry("it names no configuration".to_owned()).at(MANIFEST));
+        return Err(Problem::NoConfiguration.at(MANIFEST));
     }
     let config = documents.configuration(name, || configuration(documents, name))?;
     let diff_ids = config.diff_ids(found.count, name)?;

@@ -44,6 +44,8 @@ pub enum Problem {
     ManifestForIndex,
     /// A manifest without a configuration.
     NoConfiguration,
+    /// A manifest with a layer that has no name.
+    NamelessLayer,
     /// The version of the layout or of a document is not supported.
     Version(String),
     /// A file has another size than its descriptor says.
@@ -272,6 +274,7 @@ impl Problem {
             Problem::Leaves => "refused: the name or a symlink on its way leads out of the image",
             Problem::ManifestForIndex => "not a document of this kind: a manifest where an index is expected",
             Problem::NoConfiguration => "not a document of this kind: a manifest without a configuration",
+            Problem::NamelessLayer => "not a document of this kind: a manifest with a layer that has no name",
             Problem::Ambiguous => "refused: the document is an index and a manifest at once",
             Problem::Cycle => "refused: an index that contains itself",
             Problem::Depth => "refused: indexes nested too deep",
@@ -334,6 +337,7 @@ impl fmt::Display for Problem {
             | Problem::Leaves
             | Problem::ManifestForIndex
             | Problem::NoConfiguration
+            | Problem::NamelessLayer
             | Problem::Ambiguous
             | Problem::Cycle
             | Problem::Depth

@@ -69,12 +69,12 @@ fn forms_a_manifest_json_of_which_nothing_can_be_opened_says_what_is_wrong() {
         ("[]", "image.tar: there is no image in it".into()),
         ("null", "image.tar: there is no image in it".into()),
         ("[7]", format!("{entry}integer `7` where an object is expected")),
-        ("[null]", format!("{entry}it names no configuration")),
+        ("[null]", format!("{document}: a manifest without a configuration")),
         ("[{}]", format!("{entry}missing field `Config`")),
-        (r#"[{"Config":"","Layers":null}]"#, format!("{entry}it names no configuration")),
-        (r#"[{"Config":"c.json","Layers":[""]}]"#, format!("{entry}a layer in it has no name")),
-        (r#"[{"Config":"c.json","Layers":[null]}]"#, format!("{entry}a layer in it has no name")),
-        (r#"[{"Config":"c.json","Layers":["./"]}]"#, format!("{entry}a layer in it has no name")),
+        (r#"[{"Config":"","Layers":null}]"#, format!("{document}: a manifest without a configuration")),
+        (r#"[{"Config":"c.json","Layers":[""]}]"#, format!("{document}: a manifest with a layer that has no name")),
+        (r#"[{"Config":"c.json","Layers":[null]}]"#, format!("{document}: a manifest with a layer that has no name")),
+        (r#"[{"Config":"c.json","Layers":["./"]}]"#, format!("{document}: a manifest with a layer that has no name")),
     ] {
         let archive = tar().file("c.json", "{}").file("manifest.json", manifest);
         let text = opened(&scratch, &archive, "").expect_err(manifest).to_string();
