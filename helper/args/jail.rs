@@ -94,7 +94,7 @@ pub(super) fn of_packing(option: Arg) -> Arg {
     }
 }
 
-/// And where one is packed and another written.
+/// The help of an option of `copy`, where one root is packed and another written.
 pub(super) fn of_copying(option: Arg) -> Arg {
     match option.get_id().as_str() {
         "isolation" => option.long_help(COPYING_BENEATH).value_parser(values::words(READING_ISOLATIONS)),

@@ -60,7 +60,7 @@ impl Fault {
         self
     }
 
-    /// The same, where it was for anything.
+    /// Makes the same fault, of a call that was for this, if it was for anything.
     pub(crate) fn meant_if(self, purpose: Option<Purpose>) -> Fault {
         match purpose {
             Some(purpose) => self.meant(purpose),

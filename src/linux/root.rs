@@ -22,7 +22,7 @@ impl Root {
         Root::There(dir)
     }
 
-    /// One that is packed. It must be there: an empty one would not help.
+    /// Opens a root that is packed. It must be there: an empty one would not help.
     pub(crate) fn source(path: &Path) -> Result<Root, Error> {
         named(path).map(Root::There).map_err(|errno| unopened(path, errno))
     }

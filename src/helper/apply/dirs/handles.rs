@@ -152,7 +152,7 @@ impl Dirs {
         }
     }
 
-    /// And what was seen of it.
+    /// Opens a directory that was left; beside it stands what was seen of it as it was left.
     fn open_again(&mut self, above: &OwnedFd, id: NodeId) -> Result<(OwnedFd, Option<Identity>)> {
         let opened = open::directory(above, self.name(id), self.cross_mounts)?;
         let (same, seen) = match self.node(id).opened {

@@ -4,7 +4,8 @@
 use super::{Result, Rules, bits, equal, masked, tabled};
 use crate::helper::open;
 
-/// Whatever their arguments, beside what every helper calls. `openat2` is not among them: its flags are behind a pointer.
+/// Whatever their arguments, beside what every helper calls. `openat2` is not among them: its flags are behind a pointer, so
+/// it is allowed by the table alone, where no root is entered.
 pub(super) const ALLOWED: &[libc::c_long] = &[
     // Content, and what the parent says.
     libc::SYS_read,
