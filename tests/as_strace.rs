@@ -265,7 +265,7 @@ fn what_failed_in_packing_is_told_as_strace_prints_it() {
     }
     let scratch = Scratch::new();
     for name in ["tree", "lower"] {
-        let dir = scratch.dir(&format!("{name}/d"));
+        let dir = scratch.dir(format!("{name}/d"));
         let file = fs::File::create(dir.join("f")).expect("a file");
         file.set_len(1 << 20).and_then(|()| file.write_all_at(b"content", 0)).expect("a hole");
         rustix::fs::fsetxattr(&file, "user.a", b"1", rustix::fs::XattrFlags::empty()).expect("an attribute");
