@@ -79,9 +79,10 @@ calls! {
     Write "write"
 }
 
-/// A system call that failed, as `strace(1)` prints it but for three things, for which angle brackets stand: the number
+/// A system call that failed, as `strace(1)` prints it but for four things, for which angle brackets stand: the number
 /// of a descriptor is what it is of (`<directory>`, or a path as with `strace -y`), the address of a buffer its use
-/// (`<stat>`), content its name (`<data>`).
+/// (`<stat>`), content its name (`<data>`), and the size of a structure that a library passes, `<size>`
+/// (`landlock_create_ruleset`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Operation {
