@@ -1,6 +1,6 @@
 //! An option that somebody adds: what of it is not there is told here, by its name.
 
-use crate::args::Args;
+use crate::args::{self, Args};
 use clap::{Arg, Command, CommandFactory};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +23,24 @@ const NAMED: [(&str, &str); 9] = [
     ("progress", ""),
 ];
 
+/// Fields of `PackOptions` that no option of `pack` sets by itself.
+const ELSEWHERE: [&str; 10] = [
+    // Whoever reads the lists and files, and whoever shows it, sets these.
+    "include",
+    "exclude",
+    "dockerignore",
+    "progress",
+    "verbose",
+    // Only what is read from an archive has these limits.
+    "limits.extended_header_bytes",
+    "limits.ratio",
+    "limits.sparse_regions",
+    "limits.xattr_bytes",
+    "limits.xattrs",
+];
+
 /// Values of options that have no fixed words; the first that is right and changes something is taken.
-const VALUES: [&str; 6] = ["7", "7:8", "7:8:9", "word", "sha256:0", "/dir"];
+const VALUES: [&str; 7] = ["7", "7:8", "7:8:9", "word", "sha256:0", "/dir", "from=to"];
 
 /// The options of other programs that our pages name.
 const OF_OTHERS: [&str; 18] = [
@@ -65,6 +81,23 @@ fn each_field_of_the_options_is_set_by_the_option_of_its_name_and_by_it_alone() 
 }
 
 #[test]
+fn each_field_of_the_options_of_packing_is_set_by_an_option_of_pack() {
+    let command = Args::command();
+    let pack = command.get_subcommands().find(|command| command.get_name() == "pack").expect("pack");
+    let before = fields(&packed(None).expect("arguments"));
+    let set: BTreeSet<String> = pack
+        .get_arguments()
+        .filter(|option| option.get_long().is_some())
+        .flat_map(words_of)
+        .filter_map(|word| differing(&packed(Some(&word)).ok()?, &before))
+        .flatten()
+        .collect();
+    let unset: Vec<_> =
+        before.keys().filter(|field| !set.contains(*field) && !ELSEWHERE.contains(&&***field)).collect();
+    assert!(before.len() > 30 && unset.is_empty(), "{unset:?} of PackOptions have no option of pack");
+}
+
+#[test]
 fn each_option_is_in_a_test_and_the_pages_name_none_that_is_not_there() {
     let there = options_of(&Args::command());
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -89,6 +122,15 @@ fn each_option_is_in_a_test_and_the_pages_name_none_that_is_not_there() {
 fn parsed(word: Option<&str>) -> Result<Options, String> {
     let words: Vec<&str> = word.into_iter().chain(["--json", "-"]).collect();
     super::parse(&words).map(|args| args.options())
+}
+
+/// The same of `pack`.
+fn packed(word: Option<&str>) -> Result<Value, String> {
+    let words: Vec<&str> = ["pack"].into_iter().chain(word).chain(["root"]).collect();
+    match super::parse(&words)?.command {
+        Some(args::Command::Pack(pack)) => Ok(serde_json::to_value(pack.options()).expect("plain data")),
+        _ => Err("another command".to_owned()),
+    }
 }
 
 /// Each field that is not a structure, by its path: `limits.entries`.
@@ -124,7 +166,11 @@ fn words_of(option: &Arg) -> Vec<String> {
 
 /// The fields that are not as without this word; `None` if it is wrong or says what holds without it.
 fn changed(word: &str, before: &BTreeMap<String, Value>) -> Option<BTreeSet<String>> {
-    let now = fields(&serde_json::to_value(parsed(Some(word)).ok()?).expect("plain data"));
+    differing(&serde_json::to_value(parsed(Some(word)).ok()?).expect("plain data"), before)
+}
+
+fn differing(now: &Value, before: &BTreeMap<String, Value>) -> Option<BTreeSet<String>> {
+    let now = fields(now);
     let differs = |field: &&String| !before.contains_key(*field) || now.get(*field) != before.get(*field);
     let changed: BTreeSet<_> = now.keys().filter(differs).map(|field| whole(field, before)).collect();
     Some(changed).filter(|changed| !changed.is_empty())
