@@ -34,14 +34,14 @@ impl Display for Advice {
             Advice::MapUser => "add a range to the map of users, or choose another owner",
             Advice::MapGroup => "add a range to the map of groups, or choose another owner",
             Advice::AllowConflict => {
-                "remove what is there first: in a copy, and where Options::no_overwrite_dir_nondir is set, neither takes the \
-                 other's place"
+                "remove what is there first: in a copy, and where Options::no_overwrite_dir_nondir is set, neither \
+                 takes the other's place"
             }
             Advice::AllowSizes => "strict sizes were asked for; else it is taken, with a warning",
             Advice::AllowNamespaces => {
-                "lower directories take CAP_SYS_ADMIN, the caller's or a user namespace's, and in a container a seccomp and \
-                 AppArmor profile that permit unshare and mount"
-            },
+                "lower directories take CAP_SYS_ADMIN, the caller's or a user namespace's, and in a container a \
+                 seccomp and AppArmor profile that permit unshare and mount"
+            }
             Advice::GiveLowers => "it is in the lower directories of that overlay; name them",
             Advice::Report => "this is a bug of untar-in-root; please report it",
             _ => return elsewhere(f, *self),
@@ -54,22 +54,24 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
     f.write_str(match advice {
         Advice::AllowUserNamespaces => {
             "user namespaces are forbidden here (sysctl kernel.unprivileged_userns_clone, \
-             kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp profile), or this process is in a \
-             chroot; a weaker isolation may do without one"
+             kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp profile), or this process is \
+             in a chroot; a weaker isolation may do without one"
         }
         Advice::MountProc => {
-            "nothing is mounted at /proc, without which no user namespace can be mapped: mount it (mount -t proc proc /proc)"
+            "nothing is mounted at /proc, without which no user namespace can be mapped: mount it (mount -t proc \
+             proc /proc)"
         }
         Advice::PowerlessNamespace => {
-            "the user namespace that was made gives no rights here (sysctl kernel.apparmor_restrict_unprivileged_userns, \
-             or a filter on system calls); allow it by a profile, or do without it"
+            "the user namespace that was made gives no rights here (sysctl \
+             kernel.apparmor_restrict_unprivileged_userns, or a filter on system calls); allow it by a profile, or \
+             do without it"
         }
         Advice::MoreNamespaces => {
             "too many namespaces; see sysctl user.max_user_namespaces and user.max_mnt_namespaces"
         }
         Advice::AllowCall => {
-            "a filter on system calls (SystemCallFilter= of systemd, a container's seccomp profile) or a security module \
-             forbids this call, which it must allow"
+            "a filter on system calls (SystemCallFilter= of systemd, a container's seccomp profile) or a security \
+             module forbids this call, which it must allow"
         }
         Advice::MountRights => {
             "that takes CAP_SYS_ADMIN, the caller's or a user namespace's, and in a container a seccomp and AppArmor \
@@ -77,24 +79,24 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         }
         Advice::ChrootRight => {
             "neither a user namespace nor CAP_SYS_CHROOT is to be had here: allow the one (sysctl \
-             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp \
-             profile), grant the other, or do without a new root, which is weaker"
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its \
+             seccomp profile), grant the other, or do without a new root, which is weaker"
         }
         Advice::AskNoOwners => {
             "owners were asked for, which takes a user namespace, and none is to be had here (sysctl \
-             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces; in a \
-             container its seccomp profile); without them all can belong to the caller"
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, \
+             user.max_user_namespaces; in a container its seccomp profile); without them all can belong to the caller"
         }
         Advice::KeepWalls => {
             "no user namespace is to be had here (sysctl kernel.unprivileged_userns_clone, \
-             kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces; in a container its seccomp profile), and \
-             without a new root neither Landlock nor the filter on system calls can be declined"
+             kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces; in a container its seccomp \
+             profile), and without a new root neither Landlock nor the filter on system calls can be declined"
         }
         Advice::Landlock => {
-            "without a new root that must be there: Linux 5.19 or later with landlock in `lsm=`, and where a filter on system \
-             calls is around, landlock_*, openat2 and seccomp in it; or allow user namespaces (sysctl \
-             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp \
-             profile)"
+            "without a new root that must be there: Linux 5.19 or later with landlock in `lsm=`, and where a filter \
+             on system calls is around, landlock_*, openat2 and seccomp in it; or allow user namespaces (sysctl \
+             kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; in a container its \
+             seccomp profile)"
         }
         Advice::OtherIsolation => "a chroot may be allowed",
         Advice::SubordinateIds => {
@@ -102,22 +104,25 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
              (package uidmap or shadow-utils) be installed"
         }
         Advice::LayersInstead => {
-            "run this under `unshare --map-root-user --map-auto`, or make a directory for each layer instead; where user \
-             namespaces are forbidden, one of all layers is what can be made"
+            "run this under `unshare --map-root-user --map-auto`, or make a directory for each layer instead; where \
+             user namespaces are forbidden, one of all layers is what can be made"
         }
         Advice::NoDirectory => "the archive is a directory",
         Advice::OpenForReading => "the archive is not open for reading",
         Advice::ArchiveDisk => "the disk that the archive is on is failing; look at dmesg",
         Advice::Disk => "the disk is failing; look at dmesg",
         Advice::LeaveDevices => {
-            "devices cannot be made in a user namespace, without CAP_MKNOD, or where no mount of the helper's own keeps them \
-             from being opened; they can be left out, or be empty files"
+            "devices cannot be made in a user namespace, without CAP_MKNOD, or where no mount of the helper's own \
+             keeps them from being opened; they can be left out, or be empty files"
         }
         Advice::UnmappedOwner => {
             "this id has no mapping in the user namespace: give the user enough ids in /etc/subuid and /etc/subgid, or \
              choose another owner"
         }
-        Advice::RefusedMap => "the ids are not mapped in the user namespace, since a program that was to do it would not",
+        Advice::RefusedMap => {
+            "the ids are not mapped in the user namespace, since a program that was to do it would \
+             not"
+        }
         Advice::KeepOwner => {
             "giving files away takes CAP_CHOWN, the caller's or a user namespace's; or keep the caller's own"
         }
@@ -128,7 +133,8 @@ fn elsewhere(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::LargeAttributes => "the attributes are too large for this file system, or it is full",
         Advice::LeaveAttributes => "the caller may not set it; attributes can be left out",
         Advice::MarksUnsupported => {
-            "this file system cannot hold overlayfs's attributes, without which whiteouts and opaque directories are lost"
+            "this file system cannot hold overlayfs's attributes, without which whiteouts and opaque directories \
+             are lost"
         }
         Advice::UserMarks => {
             "trusted attributes are set by root of the first user namespace only, and not on every file system \
@@ -153,13 +159,13 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
              fs.protected_hardlinks)"
         }
         Advice::Forbidden => {
-            "it may belong to another (in a sticky directory, or with an id that the user namespace lacks), or the file \
-             system, a security module or a filter forbids it"
+            "it may belong to another (in a sticky directory, or with an id that the user namespace lacks), or the \
+             file system, a security module or a filter forbids it"
         }
         Advice::Space => "the file system of the root is full; look at its space (df) and its inodes (df -i)",
         Advice::StagingElsewhere => {
-            "archives of images are unpacked there first: it must be there (mkdir -p), with room for all of it; or choose \
-             another directory for staging"
+            "archives of images are unpacked there first: it must be there (mkdir -p), with room for all of it; or \
+             choose another directory for staging"
         }
         Advice::Quota => "the owner's disk quota is used up",
         Advice::ReadOnly => "the file system of the root is mounted read-only",
@@ -167,8 +173,9 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
         Advice::Links => "this file system allows no more links to one file",
         Advice::Memory => "out of memory; if it is limited, allow more",
         Advice::Descriptors => {
-            "raise RLIMIT_NOFILE (`ulimit -n`, systemd's LimitNOFILE=): 64 are enough, and one more for each lower directory"
-        },
+            "raise RLIMIT_NOFILE (`ulimit -n`, systemd's LimitNOFILE=): 64 are enough, and one more for each lower \
+             directory"
+        }
         Advice::FileTable => "the system's table of open files is full; see sysctl fs.file-max",
         Advice::Threads => "the limit of processes and threads (`ulimit -u`, pids.max) or of memory is reached",
         Advice::Busy => "something is mounted on it or uses it",
@@ -176,19 +183,22 @@ fn of_files(f: &mut Formatter<'_>, advice: Advice) -> fmt::Result {
             "a hardlink cannot lead to another mount, nor to another project where the disk has quotas for those"
         }
         Advice::NoSuchDirectory => {
-            "no such directory: of the destination of a copy only the last name may be missing, and where it ends in / for a \
-             directory alone"
+            "no such directory: of the destination of a copy only the last name may be missing, and where it ends \
+             in / for a directory alone"
         }
         Advice::NotADirectory => "something in its path is not a directory",
         Advice::Symlinks => "its path leads through more than 40 symlinks",
         Advice::LongName => "a component of its name is longer than this file system allows",
         Advice::LongTarget => "its target is longer than a symlink can hold",
-        Advice::ForeignName => "this file system does not take such a name (vfat, exFAT: none with one of \"*:<>?\\|, and none that is no UTF-8)",
+        Advice::ForeignName => {
+            "this file system does not take such a name (vfat, exFAT: none with one of \"*:<>?\\|, and none that is no \
+             UTF-8)"
+        }
         Advice::Permission => "the caller has no permission there",
         Advice::Disturbed => "something else seems to be changing the destination meanwhile",
         _ => {
-            "something else changes the destination meanwhile, or its file system has no stable inode numbers (overlayfs \
-             over several file systems, FUSE, vfat, a network's)"
+            "something else changes the destination meanwhile, or its file system has no stable inode numbers \
+             (overlayfs over several file systems, FUSE, vfat, a network's)"
         }
     })
 }
