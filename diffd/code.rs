@@ -10,7 +10,7 @@ use nix::libc;
 use tonic::Code;
 use untar_in_root::{Call, Cause, Damage, Error, ErrorKind, Failure, Limit, Operation, Stage};
 
-/// Those that are answered; for a layer that is made, containerd may have others.
+/// The codes that this service answers with; for a layer that is made, containerd may have others.
 pub(crate) const ALL: [Code; 9] = [
     Code::Cancelled,
     Code::InvalidArgument,

@@ -28,7 +28,7 @@ pub(crate) struct Asked {
     /// What the caller calls it until it is there; empty if that is not said.
     pub(crate) reference: String,
     labels: HashMap<String, String>,
-    /// Nothing in it is later, in seconds since 1970.
+    /// The latest time that an entry has, in seconds since 1970; later ones become it.
     epoch: Option<i64>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Ingest {
     requests: mpsc::Sender<WriteContentRequest>,
     answers: Streaming<WriteContentResponse>,
     offset: i64,
-    /// Of what is there so far, by containerd's word.
+    /// The digest of what is there so far, by containerd's word.
     digest: String,
     undo: Undo,
 }

@@ -66,7 +66,7 @@ fn mode(target: &Target) -> Result<Mode, Trouble> {
 ///
 /// # Errors
 ///
-/// One of them cannot be opened.
+/// The first that cannot be opened.
 pub(crate) fn opened(lowers: &[PathBuf]) -> Result<Vec<Lower>, Trouble> {
     lowers.iter().enumerate().map(|(at, lower)| open(lower, at + 1, lowers.len())).collect()
 }

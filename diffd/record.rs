@@ -46,7 +46,7 @@ impl Record {
         Record { called, metrics: metrics.clone(), came: Instant::now(), turn: OnceLock::new(), ended: false }
     }
 
-    /// From now on it is worked on.
+    /// Notes that its turn has come: from now on the time counts as work.
     pub(crate) fn its_turn(&self) {
         self.turn.get_or_init(Instant::now);
     }

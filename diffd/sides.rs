@@ -58,7 +58,7 @@ impl Sides {
     }
 }
 
-/// Only mounted they could be compared.
+/// The refusal of two stacks that could be compared only where both are mounted.
 fn unrelated() -> Unusable {
     Unusable::NotOurs("overlays of which the one is not the other and one layer more".into())
 }

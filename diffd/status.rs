@@ -18,7 +18,7 @@ use untar_in_root::{Cause, Error, ErrorKind, Failure, Stage};
 pub(crate) enum Trouble {
     NoDescriptor,
     MediaType(String),
-    /// Of a media type that no layer is made of here.
+    /// No layer of this media type is made here.
     NotMade(String),
     Mounts(Unusable),
     Blob(Lacking),
@@ -29,7 +29,7 @@ pub(crate) enum Trouble {
     /// containerd does not take a layer that is made.
     Store(Refused),
     InUserNamespace,
-    /// Nothing of it has moved for so long.
+    /// Nothing of this layer has moved for so long.
     Stalled(Duration, At),
     /// It has not had its turn, and nothing has moved for so long of those who have theirs.
     NoTurn(Duration),

@@ -26,7 +26,7 @@ pub(crate) enum Refused {
     OtherBytes(String),
 }
 
-/// In whose name a call comes.
+/// Who calls: the namespace and the lease that every request to containerd is made in.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     namespace: AsciiMetadataValue,
@@ -48,7 +48,7 @@ impl Caller {
 /// does not hand on to its plug-ins.
 const HELD: Duration = Duration::from_secs(3600);
 
-/// One that nobody else has.
+/// A name that nobody else has.
 pub(super) fn unique() -> String {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -80,7 +80,7 @@ impl Store {
         ContentClient::new(self.channel.clone())
     }
 
-    /// In the caller's name.
+    /// Makes a request in the caller's name.
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert(NAMESPACE, self.caller.namespace.clone());

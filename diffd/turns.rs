@@ -7,17 +7,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use untar_in_root::Progress;
 
-/// After how long a call that waits is told, and told again.
+/// How long a call waits until that is told, and told again.
 const LONG: Duration = Duration::from_secs(60);
 
-/// So many at once, the rest in the order of their arrival.
+/// Lets so many calls work at once, the rest in the order of their arrival.
 pub(crate) struct Turns {
     free: Arc<Semaphore>,
-    /// Of all that have their turn.
+    /// The pulse of all that have their turn.
     pulse: Pulse,
 }
 
-/// One of them; it ends where it is dropped.
+/// One call's turn, which ends where it is dropped.
 pub(crate) struct Turn {
     _permit: OwnedSemaphorePermit,
     pulse: Pulse,
@@ -83,7 +83,7 @@ impl Turn {
         self.pulse.clone()
     }
 
-    /// To be called whenever something moves.
+    /// What is to be called whenever something moves.
     pub(crate) fn beats(&self) -> impl Fn(Progress) + Send + use<> {
         let (own, of_all) = (self.pulse.clone(), self.of_all.clone());
         move |progress| {
@@ -92,7 +92,7 @@ impl Turn {
         }
     }
 
-    /// To be called when something has moved, and containerd is to do this next, or nothing.
+    /// What is to be called when something has moved, with what containerd is to do next, if anything.
     pub(crate) fn asks(&self) -> impl Fn(Option<&'static str>) + Send + use<> {
         let (own, of_all) = (self.pulse.clone(), self.of_all.clone());
         move |what| {

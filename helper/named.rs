@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Until(Option<Instant>);
 
 impl Until {
-    /// So long from now on; without a limit for ever.
+    /// A time that is so long from now on; without a limit it never comes.
     pub(crate) fn after(limit: Option<Duration>) -> Until {
         Until(limit.and_then(|limit| Instant::now().checked_add(limit)))
     }

@@ -19,7 +19,7 @@ const PATIENCE_MS: u16 = 1000;
 /// The same time where a tree may have to be removed first.
 const LONG_PATIENCE_MS: u16 = 30_000;
 
-/// Those that end the program.
+/// The signals that end the program.
 const OURS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// The signals, blocked.

@@ -127,7 +127,7 @@ impl Trouble {
         }
     }
 
-    /// Of an error number alone, where the program itself met it.
+    /// What may help, by the error number alone, where the program itself met it.
     fn scarcity(&self) -> Option<Advice> {
         match self {
             Trouble::Run(..) => None,

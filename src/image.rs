@@ -174,7 +174,7 @@ impl Image {
         Image { names, digest, id, platform, layers, config: bytes, files: None, passed_over }
     }
 
-    /// With the names under which it is listed, and what it demands of a machine, if only there it is said.
+    /// Gives it the names under which it is listed, and what it demands of a machine, if only the list says that.
     fn listed(mut self, names: Vec<String>, platform: Option<Platform>) -> Image {
         if self.platform.features.is_empty() {
             self.platform.features = platform.map(|listed| listed.features).unwrap_or_default();

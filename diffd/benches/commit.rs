@@ -110,7 +110,7 @@ impl Container {
     }
 }
 
-/// Of 1 KiB each, in 300 directories.
+/// Makes files of 1 KiB each, in 300 directories.
 fn files(root: &Path, count: usize, seed: usize) {
     for number in 0..count {
         let dir = root.join(format!("d{}", number % 300));

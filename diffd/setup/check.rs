@@ -44,7 +44,7 @@ pub(crate) fn check(asked: &Check, settings: &Result<Settings, Wrong>) -> ExitCo
     ExitCode::from(if any_bad(&rows) { exit::WANTING } else { exit::DONE })
 }
 
-/// Of what can be used: what `configure --write` has to mend.
+/// The rows of what can be used at all, which is what `configure --write` has to mend.
 pub(super) fn rows(machine: &Machine<'_>) -> Vec<Row> {
     looked(machine).0
 }
@@ -159,7 +159,7 @@ fn of_socket(answer: Option<&(&str, Answer)>, on: bool) -> Row {
     }
 }
 
-/// One that runs goes on with what it has read before, until it is restarted.
+/// Says so if the settings are wrong. A service that runs goes on with those that it has read before, until it is restarted.
 fn of_settings(settings: &Result<Settings, Wrong>) -> Option<Row> {
     let wrong = settings.as_ref().err()?;
     let text =

@@ -58,7 +58,7 @@ fn asked_for_it(program: &str) -> Result<Version, String> {
     Version::find(&said).ok_or_else(none)
 }
 
-/// In a file of its own, unless that would replace lists of the main one, or whole tables (1.7).
+/// What is added, in a file of its own, unless that would replace lists of the main one, or whole tables (1.7).
 fn added(asked: &Configure, socket: &str) -> Result<Vec<Change>, String> {
     let (path, merges) = (&asked.containerd_config, version(asked)?.merges_imports());
     let main = read(path)?;

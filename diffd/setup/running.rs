@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use tokio::time::timeout;
 use tonic::transport::Endpoint;
 
-/// Nothing where neither the configuration nor the one that runs has it.
+/// What the containerd that runs has; nothing to say where neither it nor the configuration has us.
 pub(super) fn of_running(said: &Said) -> Option<Row> {
     let address = said.address.as_deref()?;
     let (state, text) = match (said.socket.is_some(), ask(address)) {

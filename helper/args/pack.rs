@@ -260,7 +260,7 @@ pub(crate) enum Reported<'a> {
 }
 
 impl Written {
-    /// Nothing is standard output.
+    /// The file that the archive goes to; `None` is standard output.
     pub(crate) fn output(&self) -> Option<&Path> {
         self.output.as_deref().filter(|path| *path != Path::new("-"))
     }

@@ -62,7 +62,7 @@ pub(super) struct PlatformText {
     pub(super) architecture: String,
     #[serde(default)]
     pub(super) variant: Option<String>,
-    /// Without them a machine of this platform is not what is meant.
+    /// What a machine of this platform must have beside it.
     #[serde(rename = "os.features", default)]
     pub(super) features: Option<Several<String, 4>>,
 }

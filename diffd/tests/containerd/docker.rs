@@ -23,6 +23,14 @@ pub struct Docker {
 }
 
 impl Docker {
+    /// What is built: busybox beside this `Dockerfile`.
+    fn context(&self, file: &str) {
+        let context = self.machine.path("/var/d/context");
+        fs::create_dir(&context).expect("context");
+        fs::copy(self.machine.path("/bin/busybox"), context.join("busybox")).expect("busybox");
+        put(&self.machine, "context/Dockerfile", file.as_bytes());
+    }
+
     pub fn of(release: Release) -> Option<Docker> {
         let machine = Machine::start(release)?;
         let layout = sample().tagged("localhost/t:latest");
@@ -135,12 +143,9 @@ fn docker_containers_have_what_the_differ_has_applied() {
 fn docker_builds_and_runs_on_what_the_differ_has_applied() {
     for release in RELEASES {
         let Some(docker) = Docker::of(release) else { return };
-        let context = docker.machine.path("/var/d/context");
-        fs::create_dir(&context).expect("context");
-        fs::copy(docker.machine.path("/bin/busybox"), context.join("busybox")).expect("busybox");
         let file = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
                     RUN echo built > /built && rm /bin/busybox.none || true\nCOPY busybox /again\n";
-        put(&docker.machine, "context/Dockerfile", file.as_bytes());
+        docker.context(file);
         docker.counts("build", 4, &["build", "--network", "none", "-t", "localhost/b", "/var/d/context"]);
         let run = ["run", "--rm", "--network", "none", "localhost/b", "/bin/cat", "/built"];
         assert_eq!(docker.counts("run", 0, &run), "built\n");
@@ -152,12 +157,9 @@ fn docker_builds_and_runs_on_what_the_differ_has_applied() {
 fn the_classic_builder_makes_its_layers_by_the_differ() {
     for release in RELEASES {
         let Some(docker) = Docker::of(release) else { return };
-        let context = docker.machine.path("/var/d/context");
-        fs::create_dir(&context).expect("context");
-        fs::copy(docker.machine.path("/bin/busybox"), context.join("busybox")).expect("busybox");
         let file = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
                     ENV a=b\nRUN echo built > /built && rm /bin/vi\nCMD [\"/bin/cat\", \"/built\"]\n";
-        put(&docker.machine, "context/Dockerfile", file.as_bytes());
+        docker.context(file);
         let build =
             ["env", "DOCKER_BUILDKIT=0", "docker", "-H", HOST, "build", "--network", "none", "-t", "localhost/b"];
         docker.machine.run(&[&build[..], &["/var/d/context"]].concat());

@@ -124,7 +124,7 @@ fn parsed(word: Option<&str>) -> Result<Options, String> {
     super::parse(&words).map(|args| args.options())
 }
 
-/// The same of `pack`.
+/// What the library gets from this word of `pack`.
 fn packed(word: Option<&str>) -> Result<Value, String> {
     let words: Vec<&str> = ["pack"].into_iter().chain(word).chain(["root"]).collect();
     match super::parse(&words)?.command {

@@ -48,7 +48,7 @@ pub(super) struct Plinks {
     known: BTreeMap<Box<[u8]>, Plink>,
 }
 
-/// One of them.
+/// A file that is kept out of sight for hardlinks to it.
 #[derive(Clone)]
 struct Plink {
     content: Range<u64>,

@@ -175,7 +175,7 @@ fn reduce_capabilities(wanted: CapabilitySet) -> Result<CapabilitySet> {
     Ok(keep)
 }
 
-/// One after the other, up to the first that this kernel does not have.
+/// Drops all others from the bounding set, one after the other, up to the first that this kernel does not have.
 fn reduce_bounding(keep: CapabilitySet) -> Result<()> {
     let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
     for capability in all.filter(|capability| !keep.contains(*capability)) {

@@ -34,7 +34,7 @@ impl Watch {
         Watch { line: Some(line), ..self }
     }
 
-    /// To be called now and then by whatever works for long on one entry: fails as [`check`](Watch::check) does.
+    /// Tells that work goes on, for whatever works for long on one entry, and fails as [`check`](Watch::check) does.
     pub(crate) fn goes_on(&self) -> Result<(), Cause> {
         self.check()?;
         self.line.iter().for_each(Line::goes_on);

@@ -109,7 +109,7 @@ pub(crate) fn value(file: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
     let c_name = CString::new(name).map_err(|_| Fault::as_if(Errno::EINVAL))?;
     let mut short = [0; PATH];
     Ok(match rustix::fs::fgetxattr(file, c_name.as_c_str(), &mut short) {
-        // One that is longer than a path is none; a mark neither.
+        // A value that is longer than a path is neither a path nor a mark.
         Err(rustix::io::Errno::RANGE) => Some(vec![0]),
         Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => None,
         got => {

@@ -102,7 +102,7 @@ fn by_fields(first: &[u8]) -> Option<LooksLike> {
             Some(LooksLike::Zlib)
         }
         [.., 0x55, 0xaa] if first.len() == 512 => Some(LooksLike::Disk),
-        // With something else than text behind it, as SIF has.
+        // Something else than text stands behind it in SIF.
         [b'#', b'!', ..] if !is_text(first) => Some(LooksLike::Script),
         // UTF-16 of either order, which begins with a letter or so.
         [0xff, 0xfe, letter, 0, ..] | [0xfe, 0xff, 0, letter, ..] if letter.is_ascii_graphic() => Some(LooksLike::Text),

@@ -43,7 +43,7 @@ fn rule_25_what_is_not_finished_is_not_whole() {
     }
 }
 
-/// So that the end of a broken archive can be told.
+/// The end of a broken archive can be told so.
 #[test]
 fn rule_25_all_of_a_plain_archive_comes_out_when_it_is_flushed() {
     let content = content(8, BLOCK + 5);
